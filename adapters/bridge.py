@@ -1,0 +1,423 @@
+"""TransformerLens: a TransformerBridge as an adapter, and interventions as its hooks."""
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import AutoTokenizer
+
+from steer_plugin.adapters.steering import SteeredTokens, without_padding
+from steer_plugin.adapters.tokens import TokenBatch, Tokens, adds_bos
+from steer_plugin.artifacts import one_line
+from steer_plugin.errors import ModelError, SiteError
+from steer_plugin.interventions import Intervention, steer_units
+from steer_plugin.pooling import POOLINGS, pool
+from steer_plugin.protocols import Batch, ModelInfo, Reading
+from steer_plugin.sites import FINAL_NORM, UnitSpace, check_site, hook_name
+
+Hook = Callable[..., Tensor | None]
+NamedHook = tuple[str, Hook]
+
+TOKEN_IDS = "embed.hook_in"
+BATCH_TOKENS = 2048
+
+# The hook that each site must really be. A bridge may give a site's name to another tensor: the
+# blocks of a mixture of experts call their output `mlp.hook_post`.
+CANONICAL: dict[str, tuple[str, ...]] = {
+    "mlp.hook_post": ("mlp.out.hook_in",),
+    "mlp.hook_pre": ("mlp.gate.hook_out", "mlp.in.hook_out"),
+    "mlp.hook_pre_linear": ("mlp.in.hook_out",),
+    "hook_mlp_out": ("mlp.hook_out", "mlp.out.hook_out", "ln2_post.hook_out"),
+    "attn.hook_z": ("attn.o.hook_in",),
+    "hook_attn_out": ("attn.hook_out", "attn.o.hook_out", "ln1_post.hook_out"),
+    "hook_resid_post": ("hook_out",),
+}
+ONLY_WITH_GATE = "mlp.hook_pre_linear"
+
+
+def fwd_hooks(bridge: TransformerBridge, intervention: Intervention) -> list[NamedHook]:
+    """List an intervention as `(hook_name, function)` pairs; see `Intervention.fwd_hooks`.
+
+    Hooks see no attention mask: pad ids at the edges of a prompt are taken for padding.
+    """
+    tokenizer = bridge.tokenizer
+    bos_id = getattr(tokenizer, "bos_token_id", None)
+    pad_id = getattr(tokenizer, "pad_token_id", None)
+    tokens = SteeredTokens(
+        intervention.positions,
+        intervention.bos,
+        bos_id,
+        lambda ids: without_padding(ids, pad_id, bos_id),
+    )
+    return _hooks(bridge, intervention, tokens)
+
+
+@contextlib.contextmanager
+def steered(bridge: TransformerBridge, intervention: Intervention) -> Iterator[TransformerBridge]:
+    """Steer every forward pass of the bridge inside the block, and none after it.
+
+    Composes with `run_with_cache`, `run_with_hooks`, `generate`, and hooks set before or after:
+    hooks act in the order they were set, so a cache sees the steered values. However the block
+    ends, the model is left as it was.
+
+    Raises:
+        SiteError: the model lacks the site or one of the units.
+    """
+    with bridge.hooks(fwd_hooks=fwd_hooks(bridge, intervention)):
+        yield bridge
+
+
+def _hooks(
+    bridge: TransformerBridge, intervention: Intervention, tokens: SteeredTokens
+) -> list[NamedHook]:
+    if intervention.changes_nothing:
+        return []
+
+    def follow(ids: Tensor, hook: object) -> None:  # noqa: ARG001 (TransformerLens calls it hook)
+        tokens.follow(ids)
+
+    def writer(layer: int, indices: Tensor, values: Tensor) -> Hook:
+        def write(activations: Tensor, hook: object) -> Tensor:  # noqa: ARG001
+            flat = activations.flatten(2)
+            if int(indices[-1]) >= flat.shape[2]:
+                raise SiteError(
+                    f"unit L{layer}N{int(indices[-1])} does not exist: {intervention.site} has "
+                    f"{flat.shape[2]} units in layer {layer}; was the plan made for another model?"
+                )
+            where = tokens.where
+            if where is not None and where.shape != flat.shape[:2]:
+                where = None
+            return steer_units(flat, indices, values, intervention, where).view_as(activations)
+
+        return write
+
+    hooks: list[NamedHook] = [(TOKEN_IDS, follow)]
+    for layer, (indices, values) in intervention.by_layer().items():
+        _require_site(bridge, intervention.site, layer)
+        hooks.append((hook_name(intervention.site, layer), writer(layer, indices, values)))
+    return hooks
+
+
+def _require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
+    """Refuse a site that the model lacks, or that is another tensor under the same name."""
+    check_site(site)
+    points = bridge.hook_dict
+    name = hook_name(site, layer)
+    if site == FINAL_NORM:
+        if name not in points:
+            raise SiteError(f"{bridge.cfg.model_name} has no final norm ({name})")
+        return
+    blocks = bridge.cfg.n_layers
+    if not 0 <= layer < blocks:
+        raise SiteError(f"layer {layer} does not exist; the model has blocks 0..{blocks - 1}")
+    if name not in points:
+        raise SiteError(f"{bridge.cfg.model_name} has no {site} in layer {layer}")
+    meant = [f"blocks.{layer}.{canonical}" for canonical in CANONICAL[site]]
+    gated = f"blocks.{layer}.mlp.gate.hook_out" in points
+    owns = any(points[name] is points.get(canonical) for canonical in meant)
+    neurons = not site.startswith("mlp.") or f"blocks.{layer}.mlp.out.hook_in" in points
+    if not owns or not neurons or (site == ONLY_WITH_GATE and not gated):
+        held = next(
+            (other for other, point in points.items() if point is points[name] and other != name),
+            "another tensor",
+        )
+        raise SiteError(
+            f"{bridge.cfg.model_name} has no {site} in layer {layer}: the name stands for {held} "
+            "there (a fused or mixture-of-experts block); choose another site"
+        )
+
+
+class BridgeAdapter:
+    """A TransformerBridge behind the verbs of `steer_plugin.protocols.Adapter`.
+
+    Args:
+        bridge: on any device, in any dtype; it is put into evaluation mode.
+        tokenizer: the tokenizer as the model ships it. None loads it from where the bridge has its
+            own from; the bridge's own puts BOS where the model never saw it.
+        bos: whether BOS is put before each text; None does as the tokenizer ships.
+        batch_tokens: padded tokens a batch.
+        name: what results record as the model's name; None takes the bridge's.
+        revision: what results record as its revision; None takes the commit where it is known.
+
+    Raises:
+        ModelError: the tokenizer cannot be loaded, or has no BOS and `bos` is True.
+    """
+
+    def __init__(
+        self,
+        bridge: TransformerBridge,
+        *,
+        tokenizer: Any = None,
+        bos: bool | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+        name: str | None = None,
+        revision: str | None = None,
+    ) -> None:
+        """Hold the bridge; nothing is run yet."""
+        bridge.eval()
+        self.bridge = bridge
+        self._model = bridge.original_model
+        self._batch_tokens = batch_tokens
+        self._widths: dict[tuple[str, int], int] = {}
+        shipped = _shipped_tokenizer(bridge) if tokenizer is None else tokenizer
+        if bos and shipped.bos_token_id is None:
+            raise ModelError("bos=True, but the tokenizer has no BOS token; leave bos out")
+        config = self._model.config.get_text_config()
+        self.tokens = Tokens(
+            tokenizer=shipped,
+            bos=adds_bos(shipped) if bos is None else bos,
+            limit=getattr(config, "max_position_embeddings", None),
+        )
+        self._info = ModelInfo(
+            name=name or str(bridge.cfg.model_name),
+            revision=revision or getattr(self._model.config, "_commit_hash", None) or "unknown",
+            host=f"transformer_lens {version('transformer-lens')}",
+            n_layers=int(bridge.cfg.n_layers),
+            d_model=int(bridge.cfg.d_model),
+            dtype=str(next(self._model.parameters()).dtype).removeprefix("torch."),
+            bos=self.tokens.bos,
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        """Say which model this is."""
+        return self._info
+
+    @property
+    def _device(self) -> torch.device:
+        return self._model.get_input_embeddings().weight.device
+
+    def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
+        """Number the units that the model has at a site; see `Adapter.space`.
+
+        Raises:
+            SiteError: the model lacks the site, or it holds something else under that name.
+        """
+        chosen = self._layers(site, layers)
+        missing = [layer for layer in chosen if (site, layer) not in self._widths]
+        for layer in missing:
+            _require_site(self.bridge, site, layer)
+        if missing:
+            self._measure(site, missing)
+        return UnitSpace(site, chosen, tuple(self._widths[site, layer] for layer in chosen))
+
+    def _layers(self, site: str, layers: tuple[int, ...] | None) -> tuple[int, ...]:
+        check_site(site)
+        if site == FINAL_NORM:
+            return (0,)
+        if layers is None:
+            return tuple(range(self._info.n_layers))
+        if not layers:
+            raise SiteError("no layers were given; give at least one, or none for all")
+        return tuple(sorted(set(layers)))
+
+    def _measure(self, site: str, layers: Sequence[int]) -> None:
+        """Read widths from tensors, since configs name them in many ways."""
+
+        def recorder(layer: int) -> Hook:
+            def record(activations: Tensor, hook: object) -> None:  # noqa: ARG001
+                self._widths[site, layer] = activations.flatten(2).shape[2]
+
+            return record
+
+        hooks = [(hook_name(site, layer), recorder(layer)) for layer in layers]
+        one = torch.ones((1, 1), dtype=torch.bool)
+        self._run(TokenBatch((0,), one.long(), one, ~one), hooks)
+
+    def _run(self, batch: TokenBatch, hooks: Sequence[NamedHook]) -> None:
+        """Run the blocks and the final norm, not the unembedding."""
+        transformer = self._model.base_model
+        inputs = {
+            "input_ids": batch.ids.to(self._device),
+            "attention_mask": batch.attention.long().to(self._device),
+            "use_cache": False,
+        }
+        if "position_ids" in inspect.signature(transformer.forward).parameters:
+            inputs["position_ids"] = batch.positions.to(self._device)
+        with torch.inference_mode(), self.bridge.hooks(fwd_hooks=list(hooks)):
+            transformer(**inputs)
+
+    def collect(
+        self,
+        texts: Sequence[str],
+        readings: Sequence[Reading],
+        *,
+        intervention: Intervention | None = None,
+    ) -> Iterator[Batch]:
+        """Run the model over texts and pool each reading in its hook; see `Adapter.collect`.
+
+        Raises:
+            SiteError: the model lacks a site.
+            ModelError: a text has no tokens, or too many.
+        """
+        spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
+        for reading in readings:
+            if reading.pooling not in POOLINGS:
+                raise ModelError(
+                    f"{reading.pooling!r} is not a pooling; choose one of: {', '.join(POOLINGS)}"
+                )
+        for batch in self.tokens.batches(texts, self._batch_tokens):
+            steering = self._steering(intervention, batch)
+            pooled: dict[tuple[Reading, int], Tensor] = {}
+            self._run(batch, [*steering, *self._readers(spaces, batch, pooled)])
+            yield Batch(
+                np.array(batch.rows),
+                {
+                    reading: torch.cat([pooled[reading, layer] for layer in space.layers], 1).cpu()
+                    for reading, space in spaces.items()
+                },
+            )
+
+    def _steering(
+        self, intervention: Intervention | None, batch: TokenBatch
+    ) -> Sequence[NamedHook]:
+        if intervention is None:
+            return []
+        tokens = SteeredTokens(
+            intervention.positions,
+            intervention.bos,
+            self.tokens.tokenizer.bos_token_id,
+            lambda _: batch.attention,
+        )
+        return _hooks(self.bridge, intervention, tokens)
+
+    def _readers(
+        self,
+        spaces: dict[Reading, UnitSpace],
+        batch: TokenBatch,
+        pooled: dict[tuple[Reading, int], Tensor],
+    ) -> list[NamedHook]:
+        content = batch.content
+
+        def reader(reading: Reading, layer: int) -> Hook:
+            def read(activations: Tensor, hook: object) -> None:  # noqa: ARG001
+                valid = content.to(activations.device)
+                pooled[reading, layer] = pool(activations.flatten(2), valid, reading.pooling)
+
+            return read
+
+        return [
+            (hook_name(reading.site, layer), reader(reading, layer))
+            for reading, space in spaces.items()
+            for layer in space.layers
+        ]
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        intervention: Intervention | None = None,
+        max_new_tokens: int = 32,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[str]:
+        """Continue each prompt; see `Adapter.generate`.
+
+        An empty prompt is BOS alone, as in the paper's generation check.
+
+        Raises:
+            ModelError: a prompt is empty and the model has no BOS token.
+        """
+        encoded = self.tokens.encode(prompts)
+        for row, ids in enumerate(encoded):
+            if not ids:
+                raise ModelError(f"prompt {row} has no tokens and bos is off; give it some text")
+        batch = self.tokens.pad(range(len(encoded)), encoded, left=True)
+        tokenizer = self.tokens.tokenizer
+        sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None}
+        if temperature > 0:
+            sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p}
+        devices = [self._device] if self._device.type == "cuda" else []
+        with (
+            torch.random.fork_rng(devices),
+            torch.no_grad(),
+            self.bridge.hooks(fwd_hooks=list(self._steering(intervention, batch))),
+        ):
+            torch.manual_seed(seed)
+            ids = self._model.generate(
+                batch.ids.to(self._device),
+                attention_mask=batch.attention.long().to(self._device),
+                max_new_tokens=max_new_tokens,
+                top_k=None,
+                pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
+                **sampling,
+            )
+        return list(tokenizer.batch_decode(ids[:, batch.ids.shape[1] :], skip_special_tokens=True))
+
+    def losses(
+        self,
+        texts: Sequence[str],
+        *,
+        intervention: Intervention | None = None,
+        context: int | None = None,
+        stride: int | None = None,
+    ) -> list[Float[np.ndarray, " token"]]:
+        """Give each text's negative log-likelihood a token; see `Adapter.losses`.
+
+        Windows of `context` tokens move on by `stride`; only tokens that no earlier window scored
+        are scored (PAPER step 10: stride 512). The first token has no context and no loss.
+
+        Args:
+            texts: each at least two tokens long, BOS included.
+            intervention: what is done to the model meanwhile.
+            context: window in tokens; None takes what the model can take, at most 1,024.
+            stride: how far windows move; None takes half of `context`.
+
+        Raises:
+            ModelError: a text is too short, or the window does not fit.
+        """
+        window = context or min(self.tokens.limit or 1024, 1024)
+        step = stride or window // 2
+        if not 1 <= step < window:
+            raise ModelError(f"stride {step} and context {window}: 1 <= stride < context is needed")
+        unlimited = Tokens(self.tokens.tokenizer, self.tokens.bos, None)
+        return [
+            self._loss(row, ids, window, step, intervention)
+            for row, ids in enumerate(unlimited.encode(texts))
+        ]
+
+    def _loss(
+        self,
+        row: int,
+        ids: Sequence[int],
+        window: int,
+        step: int,
+        intervention: Intervention | None,
+    ) -> Float[np.ndarray, " token"]:
+        if len(ids) < 2:
+            raise ModelError(f"text {row} has {len(ids)} tokens; a loss needs at least two")
+        parts, scored, start = [], 1, 0
+        while scored < len(ids):
+            end = min(start + window, len(ids))
+            batch = self.tokens.pad([0], [ids[start:end]], left=False)
+            with (
+                torch.inference_mode(),
+                self.bridge.hooks(fwd_hooks=list(self._steering(intervention, batch))),
+            ):
+                logits = self._model(batch.ids.to(self._device), use_cache=False).logits[0]
+            new = torch.tensor(ids[scored:end], device=logits.device)
+            before = logits[scored - start - 1 : end - start - 1].float()
+            parts.append(torch.nn.functional.cross_entropy(before, new, reduction="none").cpu())
+            scored, start = end, start + step
+        return torch.cat(parts).numpy()
+
+
+def _shipped_tokenizer(bridge: TransformerBridge) -> Any:
+    own = bridge.tokenizer
+    if own is None:
+        raise ModelError("the bridge has no tokenizer; give adapt(..., tokenizer=...)")
+    try:
+        return AutoTokenizer.from_pretrained(own.name_or_path)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"cannot load the tokenizer of {own.name_or_path!r} as it ships: {one_line(error)}; "
+            "give adapt(..., tokenizer=...)"
+        ) from error

@@ -1,0 +1,88 @@
+"""Which tokens of a forward pass an intervention touches."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from steer_plugin.interventions import Positions
+
+
+class SteeredTokens:
+    """Follows the token ids of a model's forward passes, prompt and generation alike.
+
+    A pass that continues the one before it, with a cache (one token) or without (the same ids and
+    one more), is generation; every other pass is a prompt.
+
+    Args:
+        positions: `all`, `prompt` or `generated`.
+        bos: whether the BOS token is touched.
+        bos_id: the BOS token's id, or None.
+        attention_of: gives the real tokens of a prompt.
+    """
+
+    def __init__(
+        self,
+        positions: Positions,
+        bos: bool,
+        bos_id: int | None,
+        attention_of: Callable[[Int[Tensor, "text token"]], Bool[Tensor, "text token"]],
+    ) -> None:
+        """Start before the first pass."""
+        self._positions = positions
+        self._bos = bos
+        self._bos_id = bos_id
+        self._attention_of = attention_of
+        self._before: Tensor | None = None
+        self._prompt: Tensor | None = None
+        self.where: Bool[Tensor, "text token"] | None = None
+
+    def follow(self, ids: Int[Tensor, "text token"]) -> None:
+        """Work out `where` for the pass that begins with these ids."""
+        fresh = self._prompt is None or not self._continues(ids)
+        if fresh:
+            self._prompt = ids
+        prompt = self._prompt
+        assert prompt is not None  # set above on the first pass
+        real = torch.ones_like(ids, dtype=torch.bool)
+        is_prompt = torch.zeros_like(real)
+        if ids.shape[1] >= prompt.shape[1] and (fresh or ids.shape[1] > 1):
+            width = prompt.shape[1]
+            real[:, :width] = self._attention_of(prompt).to(ids.device)
+            is_prompt[:, :width] = True
+            if not self._bos and self._bos_id is not None:
+                first = real & (real.cumsum(1) == 1)
+                real &= ~(first & (ids == self._bos_id))
+        if self._positions == "prompt":
+            real &= is_prompt
+        elif self._positions == "generated":
+            real &= ~is_prompt
+        self._before = ids
+        self.where = real
+
+    def _continues(self, ids: Tensor) -> bool:
+        before = self._before
+        if before is None or len(ids) != len(before):
+            return False
+        if ids.shape[1] == 1:
+            return self._bos_id is None or not bool((ids == self._bos_id).all())
+        grown = ids.shape[1] == before.shape[1] + 1
+        return grown and bool(torch.equal(ids[:, :-1], before))
+
+
+def without_padding(
+    ids: Int[Tensor, "text token"], pad_id: int | None, bos_id: int | None
+) -> Bool[Tensor, "text token"]:
+    """Tell real tokens from padding where no mask is at hand: pad ids at either edge are padding.
+
+    Where BOS is also the pad token, the last one of a leading run is BOS.
+    """
+    if pad_id is None:
+        return torch.ones_like(ids, dtype=torch.bool)
+    other = ids != pad_id
+    leading = other.cumsum(1) == 0
+    trailing = other.flip(1).cumsum(1).flip(1) == 0
+    if bos_id == pad_id:
+        leading &= leading.roll(-1, 1)
+    return ~(leading | trailing) | (leading & trailing)

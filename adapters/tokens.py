@@ -1,0 +1,115 @@
+"""From texts to padded token ids, with every mask explicit."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from steer_plugin.errors import ModelError
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Some texts as token ids.
+
+    Attributes:
+        rows: which texts, as indices into the list that was given.
+        ids: padded on the right, or on the left for generation.
+        attention: real tokens, BOS among them.
+        bos: the BOS tokens that were put in front.
+    """
+
+    rows: tuple[int, ...]
+    ids: Int[Tensor, "text token"]
+    attention: Bool[Tensor, "text token"]
+    bos: Bool[Tensor, "text token"]
+
+    @property
+    def content(self) -> Bool[Tensor, "text token"]:
+        """The tokens of the text itself: no padding, no BOS."""
+        return self.attention & ~self.bos
+
+    @property
+    def positions(self) -> Int[Tensor, "text token"]:
+        """The place of each real token in its text, from 0; 0 for padding."""
+        return (self.attention.cumsum(1) - 1).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """A tokenizer with an explicit BOS policy.
+
+    Attributes:
+        tokenizer: a Hugging Face tokenizer as its model ships it.
+        bos: whether the BOS token is put before each text.
+        limit: how many tokens the model can take, or None where there is no bound.
+    """
+
+    tokenizer: Any
+    bos: bool
+    limit: int | None
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Give each text's ids, BOS included where the policy says so.
+
+        Raises:
+            ModelError: a text has no tokens, or more than the model can take.
+        """
+        plain = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        front = [self.tokenizer.bos_token_id] if self.bos else []
+        encoded = [front + ids for ids in plain]
+        for row, ids in enumerate(encoded):
+            if self.limit is not None and len(ids) > self.limit:
+                raise ModelError(
+                    f"text {row} has {len(ids)} tokens, the model takes {self.limit}; split it: "
+                    f"{texts[row][:60]!r}..."
+                )
+        return encoded
+
+    def batches(self, texts: Sequence[str], batch_tokens: int) -> Iterator[TokenBatch]:
+        """Cut texts into batches of similar length.
+
+        Args:
+            texts: in any order.
+            batch_tokens: padded tokens a batch; a longer text is a batch of its own.
+
+        Raises:
+            ModelError: a text has nothing to pool over, or is too long.
+        """
+        encoded = self.encode(texts)
+        for row, ids in enumerate(encoded):
+            if len(ids) == self.bos:
+                raise ModelError(f"text {row} has no tokens to pool over: {texts[row]!r}")
+        rows: list[int] = []
+        for row in sorted(range(len(encoded)), key=lambda row: (-len(encoded[row]), row)):
+            if rows and len(encoded[rows[0]]) * (len(rows) + 1) > batch_tokens:
+                yield self.pad(rows, encoded, left=False)
+                rows = []
+            rows.append(row)
+        if rows:
+            yield self.pad(rows, encoded, left=False)
+
+    def pad(
+        self, rows: Sequence[int], encoded: Sequence[Sequence[int]], *, left: bool
+    ) -> TokenBatch:
+        """Put some of the encoded texts side by side, padded with id 0 outside the mask."""
+        width = max(len(encoded[row]) for row in rows)
+        ids = torch.zeros((len(rows), width), dtype=torch.int64)
+        attention = torch.zeros((len(rows), width), dtype=torch.bool)
+        bos = torch.zeros((len(rows), width), dtype=torch.bool)
+        for place, row in enumerate(rows):
+            start = width - len(encoded[row]) if left else 0
+            end = start + len(encoded[row])
+            ids[place, start:end] = torch.tensor(encoded[row])
+            attention[place, start:end] = True
+            bos[place, start] = self.bos
+        return TokenBatch(tuple(rows), ids, attention, bos)
+
+
+def adds_bos(tokenizer: Any) -> bool:
+    """Say whether a tokenizer, as shipped, puts BOS before a text."""
+    bos = tokenizer.bos_token_id
+    return bos is not None and tokenizer("a")["input_ids"][:1] == [bos]

@@ -1,0 +1,1 @@
+"""What is measured: an adapter or embeddings in, tidy pandas frames out."""

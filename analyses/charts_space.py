@@ -1,0 +1,182 @@
+"""Charts of the embedding space: every pair of languages, and a picture of the sentences."""
+
+import altair as alt
+import numpy as np
+import pandas as pd
+from altair.typing import ChartType
+
+from steer_plugin.analyses import finding, theme
+from steer_plugin.analyses.results import Results, at_headline, between_languages
+
+MAX_POINTS = 2_000
+_MAX_PAIRS = 2_400
+_LABELLED_LANGUAGES = 10
+
+
+def retrieval_matrix_table(results: Results) -> pd.DataFrame:
+    """Give the rows that `retrieval_matrix` draws: the first targets that fit into one chart."""
+    layer = finding.reading_layer(results)
+    pairs = between_languages(at_headline(results, results.retrieval), "top-1", "raw", layer)
+    sizes = pairs.groupby("target", sort=False).size().cumsum()
+    fitting = sizes.index[(sizes <= _MAX_PAIRS) | (np.arange(len(sizes)) == 0)]
+    return pairs[pairs["target"].isin(fitting)].reset_index(drop=True)
+
+
+def retrieval_matrix(results: Results) -> ChartType:
+    """Draw the change of top-1 for every ordered pair, with experts and with random neurons."""
+    table = retrieval_matrix_table(results)
+    languages = list(dict.fromkeys([*table["query"], *table["candidates"]]))
+    names = [theme.language_label(code) for code in languages]
+    parts = []
+    for condition, column in ((theme.EXPERTS, "change"), (theme.CONTROL, "control_change")):
+        part = table[["top_k", "layer", "pre"]].copy()
+        part["query"] = table["query"].map(theme.language_label)
+        part["candidates"] = table["candidates"].map(theme.language_label)
+        part["target"] = [
+            f"{theme.language_name(target)}, k = {k:,}"
+            for target, k in zip(table["target"], table["top_k"], strict=True)
+        ]
+        part["condition"] = condition
+        part["change"] = table[column]
+        part["after"] = table["pre"] + table[column]
+        part["sure"] = (table[f"{column}_low"] > 0) | (table[f"{column}_high"] < 0)
+        part["interval"] = [
+            finding.interval(low, high)
+            for low, high in zip(table[f"{column}_low"], table[f"{column}_high"], strict=True)
+        ]
+        parts.append(part)
+    data = pd.concat(parts, ignore_index=True)
+    data = data[data["change"].notna()].reset_index(drop=True)
+    most = max(float(data["change"].abs().max()), 0.01)
+    step = int(np.clip(320 // len(names), 15, 42))
+    axis = alt.Axis(ticks=False, domain=False)
+    base = alt.Chart(data).encode(
+        x=alt.X("candidates:N", title="Candidates", sort=names, axis=axis),
+        y=alt.Y("query:N", title="Query", sort=names, axis=axis),
+    )
+    cells = base.mark_rect(stroke="white", strokeWidth=1).encode(
+        color=alt.Color(
+            "change:Q",
+            title="Change of top-1 accuracy (after - before)",
+            scale=alt.Scale(scheme=theme.DIFFERENCES, domain=[-most, most], domainMid=0),
+            legend=alt.Legend(format="+.2f", orient="top", gradientLength=260),
+        ),
+        tooltip=[
+            alt.Tooltip("target:N", title="steered towards"),
+            alt.Tooltip("condition:N"),
+            alt.Tooltip("query:N"),
+            alt.Tooltip("candidates:N"),
+            alt.Tooltip("pre:Q", title="before", format=".3f"),
+            alt.Tooltip("after:Q", format=".3f"),
+            alt.Tooltip("change:Q", format="+.3f"),
+            alt.Tooltip("interval:N", title="95% interval"),
+        ],
+    )
+    layers = [cells]
+    if len(names) <= _LABELLED_LANGUAGES:
+        layers.append(
+            base.mark_text(fontSize=11).encode(
+                text=alt.Text("change:Q", format="+.2f"),
+                opacity=alt.condition("datum.sure", alt.value(1), alt.value(0.4)),
+                color=alt.condition(
+                    f"abs(datum.change) > {0.6 * most}", alt.value("white"), alt.value(theme.INK)
+                ),
+            )
+        )
+    return (
+        alt.layer(*layers)
+        .properties(width=alt.Step(step), height=alt.Step(min(step, 26)))
+        .facet(
+            row=alt.Row(
+                "target:N",
+                title=None,
+                sort=list(dict.fromkeys(data["target"])),
+                header=alt.Header(labelOrient="right"),
+            ),
+            column=alt.Column("condition:N", title=None, sort=list(theme.CONDITIONS[::-1])),
+            spacing=14,
+        )
+        .properties(title=theme.heading(finding.retrieval_matrix_title(table), 900))
+    )
+
+
+def embedding_map_table(results: Results) -> pd.DataFrame:
+    """Give the rows that `embedding_map` draws: at most 2,000, the same sentences in each panel."""
+    table = at_headline(results, results.projection)
+    groups = table.groupby(["target", "condition", "language"], sort=False).ngroups
+    ids = sorted(set(table["id"]), key=str)
+    kept = max(MAX_POINTS // max(groups, 1), 1)
+    if kept < len(ids):
+        ids = [ids[i] for i in np.linspace(0, len(ids) - 1, kept).round().astype(int)]
+    return table[table["id"].isin(ids)].reset_index(drop=True)
+
+
+def between_share(projection: pd.DataFrame) -> pd.DataFrame:
+    """Compute the share of a picture's variance that lies between its languages.
+
+    This is eta squared in two dimensions: the sum of squares of the languages' means about the
+    common mean, weighted by their sentences, over the sum of squares of all points.
+
+    Args:
+        projection: as in `Results`.
+
+    Returns:
+        Columns target, top_k, condition and share (0..1; 0 where all points are one).
+    """
+    rows = []
+    for keys, points in projection.groupby(["target", "top_k", "condition"], sort=False):
+        xy = points[["x", "y"]] - points[["x", "y"]].mean()
+        means = xy.groupby(points["language"]).transform("mean")
+        total = float((xy**2).to_numpy().sum())
+        share = float((means**2).to_numpy().sum()) / total if total > 0 else 0.0
+        target, k, condition = keys
+        rows.append({"target": target, "top_k": k, "condition": condition, "share": share})
+    return pd.DataFrame(rows)
+
+
+def embedding_map(results: Results) -> ChartType:
+    """Draw each sentence's embedding as a point, a panel a target and condition."""
+    shares = between_share(at_headline(results, results.projection))
+    data = embedding_map_table(results)
+    languages = [theme.language_label(code) for code in dict.fromkeys(data["language"])]
+    said = {"before": theme.BEFORE, "control": theme.CONTROL, "experts": theme.EXPERTS}
+    data = data.assign(
+        language=data["language"].map(theme.language_label),
+        condition=data["condition"].map(said),
+        row=[theme.language_name(target) for target in data["target"]],
+    )
+    colours = [
+        theme.CATEGORY_COLOURS[i % len(theme.CATEGORY_COLOURS)] for i in range(len(languages))
+    ]
+    shapes = [theme.CATEGORY_SHAPES[i % len(theme.CATEGORY_SHAPES)] for i in range(len(languages))]
+    legend = alt.Legend(orient="top", columns=4)
+    bare = alt.Axis(labels=False, ticks=False, grid=False, domain=False)
+    return (
+        alt.Chart(data)
+        .mark_point(size=26, filled=True, opacity=0.75)
+        .encode(
+            x=alt.X("x:Q", title=None, axis=bare, scale=alt.Scale(zero=False)),
+            y=alt.Y("y:Q", title=None, axis=bare, scale=alt.Scale(zero=False)),
+            color=alt.Color(
+                "language:N",
+                title=None,
+                scale=alt.Scale(domain=languages, range=colours),
+                legend=legend,
+            ),
+            shape=alt.Shape(
+                "language:N",
+                title=None,
+                scale=alt.Scale(domain=languages, range=shapes),
+                legend=legend,
+            ),
+            tooltip=["language:N", "id:N", "condition:N", alt.Tooltip("row:N", title="target")],
+        )
+        .properties(width=270, height=230)
+        .facet(
+            row=alt.Row("row:N", title=None, sort=list(dict.fromkeys(data["row"]))),
+            column=alt.Column("condition:N", title=None, sort=list(theme.CONDITIONS)),
+            spacing=12,
+        )
+        .resolve_scale(x="independent", y="independent")
+        .properties(title=theme.heading(finding.embedding_map_title(shares), 880))
+    )

@@ -1,0 +1,187 @@
+"""The tables that a report is made of, and how rows are picked from them."""
+
+from dataclasses import dataclass, fields
+
+import pandas as pd
+
+from steer_plugin.errors import AnalysisError
+
+FINAL = "final"
+"""The layer after the final norm; the others are the indices of blocks, as text."""
+
+KEYS = ("target", "top_k", "layer", "measure", "centring", "query", "candidates")
+VALUES = (
+    "pre",
+    "post",
+    "control",
+    "control_min",
+    "control_max",
+    "n_controls",
+    "change",
+    "change_low",
+    "change_high",
+    "control_change",
+    "control_change_low",
+    "control_change_high",
+    "advantage",
+    "advantage_low",
+    "advantage_high",
+)
+
+_COLUMNS = {
+    "layers": ("concept", "layer", "top_k", "experts", "share"),
+    "curve": ("concept", "rank", "layer", "index", "find_score", "judge_score"),
+    "overlap": ("concept", "other", "top_k", "shared", "share"),
+    "alignment": KEYS + VALUES,
+    "retrieval": KEYS + VALUES,
+    "projection": ("target", "top_k", "condition", "language", "id", "x", "y"),
+}
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was measured in one run.
+
+    Attributes:
+        provenance: what every figure depends on, name to value, in the order it is shown: model,
+            revision, host, dtype, site, pooling, score, corpus, split, seeds, versions. The text
+            of the report reads "model", "site", "score", "operation", "judge_sentences" and
+            "projection" where they are there.
+        layers: experts of each concept in each layer (share: of the concept's top_k, 0..1).
+        curve: score of the unit at each rank (1..n, log-spaced) on the split it was found on and
+            on the other.
+        overlap: experts that two concepts share (share: of top_k, 0..1).
+        alignment: one row a figure: "pair distance", "matched distance" and "medoid distance"
+            (cosine distance, 0..2) and "gap" (difference of cosines), before steering (pre), with
+            the experts (post) and with random neurons (control: mean over n_controls seeds). The
+            intervals are 95% ones, from a paired bootstrap over sentences.
+        retrieval: the same for "top-1" and "MRR" (0..1).
+        projection: two coordinates of each sentence's embedding; condition is "before",
+            "experts" or "control".
+
+    Raises:
+        AnalysisError: a table lacks a column, or there is nothing in alignment or retrieval.
+    """
+
+    provenance: dict[str, str]
+    layers: pd.DataFrame
+    curve: pd.DataFrame
+    overlap: pd.DataFrame
+    alignment: pd.DataFrame
+    retrieval: pd.DataFrame
+    projection: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        """Check the tables' columns."""
+        for name, table in self.tables().items():
+            missing = [column for column in _COLUMNS[name] if column not in table.columns]
+            if missing:
+                raise AnalysisError(
+                    f"the table {name!r} lacks {', '.join(missing)}; it needs the columns "
+                    f"{', '.join(_COLUMNS[name])}"
+                )
+        for name in ("alignment", "retrieval"):
+            if self.tables()[name].empty:
+                raise AnalysisError(
+                    f"the table {name!r} is empty, so there is nothing to report; measure first"
+                )
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Give the tables by name."""
+        return {
+            field.name: getattr(self, field.name)
+            for field in fields(self)
+            if field.name != "provenance"
+        }
+
+    @property
+    def targets(self) -> list[str]:
+        """The concepts that were steered towards, in their order."""
+        return list(dict.fromkeys(self.retrieval["target"]))
+
+    def headline(self) -> dict[str, int]:
+        """Give the k that each target is reported at: the middle one of those that were run.
+
+        The middle is fixed before any outcome is known, so nothing is picked by its result.
+        """
+        chosen = {}
+        for target, rows in self.retrieval.groupby("target", sort=False):
+            ks = sorted({int(k) for k in rows["top_k"]})
+            chosen[str(target)] = ks[(len(ks) - 1) // 2]
+        return chosen
+
+
+def layer_order(table: pd.DataFrame) -> list[str]:
+    """Give a table's layers from the first block to the final norm."""
+    names = {str(name) for name in table["layer"]}
+    return sorted(names, key=lambda name: (name == FINAL, 0 if name == FINAL else int(name)))
+
+
+def layer_phrase(layer: str) -> str:
+    """Say where an embedding is read."""
+    return "after the final norm" if layer == FINAL else f"after block {layer}"
+
+
+def at_headline(results: Results, table: pd.DataFrame) -> pd.DataFrame:
+    """Keep the rows at each target's headline k, in the order of the targets."""
+    chosen = results.headline()
+    parts = [
+        table[(table["target"] == target) & (table["top_k"] == k)] for target, k in chosen.items()
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def over_pairs(
+    table: pd.DataFrame, measure: str, centring: str = "raw", layer: str | None = None
+) -> pd.DataFrame:
+    """Keep a measure's mean over all pairs of languages.
+
+    For the medoid distance this is the mean over the languages.
+
+    Args:
+        table: alignment or retrieval.
+        measure: as in the table.
+        centring: "raw", "global" or "language".
+        layer: as in the table, or None for all layers.
+    """
+    candidates = "medoid" if measure == "medoid distance" else "all"
+    keep = (
+        (table["measure"] == measure)
+        & (table["centring"] == centring)
+        & (table["query"] == "all")
+        & (table["candidates"] == candidates)
+    )
+    if layer is not None:
+        keep &= table["layer"] == layer
+    return table[keep].reset_index(drop=True)
+
+
+def from_target(
+    table: pd.DataFrame, measure: str, centring: str = "raw", layer: str | None = None
+) -> pd.DataFrame:
+    """Keep a measure's mean over the pairs of the target and each other language."""
+    keep = (
+        (table["measure"] == measure)
+        & (table["centring"] == centring)
+        & (table["query"] == table["target"])
+        & (table["candidates"] == "others")
+    )
+    if layer is not None:
+        keep &= table["layer"] == layer
+    return table[keep].reset_index(drop=True)
+
+
+def between_languages(
+    table: pd.DataFrame, measure: str, centring: str = "raw", layer: str | None = None
+) -> pd.DataFrame:
+    """Keep a measure's rows of single ordered pairs of languages."""
+    sums = ["all", "others", "medoid"]
+    keep = (
+        (table["measure"] == measure)
+        & (table["centring"] == centring)
+        & ~table["query"].isin(sums)
+        & ~table["candidates"].isin(sums)
+    )
+    if layer is not None:
+        keep &= table["layer"] == layer
+    return table[keep].reset_index(drop=True)

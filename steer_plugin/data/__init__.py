@@ -1,0 +1,1 @@
+"""The corpus and the run files that ship with the package."""

@@ -1,0 +1,45 @@
+"""What goes wrong, as a tree with one root.
+
+Every message is one line: what was given, what was expected, what to do next. The command line
+prints it and ends with exit code 1.
+"""
+
+
+class SteerError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class CorpusError(SteerError):
+    """Sentences that cannot be read or are not aligned."""
+
+
+class ModelError(SteerError):
+    """A model or tokenizer that cannot be loaded or used."""
+
+
+class SiteError(SteerError):
+    """A site that a model does not have, or a unit that a site does not have."""
+
+
+class ScoreError(SteerError):
+    """Responses or labels that no score is defined for."""
+
+
+class SelectionError(SteerError):
+    """A choice of units that cannot be made."""
+
+
+class InterventionError(SteerError):
+    """An intervention that is not defined, or does not fit the model."""
+
+
+class AnalysisError(SteerError):
+    """Embeddings or results that no figure is defined for."""
+
+
+class ArtifactError(SteerError):
+    """A saved result that cannot be written or read."""
+
+
+class SettingsError(SteerError):
+    """A run file that does not say what is needed."""

@@ -1,0 +1,212 @@
+"""What to do to which units, as a plan that any host can carry out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from steer_plugin.artifacts import read_artifact, write_artifact
+from steer_plugin.errors import InterventionError
+from steer_plugin.sites import check_site
+
+Operation = Literal["set", "add", "scale", "blend", "aura"]
+Positions = Literal["all", "prompt", "generated"]
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+POSITIONS: tuple[Positions, ...] = get_args(Positions)
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """A plan: which units at a site, what to do to them, where in the text.
+
+    Pure data. Equal plans compare and hash equal whatever order their units were given in; units
+    are kept in order of layer and index.
+
+    Attributes:
+        site: one of `steer_plugin.sites.SITES`.
+        layers: block index of each unit.
+        indices: index of each unit within its block's site.
+        values: what each unit is set to, moved by, or scaled with: an activation for `set`, `add`
+            and `blend`, a gain for `scale`, the unit's AUROC for `aura`.
+        operation: see `steer`.
+        strength: 0 leaves the model as it is, 1 is the whole operation.
+        positions: `all` tokens, those of the `prompt`, or the `generated` ones. Padding is never
+            touched.
+        bos: whether the BOS token is steered as well.
+        provenance: where the plan comes from; not part of its identity.
+
+    Raises:
+        InterventionError: the fields contradict each other.
+    """
+
+    site: str
+    layers: tuple[int, ...]
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+    operation: Operation = "set"
+    strength: float = 1.0
+    positions: Positions = "all"
+    bos: bool = True
+    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the fields and put the units in order."""
+        check_site(self.site)
+        if self.operation not in OPERATIONS:
+            raise InterventionError(
+                f"{self.operation!r} is not an operation; choose one of: {', '.join(OPERATIONS)}"
+            )
+        if self.positions not in POSITIONS:
+            raise InterventionError(
+                f"{self.positions!r} is not a choice of positions; choose one of: "
+                f"{', '.join(POSITIONS)}"
+            )
+        if not len(self.layers) == len(self.indices) == len(self.values):
+            raise InterventionError(
+                f"{len(self.layers)} layers, {len(self.indices)} indices and {len(self.values)} "
+                "values were given; each unit needs one of each"
+            )
+        if not np.isfinite([*self.values, self.strength]).all():
+            raise InterventionError("values and strength must be finite; one is NaN or infinite")
+        if self.operation == "set" and self.strength not in (0, 1):
+            raise InterventionError(
+                f"'set' writes the value itself and takes strength 1 (or 0 for nothing), not "
+                f"{self.strength}; use operation='blend' to go part of the way"
+            )
+        units = sorted(zip(self.layers, self.indices, self.values, strict=True))
+        for (layer, index, _), (next_layer, next_index, _) in pairwise(units):
+            if (layer, index) == (next_layer, next_index):
+                raise InterventionError(f"unit L{layer}N{index} is given twice; give it once")
+        object.__setattr__(self, "layers", tuple(int(layer) for layer, _, _ in units))
+        object.__setattr__(self, "indices", tuple(int(index) for _, index, _ in units))
+        object.__setattr__(self, "values", tuple(float(value) for _, _, value in units))
+
+    def __len__(self) -> int:
+        """Count the units."""
+        return len(self.layers)
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the plan leaves every model bit for bit as it is."""
+        return not self.layers or self.strength == 0
+
+    def by_layer(self) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, " k"]]]:
+        """Give the indices and values that belong to each layer."""
+        layers = np.array(self.layers, dtype=np.int64)
+        indices = torch.tensor(self.indices, dtype=torch.int64)
+        values = torch.tensor(self.values, dtype=torch.float32)
+        return {
+            int(layer): (indices[layers == layer], values[layers == layer])
+            for layer in np.unique(layers)
+        }
+
+    def fwd_hooks(self, bridge: Any) -> list[tuple[str, Any]]:
+        """List the plan as `(hook_name, function)` pairs for a TransformerBridge.
+
+        They go into `bridge.run_with_hooks(..., fwd_hooks=...)` and `bridge.hooks(fwd_hooks=...)`
+        beside anybody else's.
+
+        Raises:
+            SiteError: the model lacks the site or one of the units.
+        """
+        from steer_plugin.adapters.bridge import fwd_hooks
+
+        return fwd_hooks(bridge, self)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `config.json` and `units.parquet` into `folder`, whole or not at all.
+
+        Raises:
+            ArtifactError: the folder cannot be written.
+        """
+        units = pd.DataFrame(
+            {"layer": self.layers, "index": self.indices, "value": self.values}
+        ).astype({"layer": "int64", "index": "int64", "value": "float64"})
+        config = {
+            "site": self.site,
+            "operation": self.operation,
+            "strength": self.strength,
+            "positions": self.positions,
+            "bos": self.bos,
+            "provenance": dict(self.provenance),
+        }
+        write_artifact(folder, "intervention", config, tables={"units": units})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Intervention":
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: the folder holds no intervention, or a damaged one.
+        """
+        artifact = read_artifact(folder, "intervention")
+        units = artifact.table("units")
+        return cls(
+            layers=tuple(units["layer"]),
+            indices=tuple(units["index"]),
+            values=tuple(units["value"]),
+            **artifact.config,
+        )
+
+
+def steer(
+    activations: Float[Tensor, "*position unit"],
+    values: Float[Tensor, " unit"],
+    operation: Operation,
+    strength: float,
+) -> Float[Tensor, "*position unit"]:
+    """Do an operation to activations h with values v and strength a.
+
+    - `set`: v (Sundar et al. 2025, arXiv 2502.15639, section 3; Suau et al. 2022, equation 3)
+    - `blend`: (1-a) h + a v
+    - `add`: h + a v
+    - `scale`: (1 + a (v-1)) h, so that strength 1 multiplies by the gain v
+    - `aura`: (1 - 2 a max(v - 1/2, 0)) h, where v is the unit's AUROC (Suau et al. 2024,
+      "Whispering experts", section 3)
+
+    The arithmetic is in float32 or wider; the result has the dtype of `activations`.
+    """
+    wide = torch.promote_types(activations.dtype, torch.float32)
+    h, v = activations.to(wide), values.to(activations.device, wide)
+    if operation == "set":
+        steered = v.expand_as(h)
+    elif operation == "blend":
+        steered = (1 - strength) * h + strength * v
+    elif operation == "add":
+        steered = h + strength * v
+    elif operation == "scale":
+        steered = (1 + strength * (v - 1)) * h
+    else:
+        steered = (1 - 2 * strength * (v - 0.5).clamp(min=0)) * h
+    return steered.to(activations.dtype)
+
+
+def steer_units(
+    activations: Float[Tensor, "text token unit"],
+    indices: Int[Tensor, " k"],
+    values: Float[Tensor, " k"],
+    intervention: Intervention,
+    where: Bool[Tensor, "text token"] | None,
+) -> Float[Tensor, "text token unit"]:
+    """Give a copy of the activations in which some units are steered at some tokens.
+
+    Args:
+        activations: at the intervention's site in one layer.
+        indices: which units of that layer.
+        values: one for each of `indices`.
+        intervention: the operation and its strength.
+        where: which tokens; None for all.
+    """
+    indices = indices.to(activations.device)
+    selected = activations[..., indices]
+    steered = steer(selected, values, intervention.operation, intervention.strength)
+    if where is not None:
+        steered = torch.where(where.to(activations.device).unsqueeze(-1), steered, selected)
+    return activations.index_copy(-1, indices, steered)

@@ -1,0 +1,89 @@
+"""Where a tensor is read or written, and how its units are numbered.
+
+A site is named by the TransformerLens hook it is, without the `blocks.{layer}.` in front:
+`mlp.hook_post`, `hook_resid_post`. The final norm, which no block owns, is `ln_final.hook_out`.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Int
+
+from steer_plugin.errors import SiteError
+
+FINAL_NORM = "ln_final.hook_out"
+
+SITES: dict[str, str] = {
+    "mlp.hook_post": "post-activation MLP neurons, the input of the down projection",
+    "mlp.hook_pre": "pre-activation MLP neurons; the gate where the MLP is gated",
+    "mlp.hook_pre_linear": "the linear (up) half of a gated MLP, before it meets the gate",
+    "hook_mlp_out": "what the MLP adds to the residual stream",
+    "attn.hook_z": "attention head outputs before the output projection, heads side by side",
+    "hook_attn_out": "what attention adds to the residual stream",
+    "hook_resid_post": "the residual stream after the block",
+    FINAL_NORM: "the residual stream after the final norm",
+}
+
+
+def check_site(site: str) -> None:
+    """Refuse a name that is no site.
+
+    Raises:
+        SiteError: `site` is not one of `SITES`.
+    """
+    if site not in SITES:
+        raise SiteError(f"{site!r} is not a site; choose one of: {', '.join(SITES)}")
+
+
+def hook_name(site: str, layer: int) -> str:
+    """Name the TransformerLens hook of `site` in block `layer` (0 for the final norm)."""
+    return site if site == FINAL_NORM else f"blocks.{layer}.{site}"
+
+
+@dataclass(frozen=True)
+class UnitSpace:
+    """All units at one site of a model, numbered layer after layer.
+
+    Attributes:
+        site: one of `SITES`.
+        layers: the block indices, ascending; `(0,)` for the final norm.
+        widths: units in each of `layers`.
+    """
+
+    site: str
+    layers: tuple[int, ...]
+    widths: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """Count the units over all layers."""
+        return sum(self.widths)
+
+    @cached_property
+    def _starts(self) -> Int[np.ndarray, " layer_and_end"]:
+        return np.concatenate([[0], np.cumsum(self.widths)]).astype(np.int64)
+
+    def layer_slice(self, layer: int) -> slice:
+        """Give the range of unit numbers that block `layer` holds.
+
+        Raises:
+            SiteError: the space has no such layer.
+        """
+        if layer not in self.layers:
+            raise SiteError(
+                f"layer {layer} has no units at {self.site}; the layers are {list(self.layers)}"
+            )
+        position = self.layers.index(layer)
+        return slice(int(self._starts[position]), int(self._starts[position + 1]))
+
+    def addresses(
+        self, units: Int[np.ndarray, " k"]
+    ) -> tuple[Int[np.ndarray, " k"], Int[np.ndarray, " k"]]:
+        """Split unit numbers, 0..len(self)-1, into block indices and indices in the block."""
+        positions = np.searchsorted(self._starts, units, side="right") - 1
+        return np.asarray(self.layers)[positions], units - self._starts[positions]
+
+    def label(self, unit: int) -> str:
+        """Print a unit as `L12N345`."""
+        layers, indices = self.addresses(np.array([unit]))
+        return f"L{layers[0]}N{indices[0]}"
