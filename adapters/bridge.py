@@ -4,16 +4,16 @@ import contextlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, GenerationConfig
 
-from steer_plugin.adapters.steering import SteeredTokens, without_padding
+from steer_plugin.adapters.steering import SteeredTokens
 from steer_plugin.adapters.tokens import TokenBatch, Tokens, adds_bos
 from steer_plugin.artifacts import one_line
 from steer_plugin.errors import ModelError, SiteError
@@ -25,7 +25,7 @@ from steer_plugin.sites import FINAL_NORM, UnitSpace, check_site, hook_name
 Hook = Callable[..., Tensor | None]
 NamedHook = tuple[str, Hook]
 
-TOKEN_IDS = "embed.hook_in"
+EMBEDDING_IN = "embed.hook_in"
 BATCH_TOKENS = 2048
 
 # The hook that each site must really be. A bridge may give a site's name to another tensor: the
@@ -48,13 +48,11 @@ def fwd_hooks(bridge: TransformerBridge, intervention: Intervention) -> list[Nam
     Hooks see no attention mask: pad ids at the edges of a prompt are taken for padding.
     """
     tokenizer = bridge.tokenizer
-    bos_id = getattr(tokenizer, "bos_token_id", None)
-    pad_id = getattr(tokenizer, "pad_token_id", None)
     tokens = SteeredTokens(
         intervention.positions,
         intervention.bos,
-        bos_id,
-        lambda ids: without_padding(ids, pad_id, bos_id),
+        getattr(tokenizer, "bos_token_id", None),
+        pad_id=getattr(tokenizer, "pad_token_id", None),
     )
     return _hooks(bridge, intervention, tokens)
 
@@ -98,7 +96,7 @@ def _hooks(
 
         return write
 
-    hooks: list[NamedHook] = [(TOKEN_IDS, follow)]
+    hooks: list[NamedHook] = [(EMBEDDING_IN, follow)]
     for layer, (indices, values) in intervention.by_layer().items():
         _require_site(bridge, intervention.site, layer)
         hooks.append((hook_name(intervention.site, layer), writer(layer, indices, values)))
@@ -113,6 +111,8 @@ def _require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
     if site == FINAL_NORM:
         if name not in points:
             raise SiteError(f"{bridge.cfg.model_name} has no final norm ({name})")
+        if layer != 0:
+            raise SiteError(f"{FINAL_NORM} is one place, layer 0; layer {layer} was given")
         return
     blocks = bridge.cfg.n_layers
     if not 0 <= layer < blocks:
@@ -163,7 +163,7 @@ class BridgeAdapter:
         """Hold the bridge; nothing is run yet."""
         bridge.eval()
         self.bridge = bridge
-        self._model = bridge.original_model
+        self._model = cast("Any", bridge.original_model)
         self._batch_tokens = batch_tokens
         self._widths: dict[tuple[str, int], int] = {}
         shipped = _shipped_tokenizer(bridge) if tokenizer is None else tokenizer
@@ -192,7 +192,8 @@ class BridgeAdapter:
 
     @property
     def _device(self) -> torch.device:
-        return self._model.get_input_embeddings().weight.device
+        device: torch.device = self._model.get_input_embeddings().weight.device
+        return device
 
     def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
         """Number the units that the model has at a site; see `Adapter.space`.
@@ -210,10 +211,8 @@ class BridgeAdapter:
 
     def _layers(self, site: str, layers: tuple[int, ...] | None) -> tuple[int, ...]:
         check_site(site)
-        if site == FINAL_NORM:
-            return (0,)
         if layers is None:
-            return tuple(range(self._info.n_layers))
+            return tuple(range(1 if site == FINAL_NORM else self._info.n_layers))
         if not layers:
             raise SiteError("no layers were given; give at least one, or none for all")
         return tuple(sorted(set(layers)))
@@ -284,7 +283,7 @@ class BridgeAdapter:
             intervention.positions,
             intervention.bos,
             self.tokens.tokenizer.bos_token_id,
-            lambda _: batch.attention,
+            attention=batch.attention,
         )
         return _hooks(self.bridge, intervention, tokens)
 
@@ -321,16 +320,24 @@ class BridgeAdapter:
     ) -> list[str]:
         """Continue each prompt; see `Adapter.generate`.
 
-        An empty prompt is BOS alone, as in the paper's generation check.
+        An empty prompt is BOS alone, as in the paper's generation check. The model's own
+        generation settings (penalties, top-k and the like) are left out; its end tokens count.
 
         Raises:
-            ModelError: a prompt is empty and the model has no BOS token.
+            ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
+                together are more than the model can take.
         """
         encoded = self.tokens.encode(prompts)
         for row, ids in enumerate(encoded):
             if not ids:
                 raise ModelError(f"prompt {row} has no tokens and bos is off; give it some text")
         batch = self.tokens.pad(range(len(encoded)), encoded, left=True)
+        width, limit = batch.ids.shape[1], self.tokens.limit
+        if limit is not None and width + max_new_tokens > limit:
+            raise ModelError(
+                f"{max_new_tokens} new tokens after a prompt of {width} are more than the {limit} "
+                "the model takes; ask for fewer"
+            )
         tokenizer = self.tokens.tokenizer
         sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None}
         if temperature > 0:
@@ -339,6 +346,7 @@ class BridgeAdapter:
         with (
             torch.random.fork_rng(devices),
             torch.no_grad(),
+            _plain_generation(self._model),
             self.bridge.hooks(fwd_hooks=list(self._steering(intervention, batch))),
         ):
             torch.manual_seed(seed)
@@ -350,7 +358,7 @@ class BridgeAdapter:
                 pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
                 **sampling,
             )
-        return list(tokenizer.batch_decode(ids[:, batch.ids.shape[1] :], skip_special_tokens=True))
+        return list(tokenizer.batch_decode(ids[:, width:], skip_special_tokens=True))
 
     def losses(
         self,
@@ -374,10 +382,13 @@ class BridgeAdapter:
         Raises:
             ModelError: a text is too short, or the window does not fit.
         """
-        window = context or min(self.tokens.limit or 1024, 1024)
-        step = stride or window // 2
+        limit = self.tokens.limit
+        window = min(limit or 1024, 1024) if context is None else context
+        step = window // 2 if stride is None else stride
         if not 1 <= step < window:
             raise ModelError(f"stride {step} and context {window}: 1 <= stride < context is needed")
+        if limit is not None and window > limit:
+            raise ModelError(f"context {window} is more than the {limit} tokens the model takes")
         unlimited = Tokens(self.tokens.tokenizer, self.tokens.bos, None)
         return [
             self._loss(row, ids, window, step, intervention)
@@ -408,6 +419,18 @@ class BridgeAdapter:
             parts.append(torch.nn.functional.cross_entropy(before, new, reduction="none").cpu())
             scored, start = end, start + step
         return torch.cat(parts).numpy()
+
+
+@contextlib.contextmanager
+def _plain_generation(model: Any) -> Iterator[None]:
+    """Put a model's own generation settings aside, all but its end tokens."""
+    own = model.generation_config
+    settings: Any = GenerationConfig
+    model.generation_config = settings(eos_token_id=own.eos_token_id)
+    try:
+        yield
+    finally:
+        model.generation_config = own
 
 
 def _shipped_tokenizer(bridge: TransformerBridge) -> Any:

@@ -1,7 +1,5 @@
 """Which tokens of a forward pass an intervention touches."""
 
-from collections.abc import Callable
-
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -19,7 +17,10 @@ class SteeredTokens:
         positions: `all`, `prompt` or `generated`.
         bos: whether the BOS token is touched.
         bos_id: the BOS token's id, or None.
-        attention_of: gives the real tokens of a prompt.
+        attention: the real tokens of the one prompt that all passes belong to, where they are
+            known. None takes any pass for a new prompt that does not continue the one before it,
+            and pad ids at its edges for padding.
+        pad_id: the pad token's id, or None; needed only without `attention`.
     """
 
     def __init__(
@@ -27,29 +28,31 @@ class SteeredTokens:
         positions: Positions,
         bos: bool,
         bos_id: int | None,
-        attention_of: Callable[[Int[Tensor, "text token"]], Bool[Tensor, "text token"]],
+        *,
+        attention: Bool[Tensor, "text token"] | None = None,
+        pad_id: int | None = None,
     ) -> None:
         """Start before the first pass."""
         self._positions = positions
         self._bos = bos
         self._bos_id = bos_id
-        self._attention_of = attention_of
+        self._attention = attention
+        self._pad_id = pad_id
         self._before: Tensor | None = None
         self._prompt: Tensor | None = None
         self.where: Bool[Tensor, "text token"] | None = None
 
     def follow(self, ids: Int[Tensor, "text token"]) -> None:
         """Work out `where` for the pass that begins with these ids."""
-        fresh = self._prompt is None or not self._continues(ids)
-        if fresh:
-            self._prompt = ids
         prompt = self._prompt
-        assert prompt is not None  # set above on the first pass
+        if prompt is None or (self._attention is None and not self._continues(ids)):
+            prompt = self._prompt = ids
+        fresh = prompt is ids
         real = torch.ones_like(ids, dtype=torch.bool)
         is_prompt = torch.zeros_like(real)
         if ids.shape[1] >= prompt.shape[1] and (fresh or ids.shape[1] > 1):
             width = prompt.shape[1]
-            real[:, :width] = self._attention_of(prompt).to(ids.device)
+            real[:, :width] = self._real(prompt).to(ids.device)
             is_prompt[:, :width] = True
             if not self._bos and self._bos_id is not None:
                 first = real & (real.cumsum(1) == 1)
@@ -60,6 +63,11 @@ class SteeredTokens:
             real &= ~is_prompt
         self._before = ids
         self.where = real
+
+    def _real(self, prompt: Tensor) -> Tensor:
+        if self._attention is not None:
+            return self._attention
+        return without_padding(prompt, self._pad_id, self._bos_id)
 
     def _continues(self, ids: Tensor) -> bool:
         before = self._before

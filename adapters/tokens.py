@@ -56,8 +56,10 @@ class Tokens:
         """Give each text's ids, BOS included where the policy says so.
 
         Raises:
-            ModelError: a text has no tokens, or more than the model can take.
+            ModelError: there are no texts, or one has more tokens than the model can take.
         """
+        if isinstance(texts, str) or len(texts) == 0:
+            raise ModelError(f"{texts!r} was given; give a list of at least one text")
         plain = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
         front = [self.tokenizer.bos_token_id] if self.bos else []
         encoded = [front + ids for ids in plain]

@@ -8,7 +8,13 @@ import pandas as pd
 from jaxtyping import Float
 
 from steer_plugin.analyses.statistics import Figures, Replicates, Weights
-from steer_plugin.analyses.vectors import CENTRINGS, Centring, UnitVectors, unit_vectors
+from steer_plugin.analyses.vectors import (
+    CENTRINGS,
+    Centring,
+    UnitVectors,
+    check_target,
+    unit_vectors,
+)
 from steer_plugin.embeddings import Embeddings
 
 KEYS = ["measure", "centring", "query", "candidates"]
@@ -16,7 +22,7 @@ Evaluate = Callable[[Weights], Replicates]
 
 
 def alignment_figures(
-    embeddings: Embeddings, *, target: str, centrings: Sequence[Centring] = CENTRINGS
+    embeddings: Embeddings, *, target: str | None, centrings: Sequence[Centring] = CENTRINGS
 ) -> Figures:
     """Measure the three cosine distances of Sundar et al. 2025 and the matched gap.
 
@@ -33,7 +39,7 @@ def alignment_figures(
 
     Args:
         embeddings: language -> one row a sentence, the same sentences in each.
-        target: the language that is steered towards.
+        target: the language that is steered towards; None leaves its means out.
         centrings: see `unit_vectors`. Distances from a language's own mean to the medoid need it
             left in, so `medoid distance` has no `language` centring.
 
@@ -43,18 +49,20 @@ def alignment_figures(
         `medoid distance` `query` is the language or `all`, `candidates` is `medoid`.
 
     Raises:
-        AnalysisError: see `unit_vectors`.
+        AnalysisError: the target is none of the languages; or see `unit_vectors`.
     """
+    check_target(embeddings, target)
     index: list[tuple[str, str, str, str]] = []
     parts: list[Evaluate] = []
     for centring in centrings:
         units = unit_vectors(embeddings, centring)
         pairs = list(combinations(units, 2))
-        of_target = [row for row, pair in enumerate(pairs) if target in pair]
+        groups = {("all", "all"): list(range(len(pairs)))}
+        if target is not None:
+            groups[target, "others"] = [row for row, pair in enumerate(pairs) if target in pair]
         for measure in ("pair distance", "matched distance", "gap"):
-            index += [(measure, centring, a, b) for a, b in pairs]
-            index += [(measure, centring, "all", "all"), (measure, centring, target, "others")]
-        parts.append(_pairs(units, pairs, of_target))
+            index += [(measure, centring, a, b) for a, b in [*pairs, *groups]]
+        parts.append(_pairs(units, pairs, list(groups.values())))
         if centring != "language":
             index += [("medoid distance", centring, language, "medoid") for language in units]
             index.append(("medoid distance", centring, "all", "medoid"))
@@ -67,12 +75,12 @@ def alignment_figures(
     return Figures(pd.DataFrame(index, columns=KEYS), sentences, evaluate)
 
 
-def alignment(embeddings: Embeddings, *, target: str) -> pd.DataFrame:
+def alignment(embeddings: Embeddings, *, target: str | None = None) -> pd.DataFrame:
     """Tabulate `alignment_figures`, one row a figure, the figure in `value`."""
     return alignment_figures(embeddings, target=target).frame()
 
 
-def _pairs(units: UnitVectors, pairs: list[tuple[str, str]], of_target: list[int]) -> Evaluate:
+def _pairs(units: UnitVectors, pairs: list[tuple[str, str]], groups: list[list[int]]) -> Evaluate:
     matched = np.stack([(units[a] * units[b]).sum(1) for a, b in pairs], axis=1)
 
     def evaluate(weights: Weights) -> Replicates:
@@ -80,13 +88,13 @@ def _pairs(units: UnitVectors, pairs: list[tuple[str, str]], of_target: list[int
         means = {language: weights @ rows for language, rows in units.items()}
         cosine = np.stack([(means[a] * means[b]).sum(1) for a, b in pairs], axis=1)
         translations = weights @ matched
-        # Draws of the same sentence are translations of each other; the rest are not.
+        # Draws of the same sentence are translations of each other; the rest are not. Where one
+        # sentence is all that was drawn there is no rest, and no gap.
         same = (weights**2).sum(1, keepdims=True)
-        others = (cosine - weights**2 @ matched) / (1 - same)
+        others = (cosine - weights**2 @ matched) / np.where(same < 1, 1 - same, np.nan)
         figures = []
         for values in (1 - cosine, 1 - translations, translations - others):
-            figures += [values, values.mean(1, keepdims=True)]
-            figures.append(values[:, of_target].mean(1, keepdims=True))
+            figures += [values, *(values[:, group].mean(1, keepdims=True) for group in groups)]
         return np.concatenate(figures, axis=1)
 
     return evaluate

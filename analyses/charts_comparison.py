@@ -1,12 +1,14 @@
 """Charts of one figure in three conditions: before, with experts, with random neurons."""
 
+import math
 from collections.abc import Sequence
 
 import altair as alt
+import numpy as np
 import pandas as pd
 from altair.typing import ChartType
 
-from steer_plugin.analyses import finding, theme
+from steer_plugin.analyses import finding, theme, titles
 from steer_plugin.analyses.results import (
     VALUES,
     Results,
@@ -23,7 +25,6 @@ CENTRINGS = {
 }
 
 _WIDTH = 960
-_PALETTE = alt.Scale(domain=list(theme.CONDITIONS), range=list(theme.CONDITION_COLOURS))
 _TOOLTIP = [
     alt.Tooltip("name:N", title="target"),
     alt.Tooltip("top_k:Q", title="k"),
@@ -45,9 +46,9 @@ def conditions(figures: pd.DataFrame) -> pd.DataFrame:
         figures: rows of alignment or retrieval.
 
     Returns:
-        The keys, what else the rows have, and: name (of the target), condition, value, low and high (the value before, plus
-        the 95% interval of the change), least and most (over the seeds of the control), and the
-        texts of the tooltip. Rows of a control that was not run are left out.
+        The keys, what else the rows have, and: name (of the target), condition, value, low and
+        high (the value before, plus the 95% interval of the change), least and most (over the
+        seeds of the control), and the texts of the tooltip. A control that was not run has none.
     """
     parts = []
     sources = zip(theme.CONDITIONS, ("pre", "control", "post"), strict=True)
@@ -87,12 +88,28 @@ def _with_interval(figures: pd.DataFrame, column: str) -> list[str]:
     ]
 
 
-def _legend() -> alt.Legend:
-    return alt.Legend(orient="top", direction="horizontal", columnPadding=18)
+def _colour(data: pd.DataFrame) -> alt.Color:
+    """Give each condition that is there its own colour."""
+    here = set(data["condition"])
+    colours = zip(theme.CONDITIONS, theme.CONDITION_COLOURS, strict=True)
+    palette = {name: colour for name, colour in colours if name in here}
+    return alt.Color(
+        "condition:N",
+        title=None,
+        scale=alt.Scale(domain=list(palette), range=list(palette.values())),
+        sort=list(palette),
+        legend=alt.Legend(
+            orient="top",
+            direction="horizontal",
+            columnPadding=18,
+            symbolType="circle",
+            symbolOpacity=1,
+        ),
+    )
 
 
 def _lanes(
-    data: pd.DataFrame, *, columns: int, axis: str, mark: float | None = None
+    data: pd.DataFrame, *, columns: int, axis: str, digits: int = 2, mark: float | None = None
 ) -> alt.FacetChart:
     """Draw a lane a target and condition, in panels by the column "panel".
 
@@ -100,6 +117,7 @@ def _lanes(
         data: as `conditions` gives it, with "panel", in the order of the panels.
         columns: panels side by side.
         axis: title of the x axis.
+        digits: decimals of the figures beside the points.
         mark: where a dotted line stands, in the axis's units.
     """
     lowest = min(0.0, float(data[["value", "low", "least"]].min().min()))
@@ -115,13 +133,7 @@ def _lanes(
             scale=alt.Scale(paddingInner=0.25, paddingOuter=0.15),
         ),
         yOffset=alt.YOffset("condition:N", sort=list(theme.CONDITIONS)),
-        color=alt.Color(
-            "condition:N",
-            title=None,
-            scale=_PALETTE,
-            sort=list(theme.CONDITIONS),
-            legend=_legend(),
-        ),
+        color=_colour(data),
         tooltip=_TOOLTIP,
     )
     layers: list[alt.Chart] = [
@@ -136,7 +148,7 @@ def _lanes(
         ),
         base.mark_text(align="left", dx=7, fontSize=11).encode(
             x=alt.X("end:Q", title=axis, scale=scale),
-            text=alt.Text("value:Q", format=".2f"),
+            text=alt.Text("value:Q", format=f".{digits}f"),
             color=alt.value(theme.INK),
         ),
     ]
@@ -145,7 +157,7 @@ def _lanes(
         layers.insert(0, line.mark_rule(strokeDash=[3, 3], color=theme.MUTED).encode(x="mark:Q"))
     return (
         alt.layer(*layers, data=data)
-        .properties(width=820 // columns, height=alt.Step(18))
+        .properties(width=820 // columns, height=alt.Step(15))
         .facet(
             facet=alt.Facet("panel:N", title=None, sort=list(dict.fromkeys(data["panel"]))),
             columns=columns,
@@ -181,7 +193,7 @@ def retrieval_before_after(results: Results) -> ChartType:
     sentences = results.provenance.get("judge_sentences", "")
     chance = 1 / int(sentences) if sentences.isdigit() else None
     chart = _lanes(data, columns=2, axis="Top-1 retrieval accuracy (0 to 1)", mark=chance)
-    title = finding.retrieval_title(finding.top_1(results))
+    title = titles.retrieval_title(finding.top_1(results))
     return chart.properties(title=theme.heading(title, _WIDTH))
 
 
@@ -206,7 +218,7 @@ def distance_before_after_table(results: Results) -> pd.DataFrame:
 def distance_before_after(results: Results) -> ChartType:
     """Draw cosine distances before, with random neurons and with experts, raw and centred."""
     data = conditions(distance_before_after_table(results))
-    title = finding.distance_title(finding.at_last(results, "pair distance"))
+    title = titles.distance_title(finding.at_last(results, "pair distance"))
     chart = _lanes(data, columns=2, axis="Cosine distance (0 to 2)")
     return chart.properties(title=theme.heading(title, _WIDTH))
 
@@ -223,8 +235,12 @@ def gap_before_after_table(results: Results) -> pd.DataFrame:
 def gap_before_after(results: Results) -> ChartType:
     """Draw how much nearer translations are than other sentences, a lane a condition."""
     data = conditions(gap_before_after_table(results))
-    title = finding.gap_title(finding.at_last(results, "gap"))
-    chart = _lanes(data, columns=data["panel"].nunique(), axis="Gap (difference of mean cosines)")
+    title = titles.gap_title(
+        finding.at_last(results, "gap"), finding.at_last(results, "gap", "language")
+    )
+    chart = _lanes(
+        data, columns=data["panel"].nunique(), axis="Gap (difference of mean cosines)", digits=3
+    )
     return chart.properties(title=theme.heading(title, _WIDTH))
 
 
@@ -254,11 +270,11 @@ def by_layer(results: Results) -> ChartType:
     x = alt.X(
         "layer:O",
         sort=order,
-        title="Layer the embedding is read at",
-        axis=alt.Axis(labelAngle=0, labelOverlap="greedy"),
+        title="Layer of the embedding",
+        axis=alt.Axis(labelAngle=0, values=_ticks(order, table["target"].nunique())),
     )
     return _courses(table, x).properties(
-        title=theme.heading(finding.by_layer_title(results), _WIDTH)
+        title=theme.heading(titles.by_layer_title(results), _WIDTH)
     )
 
 
@@ -277,44 +293,58 @@ def effect_of_k(results: Results) -> ChartType:
     ks = sorted({int(k) for k in table["top_k"]})
     x = alt.X(
         "top_k:Q",
-        title="k, number of neurons steered (log)",
+        title="k neurons steered (log)",
         scale=alt.Scale(type="log", domain=[ks[0] / 1.3, ks[-1] * 1.3], nice=False),
-        axis=alt.Axis(values=ks, format=",", grid=False, labelOverlap=True),
+        axis=alt.Axis(values=ks, format=",", grid=False, labelOverlap="greedy", labelSeparation=6),
     )
     figures = table[table["measure"] == "top-1"]
     return _courses(table, x).properties(
-        title=theme.heading(finding.effect_of_k_title(figures), _WIDTH)
+        title=theme.heading(titles.effect_of_k_title(figures), _WIDTH)
     )
+
+
+def _panel_width(n_targets: int) -> int:
+    return int(np.clip(820 // n_targets, 150, 420))
+
+
+def _ticks(order: Sequence[str], n_targets: int) -> list[str]:
+    """Choose the layers that are named under a panel: as many as fit, and the last."""
+    step = math.ceil(len(order) / (_panel_width(n_targets) // 32))
+    return [*order[:-1][::step][: math.ceil((len(order) - 1) / step)], order[-1]]
 
 
 def _courses(table: pd.DataFrame, x: alt.X) -> alt.VConcatChart:
     """Draw a row of panels a measure, a panel a target, a line a condition."""
     data = conditions(table)
     targets = list(dict.fromkeys(data["name"]))
-    columns = min(4, len(targets))
+    measures = {name: said for name, said in _COURSES if name in set(data["measure"])}
     rows = []
-    for measure, said in _COURSES:
+    for measure, said in measures.items():
         part = data[data["measure"] == measure]
-        if part.empty:
-            continue
+        first, last = measure == next(iter(measures)), measure == list(measures)[-1]
         base = alt.Chart().encode(
-            x=x,
-            color=alt.Color(
-                "condition:N",
-                title=None,
-                scale=_PALETTE,
-                sort=list(theme.CONDITIONS),
-                legend=_legend(),
-            ),
+            x=x if last else x.title(None),
+            color=_colour(data),
         )
-        y = alt.Y("value:Q", title=said, scale=alt.Scale(zero=True), axis=alt.Axis(tickCount=4))
-        bands = base.mark_area(opacity=0.22).encode(y=alt.Y("low:Q", title=said), y2="high:Q")
+        ends = part[["value", "low", "high"]]
+        lowest, highest = min(0.0, float(ends.min().min())), float(ends.max().max())
+        room = 0.06 * (highest - lowest)
+        scale = alt.Scale(domain=[lowest - room * (lowest < 0), highest + room], nice=False)
+        y = alt.Y("value:Q", title=said, scale=scale, axis=alt.Axis(tickCount=4))
+        bands = base.mark_area(opacity=0.22).encode(
+            y=alt.Y("low:Q", title=said, scale=scale), y2="high:Q"
+        )
         lines = base.mark_line(point=alt.OverlayMarkDef(size=28, filled=True)).encode(
             y=y, tooltip=_TOOLTIP
         )
         rows.append(
             alt.layer(bands, lines, data=part)
-            .properties(width=min(820 // columns, 420), height=120)
-            .facet(facet=alt.Facet("name:N", title=None, sort=targets), columns=columns, spacing=18)
+            .properties(width=_panel_width(len(targets)), height=120)
+            .facet(
+                column=alt.Column(
+                    "name:N", title=None, sort=targets, header=alt.Header(labels=first)
+                ),
+                spacing=18,
+            )
         )
     return alt.vconcat(*rows, spacing=14)

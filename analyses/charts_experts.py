@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from altair.typing import ChartType
 
-from steer_plugin.analyses import finding, theme
+from steer_plugin.analyses import theme, titles
 from steer_plugin.analyses.results import Results
 
 MAX_ROWS = 5_000
@@ -13,18 +13,31 @@ MAX_ROWS = 5_000
 
 _PANEL_ROWS = 30
 _LABELLED_LAYERS = 30
+_CURVE_WIDTH = 190
 
 
-def shown_k(results: Results) -> int:
-    """Give the k that charts of all languages are drawn at: the first target's headline k."""
-    return next(iter(results.headline().values()))
+def shown_k(results: Results, table: pd.DataFrame) -> int:
+    """Give the k that a table of all languages is read at: the first target's, if it is there."""
+    ks = sorted({int(k) for k in table["top_k"]})
+    wanted = next(iter(results.headline().values()))
+    return wanted if wanted in ks else ks[(len(ks) - 1) // 2]
 
 
 def _at_shown_ks(results: Results, table: pd.DataFrame) -> pd.DataFrame:
-    """Keep every k where the panels stay readable, else the one that is shown."""
-    few = table["concept"].nunique() * table["top_k"].nunique() <= _PANEL_ROWS
-    kept = table if few else table[table["top_k"] == shown_k(results)]
+    """Keep at most 30 languages, and every k where the panels stay readable, else one."""
+    kept = _first_concepts(results, table)
+    if kept["concept"].nunique() * kept["top_k"].nunique() > _PANEL_ROWS:
+        kept = kept[kept["top_k"] == shown_k(results, kept)]
     return kept.sort_values("top_k", kind="stable").reset_index(drop=True)
+
+
+def _first_concepts(results: Results, table: pd.DataFrame) -> pd.DataFrame:
+    """Keep at most 30 languages, those that were steered towards first."""
+    concepts = list(dict.fromkeys(table["concept"]))
+    if len(concepts) <= _PANEL_ROWS:
+        return table
+    first = [concept for concept in results.targets if concept in concepts]
+    return table[table["concept"].isin(list(dict.fromkeys(first + concepts))[:_PANEL_ROWS])]
 
 
 def _named(table: pd.DataFrame, *columns: str) -> pd.DataFrame:
@@ -47,8 +60,8 @@ def experts_by_layer(results: Results) -> ChartType:
     table = experts_by_layer_table(results)
     n_layers = table["layer"].nunique()
     step = int(np.clip(800 // n_layers, 9, 42))
-    at_shown = table[table["top_k"] == shown_k(results)]
-    title = finding.experts_by_layer_title(at_shown)
+    at_shown = table[table["top_k"] == shown_k(results, table)]
+    title = titles.experts_by_layer_title(at_shown)
     data = _named(table, "concept").assign(panel=[f"k = {k:,}" for k in table["top_k"]])
     base = alt.Chart(data).encode(
         x=alt.X(
@@ -67,7 +80,7 @@ def experts_by_layer(results: Results) -> ChartType:
         color=alt.Color(
             "share:Q",
             title="Share of the language's k experts",
-            scale=alt.Scale(scheme=theme.SHARES, domainMin=0),
+            scale=alt.Scale(range=list(theme.SHARES), domainMin=0),
             legend=alt.Legend(format="%", orient="top", gradientLength=220),
         ),
         tooltip=[
@@ -82,7 +95,9 @@ def experts_by_layer(results: Results) -> ChartType:
     if n_layers <= _LABELLED_LAYERS:
         dark = 0.55 * float(table["share"].max())
         layers.append(
-            base.mark_text(fontSize=11).encode(
+            base.transform_filter("datum.experts > 0")
+            .mark_text(fontSize=11)
+            .encode(
                 text="experts:Q",
                 color=alt.condition(
                     f"datum.share > {dark}", alt.value("white"), alt.value(theme.INK)
@@ -99,17 +114,30 @@ def experts_by_layer(results: Results) -> ChartType:
 
 def score_curves_table(results: Results) -> pd.DataFrame:
     """Give the rows that `score_curves` draws: at most 2,500, thinned evenly along the ranks."""
-    ranks = np.array(sorted(set(results.curve["rank"])))
-    most = max(MAX_ROWS // 2 // max(results.curve["concept"].nunique(), 1), 2)
+    curve = _first_concepts(results, results.curve)
+    ranks = np.array(sorted(set(curve["rank"])))
+    most = MAX_ROWS // 2 // curve["concept"].nunique()
     if len(ranks) > most:
         ranks = ranks[np.unique(np.linspace(0, len(ranks) - 1, most).round().astype(int))]
-    return results.curve[results.curve["rank"].isin(ranks)].reset_index(drop=True)
+    return curve[curve["rank"].isin(ranks)].reset_index(drop=True)
+
+
+def _spaced(labels: list[str], ks: pd.Series, last_rank: int) -> list[str]:
+    """Blank the labels that would run into the one before on a panel's logarithmic axis."""
+    kept: list[str] = []
+    free = 0.0
+    for label, k in zip(labels, ks, strict=True):
+        place = _CURVE_WIDTH * np.log(k) / np.log(last_rank)
+        kept.append(label if place >= free else "")
+        if kept[-1]:
+            free = place + 6 * len(label) + 4
+    return kept
 
 
 def score_curves(results: Results) -> ChartType:
     """Draw the score of the unit at each rank, on both splits, a panel a language."""
     table = score_curves_table(results)
-    score = finding.score_name(results)
+    score = titles.score_name(results)
     splits = {"find_score": "split the experts were found on", "judge_score": "held-out split"}
     data = _named(table, "concept").melt(
         id_vars=["concept", "rank", "layer", "index"],
@@ -158,7 +186,7 @@ def score_curves(results: Results) -> ChartType:
         ],
     )
     ks = pd.DataFrame({"k": sorted({int(k) for k in results.retrieval["top_k"]})})
-    ks["label"] = [f"k={k}" for k in ks["k"]]
+    ks["label"] = _spaced([f"{k:,}" for k in ks["k"]], ks["k"], int(data["rank"].max()))
     rules = alt.Chart(ks).mark_rule(strokeDash=[2, 3], color=theme.MUTED).encode(x="k:Q")
     marks = (
         alt.Chart(ks)
@@ -166,26 +194,27 @@ def score_curves(results: Results) -> ChartType:
         .encode(x="k:Q", y=alt.value(3), text="label:N")
     )
     columns = min(4, len(concepts))
-    return (
+    chart: alt.FacetChart = (
         alt.layer(rules, marks, lines, points, data=data)
-        .properties(width=190, height=130)
+        .properties(width=_CURVE_WIDTH, height=130)
         .facet(facet=alt.Facet("concept:N", title=None, sort=concepts), columns=columns, spacing=18)
-        .properties(
-            title=theme.heading(finding.score_curves_title(results.curve, score), columns * 235)
-        )
+        .resolve_axis(x="independent")
     )
+    title = titles.score_curves_title(results.curve, score)
+    return chart.properties(title=theme.heading(title, columns * 235))
 
 
 def expert_overlap_table(results: Results) -> pd.DataFrame:
     """Give the rows that `expert_overlap` draws: pairs of two different languages."""
     pairs = results.overlap[results.overlap["concept"] != results.overlap["other"]]
-    return _at_shown_ks(results, pairs)
+    kept = _at_shown_ks(results, pairs)
+    return kept[kept["other"].isin(set(kept["concept"]))].reset_index(drop=True)
 
 
 def expert_overlap(results: Results) -> ChartType:
     """Draw how many experts each two languages share, as a matrix a value of k."""
     table = expert_overlap_table(results)
-    title = finding.expert_overlap_title(table[table["top_k"] == shown_k(results)])
+    title = titles.expert_overlap_title(table[table["top_k"] == shown_k(results, table)])
     data = _named(table, "concept", "other").assign(panel=[f"k = {k:,}" for k in table["top_k"]])
     names = list(dict.fromkeys(data["concept"]))
     most = max(float(table["share"].max()), 0.1)
@@ -198,7 +227,7 @@ def expert_overlap(results: Results) -> ChartType:
         color=alt.Color(
             "share:Q",
             title="Share of k that both languages have",
-            scale=alt.Scale(scheme=theme.SHARES, domain=[0, most]),
+            scale=alt.Scale(range=list(theme.SHARES), domain=[0, most]),
             legend=alt.Legend(format="%", orient="top", gradientLength=220),
         ),
         tooltip=[

@@ -5,21 +5,36 @@ import numpy as np
 import pandas as pd
 from altair.typing import ChartType
 
-from steer_plugin.analyses import finding, theme
+from steer_plugin.analyses import finding, theme, titles
 from steer_plugin.analyses.results import Results, at_headline, between_languages
 
 MAX_POINTS = 2_000
+_MAX_MAPS = 3
+_MAX_LANGUAGES = 34
 _MAX_PAIRS = 2_400
 _LABELLED_LANGUAGES = 10
 
 
 def retrieval_matrix_table(results: Results) -> pd.DataFrame:
-    """Give the rows that `retrieval_matrix` draws: the first targets that fit into one chart."""
+    """Give the rows that `retrieval_matrix` draws.
+
+    At most 34 languages, those that were steered towards first, and the first targets of which all
+    pairs fit into one chart.
+    """
     layer = finding.reading_layer(results)
     pairs = between_languages(at_headline(results, results.retrieval), "top-1", "raw", layer)
+    languages = list(dict.fromkeys([*results.targets, *pairs["query"]]))
+    if len(languages) > _MAX_LANGUAGES:
+        kept = languages[:_MAX_LANGUAGES]
+        pairs = pairs[pairs["query"].isin(kept) & pairs["candidates"].isin(kept)]
     sizes = pairs.groupby("target", sort=False).size().cumsum()
     fitting = sizes.index[(sizes <= _MAX_PAIRS) | (np.arange(len(sizes)) == 0)]
     return pairs[pairs["target"].isin(fitting)].reset_index(drop=True)
+
+
+def labelled(pairs: pd.DataFrame) -> bool:
+    """Say whether the matrix of these pairs has room for figures in its cells."""
+    return pairs["query"].nunique() <= _LABELLED_LANGUAGES
 
 
 def retrieval_matrix(results: Results) -> ChartType:
@@ -73,7 +88,7 @@ def retrieval_matrix(results: Results) -> ChartType:
         ],
     )
     layers = [cells]
-    if len(names) <= _LABELLED_LANGUAGES:
+    if labelled(table):
         layers.append(
             base.mark_text(fontSize=11).encode(
                 text=alt.Text("change:Q", format="+.2f"),
@@ -96,13 +111,17 @@ def retrieval_matrix(results: Results) -> ChartType:
             column=alt.Column("condition:N", title=None, sort=list(theme.CONDITIONS[::-1])),
             spacing=14,
         )
-        .properties(title=theme.heading(finding.retrieval_matrix_title(table), 900))
+        .properties(title=theme.heading(titles.retrieval_matrix_title(table), 900))
     )
 
 
 def embedding_map_table(results: Results) -> pd.DataFrame:
-    """Give the rows that `embedding_map` draws: at most 2,000, the same sentences in each panel."""
+    """Give the rows that `embedding_map` draws.
+
+    The first three targets, and at most 2,000 points, of the same sentences in each panel.
+    """
     table = at_headline(results, results.projection)
+    table = table[table["target"].isin(results.targets[:_MAX_MAPS])]
     groups = table.groupby(["target", "condition", "language"], sort=False).ngroups
     ids = sorted(set(table["id"]), key=str)
     kept = max(MAX_POINTS // max(groups, 1), 1)
@@ -134,6 +153,14 @@ def between_share(projection: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _looks(n_languages: int) -> tuple[list[str], list[str]]:
+    """Choose colours and shapes, no pair of them twice for up to 54 languages."""
+    n_colours, n_shapes = len(theme.LANGUAGE_COLOURS), len(theme.LANGUAGE_SHAPES)
+    turns = [divmod(i, n_colours) for i in range(n_languages)]
+    colours = [theme.LANGUAGE_COLOURS[place] for _, place in turns]
+    return colours, [theme.LANGUAGE_SHAPES[(turn + place) % n_shapes] for turn, place in turns]
+
+
 def embedding_map(results: Results) -> ChartType:
     """Draw each sentence's embedding as a point, a panel a target and condition."""
     shares = between_share(at_headline(results, results.projection))
@@ -143,40 +170,48 @@ def embedding_map(results: Results) -> ChartType:
     data = data.assign(
         language=data["language"].map(theme.language_label),
         condition=data["condition"].map(said),
-        row=[theme.language_name(target) for target in data["target"]],
+        name=[
+            f"Steered towards {theme.language_name(target)}, k = {k:,}"
+            for target, k in zip(data["target"], data["top_k"], strict=True)
+        ],
     )
-    colours = [
-        theme.CATEGORY_COLOURS[i % len(theme.CATEGORY_COLOURS)] for i in range(len(languages))
-    ]
-    shapes = [theme.CATEGORY_SHAPES[i % len(theme.CATEGORY_SHAPES)] for i in range(len(languages))]
-    legend = alt.Legend(orient="top", columns=4)
+    colours, shapes = _looks(len(languages))
+    scale = alt.Scale(zero=False, nice=False, padding=12)
     bare = alt.Axis(labels=False, ticks=False, grid=False, domain=False)
-    return (
-        alt.Chart(data)
-        .mark_point(size=26, filled=True, opacity=0.75)
-        .encode(
-            x=alt.X("x:Q", title=None, axis=bare, scale=alt.Scale(zero=False)),
-            y=alt.Y("y:Q", title=None, axis=bare, scale=alt.Scale(zero=False)),
-            color=alt.Color(
-                "language:N",
-                title=None,
-                scale=alt.Scale(domain=languages, range=colours),
-                legend=legend,
-            ),
-            shape=alt.Shape(
-                "language:N",
-                title=None,
-                scale=alt.Scale(domain=languages, range=shapes),
-                legend=legend,
-            ),
-            tooltip=["language:N", "id:N", "condition:N", alt.Tooltip("row:N", title="target")],
+    legend = alt.Legend(orient="top", columns=4)
+    rows: list[alt.FacetChart] = []
+    for name in dict.fromkeys(data["name"]):
+        rows.append(
+            alt.Chart(data[data["name"] == name])
+            .mark_point(size=26, filled=True, opacity=0.75)
+            .encode(
+                x=alt.X("x:Q", title=None, axis=bare, scale=scale),
+                y=alt.Y("y:Q", title=name, axis=bare, scale=scale),
+                color=alt.Color(
+                    "language:N",
+                    title=None,
+                    scale=alt.Scale(domain=languages, range=colours),
+                    legend=legend,
+                ),
+                shape=alt.Shape(
+                    "language:N",
+                    title=None,
+                    scale=alt.Scale(domain=languages, range=shapes),
+                    legend=legend,
+                ),
+                tooltip=["language:N", "id:N", "condition:N", "name:N"],
+            )
+            .properties(width=285, height=240)
+            .facet(
+                column=alt.Column(
+                    "condition:N",
+                    title=None,
+                    sort=list(theme.CONDITIONS),
+                    header=alt.Header(labels=not rows),
+                ),
+                spacing=12,
+            )
         )
-        .properties(width=270, height=230)
-        .facet(
-            row=alt.Row("row:N", title=None, sort=list(dict.fromkeys(data["row"]))),
-            column=alt.Column("condition:N", title=None, sort=list(theme.CONDITIONS)),
-            spacing=12,
-        )
-        .resolve_scale(x="independent", y="independent")
-        .properties(title=theme.heading(finding.embedding_map_title(shares), 880))
+    return alt.vconcat(*rows, spacing=12).properties(
+        title=theme.heading(titles.embedding_map_title(shares), 880)
     )

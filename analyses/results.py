@@ -1,9 +1,11 @@
 """The tables that a report is made of, and how rows are picked from them."""
 
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import pandas as pd
 
+from steer_plugin.artifacts import read_artifact, write_artifact
 from steer_plugin.errors import AnalysisError
 
 FINAL = "final"
@@ -60,7 +62,8 @@ class Results:
             "experts" or "control".
 
     Raises:
-        AnalysisError: a table lacks a column, or there is nothing in alignment or retrieval.
+        AnalysisError: a table lacks a column, alignment or retrieval is empty, or a target has no
+            top-1 at the last layer.
     """
 
     provenance: dict[str, str]
@@ -72,7 +75,7 @@ class Results:
     projection: pd.DataFrame
 
     def __post_init__(self) -> None:
-        """Check the tables' columns."""
+        """Check that the tables can be reported."""
         for name, table in self.tables().items():
             missing = [column for column in _COLUMNS[name] if column not in table.columns]
             if missing:
@@ -85,6 +88,14 @@ class Results:
                 raise AnalysisError(
                     f"the table {name!r} is empty, so there is nothing to report; measure first"
                 )
+        layer = layer_order(self.retrieval)[-1]
+        there = at_headline(self, over_pairs(self.retrieval, "top-1", layer=layer))
+        lacking = [target for target in self.targets if target not in set(there["target"])]
+        if lacking:
+            raise AnalysisError(
+                f"the table 'retrieval' has no raw top-1 over all pairs at layer {layer} for "
+                f"{', '.join(lacking)}; measure every target at the same layers"
+            )
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Give the tables by name."""
@@ -93,6 +104,26 @@ class Results:
             for field in fields(self)
             if field.name != "provenance"
         }
+
+    def save(self, folder: str | Path) -> None:
+        """Write `config.json`, the provenance, and one parquet file a table, whole or not at all.
+
+        Raises:
+            ArtifactError: the folder cannot be written.
+        """
+        write_artifact(folder, "results", self.provenance, tables=self.tables())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Results":
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: the folder holds no results, or damaged ones.
+            AnalysisError: the tables cannot be reported.
+        """
+        artifact = read_artifact(folder, "results")
+        tables = {name: artifact.table(name) for name in _COLUMNS}
+        return cls(provenance=artifact.config, **tables)
 
     @property
     def targets(self) -> list[str]:
@@ -113,7 +144,7 @@ class Results:
 
 def layer_order(table: pd.DataFrame) -> list[str]:
     """Give a table's layers from the first block to the final norm."""
-    names = {str(name) for name in table["layer"]}
+    names = {str(name) for name in table["layer"].unique()}
     return sorted(names, key=lambda name: (name == FINAL, 0 if name == FINAL else int(name)))
 
 

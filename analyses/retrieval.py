@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from steer_plugin.analyses.statistics import Figures, Replicates, Weights
-from steer_plugin.analyses.vectors import Centring, unit_vectors
+from steer_plugin.analyses.vectors import Centring, check_target, unit_vectors
 from steer_plugin.embeddings import Embeddings
 
 TIE = 1e-9
@@ -31,11 +31,14 @@ def reciprocal_ranks(
     """
     similarity = query @ candidates.T
     matched = similarity.diagonal()[:, None]
-    return 1.0 / (similarity >= matched - TIE).sum(1)
+    return np.asarray(1.0 / (similarity >= matched - TIE).sum(1))
 
 
 def retrieval_figures(
-    embeddings: Embeddings, *, target: str, centrings: Sequence[Centring] = ("raw", "language")
+    embeddings: Embeddings,
+    *,
+    target: str | None,
+    centrings: Sequence[Centring] = ("raw", "language"),
 ) -> Figures:
     """Measure top-1 accuracy and mean reciprocal rank for every ordered pair of languages.
 
@@ -44,7 +47,7 @@ def retrieval_figures(
 
     Args:
         embeddings: language -> one row a sentence, the same sentences in each.
-        target: the language that is steered towards.
+        target: the language that is steered towards; None leaves its mean out.
         centrings: see `unit_vectors`.
 
     Returns:
@@ -52,29 +55,30 @@ def retrieval_figures(
         mean over all pairs is `all`, `all`, that from the target to each other `target`, `others`.
 
     Raises:
-        AnalysisError: see `unit_vectors`.
+        AnalysisError: the target is none of the languages; or see `unit_vectors`.
     """
+    check_target(embeddings, target)
     keys: list[tuple[str, str, str, str]] = []
     columns: list[np.ndarray] = []
     for centring in centrings:
         units = unit_vectors(embeddings, centring)
         pairs = list(permutations(units, 2))
         ranks = np.stack([reciprocal_ranks(units[a], units[b]) for a, b in pairs])
-        from_target = [row for row, (query, _) in enumerate(pairs) if query == target]
+        groups = {("all", "all"): list(range(len(pairs)))}
+        if target is not None:
+            groups[target, "others"] = [row for row, pair in enumerate(pairs) if pair[0] == target]
         for measure, found in (("top-1", (ranks == 1).astype(np.float64)), ("MRR", ranks)):
-            keys += [(measure, centring, a, b) for a, b in pairs]
-            columns += list(found)
-            keys += [(measure, centring, "all", "all"), (measure, centring, target, "others")]
-            columns += [found.mean(0), found[from_target].mean(0)]
+            keys += [(measure, centring, a, b) for a, b in [*pairs, *groups]]
+            columns += [*found, *(found[group].mean(0) for group in groups.values())]
     by_sentence = np.stack(columns, axis=1)
 
     def evaluate(weights: Weights) -> Replicates:
-        return weights @ by_sentence
+        return np.asarray(weights @ by_sentence)
 
     index = pd.DataFrame(keys, columns=["measure", "centring", "query", "candidates"])
     return Figures(index, len(by_sentence), evaluate)
 
 
-def retrieval(embeddings: Embeddings, *, target: str) -> pd.DataFrame:
+def retrieval(embeddings: Embeddings, *, target: str | None = None) -> pd.DataFrame:
     """Tabulate `retrieval_figures`, one row a figure, the figure in `value`."""
     return retrieval_figures(embeddings, target=target).frame()

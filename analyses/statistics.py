@@ -44,14 +44,16 @@ def resamples(sentences: int, *, count: int = RESAMPLES, seed: int = 0) -> Weigh
 
     Args:
         sentences: how many to draw from; at least 2.
-        count: how many resamples.
+        count: how many resamples; at least 1.
         seed: of the generator.
 
     Raises:
-        AnalysisError: fewer than two sentences.
+        AnalysisError: fewer than two sentences, or no resamples.
     """
     if sentences < 2:
         raise AnalysisError(f"a bootstrap over {sentences} sentence is empty; give at least two")
+    if count < 1:
+        raise AnalysisError(f"{count} resamples give no interval; draw at least one")
     generator = np.random.default_rng(seed)
     even = np.full(sentences, 1 / sentences)
     return generator.multinomial(sentences, even, size=count) / sentences
@@ -69,7 +71,8 @@ def compare(
 
     The intervals are 95% percentile intervals of a paired bootstrap over sentences (Efron and
     Tibshirani 1993, chapter 13): each resample draws the same sentences in all conditions and all
-    languages. The controls are averaged within each resample.
+    languages. The controls are averaged within each resample. A resample in which a figure is not
+    defined (NaN) says nothing about it.
 
     Args:
         before: the figures without an intervention.
@@ -96,7 +99,7 @@ def compare(
     pre, post = before.evaluate(weights), after.evaluate(weights)
     each = np.stack([control.evaluate(weights) for control in controls])
     control = each.mean(0)
-    columns: dict[str, object] = {
+    columns: dict[str, Float[np.ndarray, " figure"] | int] = {
         "pre": pre[0],
         "post": post[0],
         "control": control[0],
@@ -110,6 +113,6 @@ def compare(
         "advantage": post - control,
     }
     for name, difference in differences.items():
-        low, high = np.quantile(difference[1:], [0.025, 0.975], axis=0)
+        low, high = np.nanquantile(difference[1:], [0.025, 0.975], axis=0)
         columns |= {name: difference[0], f"{name}_low": low, f"{name}_high": high}
     return before.index.assign(**columns)

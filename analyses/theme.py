@@ -1,13 +1,14 @@
 """How every chart looks: one theme, one set of colours, and the names of languages.
 
-Colours are those of Okabe and Ito, which stay apart for people with colour-blindness. A condition
-has one colour on the whole page: before is grey, experts are blue, random neurons are orange.
+All colours stay apart for people with colour-blindness. A condition has one colour on the whole
+page (Okabe and Ito's): before is grey, experts are blue, random neurons are orange. Languages have
+colours that no condition has (after Tol's muted ones) and a shape each.
 """
 
 import contextlib
 import textwrap
 from collections.abc import Iterator
-from typing import Any
+from typing import Literal
 
 import altair as alt
 
@@ -22,20 +23,23 @@ MUTED = "#57606a"
 RULE = "#d0d7de"
 BLANK = "#f3f4f6"
 
-CATEGORY_COLOURS = (
-    "#0072B2",
-    "#D55E00",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#000000",
-    "#8c8c8c",
+LANGUAGE_COLOURS = (
+    "#332288",
+    "#CC6677",
+    "#117733",
+    "#3AA6D0",
+    "#AA4499",
+    "#B59A2B",
+    "#44AA99",
+    "#882255",
+    "#999933",
 )
-CATEGORY_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+LANGUAGE_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 
-SHARES = "blues"
-DIFFERENCES = "purplegreen"
+SHARES = ("#f6f9fc", "#9ecae1", "#2171b5", "#08306b")
+"""From none to most of a share."""
+
+DIFFERENCES: Literal["purplegreen"] = "purplegreen"
 """Diverging scheme for differences, purple below 0 and green above."""
 
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
@@ -102,7 +106,7 @@ def heading(text: str, width: int, note: str = "") -> alt.TitleParams:
         width: of the chart, in pixels.
         note: a smaller line under it.
     """
-    lines = textwrap.wrap(text, max(width // 8, 40))
+    lines = textwrap.wrap(text, max(width // 9, 40))
     notes = textwrap.wrap(note, max(width // 6, 50))
     return alt.TitleParams(text=lines, subtitle=notes)
 
@@ -119,7 +123,6 @@ def themed() -> Iterator[None]:
 
 @alt.theme.register(NAME, enable=False)
 def _theme() -> alt.theme.ThemeConfig:
-    label: Any = {"labelColor": INK, "titleColor": MUTED, "labelFontSize": 12, "titleFontSize": 12}
     return {
         "background": "white",
         "padding": 8,
@@ -128,19 +131,22 @@ def _theme() -> alt.theme.ThemeConfig:
             "view": {"stroke": RULE, "strokeWidth": 1},
             "title": {
                 "anchor": "start",
-                "frame": "group",
+                "frame": "bounds",
                 "fontSize": 16,
                 "fontWeight": 600,
                 "color": INK,
                 "lineHeight": 21,
-                "offset": 14,
+                "offset": 10,
                 "subtitleFontSize": 12,
                 "subtitleColor": MUTED,
                 "subtitleLineHeight": 17,
                 "subtitlePadding": 6,
             },
             "axis": {
-                **label,
+                "labelColor": INK,
+                "labelFontSize": 12,
+                "titleColor": MUTED,
+                "titleFontSize": 12,
                 "titleFontWeight": 400,
                 "titlePadding": 8,
                 "labelLimit": 220,
@@ -149,7 +155,10 @@ def _theme() -> alt.theme.ThemeConfig:
                 "tickColor": RULE,
             },
             "legend": {
-                **label,
+                "labelColor": INK,
+                "labelFontSize": 12,
+                "titleColor": MUTED,
+                "titleFontSize": 12,
                 "titleFontWeight": 400,
                 "labelLimit": 240,
                 "symbolSize": 90,

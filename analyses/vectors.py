@@ -15,6 +15,19 @@ CENTRINGS: tuple[Centring, ...] = get_args(Centring)
 UnitVectors = Mapping[str, Float[np.ndarray, "sentence d_model"]]
 
 
+def check_target(embeddings: Embeddings, target: str | None) -> None:
+    """Refuse a target that is none of the languages.
+
+    Raises:
+        AnalysisError: there are no embeddings of `target`.
+    """
+    if target is not None and target not in embeddings:
+        raise AnalysisError(
+            f"there are no embeddings of the target {target}; choose one of: "
+            f"{', '.join(embeddings)}"
+        )
+
+
 def unit_vectors(
     embeddings: Embeddings, centring: Centring
 ) -> dict[str, Float[np.ndarray, "sentence d_model"]]:
@@ -29,14 +42,23 @@ def unit_vectors(
         centring: `raw` subtracts nothing.
 
     Raises:
-        AnalysisError: fewer than two languages, unequal numbers of sentences, or an embedding that
-            is zero or not finite, named by language and row.
+        AnalysisError: fewer than two languages or sentences, languages that are not aligned, or an
+            embedding that is zero or not finite, named by language and row.
     """
     if len(embeddings) < 2:
         raise AnalysisError(f"embeddings of {len(embeddings)} language; give at least two")
-    sizes = {language: len(rows) for language, rows in embeddings.items()}
-    if len(set(sizes.values())) != 1:
-        raise AnalysisError(f"languages have different numbers of sentences: {sizes}; align them")
+    shapes = {language: rows.shape for language, rows in embeddings.items()}
+    if len(set(shapes.values())) != 1:
+        raise AnalysisError(f"languages have embeddings of different shapes: {shapes}; align them")
+    if next(iter(shapes.values()))[0] < 2:
+        raise AnalysisError("every language has fewer than two sentences; give at least two")
+    for language, rows in embeddings.items():
+        finite = np.isfinite(rows).all(1)
+        if not finite.all():
+            raise AnalysisError(
+                f"the embedding of {language} sentence {int(finite.argmin())} is not finite; check "
+                "the model's weights and dtype"
+            )
     wide = {language: rows.astype(np.float64) for language, rows in embeddings.items()}
     shared = np.mean([rows.mean(0) for rows in wide.values()], axis=0)
     result = {}
@@ -50,7 +72,7 @@ def unit_vectors(
         if lost.any():
             raise AnalysisError(
                 f"the embedding of {language} sentence {int(lost.argmax())} has no direction "
-                f"({centring} centring): it is zero or not finite"
+                f"({centring} centring): it is zero"
             )
         result[language] = centred / norms[:, None]
     return result

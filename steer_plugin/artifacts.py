@@ -5,6 +5,7 @@ result it is, in which format version, and written by which package version.
 """
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -51,13 +52,7 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         draft.chmod(0o777 & ~_umask())
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-            target.replace(old)
-            draft.replace(target)
-            shutil.rmtree(old)
-        else:
-            draft.replace(target)
+        _take_place(draft, target)
     except (OSError, SafetensorError) as error:
         raise ArtifactError(
             f"cannot write {target}: {one_line(error)}; free some space or choose another folder"
@@ -65,6 +60,27 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
     finally:
         if draft is not None and draft.exists():
             shutil.rmtree(draft, ignore_errors=True)
+
+
+def _take_place(draft: Path, target: Path) -> None:
+    """Give a folder another's name; the other goes, and comes back if that fails."""
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}.old.", dir=target.parent) as aside:
+        old: Path | None = None
+        try:
+            while draft.exists():
+                try:
+                    draft.replace(target)
+                except OSError as error:
+                    if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                        raise
+                    old = Path(tempfile.mkdtemp(dir=aside))
+                    # Another writer may have been quicker to move it.
+                    with contextlib.suppress(FileNotFoundError):
+                        target.replace(old)
+        except BaseException:
+            if old is not None and not target.exists():
+                old.replace(target)
+            raise
 
 
 @contextlib.contextmanager
@@ -119,7 +135,7 @@ class Artifact:
         Raises:
             ArtifactError: they are missing or damaged.
         """
-        with _reading(self.folder / TENSORS):
+        with readable(self.folder / TENSORS):
             return load_file(self.folder / TENSORS)
 
     def table(self, name: str) -> pd.DataFrame:
@@ -129,15 +145,20 @@ class Artifact:
             ArtifactError: it is missing or damaged.
         """
         path = self.folder / f"{name}.parquet"
-        with _reading(path):
+        with readable(path):
             return pd.read_parquet(path)
 
 
 @contextlib.contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file or folder makes its reader stumble over into one error.
+
+    Raises:
+        ArtifactError: the block failed.
+    """
     try:
         yield
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
         raise ArtifactError(
             f"cannot read {path}: {one_line(error)}; delete its folder and make it again"
         ) from error
@@ -187,14 +208,17 @@ def read_artifact(folder: str | Path, kind: str) -> Artifact:
     path = Path(folder) / CONFIG
     if not path.is_file():
         raise ArtifactError(f"{folder} holds no saved {kind}: there is no {CONFIG} in it")
-    with _reading(path):
+    with readable(path):
         header = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(header, dict) or header.get("kind") != kind or "content" not in header:
-        found = header.get("kind", "something else") if isinstance(header, dict) else "no object"
-        raise ArtifactError(f"{path} holds {found!r}, not {kind!r}; give another folder")
-    if header["format_version"] > FORMAT_VERSION:
+    fields = header if isinstance(header, dict) else {}
+    found, written, content = (fields.get(key) for key in ("kind", "format_version", "content"))
+    if found != kind or not isinstance(written, int) or not isinstance(content, dict):
         raise ArtifactError(
-            f"{path} has format version {header['format_version']}, this package reads up to "
-            f"{FORMAT_VERSION}; install a newer steer-plugin"
+            f"{path} holds {found or 'something else'!r}, not a whole {kind!r}; give another folder"
         )
-    return Artifact(Path(folder), header["content"])
+    if written > FORMAT_VERSION:
+        raise ArtifactError(
+            f"{path} has format version {written}, this package reads up to {FORMAT_VERSION}; "
+            "install a newer steer-plugin"
+        )
+    return Artifact(Path(folder), content)

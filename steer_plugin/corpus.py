@@ -11,7 +11,6 @@ from functools import cached_property
 from importlib.resources import as_file, files
 from os import PathLike
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from jaxtyping import Int64
@@ -49,7 +48,7 @@ class ParallelCorpus:
         *,
         languages: Sequence[str] | None = None,
         split: str | None = None,
-    ) -> Self:
+    ) -> "ParallelCorpus":
         """Read sentences that are translations of each other.
 
         Files are UTF-8, with or without a byte order mark; texts are kept to the letter. A table
@@ -73,7 +72,7 @@ class ParallelCorpus:
         return cls(*_align(_read(source, split), languages))
 
     @classmethod
-    def everyday(cls) -> Self:
+    def everyday(cls) -> "ParallelCorpus":
         """Give the corpus that ships with the package.
 
         400 sentences over twenty everyday topics, written for this package and dedicated to the
@@ -108,7 +107,7 @@ class ParallelCorpus:
         languages = ", ".join(self.languages)
         return f"ParallelCorpus({len(self)} sentences in {languages}; hash {self.hash[:12]})"
 
-    def select(self, languages: Sequence[str]) -> Self:
+    def select(self, languages: Sequence[str]) -> "ParallelCorpus":
         """Keep these languages, in this order.
 
         Raises:
@@ -118,7 +117,7 @@ class ParallelCorpus:
         sentences = self.sentences
         return type(self)(chosen, self.ids, tuple(sentences[language] for language in chosen))
 
-    def take(self, n: int) -> Self:
+    def take(self, n: int) -> "ParallelCorpus":
         """Keep the first `n` ids.
 
         Raises:
@@ -128,14 +127,14 @@ class ParallelCorpus:
             raise CorpusError(f"cannot take {n} sentences; give a number from 1 to {len(self)}")
         return self._rows(range(n))
 
-    def split(self, seed: int = 0, find: float = 0.5) -> tuple[Self, Self]:
+    def split(self, seed: int = 0, find: float = 0.5) -> tuple["ParallelCorpus", "ParallelCorpus"]:
         """Divide the ids into two sides, one to find experts on and one to judge them on.
 
         Ids are ordered by the SHA-256 of seed and id, and the first ones are the find side: the
         same ids and seed give the same sides, in the same order, on every machine and from every
-        order of rows. Ids that share a sentence in some language, word for word, stay on one
-        side, directly or through others; then the find side may be larger than asked, by less
-        than one such group.
+        order of rows. Ids that share a sentence in some language, word for word, directly or
+        through others, stay together: such a group is on the find side where it still fits, so
+        that side may be smaller than asked but never larger.
 
         Args:
             seed: another seed, another division.
@@ -152,17 +151,16 @@ class ParallelCorpus:
                 f"find is {find}; give the share of sentences to find experts on, above 0 and "
                 "below 1"
             )
-        target = round(find * len(self))
+        room = round(find * len(self))
         order = sorted(range(len(self)), key=lambda row: _digest(seed, self.ids[row]))
+        groups: dict[int, list[int]] = {}
         group = _groups(self.texts)
-        members: dict[int, list[int]] = {}
         for row in order:
-            members.setdefault(group[row], []).append(row)
+            groups.setdefault(group[row], []).append(row)
         found: set[int] = set()
-        for row in order:
-            if len(found) >= target:
-                break
-            found.update(members[group[row]])
+        for members in groups.values():
+            if len(found) + len(members) <= room:
+                found.update(members)
         if not 0 < len(found) < len(self):
             raise CorpusError(
                 f"find={find} leaves one side of {len(self)} sentences empty; give more sentences "
@@ -183,7 +181,7 @@ class ParallelCorpus:
         labels = np.repeat(np.arange(len(self.languages), dtype=np.int64), len(self))
         return texts, labels
 
-    def _rows(self, rows: Sequence[int]) -> Self:
+    def _rows(self, rows: Sequence[int]) -> "ParallelCorpus":
         return type(self)(
             self.languages,
             tuple(self.ids[row] for row in rows),
@@ -223,8 +221,8 @@ def _read(source: object, split: str | None) -> Table | Lists:
     if isinstance(source, Mapping):
         return read_mapping(source, split)
     raise CorpusError(
-        f"cannot read a corpus from a {type(source).__name__}; give a path, a mapping from "
-        "language to sentences, or a Hugging Face dataset"
+        f"cannot read a corpus from an object of type {type(source).__name__}; give a path, a "
+        "mapping from language to sentences, or a Hugging Face dataset"
     )
 
 
@@ -343,10 +341,8 @@ def _choose_languages(
     if len(set(chosen)) < len(chosen):
         raise CorpusError(f"languages repeats itself: {', '.join(chosen)}; name each once")
     if len(chosen) < 2:
-        raise CorpusError(
-            f"{name}: {len(chosen)} language to read ({', '.join(chosen) or 'none'}); a parallel "
-            "corpus needs at least two"
-        )
+        found = f"one language only ({chosen[0]})" if chosen else "no language"
+        raise CorpusError(f"{name}: {found}; a parallel corpus needs at least two")
     return chosen
 
 

@@ -86,8 +86,8 @@ def read_mapping(source: Mapping[Any, Any], split: str | None) -> Table | Lists:
     for language, value in source.items():
         if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
             raise CorpusError(
-                f"{name} holds a {type(value).__name__} for {language}; give a list of sentences "
-                "for every language, or {id: sentence} for every language"
+                f"{name} holds an object of type {type(value).__name__} for {language}; give a "
+                "list of sentences for every language, or {id: sentence} for every language"
             )
     parts = {
         language: (f"{name}, {language}", lambda value=value: list(value))
@@ -183,9 +183,9 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _read_parquet(path: Path) -> Table:
-    content = pa.BufferReader(_read_bytes(path))
+    content = io.BytesIO(_read_bytes(path))
     try:
-        table = pq.read_table(content)  # type: ignore[no-untyped-call]
+        table = pq.ParquetFile(content).read()  # type: ignore[no-untyped-call]
         _refuse_repeated_columns(path, table.column_names)
         columns = table.to_pydict()
     except (pa.lib.ArrowException, OSError, UnicodeDecodeError) as error:

@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from steer_plugin.artifacts import read_artifact, write_artifact
+from steer_plugin.artifacts import CONFIG, read_artifact, readable, write_artifact
 from steer_plugin.corpus import ParallelCorpus
 from steer_plugin.errors import InterventionError, ScoreError, SelectionError
 from steer_plugin.interventions import Intervention, Operation, Positions
@@ -108,7 +108,7 @@ class ExpertTable:
                 f"top_k={k}, but only {eligible} units of {where} score {side} chance "
                 f"({self.chance[row]:.3g}) for {self.concepts[row]}; take fewer"
             )
-        return units.start + np.argsort(sign * found, kind="stable")[:k]
+        return np.asarray(units.start + np.argsort(sign * found, kind="stable")[:k])
 
     def intervention(
         self,
@@ -174,7 +174,7 @@ class ExpertTable:
                     f"'aura' scales by each unit's AUROC, but value is {value!r} and the table "
                     f"holds {self.score}; leave value out and find experts by auroc"
                 )
-            return self.scores[row, units]
+            return np.asarray(self.scores[row, units])
         if not isinstance(value, str):
             return np.full(len(units), float(value))
         if operation == "scale":
@@ -186,7 +186,7 @@ class ExpertTable:
                 f"{value!r} is not a value in the expert table; choose one of "
                 f"{', '.join(self.statistics)}, or a number"
             )
-        return self.statistics[value][row, units].astype(np.float64)
+        return np.asarray(self.statistics[value][row, units], dtype=np.float64)
 
     def frame(self, concept: str, k: int) -> pd.DataFrame:
         """List the k best experts for a concept, one a row, best first.
@@ -236,19 +236,20 @@ class ExpertTable:
         artifact = read_artifact(folder, "experts")
         config, tensors = artifact.config, artifact.tensors()
         prefix = "statistic."
-        return cls(
-            concepts=tuple(config["concepts"]),
-            space=UnitSpace(config["site"], tuple(config["layers"]), tuple(config["widths"])),
-            score=config["score"],
-            scores=tensors["scores"],
-            chance=tuple(config["chance"]),
-            statistics={
-                name.removeprefix(prefix): values
-                for name, values in sorted(tensors.items(), key=lambda item: item[0])
-                if name.startswith(prefix)
-            },
-            provenance=config["provenance"],
-        )
+        with readable(Path(folder) / CONFIG):
+            return cls(
+                concepts=tuple(config["concepts"]),
+                space=UnitSpace(config["site"], tuple(config["layers"]), tuple(config["widths"])),
+                score=config["score"],
+                scores=tensors["scores"],
+                chance=tuple(config["chance"]),
+                statistics={
+                    name.removeprefix(prefix): values
+                    for name, values in sorted(tensors.items(), key=lambda item: item[0])
+                    if name.startswith(prefix)
+                },
+                provenance=config["provenance"],
+            )
 
 
 def find_experts(
@@ -279,10 +280,12 @@ def find_experts(
 
     Raises:
         SiteError: the model lacks the site.
-        ScoreError: a response is NaN or infinite.
+        ScoreError: a response is NaN or infinite, or there is no such score or quantile.
     """
     if score not in SCORES:
         raise ScoreError(f"{score!r} is not a score; choose one of: {', '.join(SCORES)}")
+    if not all(0 <= quantile <= 1 for quantile in quantiles):
+        raise ScoreError(f"quantiles are {quantiles}; give numbers from 0 to 1")
     space = adapter.space(site, layers)
     texts, labels = corpus.labelled()
     reading = Reading(site, pooling, layers)
@@ -329,7 +332,7 @@ def _statistics(
             "mean": own / len(positives),
             "off_mean": (total - own) / (len(responses) - len(positives)),
             "median": levels[0],
-            **{f"q{100 * q:02.0f}": level for q, level in zip(quantiles, levels[1:], strict=True)},
+            **{f"q{100 * q:02g}": level for q, level in zip(quantiles, levels[1:], strict=True)},
         }
         for name, values in named.items():
             rows.setdefault(name, []).append(values.astype(np.float32))

@@ -1,7 +1,9 @@
 """What to do to which units, as a plan that any host can carry out."""
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -73,6 +75,8 @@ class Intervention:
                 f"{len(self.layers)} layers, {len(self.indices)} indices and {len(self.values)} "
                 "values were given; each unit needs one of each"
             )
+        if min((*self.layers, *self.indices), default=0) < 0:
+            raise InterventionError("layers and indices count from 0; one of them is negative")
         if not np.isfinite([*self.values, self.strength]).all():
             raise InterventionError("values and strength must be finite; one is NaN or infinite")
         if self.operation == "set" and self.strength not in (0, 1):
@@ -91,6 +95,12 @@ class Intervention:
     def __len__(self) -> int:
         """Count the units."""
         return len(self.layers)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of all that makes the plan what it is, in hexadecimal."""
+        identity = {**asdict(self), "provenance": None}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     @property
     def changes_nothing(self) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -65,6 +65,7 @@ class Batch:
     responses: Mapping[Reading, Float[Tensor, "text unit"]]
 
 
+@runtime_checkable
 class Adapter(Protocol):
     """A model on some host, behind three verbs."""
 

@@ -37,7 +37,7 @@ PROVENANCE = {
     "split_seed": "0",
     "control_seeds": "0, 1, 2",
     "bootstrap": "1,000 paired samples of sentences",
-    "projection": "first two principal components of each panel's embeddings",
+    "projection": "plane of the first two principal components before steering",
     "versions": "steer-plugin 0.1.0, torch 2.13.0, transformers 5.23, transformer-lens 4.3.0",
 }
 
@@ -98,13 +98,17 @@ def _seeds(rng: np.random.Generator, value: float, n: int, spread: float = 0.008
 
 
 def _retrieval_levels(
-    target: str, top_k: int, layer: str, gain: Mapping[str, float], control_gain: Mapping[str, float]
+    target: str,
+    top_k: int,
+    layer: str,
+    gain: Mapping[str, float],
+    control_gain: Mapping[str, float],
 ) -> tuple[float, float, float]:
     late = _late(layer)
     pre = 0.047 if layer == "final" else 0.12 + 0.55 * np.exp(-(((late - 0.66) / 0.28) ** 2))
     s = _strength(top_k)
     if layer == "final":
-        return pre, pre + s * gain[target], pre + s * control_gain[target]
+        return pre, pre + s * gain.get(target, 0.1), pre + s * control_gain.get(target, 0.05)
     damage = 0.08 * (0.4 + top_k / 600) * np.exp(-(((late - 0.66) / 0.3) ** 2))
     return pre, max(pre - damage, 0.01), max(pre - 2.2 * damage, 0.01)
 
@@ -141,9 +145,8 @@ def _retrieval(
                         for query, candidates in permutations(languages, 2):
                             near = 1.4 if {query, candidates} & {target} else 0.9
                             moved = levels[0] + (levels[1] - levels[0]) * near
-                            noisy = np.clip(
-                                [levels[0], moved] + rng.normal(0, 0.03, 2), 0, 1
-                            ).tolist()
+                            noise = rng.normal(0, 0.03, 2)
+                            noisy = np.clip(np.array([levels[0], moved]) + noise, 0, 1).tolist()
                             controls = _seeds(rng, levels[2], n_controls, 0.03)
                             rows.append(row(*keys, query, candidates, *noisy, controls, 0.06))
     return pd.DataFrame(rows)
@@ -258,13 +261,15 @@ def _projection(
     targets: Sequence[str],
     top_ks: Sequence[int],
     sentences: int,
+    n_controls: int,
 ) -> pd.DataFrame:
+    conditions = {"before": 1.0, "experts": 0.2} | ({"control": 0.85} if n_controls else {})
     angles = np.linspace(0, 2 * np.pi, len(languages), endpoint=False)
     centres = np.stack([np.cos(angles), np.sin(angles)], axis=1) * 3
     parts = []
     for target in targets:
         for k in top_ks:
-            for condition, apart in (("before", 1.0), ("experts", 0.2), ("control", 0.85)):
+            for condition, apart in conditions.items():
                 for language, centre in zip(languages, centres, strict=True):
                     xy = centre * apart + rng.normal(0, 0.7, (sentences, 2))
                     parts.append(
@@ -316,7 +321,7 @@ def results(
         retrieval=_retrieval(
             rng, languages, targets, top_ks, layers, gain, control_gain, n_controls
         ),
-        projection=_projection(rng, languages, targets, top_ks, sentences),
+        projection=_projection(rng, languages, targets, top_ks, sentences, n_controls),
     )
 
 

@@ -1,0 +1,301 @@
+"""The charts of a report in their order, each with the words beside it and the table behind it."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+from altair.typing import ChartType
+
+from steer_plugin.analyses import charts_comparison, charts_experts, charts_space, finding, titles
+from steer_plugin.analyses.results import FINAL, Results, layer_order
+from steer_plugin.analyses.theme import language_name
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart with what a reader needs beside it.
+
+    Attributes:
+        name: of the chart and of its table's file.
+        heading: what it is about.
+        aid: one sentence on how to read it.
+        caption: what was measured on what, and what the intervals are.
+        chart: to draw in the package's theme.
+        table: the rows that the chart draws.
+    """
+
+    name: str
+    heading: str
+    aid: str
+    caption: str
+    chart: ChartType
+    table: pd.DataFrame
+
+
+def charts(results: Results) -> dict[str, ChartType]:
+    """Draw every chart that the results have figures for, by name, in the report's order."""
+    return {figure.name: figure.chart for figure in figures(results)}
+
+
+def figures(results: Results) -> list[Figure]:
+    """Draw every chart that the results have figures for, with the words beside it."""
+    drawn = []
+    if not results.layers.empty:
+        drawn.append(_experts_by_layer(results))
+    if not results.curve.empty:
+        drawn.append(_score_curves(results))
+    if not charts_experts.expert_overlap_table(results).empty:
+        drawn.append(_expert_overlap(results))
+    if not finding.at_last(results, "pair distance").empty:
+        drawn.append(_distance_before_after(results))
+    if not finding.at_last(results, "gap").empty:
+        drawn.append(_gap_before_after(results))
+    drawn.append(_retrieval_before_after(results))
+    if not charts_space.retrieval_matrix_table(results).empty:
+        drawn.append(_retrieval_matrix(results))
+    if len(layer_order(results.retrieval)) > 1:
+        drawn.append(_by_layer(results))
+    if several_ks(results):
+        drawn.append(_effect_of_k(results))
+    if not results.projection.empty:
+        drawn.append(_embedding_map(results))
+    return drawn
+
+
+def headline_phrase(results: Results) -> str:
+    """Say which k each target is reported at."""
+    chosen = results.headline()
+    if len(set(chosen.values())) == 1:
+        return f"k = {next(iter(chosen.values())):,}"
+    return "k = " + ", ".join(f"{k:,} ({language_name(name)})" for name, k in chosen.items())
+
+
+def several_ks(results: Results) -> bool:
+    """Say whether more than one k was run for some target."""
+    return bool((results.retrieval.groupby("target")["top_k"].nunique() > 1).any())
+
+
+def controlled(results: Results) -> bool:
+    """Say whether a random control was run."""
+    return bool((results.retrieval["n_controls"] > 0).any())
+
+
+def _where(results: Results) -> str:
+    layer = finding.reading_layer(results)
+    return "the final norm's output" if layer == FINAL else f"block {layer}'s output"
+
+
+def _measured(results: Results) -> str:
+    sentences = results.provenance.get("judge_sentences")
+    return f"on {sentences} held-out sentences a language" if sentences else "on held-out sentences"
+
+
+def _controls(results: Results) -> str:
+    if not controlled(results):
+        return "No random control was run."
+    return (
+        "Random neurons: as many, in the same layers, with the experts' values; "
+        f"{finding.seeds_phrase(results)}."
+    )
+
+
+_INTERVAL = (
+    "the value before plus the 95% interval of the change (paired bootstrap over sentences, not "
+    "corrected for the number of comparisons)"
+)
+
+
+def _lines(results: Results) -> str:
+    seeds = "; pale bars: lowest to highest seed" if controlled(results) else ""
+    return f"Lines: {_INTERVAL}{seeds}. {_controls(results)}"
+
+
+def _experts_by_layer(results: Results) -> Figure:
+    site = results.provenance.get("site", "the chosen site")
+    return Figure(
+        name="experts_by_layer",
+        heading="Where the experts sit",
+        aid="The darker a cell, the more of that language's experts are in that layer.",
+        caption=(
+            f"Experts are the k units with the highest {titles.score_name(results)} at {site}, "
+            "ranked over all layers. Figures are numbers of units; an empty cell has none. The "
+            "title averages over the languages."
+        ),
+        chart=charts_experts.experts_by_layer(results),
+        table=charts_experts.experts_by_layer_table(results),
+    )
+
+
+def _score_curves(results: Results) -> Figure:
+    score = titles.score_name(results)
+    chance = " 0.5 is chance." if score == "AUROC" else ""
+    return Figure(
+        name="score_curves",
+        heading="How good the experts are",
+        aid=(
+            "Units are ranked on one split and scored again on sentences they were not chosen by; "
+            "where the lines part, the first score was partly luck."
+        ),
+        caption=(
+            f"{score} of each unit as a detector of its language against the others.{chance} "
+            "Dotted lines: the values of k that were steered."
+        ),
+        chart=charts_experts.score_curves(results),
+        table=charts_experts.score_curves_table(results),
+    )
+
+
+def _expert_overlap(results: Results) -> Figure:
+    return Figure(
+        name="expert_overlap",
+        heading="Which experts languages share",
+        aid="Each cell counts the units that are among the k best of both languages.",
+        caption="The share is of k. A language's overlap with itself is left blank.",
+        chart=charts_experts.expert_overlap(results),
+        table=charts_experts.expert_overlap_table(results),
+    )
+
+
+def _distance_before_after(results: Results) -> Figure:
+    return Figure(
+        name="distance_before_after",
+        heading="Distance between languages, before and after",
+        aid=(
+            "A point left of the grey one is nearer than before; what random neurons do as well is "
+            "not the experts' doing, and what is gone when the common mean is removed was a shift "
+            "that all sentences share."
+        ),
+        caption=(
+            f"Mean cosine distance {_measured(results)}, at {_where(results)}, "
+            f"{headline_phrase(results)}. {_lines(results)}"
+        ),
+        chart=charts_comparison.distance_before_after(results),
+        table=charts_comparison.distance_before_after_table(results),
+    )
+
+
+def _gap_before_after(results: Results) -> Figure:
+    return Figure(
+        name="gap_before_after",
+        heading="Do translations come nearer than other sentences?",
+        aid=(
+            "The gap is the mean cosine of translations minus that of all other pairs of "
+            "sentences; at 0 a translation is no nearer than any other sentence."
+        ),
+        caption=(
+            f"Over all pairs of languages, {_measured(results)}, at {_where(results)}, "
+            f"{headline_phrase(results)}. {_lines(results)}"
+        ),
+        chart=charts_comparison.gap_before_after(results),
+        table=charts_comparison.gap_before_after_table(results),
+    )
+
+
+def _retrieval_before_after(results: Results) -> Figure:
+    sentences = results.provenance.get("judge_sentences", "")
+    chance = f" Dotted line: chance, 1 in {sentences}." if sentences.isdigit() else ""
+    return Figure(
+        name="retrieval_before_after",
+        heading="Retrieval, before and after",
+        aid=(
+            "The share of sentences whose nearest neighbour in the other language is their "
+            "translation; the grey points of the lower panels are what removing each language's "
+            "mean gives without any steering."
+        ),
+        caption=(
+            f"Top-1 by cosine {_measured(results)}, ties counted as misses, at {_where(results)}, "
+            f"{headline_phrase(results)}. {_lines(results)}{chance}"
+        ),
+        chart=charts_comparison.retrieval_before_after(results),
+        table=charts_comparison.retrieval_before_after_table(results),
+    )
+
+
+def _retrieval_matrix(results: Results) -> Figure:
+    table = charts_space.retrieval_matrix_table(results)
+    shown, targets = table["query"].nunique(), table["target"].nunique()
+    every = set(results.retrieval["query"]) - {"all"}
+    faint = "; the figures of the others are faint" if charts_space.labelled(table) else ""
+    left_out = ""
+    if shown < len(every) or targets < len(results.targets):
+        left_out = (
+            f" Shown: {shown} of {len(every)} languages, {targets} of {len(results.targets)} "
+            "targets; the table retrieval.parquet has all."
+        )
+    return Figure(
+        name="retrieval_matrix",
+        heading="Every pair of languages, after minus before",
+        aid=(
+            "Green pairs find more translations than before, purple pairs fewer"
+            + ("; on the right, what random neurons do." if controlled(results) else ".")
+        ),
+        caption=(
+            f"Change of top-1 {_measured(results)}, at {_where(results)}. The title counts the "
+            "pairs whose 95% interval (paired bootstrap over sentences, each pair by itself) "
+            f"excludes 0{faint}.{left_out}"
+        ),
+        chart=charts_space.retrieval_matrix(results),
+        table=table,
+    )
+
+
+def _by_layer(results: Results) -> Figure:
+    return Figure(
+        name="by_layer",
+        heading="Layer by layer",
+        aid=(
+            "Where blue is above grey in the top row, steering helps retrieval from that layer; "
+            "below grey, it harms it."
+        ),
+        caption=(
+            f"Means over all pairs of languages {_measured(results)}, raw embeddings, "
+            f"{headline_phrase(results)}; “final” is after the final norm. Bands: {_INTERVAL}. "
+            f"{_controls(results)}"
+        ),
+        chart=charts_comparison.by_layer(results),
+        table=charts_comparison.by_layer_table(results),
+    )
+
+
+def _effect_of_k(results: Results) -> Figure:
+    against = "random neurons" if controlled(results) else "before"
+    return Figure(
+        name="effect_of_k",
+        heading="The number of neurons",
+        aid=(
+            "What counts is how far blue is from orange at the same k."
+            if controlled(results)
+            else "What counts is how far blue is from grey."
+        ),
+        caption=(
+            f"Means over all pairs of languages {_measured(results)}, raw embeddings, at "
+            f"{_where(results)}. Bands: {_INTERVAL}. {_controls(results)} The title goes by the "
+            f"95% interval of experts minus {against}."
+        ),
+        chart=charts_comparison.effect_of_k(results),
+        table=charts_comparison.effect_of_k_table(results),
+    )
+
+
+def _embedding_map(results: Results) -> Figure:
+    how = results.provenance.get("projection")
+    drawn = charts_space.embedding_map_table(results)
+    shown, every = drawn["id"].nunique(), results.projection["id"].nunique()
+    targets = results.projection["target"].nunique()
+    maps = drawn["target"].nunique()
+    left_out = f"; {maps} of {targets} targets" if maps < targets else ""
+    return Figure(
+        name="embedding_map",
+        heading="The embedding space, before and after",
+        aid=(
+            "Each point is a sentence; the panels of a row have the same axes, so a cloud that "
+            "shrinks or moves did so in the space."
+        ),
+        caption=(
+            f"{shown} of {every} sentences a language, at {_where(results)}"
+            f"{f'; {how}' if how else ''}{left_out}. The title gives the share of the variance of "
+            "all points in a panel that lies between the languages' means. A picture of two "
+            "dimensions shows only part of what retrieval uses."
+        ),
+        chart=charts_space.embedding_map(results),
+        table=drawn,
+    )

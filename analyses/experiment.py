@@ -1,0 +1,293 @@
+"""The whole protocol: find experts, steer, measure, each step saved as it ends."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from steer_plugin.analyses.alignment import alignment_figures
+from steer_plugin.analyses.controls import random_control
+from steer_plugin.analyses.expertise import experts_by_layer, overlap, score_curve
+from steer_plugin.analyses.projection import project
+from steer_plugin.analyses.results import Results
+from steer_plugin.analyses.retrieval import retrieval_figures
+from steer_plugin.analyses.statistics import Figures, compare
+from steer_plugin.artifacts import CONFIG, read_artifact, write_artifact
+from steer_plugin.corpus import ParallelCorpus
+from steer_plugin.embeddings import FINAL, Embeddings, Layer, embed_layers
+from steer_plugin.errors import ArtifactError, CorpusError
+from steer_plugin.experts import ExpertTable, find_experts
+from steer_plugin.interventions import Intervention
+from steer_plugin.protocols import Adapter
+from steer_plugin.provenance import provenance
+from steer_plugin.settings import RunSettings
+
+LayerEmbeddings = dict[Layer, dict[str, np.ndarray]]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to run the model over the judging sentences.
+
+    Attributes:
+        name: of its folder.
+        plan: what is done to the model; None for nothing.
+    """
+
+    name: str
+    plan: Intervention | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Experts for one target at one k, beside their controls.
+
+    Attributes:
+        target: the language that is steered towards.
+        top_k: how many experts.
+        experts: the condition with the experts set.
+        controls: the conditions with as many random neurons set, one a seed.
+    """
+
+    target: str
+    top_k: int
+    experts: Condition
+    controls: tuple[Condition, ...]
+
+
+BEFORE = Condition("before", None)
+
+
+def run_experiment(
+    adapter: Adapter,
+    corpus: ParallelCorpus,
+    settings: RunSettings,
+    folder: Path,
+    *,
+    say: Say,
+) -> Results:
+    """Take every step that is not taken yet, and put the tables together.
+
+    Each step's result lies in `folder` with all that it depends on. A step is skipped where such a
+    result is there, and taken again where it depends on something else.
+
+    Args:
+        adapter: the model of the settings.
+        corpus: the corpus of the settings.
+        settings: what to do.
+        folder: where results go.
+        say: told what is being done, a line a step.
+
+    Raises:
+        CorpusError: a target is not in the corpus.
+        SelectionError: a k is too large.
+        ModelError: a layer does not exist.
+        ArtifactError: the folder cannot be written.
+    """
+    absent = [target for target in settings.targets if target not in corpus.languages]
+    if absent:
+        raise CorpusError(
+            f"target {absent[0]!r} is not in the corpus; it has: {', '.join(corpus.languages)}"
+        )
+    find, judge = corpus.split(seed=settings.split_seed)
+    found = _experts(adapter, find, settings, folder / "experts", say)
+    # An impossible plan ends the run here, before the long steps.
+    comparisons = list(_comparisons(found, settings))
+    judged = _experts(adapter, judge, settings, folder / "experts-judged", say)
+    layers = _layers(adapter, settings)
+    embedded = folder / "embeddings"
+    for condition in (BEFORE, *(c for comparison in comparisons for c in _conditions(comparison))):
+        _embed(adapter, judge, condition, layers, embedded / condition.name, say)
+    say("Comparing alignment and retrieval before and after")
+    headline = max(settings.top_k)
+    return Results(
+        provenance=_describe(adapter, find, judge, settings),
+        layers=pd.concat([experts_by_layer(found, k) for k in settings.top_k], ignore_index=True),
+        curve=score_curve(found, judged),
+        overlap=pd.concat([overlap(found, k) for k in settings.top_k], ignore_index=True),
+        alignment=_compare(alignment_figures, comparisons, embedded, layers, settings),
+        retrieval=_compare(retrieval_figures, comparisons, embedded, layers, settings),
+        projection=_project(
+            [comparison for comparison in comparisons if comparison.top_k == headline],
+            embedded,
+            judge,
+        ),
+    )
+
+
+def _comparisons(found: ExpertTable, settings: RunSettings) -> Iterator[Comparison]:
+    for target in settings.targets:
+        for k in settings.top_k:
+            plan = found.intervention(
+                target,
+                top_k=k,
+                operation=settings.operation,
+                value=settings.value,
+                strength=settings.strength,
+                positions=settings.positions,
+                bos=settings.steer_bos,
+            )
+            name = f"{target}-k{k}"
+            controls = tuple(
+                Condition(f"{name}-random-{seed}", random_control(plan, found.space, seed=seed))
+                for seed in settings.control_seeds
+            )
+            yield Comparison(target, k, Condition(f"{name}-experts", plan), controls)
+
+
+def _conditions(comparison: Comparison) -> tuple[Condition, ...]:
+    return (comparison.experts, *comparison.controls)
+
+
+def _layers(adapter: Adapter, settings: RunSettings) -> tuple[Layer, ...]:
+    depth = adapter.info.n_layers
+    thirds = (depth // 3, 2 * depth // 3)
+    blocks = thirds if settings.layers is None else settings.layers
+    return (*sorted(set(blocks)), FINAL)
+
+
+def _experts(
+    adapter: Adapter, corpus: ParallelCorpus, settings: RunSettings, folder: Path, say: Say
+) -> ExpertTable:
+    origin = provenance(
+        adapter.info, corpus, site=settings.site, pooling=settings.pooling, score=settings.score
+    )
+    if _is_done(folder, "experts", origin):
+        say(f"Kept {folder.name}")
+        return ExpertTable.load(folder)
+    say(f"Scoring every neuron on {len(corpus)} sentences in {len(corpus.languages)} languages")
+    table = find_experts(
+        adapter,
+        corpus,
+        site=settings.site,
+        pooling=settings.pooling,
+        score=settings.score,
+        progress=folder.name,
+    )
+    table.save(folder)
+    return table
+
+
+def _embed(
+    adapter: Adapter,
+    corpus: ParallelCorpus,
+    condition: Condition,
+    layers: tuple[Layer, ...],
+    folder: Path,
+    say: Say,
+) -> None:
+    plan = "none" if condition.plan is None else condition.plan.hash
+    origin = provenance(adapter.info, corpus, layers=str(layers), intervention=plan)
+    if _is_done(folder, "embeddings", origin):
+        say(f"Kept {folder.name}")
+        return
+    say(f"Embedding {len(corpus)} sentences in {len(corpus.languages)} languages: {condition.name}")
+    embedded = embed_layers(
+        adapter, corpus, layers=layers, intervention=condition.plan, progress=condition.name
+    )
+    tensors = {
+        f"{layer}/{language}": rows
+        for layer, languages in embedded.items()
+        for language, rows in languages.items()
+    }
+    write_artifact(folder, "embeddings", {"provenance": origin}, tensors=tensors)
+
+
+def _is_done(folder: Path, kind: str, origin: dict[str, Any]) -> bool:
+    """Say whether a result is there that depends on just this."""
+    if not (folder / CONFIG).is_file():
+        return False
+    try:
+        artifact = read_artifact(folder, kind)
+        artifact.tensors()
+    except ArtifactError:
+        return False
+    return bool(artifact.config["provenance"] == json.loads(json.dumps(origin)))
+
+
+def _load(folder: Path) -> LayerEmbeddings:
+    embedded: LayerEmbeddings = {}
+    for name, rows in read_artifact(folder, "embeddings").tensors().items():
+        layer, language = name.split("/", 1)
+        embedded.setdefault(layer, {})[language] = rows
+    return embedded
+
+
+def _compare(
+    measure: Callable[..., Figures],
+    comparisons: list[Comparison],
+    folder: Path,
+    layers: tuple[Layer, ...],
+    settings: RunSettings,
+) -> pd.DataFrame:
+    before = _load(folder / BEFORE.name)
+    frames = []
+    for comparison in comparisons:
+        after, *controls = [_load(folder / c.name) for c in _conditions(comparison)]
+        for layer in map(str, layers):
+
+            def figures(embedded: LayerEmbeddings, at: str = layer) -> Figures:
+                return measure(embedded[at], target=comparison.target)  # noqa: B023
+
+            frame = compare(
+                figures(before),
+                figures(after),
+                [figures(control) for control in controls],
+                count=settings.resamples,
+                seed=settings.bootstrap_seed,
+            )
+            keys = {"target": comparison.target, "top_k": comparison.top_k, "layer": layer}
+            frames.append(pd.DataFrame([keys] * len(frame)).join(frame))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _project(comparisons: list[Comparison], folder: Path, corpus: ParallelCorpus) -> pd.DataFrame:
+    before: Embeddings = _load(folder / BEFORE.name)[FINAL]
+    frames = []
+    for comparison in comparisons:
+        conditions = {
+            "before": before,
+            "experts": _load(folder / comparison.experts.name)[FINAL],
+            "control": _load(folder / comparison.controls[0].name)[FINAL],
+        }
+        plane = project(before, conditions, corpus.ids)
+        frames.append(plane.assign(target=comparison.target, top_k=comparison.top_k))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _describe(
+    adapter: Adapter, find: ParallelCorpus, judge: ParallelCorpus, settings: RunSettings
+) -> dict[str, str]:
+    info = adapter.info
+    origin = provenance(info, judge)
+    return {
+        "model": info.name,
+        "revision": info.revision,
+        "host": info.host,
+        "dtype": info.dtype,
+        "bos": "put before each text" if info.bos else "none",
+        "site": settings.site,
+        "pooling": settings.pooling,
+        "score": settings.score,
+        "operation": settings.operation,
+        "value": str(settings.value),
+        "strength": str(settings.strength),
+        "positions": settings.positions + ("" if settings.steer_bos else ", BOS left alone"),
+        "corpus": settings.corpus,
+        "languages": ", ".join(judge.languages),
+        "split_seed": str(settings.split_seed),
+        "find_sentences": str(len(find)),
+        "find_hash": find.hash,
+        "judge_sentences": str(len(judge)),
+        "judge_hash": judge.hash,
+        "control_seeds": ", ".join(map(str, settings.control_seeds)),
+        "resamples": str(settings.resamples),
+        "bootstrap_seed": str(settings.bootstrap_seed),
+        "projection": "first two principal components of the embeddings before",
+        **{f"version of {package}": found for package, found in origin["versions"].items()},
+    }

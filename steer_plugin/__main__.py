@@ -1,0 +1,5 @@
+"""`python -m steer_plugin` is the command `steer-plugin`."""
+
+from steer_plugin.cli import main
+
+main()

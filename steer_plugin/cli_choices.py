@@ -1,0 +1,249 @@
+"""What several commands ask for, each as a set of options that becomes one object."""
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from steer_plugin.corpus import ParallelCorpus
+    from steer_plugin.experts import ExpertTable
+    from steer_plugin.interventions import Intervention, Operation, Positions
+    from steer_plugin.protocols import Adapter
+
+Command = Callable[..., Any]
+EVERYDAY = "everyday"
+DEMO = "demo"
+
+
+def say(line: str) -> None:
+    """Tell progress, on stderr."""
+    click.echo(line, err=True)
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """Which model, and how it is run."""
+
+    model: str
+    device: str
+    dtype: str
+    bos: bool | None
+    batch_tokens: int
+    threads: int | None
+
+    def load(self) -> "Adapter":
+        """Load the model.
+
+        Raises:
+            ModelError: there is no such model, or it cannot be read.
+        """
+        if self.model == DEMO or Path(self.model).exists():
+            os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported, below
+        say(f"Loading {self.model}")
+        import torch
+        import transformers
+
+        transformers.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        from steer_plugin.adapters.loading import DEMO_TERMS, load_adapter
+
+        if self.model == DEMO:
+            say(DEMO_TERMS)
+        return load_adapter(
+            self.model,
+            device=self.device,
+            dtype=self.dtype,
+            bos=self.bos,
+            batch_tokens=self.batch_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class CorpusChoice:
+    """Which sentences."""
+
+    corpus: str
+    languages: tuple[str, ...]
+    sentences: int | None
+
+    def read(self) -> "ParallelCorpus":
+        """Read the corpus.
+
+        Raises:
+            CorpusError: it cannot be read, or lacks a language.
+        """
+        from steer_plugin.corpus import ParallelCorpus
+
+        chosen = list(self.languages) or None
+        if self.corpus == EVERYDAY:
+            everyday = ParallelCorpus.everyday()
+            corpus = everyday if chosen is None else everyday.select(chosen)
+        else:
+            corpus = ParallelCorpus.read(self.corpus, languages=chosen)
+        return corpus if self.sentences is None else corpus.take(self.sentences)
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What is done to how many experts."""
+
+    top_k: int
+    operation: "Operation"
+    value: str
+    strength: float
+    positions: "Positions"
+    steer_bos: bool
+
+    def plan(self, experts: "ExpertTable", target: str) -> "Intervention":
+        """Plan it for the experts of a language.
+
+        Raises:
+            SelectionError: the language is unknown, or there are too few experts.
+            InterventionError: the value does not suit the operation.
+        """
+        try:
+            value: str | float = float(self.value)
+        except ValueError:
+            value = self.value
+        return experts.intervention(
+            target,
+            top_k=self.top_k,
+            operation=self.operation,
+            value=value,
+            strength=self.strength,
+            positions=self.positions,
+            bos=self.steer_bos,
+        )
+
+
+def _bundle(
+    name: str, kind: type, *options: Callable[[Command], Command]
+) -> Callable[[Command], Command]:
+    """Make a decorator that adds options to a command and hands them over as one object."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def gathered(**given: Any) -> Any:
+            bundle = kind(**{part.name: given.pop(part.name) for part in fields(kind)})
+            return command(**{name: bundle}, **given)
+
+        decorated: Command = gathered
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated
+
+    return decorate
+
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="CPU threads. Default: one a core; take 1 where other work keeps the cores busy.",
+)
+
+model_options = _bundle(
+    "model",
+    ModelChoice,
+    click.option(
+        "--model",
+        required=True,
+        help="Hub id, local folder, .gguf file, or 'demo' for Gemma 3 270M.",
+    ),
+    click.option("--device", default="cpu", show_default=True, help="Such as cpu or cuda:0."),
+    click.option(
+        "--dtype",
+        type=click.Choice(["float32", "bfloat16", "float16"]),
+        default="float32",
+        show_default=True,
+        help="Precision of the model.",
+    ),
+    click.option(
+        "--bos/--no-bos",
+        default=None,
+        help="Put BOS before each text. Default: as the model's tokenizer ships.",
+    ),
+    click.option(
+        "--batch-tokens",
+        type=click.IntRange(1),
+        default=2048,
+        show_default=True,
+        help="Padded tokens a batch.",
+    ),
+    threads_option,
+)
+
+corpus_options = _bundle(
+    "corpus",
+    CorpusChoice,
+    click.option(
+        "--corpus",
+        default=EVERYDAY,
+        show_default=True,
+        help="FLORES-200 folder, .tsv, .csv, .jsonl or .parquet file; 'everyday' is bundled.",
+    ),
+    click.option(
+        "--language",
+        "languages",
+        multiple=True,
+        help="Take only these languages, such as deu_Latn. Repeatable. Default: all.",
+    ),
+    click.option("--sentences", type=click.IntRange(4), help="Take only the first so many."),
+)
+
+steering_options = _bundle(
+    "steering",
+    Steering,
+    click.option(
+        "--top-k",
+        type=click.IntRange(0),
+        default=300,
+        show_default=True,
+        help="How many experts to steer.",
+    ),
+    click.option(
+        "--operation",
+        type=click.Choice(["set", "add", "scale", "blend", "aura"]),
+        default="set",
+        show_default=True,
+        help="What is done to them.",
+    ),
+    click.option(
+        "--value",
+        default="mean",
+        show_default=True,
+        help="What is written: mean, median, off_mean, a quantile such as q95, or a number.",
+    ),
+    click.option(
+        "--strength", type=float, default=1.0, show_default=True, help="0 is none, 1 is whole."
+    ),
+    click.option(
+        "--positions",
+        type=click.Choice(["all", "prompt", "generated"]),
+        default="all",
+        show_default=True,
+        help="Which tokens are steered.",
+    ),
+    click.option(
+        "--steer-bos/--keep-bos",
+        default=True,
+        show_default=True,
+        help="Whether the BOS token is steered as well.",
+    ),
+)
+
+split_option = click.option(
+    "--split-seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the split into the half that finds experts and the half that judges.",
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON records on stdout.")

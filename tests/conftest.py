@@ -1,0 +1,49 @@
+"""What all tests share: checked annotations, no network, tiny models."""
+
+import os
+
+# Read by transformers and torch when they are imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import jaxtyping
+import pytest
+
+if TYPE_CHECKING:
+    from tests.tiny import Tiny
+
+# Shapes and types are checked at run time here and nowhere else. The numeric tower lets an int
+# stand where a float is annotated, as for mypy.
+jaxtyping.install_import_hook(
+    ["steer_plugin"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+)
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Call the package as its users do: without run-time checks of annotations."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
+    """Give the tokenizer that an architecture's models would ship, loaded from a folder."""
+    from tests import tiny
+
+    with_bos = tiny.tokenizer(tmp_path_factory.mktemp("with_bos"), adds_bos=True)
+    without_bos = tiny.tokenizer(tmp_path_factory.mktemp("without_bos"), adds_bos=False)
+    return lambda name: without_bos if name in tiny.WITHOUT_OWN_BOS else with_bos
+
+
+@pytest.fixture(scope="session")
+def tiny_model(shipped: Callable[[str], Any]) -> Callable[[str], "Tiny"]:
+    """Give the tiny model of an architecture, made once; whoever changes it boots their own."""
+    from tests import tiny
+
+    return cache(lambda name: tiny.boot(name, shipped(name)))

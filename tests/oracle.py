@@ -1,0 +1,259 @@
+"""What a model answers, worked out the slow way.
+
+Plain Hugging Face models, raw PyTorch hooks on module paths, one sentence at a time, no padding,
+no cache. Nothing here comes from steer_plugin or TransformerLens.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+Path = tuple[str, Literal["input", "output"]]
+Key = tuple[str, int]
+
+_GATED: dict[str, Path] = {
+    "mlp.hook_post": ("model.layers.{}.mlp.down_proj", "input"),
+    "mlp.hook_pre": ("model.layers.{}.mlp.gate_proj", "output"),
+    "mlp.hook_pre_linear": ("model.layers.{}.mlp.up_proj", "output"),
+    "hook_mlp_out": ("model.layers.{}.mlp", "output"),
+    "attn.hook_z": ("model.layers.{}.self_attn.o_proj", "input"),
+    "hook_attn_out": ("model.layers.{}.self_attn.o_proj", "output"),
+    "hook_resid_post": ("model.layers.{}", "output"),
+    "ln_final.hook_out": ("model.norm", "output"),
+}
+PATHS: dict[str, dict[str, Path]] = {
+    "gpt2": {
+        "mlp.hook_post": ("transformer.h.{}.mlp.c_proj", "input"),
+        "mlp.hook_pre": ("transformer.h.{}.mlp.c_fc", "output"),
+        "hook_mlp_out": ("transformer.h.{}.mlp", "output"),
+        "attn.hook_z": ("transformer.h.{}.attn.c_proj", "input"),
+        "hook_attn_out": ("transformer.h.{}.attn.c_proj", "output"),
+        "hook_resid_post": ("transformer.h.{}", "output"),
+        "ln_final.hook_out": ("transformer.ln_f", "output"),
+    },
+    "llama": _GATED,
+    "bloom": {
+        "mlp.hook_post": ("transformer.h.{}.mlp.dense_4h_to_h", "input"),
+        "mlp.hook_pre": ("transformer.h.{}.mlp.dense_h_to_4h", "output"),
+        # Bloom's MLP and attention modules add the residual stream themselves.
+        "hook_mlp_out": ("transformer.h.{}.mlp.dense_4h_to_h", "output"),
+        "attn.hook_z": ("transformer.h.{}.self_attention.dense", "input"),
+        "hook_attn_out": ("transformer.h.{}.self_attention.dense", "output"),
+        "hook_resid_post": ("transformer.h.{}", "output"),
+        "ln_final.hook_out": ("transformer.ln_f", "output"),
+    },
+    "cohere": _GATED,
+    "qwen3": _GATED,
+    "gemma3": {
+        **_GATED,
+        # Gemma norms what a sublayer gives before it joins the residual stream.
+        "hook_mlp_out": ("model.layers.{}.post_feedforward_layernorm", "output"),
+        "hook_attn_out": ("model.layers.{}.post_attention_layernorm", "output"),
+    },
+    "neox": {
+        "mlp.hook_post": ("gpt_neox.layers.{}.mlp.dense_4h_to_h", "input"),
+        "mlp.hook_pre": ("gpt_neox.layers.{}.mlp.dense_h_to_4h", "output"),
+        "hook_mlp_out": ("gpt_neox.layers.{}.mlp", "output"),
+        "attn.hook_z": ("gpt_neox.layers.{}.attention.dense", "input"),
+        "hook_attn_out": ("gpt_neox.layers.{}.attention.dense", "output"),
+        "hook_resid_post": ("gpt_neox.layers.{}", "output"),
+        "ln_final.hook_out": ("gpt_neox.final_layer_norm", "output"),
+    },
+    "mixtral": {
+        site: path
+        for site, path in _GATED.items()
+        if site not in ("mlp.hook_post", "mlp.hook_pre", "mlp.hook_pre_linear")
+    },
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An intervention as a plain list of `(layer, index, value)`."""
+
+    site: str
+    units: tuple[tuple[int, int, float], ...]
+    operation: str
+    strength: float = 1.0
+    positions: str = "all"
+    bos: bool = True
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """A plain model, its tokenizer, and whether BOS is put before each text."""
+
+    architecture: str
+    model: Any
+    tokenizer: Any
+    bos: bool
+
+    def ids(self, text: str) -> list[int]:
+        """Tokenize one text."""
+        front = [self.tokenizer.bos_token_id] if self.bos else []
+        return [*front, *self.tokenizer.encode(text, add_special_tokens=False)]
+
+    def module(self, site: str, layer: int) -> tuple[Any, str]:
+        """Find the module that a site belongs to, and on which side of it."""
+        path, side = PATHS[self.architecture][site]
+        return self.model.get_submodule(path.format(layer)), side
+
+    def forward(
+        self,
+        ids: Sequence[int],
+        plan: Plan | None = None,
+        prompt_length: int | None = None,
+        read: Sequence[Key] = (),
+    ) -> tuple[torch.Tensor, dict[Key, torch.Tensor]]:
+        """Run one text; give its logits [token, vocabulary] and what was read [token, unit]."""
+        found: dict[Key, torch.Tensor] = {}
+
+        def reader(key: Key) -> Callable[[torch.Tensor], None]:
+            def keep(tensor: torch.Tensor) -> None:
+                found[key] = tensor[0].detach().clone()
+
+            return keep
+
+        with contextlib.ExitStack() as stack:
+            if plan is not None:
+                stack.enter_context(self._steering(ids, plan, prompt_length or len(ids)))
+            for key in read:
+                stack.enter_context(_hooked(*self.module(*key), reader(key)))
+            with torch.no_grad():
+                logits = self.model(torch.tensor([list(ids)]), use_cache=False).logits[0]
+        return logits, found
+
+    @contextlib.contextmanager
+    def _steering(self, ids: Sequence[int], plan: Plan, prompt_length: int) -> Iterator[None]:
+        touched = [
+            token
+            for token in range(len(ids))
+            if (plan.bos or not (token == 0 and self.bos))
+            and (plan.positions != "prompt" or token < prompt_length)
+            and (plan.positions != "generated" or token >= prompt_length)
+        ]
+
+        def writer(layer: int) -> Callable[[torch.Tensor], torch.Tensor]:
+            def write(tensor: torch.Tensor) -> torch.Tensor:
+                changed = tensor.clone()
+                for at, index, value in plan.units:
+                    for token in touched if at == layer else ():
+                        old = float(tensor[0, token, index])
+                        changed[0, token, index] = operate(plan, old, value)
+                return changed
+
+            return write
+
+        with contextlib.ExitStack() as stack:
+            for layer in sorted({layer for layer, _, _ in plan.units}):
+                stack.enter_context(_hooked(*self.module(plan.site, layer), writer(layer)))
+            yield
+
+    def activations(
+        self, text: str, keys: Sequence[Key], plan: Plan | None = None
+    ) -> dict[Key, np.ndarray]:
+        """Give `(site, layer)` activations at a text's own tokens, BOS left out: [token, unit]."""
+        _, found = self.forward(self.ids(text), plan, read=keys)
+        return {key: found[key][int(self.bos) :].double().numpy() for key in keys}
+
+    def responses(
+        self,
+        texts: Sequence[str],
+        keys: Sequence[Key],
+        pooling: str,
+        plan: Plan | None = None,
+    ) -> np.ndarray:
+        """Pool units over each text's own tokens: [text, the units of one key after another]."""
+        rows = []
+        for text in texts:
+            found = self.activations(text, keys, plan)
+            rows.append(np.concatenate([pooled(found[key], pooling) for key in keys]))
+        return np.stack(rows)
+
+    def greedy(self, prompt: str, new_tokens: int, plan: Plan | None = None) -> str:
+        """Continue a prompt by the most likely token, the whole text anew for each."""
+        ids = self.ids(prompt)
+        length = len(ids)
+        while len(ids) < length + new_tokens:
+            logits, _ = self.forward(ids, plan, length)
+            ids.append(int(logits[-1].argmax()))
+            if ids[-1] == self.tokenizer.eos_token_id:
+                break
+        return str(self.tokenizer.decode(ids[length:], skip_special_tokens=True))
+
+    def losses(self, text: str, context: int, stride: int, plan: Plan | None = None) -> np.ndarray:
+        """Score each token but the first once, in the first window that holds it, in nats."""
+        ids = self.ids(text)
+        scores: dict[int, float] = {}
+        for start in range(0, len(ids), stride):
+            window = ids[start : start + context]
+            if len(window) < 2:
+                continue
+            logits, _ = self.forward(window, plan)
+            exact = logits.double().numpy()
+            for place in range(1, len(window)):
+                row = exact[place - 1]
+                peak = row.max()
+                loss = np.log(np.exp(row - peak).sum()) + peak - row[window[place]]
+                scores.setdefault(start + place, float(loss))
+        return np.array([scores[place] for place in range(1, len(ids))])
+
+
+def operate(plan: Plan, h: float, v: float) -> float:
+    """Do a plan's operation to one activation."""
+    a = plan.strength
+    match plan.operation:
+        case "set":
+            return v if a == 1 else h
+        case "add":
+            return h + a * v
+        case "scale":
+            return h + a * (v * h - h)
+        case "blend":
+            return h + a * (v - h)
+        case "aura":
+            return h - a * 2 * max(v - 0.5, 0.0) * h
+    raise ValueError(plan.operation)
+
+
+def pooled(tokens: np.ndarray, pooling: str) -> np.ndarray:
+    """Reduce [token, unit] to [unit]."""
+    match pooling:
+        case "max":
+            return np.asarray(tokens.max(0))
+        case "min":
+            return np.asarray(tokens.min(0))
+        case "mean":
+            return np.asarray(tokens.mean(0))
+        case "last":
+            return np.asarray(tokens[-1])
+    raise ValueError(pooling)
+
+
+@contextlib.contextmanager
+def _hooked(module: Any, side: str, act: Callable[[Any], Any]) -> Iterator[None]:
+    """Show a module's input or output to `act`, and put back what it returns."""
+
+    def before(_: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        new = act(args[0])
+        return None if new is None else (new, *args[1:])
+
+    def after(_: Any, __: Any, output: Any) -> Any:
+        if isinstance(output, tuple):
+            new = act(output[0])
+            return None if new is None else (new, *output[1:])
+        return act(output)
+
+    handle = (
+        module.register_forward_pre_hook(before)
+        if side == "input"
+        else module.register_forward_hook(after)
+    )
+    try:
+        yield
+    finally:
+        handle.remove()

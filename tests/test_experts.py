@@ -1,0 +1,491 @@
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from steer_plugin.corpus import ParallelCorpus
+from steer_plugin.errors import (
+    ArtifactError,
+    InterventionError,
+    ModelError,
+    ScoreError,
+    SelectionError,
+    SiteError,
+)
+from steer_plugin.experts import ExpertTable, find_experts
+from steer_plugin.interventions import Intervention
+from steer_plugin.protocols import Batch, ModelInfo, Reading
+from steer_plugin.responses import gather
+from steer_plugin.scores import scores
+from steer_plugin.sites import UnitSpace
+
+Array = np.ndarray[Any, Any]
+
+SITE = "mlp.hook_post"
+WIDTHS = (5, 4, 6)
+LANGUAGES = ("deu_Latn", "eng_Latn", "fra_Latn")
+
+
+class InMemoryAdapter:
+    """A model whose responses are given: one row a text."""
+
+    def __init__(self, corpus: ParallelCorpus, responses: Array) -> None:
+        texts, _ = corpus.labelled()
+        self.responses = dict(zip(texts, torch.from_numpy(responses), strict=True))
+        self.passes = 0
+
+    @property
+    def info(self) -> ModelInfo:
+        return ModelInfo("planted", "1", "memory 0", len(WIDTHS), 8, "float32", bos=False)
+
+    def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
+        if site != SITE:
+            raise SiteError(f"no {site}")
+        chosen = tuple(range(len(WIDTHS))) if layers is None else layers
+        return UnitSpace(site, chosen, tuple(WIDTHS[layer] for layer in chosen))
+
+    def collect(
+        self,
+        texts: Sequence[str],
+        readings: Sequence[Reading],
+        *,
+        intervention: Intervention | None = None,
+    ) -> Iterator[Batch]:
+        self.passes += 1
+        everything = UnitSpace(SITE, tuple(range(len(WIDTHS))), WIDTHS)
+        # Batches of a length-sorted pass come in another order than the texts.
+        for rows in np.array_split(np.random.default_rng(0).permutation(len(texts)), 7):
+            matrix = torch.stack([self.responses[texts[row]] for row in rows])
+            if intervention is not None:
+                matrix = matrix + float(intervention.strength)
+            yield Batch(
+                rows,
+                {
+                    reading: torch.cat(
+                        [
+                            matrix[:, everything.layer_slice(layer)]
+                            for layer in self.space(reading.site, reading.layers).layers
+                        ],
+                        dim=1,
+                    )
+                    for reading in readings
+                },
+            )
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        intervention: Intervention | None = None,
+        max_new_tokens: int = 32,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[str]:
+        raise NotImplementedError
+
+    def losses(
+        self,
+        texts: Sequence[str],
+        *,
+        intervention: Intervention | None = None,
+        context: int | None = None,
+        stride: int | None = None,
+    ) -> list[Array]:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def corpus() -> ParallelCorpus:
+    return ParallelCorpus.read(
+        {language: [f"{language} {number}" for number in range(30)] for language in LANGUAGES}
+    )
+
+
+PLANTED = {"deu_Latn": ("L0N3", "L2N1"), "eng_Latn": ("L1N0",), "fra_Latn": ("L2N5", "L2N0")}
+
+
+@pytest.fixture
+def responses(corpus: ParallelCorpus) -> Array:
+    """Give noise in which each language's planted units answer to it, the first one loudest."""
+    space = UnitSpace(SITE, (0, 1, 2), WIDTHS)
+    names = [space.label(unit) for unit in range(len(space))]
+    _, labels = corpus.labelled()
+    matrix = np.random.default_rng(0).normal(size=(len(labels), len(space)))
+    for row, language in enumerate(corpus.languages):
+        for place, name in enumerate(PLANTED[language]):
+            matrix[labels == row, names.index(name)] += 9 if place == 0 else 2
+    return matrix.astype(np.float32)
+
+
+@pytest.fixture
+def experts(corpus: ParallelCorpus, responses: Array) -> ExpertTable:
+    return find_experts(InMemoryAdapter(corpus, responses), corpus)
+
+
+def table(
+    rows: Sequence[Sequence[float]],
+    *,
+    layers: tuple[int, ...] = (2, 5),
+    widths: tuple[int, ...] = (3, 3),
+) -> ExpertTable:
+    matrix = np.array(rows, dtype=np.float64)
+    units = np.arange(matrix.size, dtype=np.float32).reshape(matrix.shape)
+    return ExpertTable(
+        concepts=tuple(f"concept {row}" for row in range(len(matrix))),
+        space=UnitSpace(SITE, layers, widths),
+        score="auroc",
+        scores=matrix,
+        chance=(0.5,) * len(matrix),
+        statistics={"mean": units, "median": units + 100, "q05": units - 100},
+        provenance={"model": {"name": "made up"}},
+    )
+
+
+TIED = [[0.7, 0.9, 0.4, 0.9, 0.7, 0.9]]
+
+
+def test_planted_experts_are_found(experts: ExpertTable) -> None:
+    for language, names in PLANTED.items():
+        units = experts.top(language, len(names))
+        assert [experts.space.label(unit) for unit in units.tolist()] == list(names)
+        assert experts.scores[experts.row(language), units[0]] == 1
+
+
+def test_scores_and_values_belong_to_the_sentences_of_each_language(
+    experts: ExpertTable, corpus: ParallelCorpus, responses: Array
+) -> None:
+    _, labels = corpus.labelled()
+    np.testing.assert_array_equal(experts.scores, scores(responses, labels)["auroc"])
+    own = [responses[labels == row].astype(np.float64) for row in range(3)]
+    rest = [responses[labels != row].astype(np.float64) for row in range(3)]
+    wanted = {
+        "mean": [rows.mean(0) for rows in own],
+        "off_mean": [rows.mean(0) for rows in rest],
+        "median": [np.median(rows, axis=0) for rows in own],
+        **{
+            f"q{level:02d}": [np.percentile(rows, level, axis=0) for rows in own]
+            for level in (5, 25, 75, 95)
+        },
+    }
+    assert experts.statistics.keys() == wanted.keys()
+    for name, values in wanted.items():
+        assert experts.statistics[name].dtype == np.float32
+        np.testing.assert_allclose(experts.statistics[name], values, rtol=1e-5, atol=1e-6)
+
+
+def test_a_mean_of_large_responses_keeps_its_small_digits(corpus: ParallelCorpus) -> None:
+    responses = np.full((90, sum(WIDTHS)), 2.0**24, dtype=np.float32)
+    responses[:, 0] = np.arange(90) + 2.0**23
+    found = find_experts(InMemoryAdapter(corpus, responses), corpus)
+    assert (found.statistics["mean"][:, 0] - 2.0**23).tolist() == [14, 44, 74]
+    assert (found.statistics["mean"][:, 1] == 2.0**24).all()
+
+
+def test_quantiles_that_are_close_keep_their_own_names(
+    corpus: ParallelCorpus, responses: Array
+) -> None:
+    levels = (0.0, 0.005, 0.02, 0.024, 0.29, 0.999, 1.0)
+    found = find_experts(InMemoryAdapter(corpus, responses), corpus, quantiles=levels)
+    names = ("q00", "q0.5", "q02", "q2.4", "q29", "q99.9", "q100")
+    for level, name in zip(levels, names, strict=True):
+        wanted = np.quantile(responses[:30], level, axis=0)
+        np.testing.assert_allclose(found.statistics[name][0], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_average_precision_has_the_base_rate_as_chance(
+    corpus: ParallelCorpus, responses: Array
+) -> None:
+    responses[:, 2] = 0
+    found = find_experts(InMemoryAdapter(corpus, responses), corpus, score="average_precision")
+    assert found.chance == (1 / 3,) * 3
+    assert (found.scores[:, 2] == found.chance[0]).all()
+    assert found.space.label(int(found.top("eng_Latn", 1)[0])) == "L1N0"
+
+
+def test_some_layers_can_be_searched_alone(corpus: ParallelCorpus, responses: Array) -> None:
+    found = find_experts(InMemoryAdapter(corpus, responses), corpus, layers=(0, 2))
+    assert found.space == UnitSpace(SITE, (0, 2), (5, 6))
+    assert found.space.label(int(found.top("fra_Latn", 1)[0])) == "L2N5"
+
+
+def test_a_table_says_where_it_comes_from(
+    experts: ExpertTable, corpus: ParallelCorpus, responses: Array
+) -> None:
+    adapter = InMemoryAdapter(corpus, responses)
+    assert experts.provenance["model"] == asdict(adapter.info)
+    assert experts.provenance["corpus"] == {
+        "hash": corpus.hash,
+        "languages": list(LANGUAGES),
+        "sentences": 30,
+    }
+    assert experts.provenance["site"] == SITE
+    assert experts.provenance["pooling"] == "max"
+    assert experts.provenance["score"] == "auroc"
+    assert experts.provenance["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_response_that_is_not_finite_is_named_by_layer_and_unit(
+    corpus: ParallelCorpus, responses: Array, bad: float
+) -> None:
+    responses[34, 7] = bad
+    message = rf"unit L1N2 at mlp.hook_post responds with {bad} to 'eng_Latn 4'"
+    with pytest.raises(ScoreError, match=message):
+        find_experts(InMemoryAdapter(corpus, responses), corpus)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"score": "f1"}, "'f1' is not a score; choose one of: auroc, average_precision"),
+        ({"quantiles": (0.5, 50)}, r"quantiles are \(0.5, 50\); give numbers from 0 to 1"),
+    ],
+)
+def test_settings_that_cannot_be_met_are_refused_before_the_model_runs(
+    corpus: ParallelCorpus, responses: Array, settings: dict[str, Any], message: str
+) -> None:
+    adapter = InMemoryAdapter(corpus, responses)
+    with pytest.raises(ScoreError, match=message):
+        find_experts(adapter, corpus, **settings)
+    assert adapter.passes == 0
+
+
+def test_responses_come_back_in_the_order_of_the_texts(
+    corpus: ParallelCorpus, responses: Array
+) -> None:
+    texts, _ = corpus.labelled()
+    reading = Reading(SITE, "max")
+    gathered = gather(InMemoryAdapter(corpus, responses), texts[::-1], [reading])
+    np.testing.assert_array_equal(gathered[reading].numpy(), responses[::-1])
+
+
+def test_several_readings_ride_one_pass_and_the_intervention_goes_with_them(
+    corpus: ParallelCorpus, responses: Array
+) -> None:
+    adapter = InMemoryAdapter(corpus, responses)
+    readings = [Reading(SITE, "max"), Reading(SITE, "mean", (1,))]
+    plan = Intervention(SITE, (0,), (0,), (0.0,), operation="add", strength=0.5)
+    gathered = gather(adapter, corpus.labelled()[0], readings, intervention=plan)
+    assert adapter.passes == 1
+    np.testing.assert_array_equal(gathered[readings[0]].numpy(), responses + np.float32(0.5))
+    np.testing.assert_array_equal(gathered[readings[1]].numpy(), gathered[readings[0]][:, 5:9])
+
+
+class ForgetfulAdapter(InMemoryAdapter):
+    def collect(
+        self,
+        texts: Sequence[str],
+        readings: Sequence[Reading],
+        *,
+        intervention: Intervention | None = None,
+    ) -> Iterator[Batch]:
+        for batch in super().collect(texts, readings, intervention=intervention):
+            if 17 not in batch.rows:
+                yield batch
+
+
+def test_a_text_without_a_response_is_an_error(corpus: ParallelCorpus, responses: Array) -> None:
+    with pytest.raises(ModelError, match="memory 0 gave no response to text"):
+        gather(ForgetfulAdapter(corpus, responses), corpus.labelled()[0], [Reading(SITE, "max")])
+
+
+def test_no_texts_are_an_error(corpus: ParallelCorpus, responses: Array) -> None:
+    with pytest.raises(ModelError, match="no texts were given"):
+        gather(InMemoryAdapter(corpus, responses), [], [Reading(SITE, "max")])
+
+
+def test_ties_are_settled_by_layer_and_index() -> None:
+    assert table(TIED).top("concept 0", 5).tolist() == [1, 3, 5, 0, 4]
+    assert table(TIED).top("concept 0", 2).tolist() == [1, 3]
+
+
+def test_top_is_a_prefix_of_a_longer_top(experts: ExpertTable) -> None:
+    longest = experts.top("deu_Latn", 6)
+    for k in range(6):
+        np.testing.assert_array_equal(experts.top("deu_Latn", k), longest[:k])
+
+
+def test_per_layer_takes_k_from_each_layer() -> None:
+    assert table(TIED).top("concept 0", 2, per_layer=True).tolist() == [1, 0, 3, 5]
+
+
+def test_lowest_takes_the_worst_first() -> None:
+    rows = [[0.1, 0.6, 0.3, 0.1, 0.5, 0.9]]
+    assert table(rows).top("concept 0", 3, lowest=True).tolist() == [0, 3, 2]
+    assert table(rows).top("concept 0", 1, per_layer=True, lowest=True).tolist() == [0, 3]
+
+
+@pytest.mark.parametrize("per_layer", [False, True])
+def test_k_of_zero_selects_nothing(per_layer: bool) -> None:
+    found = table(TIED)
+    assert found.top("concept 0", 0, per_layer=per_layer).tolist() == []
+    plan = found.intervention("concept 0", top_k=0, per_layer=per_layer)
+    assert len(plan) == 0
+    assert plan.changes_nothing
+    assert found.frame("concept 0", 0).empty
+
+
+@pytest.mark.parametrize(
+    ("rows", "choice", "message"),
+    [
+        (TIED, {"k": 7}, "top_k=7, but the model has 6 units at mlp.hook_post; take fewer"),
+        (TIED, {"k": 4, "per_layer": True}, "top_k=4, but layer 2 has 3 units at mlp.hook_post"),
+        (TIED, {"k": 6}, r"top_k=6, but only 5 units of the model score above chance \(0.5\)"),
+        (TIED, {"k": 3, "per_layer": True}, "only 2 units of layer 2 score above chance"),
+        (TIED, {"k": 2, "lowest": True}, "only 1 units of the model score below chance"),
+        (TIED, {"k": -1}, "k is -1; give 0 or more"),
+        ([[0.5] * 6], {"k": 1}, "only 0 units of the model score above chance"),
+        ([[0.5] * 6], {"k": 1, "lowest": True}, "only 0 units of the model score below chance"),
+    ],
+)
+def test_more_units_than_there_are_to_choose_from_are_refused(
+    rows: list[list[float]], choice: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SelectionError, match=message):
+        table(rows).top("concept 0", **choice)
+
+
+def test_a_concept_that_is_not_there_is_named() -> None:
+    with pytest.raises(SelectionError, match="'dan_Latn' is not in the expert table; it has: con"):
+        table(TIED).intervention("dan_Latn", top_k=1)
+
+
+@pytest.mark.parametrize("operation", ["set", "add", "blend"])
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [("mean", [7, 9, 11]), ("median", [107, 109, 111]), ("q05", [-93, -91, -89]), (1.5, [1.5] * 3)],
+)
+def test_an_intervention_takes_each_unit_of_the_concept_to_its_own_value(
+    operation: Any, value: str | float, wanted: list[float]
+) -> None:
+    found = table([[0.6] * 6, *TIED])
+    plan = found.intervention("concept 1", top_k=3, operation=operation, value=value)
+    assert plan.site == SITE
+    assert plan.layers == (2, 5, 5)
+    assert plan.indices == (1, 0, 2)
+    assert list(plan.values) == wanted
+    assert plan.operation == operation
+
+
+def test_scale_takes_a_gain_and_aura_each_units_auroc() -> None:
+    rows = [[0.6, 0.9, 0.4, 0.7, 0.8, 0.95]]
+    scaled = table(rows).intervention("concept 0", top_k=2, operation="scale", value=2.0)
+    assert scaled.values == (2.0, 2.0)
+    damped = table(rows).intervention("concept 0", top_k=3, operation="aura")
+    assert (damped.indices, damped.values) == ((1, 1, 2), (0.9, 0.8, 0.95))
+
+
+def test_what_is_done_and_where_goes_into_the_plan() -> None:
+    plan = table(TIED).intervention(
+        "concept 0",
+        top_k=1,
+        operation="add",
+        strength=-0.5,
+        positions="generated",
+        bos=False,
+        lowest=True,
+    )
+    assert (plan.strength, plan.positions, plan.bos) == (-0.5, "generated", False)
+    assert plan.provenance == {
+        "model": {"name": "made up"},
+        "concept": "concept 0",
+        "selection": "lowest 1 by auroc",
+        "value": "mean",
+    }
+    each = table(TIED).intervention("concept 0", top_k=1, operation="aura", per_layer=True)
+    assert each.provenance["selection"] == "highest 1 by auroc in each layer"
+    assert each.provenance["value"] == "auroc"
+
+
+@pytest.mark.parametrize(
+    ("score", "choice", "message"),
+    [
+        ("auroc", {"value": "mode"}, "'mode' is not a value in the expert table; choose one of me"),
+        ("auroc", {"operation": "scale"}, "'scale' multiplies by a gain, but value is 'mean'"),
+        ("auroc", {"operation": "aura", "value": "median"}, "'aura' scales by each unit's AUROC"),
+        ("average_precision", {"operation": "aura"}, "the table holds average_precision"),
+    ],
+)
+def test_a_value_that_does_not_suit_the_operation_is_refused(
+    score: Any, choice: dict[str, Any], message: str
+) -> None:
+    found = replace(table(TIED), score=score)
+    with pytest.raises(InterventionError, match=message):
+        found.intervention("concept 0", top_k=1, **choice)
+
+
+def test_a_frame_lists_the_best_units_with_their_values() -> None:
+    frame = table(TIED).frame("concept 0", 3)
+    assert list(frame["unit"]) == ["L2N1", "L5N0", "L5N2"]
+    assert frame.to_dict("list") == {
+        "concept": ["concept 0"] * 3,
+        "rank": [1, 2, 3],
+        "unit": ["L2N1", "L5N0", "L5N2"],
+        "layer": [2, 5, 5],
+        "index": [1, 0, 2],
+        "auroc": [0.9] * 3,
+        "mean": [1, 3, 5],
+        "median": [101, 103, 105],
+        "q05": [-99, -97, -95],
+    }
+
+
+def assert_same(one: ExpertTable, other: ExpertTable) -> None:
+    assert (one.concepts, one.space, one.score, one.chance, one.provenance) == (
+        other.concepts,
+        other.space,
+        other.score,
+        other.chance,
+        other.provenance,
+    )
+    assert one.scores.dtype == other.scores.dtype
+    np.testing.assert_array_equal(one.scores, other.scores)
+    assert set(one.statistics) == set(other.statistics)
+    for name, values in one.statistics.items():
+        assert values.dtype == other.statistics[name].dtype
+        np.testing.assert_array_equal(values, other.statistics[name])
+
+
+def test_a_saved_table_comes_back_as_it_was(experts: ExpertTable, tmp_path: Path) -> None:
+    experts.save(tmp_path / "made" / "experts")
+    loaded = ExpertTable.load(tmp_path / "made" / "experts")
+    assert_same(loaded, experts)
+    assert loaded.intervention("fra_Latn", top_k=2) == experts.intervention("fra_Latn", top_k=2)
+
+
+def test_a_table_that_cannot_be_saved_leaves_the_earlier_one(
+    experts: ExpertTable, tmp_path: Path
+) -> None:
+    experts.save(tmp_path / "experts")
+    with pytest.raises(TypeError):
+        replace(experts, provenance={"model": object()}).save(tmp_path / "experts")
+    assert_same(ExpertTable.load(tmp_path / "experts"), experts)
+    assert [path.name for path in tmp_path.iterdir()] == ["experts"]
+
+
+@pytest.mark.parametrize("missing", ["concepts", "widths", "provenance"])
+def test_a_table_without_one_of_its_parts_is_damaged(
+    experts: ExpertTable, tmp_path: Path, missing: str
+) -> None:
+    experts.save(tmp_path / "experts")
+    path = tmp_path / "experts" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    del config["content"][missing]
+    path.write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ArtifactError, match=f"cannot read .*config.json: '{missing}'"):
+        ExpertTable.load(tmp_path / "experts")
+
+
+def test_what_is_no_table_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="holds no saved experts"):
+        ExpertTable.load(tmp_path)
+    Intervention(SITE, (0,), (0,), (0.0,)).save(tmp_path / "plan")
+    with pytest.raises(ArtifactError, match="holds 'intervention', not a whole 'experts'"):
+        ExpertTable.load(tmp_path / "plan")

@@ -1,0 +1,67 @@
+"""The README's code runs as it stands, on a model small enough for a test."""
+
+import re
+from pathlib import Path
+
+import pytest
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+README = Path(__file__).parents[1] / "README.md"
+HUB_ID = "google/gemma-3-270m"
+
+
+@pytest.fixture(scope="module")
+def byte_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Save a tiny Llama that reads bytes, so that it can read the bundled corpus."""
+    folder = tmp_path_factory.mktemp("byte-llama")
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = ["<pad>", "<bos>", "<eos>"]
+    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", 1)]
+    )
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>"
+    ).save_pretrained(folder)
+    transformers.set_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        intermediate_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def test_readme_python_runs_block_after_block(
+    byte_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        assert HUB_ID in block
+        # About ten lines each is what a reader has patience for.
+        assert len(block.strip().splitlines()) <= 12
+        exec(compile(block.replace(HUB_ID, str(byte_model)), str(README), "exec"), {})  # noqa: S102
+    printed = capsys.readouterr().out
+    assert "top-1" in printed
+    assert (tmp_path / "experts" / "config.json").is_file()
+
+
+def test_readme_names_every_dependency() -> None:
+    text = README.read_text(encoding="utf-8")
+    project = (README.parent / "pyproject.toml").read_text(encoding="utf-8")
+    named = re.findall(r'^    "([a-z0-9-]+)(?:\[|>=|==)', project, re.MULTILINE)
+    assert {"torch", "altair", "gguf"} <= set(named)
+    missing = {name for name in named if name not in text and name not in {"steer-plugin"}}
+    assert missing - {"pandas-stubs", "types-tqdm"} == set()
