@@ -4,6 +4,7 @@ import copy
 import hashlib
 import tempfile
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ DEMO_TERMS = (
     "provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms."
 )
 DEMO = "demo"
+MODEL_FILES = {".safetensors", ".bin", ".json", ".model", ".txt"}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -49,17 +51,24 @@ def load_adapter(
     if dtype not in DTYPES:
         raise ModelError(f"{dtype!r} is not a dtype; choose one of: {', '.join(DTYPES)}")
     path = demo_weights() if model == DEMO else Path(model)
+    name, revision = model, None
     try:
-        if path.suffix == ".gguf":
-            bridge, tokenizer, revision = _load_gguf(path, device, DTYPES[dtype])
-            name = path.name
+        if path.suffix.lower() == ".gguf":
+            name, revision = path.name, f"sha256:{_gguf_hash(path)}"
+            bridge, tokenizer = _load_gguf(path, device, DTYPES[dtype])
+        elif path.exists() or model.startswith((".", "/", "~")):
+            folder = path.resolve()
+            name, revision = folder.name, f"sha256:{_folder_hash(folder)}"
+            bridge, tokenizer = _load_pretrained(str(folder), device, DTYPES[dtype])
         else:
             bridge, tokenizer = _load_pretrained(model, device, DTYPES[dtype])
-            name, revision = model, None
     except ModelError:
         raise
     except Exception as error:  # readers of model files raise whatever they stumble over
-        raise ModelError(f"cannot load the model {model!r}: {one_line(error)[:300]}") from error
+        hint = "; it may be cut short, fetch it again" if path.suffix.lower() == ".gguf" else ""
+        raise ModelError(
+            f"cannot load the model {model!r}: {one_line(error)[:300]}{hint}"
+        ) from error
     return BridgeAdapter(
         bridge,
         tokenizer=tokenizer,
@@ -70,27 +79,18 @@ def load_adapter(
     )
 
 
-def _load_pretrained(model: str, device: str, dtype: torch.dtype) -> tuple[TransformerBridge, Any]:
-    folder = Path(model)
-    looks_local = folder.exists() or model.startswith((".", "/", "~"))
-    if looks_local and not (folder / "config.json").is_file():
-        raise ModelError(
-            f"{model} is no model folder: there is no config.json in it; give a folder that "
-            "save_pretrained wrote, a .gguf file or a hub id"
-        )
-    bridge = TransformerBridge.boot_transformers(model, device=device, dtype=dtype)
-    return bridge, AutoTokenizer.from_pretrained(model)
+def _load_pretrained(source: str, device: str, dtype: torch.dtype) -> tuple[TransformerBridge, Any]:
+    bridge = TransformerBridge.boot_transformers(source, device=device, dtype=dtype)
+    return bridge, AutoTokenizer.from_pretrained(source)
 
 
-def _load_gguf(path: Path, device: str, dtype: torch.dtype) -> tuple[TransformerBridge, Any, str]:
-    if not path.is_file():
-        raise ModelError(f"{path} is not there; give the path of a .gguf file")
+def _load_gguf(path: Path, device: str, dtype: torch.dtype) -> tuple[TransformerBridge, Any]:
     folder, file = str(path.parent), path.name
-    revision = f"sha256:{sha256(path)}"
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
-    model = AutoModelForCausalLM.from_pretrained(
+    model: Any = AutoModelForCausalLM.from_pretrained(
         folder, gguf_file=file, dtype=dtype, attn_implementation="eager"
-    ).to(device)
+    )
+    model.to(device)
     model.config.architectures = [type(model).__name__]
     # The bridge makes a tokenizer of its own from a saved one.
     with tempfile.TemporaryDirectory() as saved:
@@ -100,7 +100,7 @@ def _load_gguf(path: Path, device: str, dtype: torch.dtype) -> tuple[Transformer
         bridge = TransformerBridge.boot_transformers(
             file, hf_model=model, tokenizer=own, device=device, dtype=dtype
         )
-    return bridge, tokenizer, revision
+    return bridge, tokenizer
 
 
 def demo_weights() -> Path:
@@ -108,6 +108,7 @@ def demo_weights() -> Path:
 
     Raises:
         ModelError: the extra `[demo]` is not installed, or the weights are not those pinned here.
+        ArtifactError: they cannot be written.
     """
     try:
         package = import_module(DEMO_PACKAGE)
@@ -119,14 +120,41 @@ def demo_weights() -> Path:
     if path.is_file() and sha256(path) == DEMO_SHA256:
         return path
     with whole_file(path) as draft:
-        package.assemble(draft, overwrite=True)
+        try:
+            package.assemble(draft, overwrite=True)
+        except ValueError as error:  # the package verifies its own hash as well
+            raise _not_pinned(one_line(error)) from error
         found = sha256(draft)
         if found != DEMO_SHA256:
-            raise ModelError(
-                f"the demo's weights have SHA-256 {found}, not {DEMO_SHA256}; reinstall "
-                "steer-plugin[demo]"
-            )
+            raise _not_pinned(f"SHA-256 {found}")
     return path
+
+
+def _not_pinned(found: str) -> ModelError:
+    return ModelError(
+        f"the demo's weights are not those of SHA-256 {DEMO_SHA256} ({found}); reinstall "
+        "steer-plugin[demo]"
+    )
+
+
+def _gguf_hash(path: Path) -> str:
+    if not path.is_file():
+        raise ModelError(f"{path} is not there; give the path of a .gguf file")
+    if find_spec("gguf") is None:
+        raise ModelError("reading .gguf takes a package; run: pip install 'steer-plugin[gguf]'")
+    return sha256(path)
+
+
+def _folder_hash(folder: Path) -> str:
+    """Name what a model folder holds: a SHA-256 over its files' names and contents."""
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{folder} is no model folder: there is no config.json in it; give a folder that "
+            "save_pretrained wrote, a .gguf file or a hub id"
+        )
+    files = sorted(path for path in folder.iterdir() if path.suffix in MODEL_FILES)
+    lines = "".join(f"{path.name} {sha256(path)}\n" for path in files)
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def sha256(path: Path) -> str:

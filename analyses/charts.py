@@ -109,8 +109,16 @@ def _lines(results: Results) -> str:
     return f"Lines: {_INTERVAL}{seeds}. {_controls(results)}"
 
 
+def _cut(drawn: pd.DataFrame, whole: pd.DataFrame, file: str) -> str:
+    shown, every = drawn["concept"].nunique(), whole["concept"].nunique()
+    if shown == every:
+        return ""
+    return f" Shown: {shown} of {every} languages; {file}.parquet has all."
+
+
 def _experts_by_layer(results: Results) -> Figure:
     site = results.provenance.get("site", "the chosen site")
+    table = charts_experts.experts_by_layer_table(results)
     return Figure(
         name="experts_by_layer",
         heading="Where the experts sit",
@@ -118,15 +126,16 @@ def _experts_by_layer(results: Results) -> Figure:
         caption=(
             f"Experts are the k units with the highest {titles.score_name(results)} at {site}, "
             "ranked over all layers. Figures are numbers of units; an empty cell has none. The "
-            "title averages over the languages."
+            f"title averages over the languages.{_cut(table, results.layers, 'layers')}"
         ),
         chart=charts_experts.experts_by_layer(results),
-        table=charts_experts.experts_by_layer_table(results),
+        table=table,
     )
 
 
 def _score_curves(results: Results) -> Figure:
     score = titles.score_name(results)
+    table = charts_experts.score_curves_table(results)
     chance = " 0.5 is chance." if score == "AUROC" else ""
     return Figure(
         name="score_curves",
@@ -137,21 +146,25 @@ def _score_curves(results: Results) -> Figure:
         ),
         caption=(
             f"{score} of each unit as a detector of its language against the others.{chance} "
-            "Dotted lines: the values of k that were steered."
+            f"Dotted lines: the values of k that were steered.{_cut(table, results.curve, 'curve')}"
         ),
         chart=charts_experts.score_curves(results),
-        table=charts_experts.score_curves_table(results),
+        table=table,
     )
 
 
 def _expert_overlap(results: Results) -> Figure:
+    table = charts_experts.expert_overlap_table(results)
     return Figure(
         name="expert_overlap",
         heading="Which experts languages share",
         aid="Each cell counts the units that are among the k best of both languages.",
-        caption="The share is of k. A language's overlap with itself is left blank.",
+        caption=(
+            "The share is of k. A language's overlap with itself is left blank."
+            f"{_cut(table, results.overlap, 'overlap')}"
+        ),
         chart=charts_experts.expert_overlap(results),
-        table=charts_experts.expert_overlap_table(results),
+        table=table,
     )
 
 
@@ -214,7 +227,7 @@ def _retrieval_matrix(results: Results) -> Figure:
     table = charts_space.retrieval_matrix_table(results)
     shown, targets = table["query"].nunique(), table["target"].nunique()
     every = set(results.retrieval["query"]) - {"all"}
-    faint = "; the figures of the others are faint" if charts_space.labelled(table) else ""
+    bold = "; their figures are bold" if charts_space.labelled(table) else ""
     left_out = ""
     if shown < len(every) or targets < len(results.targets):
         left_out = (
@@ -231,7 +244,7 @@ def _retrieval_matrix(results: Results) -> Figure:
         caption=(
             f"Change of top-1 {_measured(results)}, at {_where(results)}. The title counts the "
             "pairs whose 95% interval (paired bootstrap over sentences, each pair by itself) "
-            f"excludes 0{faint}.{left_out}"
+            f"excludes 0{bold}.{left_out}"
         ),
         chart=charts_space.retrieval_matrix(results),
         table=table,

@@ -89,15 +89,19 @@ def retrieval_matrix(results: Results) -> ChartType:
     )
     layers = [cells]
     if labelled(table):
-        layers.append(
-            base.mark_text(fontSize=11).encode(
-                text=alt.Text("change:Q", format="+.2f"),
-                opacity=alt.condition("datum.sure", alt.value(1), alt.value(0.4)),
-                color=alt.condition(
-                    f"abs(datum.change) > {0.6 * most}", alt.value("white"), alt.value(theme.INK)
-                ),
+        dark = f"abs(datum.change) > {0.6 * most}"
+        for sure in (True, False):
+            figures = base.transform_filter(alt.datum.sure == sure).mark_text(
+                fontSize=11,
+                fontWeight="bold" if sure else "normal",
+                opacity=1.0 if sure else 0.65,
             )
-        )
+            layers.append(
+                figures.encode(
+                    text=alt.Text("change:Q", format="+.2f"),
+                    color=alt.condition(dark, alt.value("white"), alt.value(theme.INK)),
+                )
+            )
     return (
         alt.layer(*layers)
         .properties(width=alt.Step(step), height=alt.Step(min(step, 26)))

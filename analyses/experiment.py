@@ -1,12 +1,11 @@
 """The whole protocol: find experts, steer, measure, each step saved as it ends."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from steer_plugin.analyses.alignment import alignment_figures
@@ -19,14 +18,13 @@ from steer_plugin.analyses.statistics import Figures, compare
 from steer_plugin.artifacts import CONFIG, read_artifact, write_artifact
 from steer_plugin.corpus import ParallelCorpus
 from steer_plugin.embeddings import FINAL, Embeddings, Layer, embed_layers
-from steer_plugin.errors import ArtifactError, CorpusError
+from steer_plugin.errors import ArtifactError, CorpusError, ModelError
 from steer_plugin.experts import ExpertTable, find_experts
 from steer_plugin.interventions import Intervention
 from steer_plugin.protocols import Adapter
 from steer_plugin.provenance import provenance
 from steer_plugin.settings import RunSettings
 
-LayerEmbeddings = dict[Layer, dict[str, np.ndarray]]
 Say = Callable[[str], None]
 
 
@@ -59,6 +57,34 @@ class Comparison:
     experts: Condition
     controls: tuple[Condition, ...]
 
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The experts, then the controls."""
+        return (self.experts, *self.controls)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """Where the embeddings of one corpus lie, one folder a condition.
+
+    Attributes:
+        folder: holds the conditions' folders.
+        layers: that are embedded at.
+        corpus: that is embedded.
+    """
+
+    folder: Path
+    layers: tuple[Layer, ...]
+    corpus: ParallelCorpus
+
+    def load(self, condition: Condition) -> dict[Layer, Embeddings]:
+        """Read one condition's embeddings, its languages in the order of the corpus."""
+        tensors = read_artifact(self.folder / condition.name, "embeddings").tensors()
+        return {
+            layer: {language: tensors[f"{layer}/{language}"] for language in self.corpus.languages}
+            for layer in self.layers
+        }
+
 
 BEFORE = Condition("before", None)
 
@@ -89,35 +115,45 @@ def run_experiment(
         ModelError: a layer does not exist.
         ArtifactError: the folder cannot be written.
     """
-    absent = [target for target in settings.targets if target not in corpus.languages]
-    if absent:
-        raise CorpusError(
-            f"target {absent[0]!r} is not in the corpus; it has: {', '.join(corpus.languages)}"
-        )
+    check_targets(corpus, settings.targets)
+    layers = _layers(adapter, settings)
     find, judge = corpus.split(seed=settings.split_seed)
     found = _experts(adapter, find, settings, folder / "experts", say)
-    # An impossible plan ends the run here, before the long steps.
+    # Plans and tables of experts come before the long steps, so that an impossible k ends the run.
     comparisons = list(_comparisons(found, settings))
+    by_layer = [experts_by_layer(found, k) for k in settings.top_k]
+    shared = [overlap(found, k) for k in settings.top_k]
     judged = _experts(adapter, judge, settings, folder / "experts-judged", say)
-    layers = _layers(adapter, settings)
-    embedded = folder / "embeddings"
-    for condition in (BEFORE, *(c for comparison in comparisons for c in _conditions(comparison))):
-        _embed(adapter, judge, condition, layers, embedded / condition.name, say)
+    conditions = [BEFORE, *(c for comparison in comparisons for c in comparison.conditions)]
+    embedded = Embedded(folder / "embeddings", layers, judge)
+    for number, condition in enumerate(conditions, start=1):
+        step = f"{condition.name} ({number} of {len(conditions)})"
+        _embed(adapter, condition, embedded, step, say)
     say("Comparing alignment and retrieval before and after")
-    headline = max(settings.top_k)
+    # The k that `Results.headline` reports at.
+    middle = sorted(settings.top_k)[(len(settings.top_k) - 1) // 2]
     return Results(
         provenance=_describe(adapter, find, judge, settings),
-        layers=pd.concat([experts_by_layer(found, k) for k in settings.top_k], ignore_index=True),
+        layers=pd.concat(by_layer, ignore_index=True),
         curve=score_curve(found, judged),
-        overlap=pd.concat([overlap(found, k) for k in settings.top_k], ignore_index=True),
-        alignment=_compare(alignment_figures, comparisons, embedded, layers, settings),
-        retrieval=_compare(retrieval_figures, comparisons, embedded, layers, settings),
-        projection=_project(
-            [comparison for comparison in comparisons if comparison.top_k == headline],
-            embedded,
-            judge,
-        ),
+        overlap=pd.concat(shared, ignore_index=True),
+        alignment=_compare(alignment_figures, comparisons, embedded, settings),
+        retrieval=_compare(retrieval_figures, comparisons, embedded, settings),
+        projection=_project([one for one in comparisons if one.top_k == middle], embedded),
     )
+
+
+def check_targets(corpus: ParallelCorpus, targets: Sequence[str]) -> None:
+    """Refuse a target that is none of the corpus's languages.
+
+    Raises:
+        CorpusError: there is such a target.
+    """
+    for target in targets:
+        if target not in corpus.languages:
+            raise CorpusError(
+                f"target {target!r} is not in the corpus; it has: {', '.join(corpus.languages)}"
+            )
 
 
 def _comparisons(found: ExpertTable, settings: RunSettings) -> Iterator[Comparison]:
@@ -140,14 +176,12 @@ def _comparisons(found: ExpertTable, settings: RunSettings) -> Iterator[Comparis
             yield Comparison(target, k, Condition(f"{name}-experts", plan), controls)
 
 
-def _conditions(comparison: Comparison) -> tuple[Condition, ...]:
-    return (comparison.experts, *comparison.controls)
-
-
 def _layers(adapter: Adapter, settings: RunSettings) -> tuple[Layer, ...]:
     depth = adapter.info.n_layers
     thirds = (depth // 3, 2 * depth // 3)
     blocks = thirds if settings.layers is None else settings.layers
+    if max(blocks, default=0) >= depth:
+        raise ModelError(f"layer {max(blocks)} does not exist; give 0..{depth - 1}")
     return (*sorted(set(blocks)), FINAL)
 
 
@@ -160,7 +194,7 @@ def _experts(
     if _is_done(folder, "experts", origin):
         say(f"Kept {folder.name}")
         return ExpertTable.load(folder)
-    say(f"Scoring every neuron on {len(corpus)} sentences in {len(corpus.languages)} languages")
+    say(f"Scoring units on {len(corpus)} sentences in {len(corpus.languages)} languages")
     table = find_experts(
         adapter,
         corpus,
@@ -173,26 +207,24 @@ def _experts(
     return table
 
 
-def _embed(
-    adapter: Adapter,
-    corpus: ParallelCorpus,
-    condition: Condition,
-    layers: tuple[Layer, ...],
-    folder: Path,
-    say: Say,
-) -> None:
+def _embed(adapter: Adapter, condition: Condition, embedded: Embedded, step: str, say: Say) -> None:
+    folder, corpus = embedded.folder / condition.name, embedded.corpus
     plan = "none" if condition.plan is None else condition.plan.hash
-    origin = provenance(adapter.info, corpus, layers=str(layers), intervention=plan)
+    origin = provenance(adapter.info, corpus, layers=str(embedded.layers), intervention=plan)
     if _is_done(folder, "embeddings", origin):
-        say(f"Kept {folder.name}")
+        say(f"Kept {step}")
         return
-    say(f"Embedding {len(corpus)} sentences in {len(corpus.languages)} languages: {condition.name}")
-    embedded = embed_layers(
-        adapter, corpus, layers=layers, intervention=condition.plan, progress=condition.name
+    say(f"Embedding {len(corpus)} sentences in {len(corpus.languages)} languages: {step}")
+    found = embed_layers(
+        adapter,
+        corpus,
+        layers=embedded.layers,
+        intervention=condition.plan,
+        progress=condition.name,
     )
     tensors = {
         f"{layer}/{language}": rows
-        for layer, languages in embedded.items()
+        for layer, languages in found.items()
         for language, rows in languages.items()
     }
     write_artifact(folder, "embeddings", {"provenance": origin}, tensors=tensors)
@@ -207,55 +239,42 @@ def _is_done(folder: Path, kind: str, origin: dict[str, Any]) -> bool:
         artifact.tensors()
     except ArtifactError:
         return False
-    return bool(artifact.config["provenance"] == json.loads(json.dumps(origin)))
-
-
-def _load(folder: Path) -> LayerEmbeddings:
-    embedded: LayerEmbeddings = {}
-    for name, rows in read_artifact(folder, "embeddings").tensors().items():
-        layer, language = name.split("/", 1)
-        embedded.setdefault(layer, {})[language] = rows
-    return embedded
+    return bool(artifact.config.get("provenance") == json.loads(json.dumps(origin)))
 
 
 def _compare(
     measure: Callable[..., Figures],
     comparisons: list[Comparison],
-    folder: Path,
-    layers: tuple[Layer, ...],
+    embedded: Embedded,
     settings: RunSettings,
 ) -> pd.DataFrame:
-    before = _load(folder / BEFORE.name)
+    before = embedded.load(BEFORE)
     frames = []
     for comparison in comparisons:
-        after, *controls = [_load(folder / c.name) for c in _conditions(comparison)]
-        for layer in map(str, layers):
-
-            def figures(embedded: LayerEmbeddings, at: str = layer) -> Figures:
-                return measure(embedded[at], target=comparison.target)  # noqa: B023
-
-            frame = compare(
-                figures(before),
-                figures(after),
-                [figures(control) for control in controls],
-                count=settings.resamples,
-                seed=settings.bootstrap_seed,
+        steered = [embedded.load(condition) for condition in comparison.conditions]
+        for layer in embedded.layers:
+            pre, post, *controls = (
+                measure(embeddings[layer], target=comparison.target)
+                for embeddings in (before, *steered)
             )
-            keys = {"target": comparison.target, "top_k": comparison.top_k, "layer": layer}
+            frame = compare(
+                pre, post, controls, count=settings.resamples, seed=settings.bootstrap_seed
+            )
+            keys = {"target": comparison.target, "top_k": comparison.top_k, "layer": str(layer)}
             frames.append(pd.DataFrame([keys] * len(frame)).join(frame))
     return pd.concat(frames, ignore_index=True)
 
 
-def _project(comparisons: list[Comparison], folder: Path, corpus: ParallelCorpus) -> pd.DataFrame:
-    before: Embeddings = _load(folder / BEFORE.name)[FINAL]
+def _project(comparisons: list[Comparison], embedded: Embedded) -> pd.DataFrame:
+    before = embedded.load(BEFORE)[FINAL]
     frames = []
     for comparison in comparisons:
         conditions = {
             "before": before,
-            "experts": _load(folder / comparison.experts.name)[FINAL],
-            "control": _load(folder / comparison.controls[0].name)[FINAL],
+            "experts": embedded.load(comparison.experts)[FINAL],
+            "control": embedded.load(comparison.controls[0])[FINAL],
         }
-        plane = project(before, conditions, corpus.ids)
+        plane = project(before, conditions, embedded.corpus.ids)
         frames.append(plane.assign(target=comparison.target, top_k=comparison.top_k))
     return pd.concat(frames, ignore_index=True)
 

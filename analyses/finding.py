@@ -59,13 +59,13 @@ def span(values: pd.Series, digits: int = 2) -> str:
 def how_many(some: pd.DataFrame, among: pd.DataFrame) -> str:
     """Say how many of the targets: "2 of 3 targets"."""
     if len(some) == len(among):
-        return "the target" if len(among) == 1 else f"all {len(among)} targets"
+        return {1: "the target", 2: "both targets"}.get(len(among), f"all {len(among)} targets")
     return f"{len(some)} of {len(among)} targets"
 
 
 def none_of(among: pd.DataFrame) -> str:
     """Say for whom nothing holds: "any of 3 targets"."""
-    return "the target" if len(among) == 1 else f"any of {len(among)} targets"
+    return {1: "the target", 2: "either target"}.get(len(among), f"any of {len(among)} targets")
 
 
 def seeds_phrase(results: Results) -> str:

@@ -64,7 +64,12 @@ const options = {actions: false, renderer: "svg", mode: "vega-lite"};
 async function draw() {
   for (const [name, spec] of Object.entries(specs)) {
     const {title, ...untitled} = spec;
-    await vegaEmbed("#" + name + "-chart", untitled, options);
+    try {
+      await vegaEmbed("#" + name + "-chart", untitled, options);
+    } catch (error) {
+      console.error(name, error);
+      document.getElementById(name + "-chart").textContent = "This chart cannot be drawn here.";
+    }
   }
   document.body.dataset.drawn = "yes";
 }

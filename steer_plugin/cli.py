@@ -1,10 +1,8 @@
 """The command line. Every import of something slow lives in the command that needs it."""
 
 import json
-import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,15 +21,14 @@ from steer_plugin.cli_choices import (
     steering_options,
     threads_option,
 )
-from steer_plugin.errors import CorpusError, SteerError
+from steer_plugin.cli_measuring import Measurement, measurement_options
+from steer_plugin.errors import SteerError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from steer_plugin.corpus import ParallelCorpus
     from steer_plugin.experts import ExpertTable
     from steer_plugin.interventions import Intervention
-    from steer_plugin.protocols import Adapter
     from steer_plugin.settings import RunSettings
 
 SITE_NAMES = (
@@ -44,6 +41,7 @@ SITE_NAMES = (
     "hook_resid_post",
     "ln_final.hook_out",
 )
+FAILED = 1
 INTERRUPTED = 130
 
 
@@ -60,15 +58,13 @@ def run_command(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. What was finished is kept; the same command goes on.", err=True)
+        say("Interrupted. What was finished is kept; `run` and `demo` go on from there.")
         return INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read stdout has left; Python must not complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
     except (SteerError, OSError) as error:
-        click.echo(f"Error: {' '.join(str(error).split())}", err=True)
-        return 1
+        say(f"Error: {' '.join(str(error).split())}")
+        return FAILED
+    except SystemExit:  # how click ends when whoever reads stdout has left
+        return FAILED
     return 0
 
 
@@ -77,8 +73,8 @@ def run_command(arguments: Sequence[str]) -> int:
 def steer_plugin() -> None:
     """Find a language model's expert neurons for each language, steer them, and measure it.
 
-    Data goes to stdout, progress to stderr. Exit codes: 0 done, 1 failed, 2 usage,
-    130 interrupted.
+    `steer-plugin demo` shows it all on a small model. Data goes to stdout, progress to stderr.
+    Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted.
     """
 
 
@@ -86,7 +82,13 @@ def steer_plugin() -> None:
 @model_options
 @corpus_options
 @split_option
-@click.option("--site", type=click.Choice(SITE_NAMES), default="mlp.hook_post", show_default=True)
+@click.option(
+    "--site",
+    type=click.Choice(SITE_NAMES),
+    default="mlp.hook_post",
+    show_default=True,
+    help="Which tensor's coordinates are the units, by its TransformerLens name.",
+)
 @click.option(
     "--pooling",
     type=click.Choice(["max", "mean", "min", "last"]),
@@ -99,6 +101,7 @@ def steer_plugin() -> None:
     type=click.Choice(["auroc", "average_precision"]),
     default="auroc",
     show_default=True,
+    help="How well a unit tells a language from the others.",
 )
 @click.option(
     "--out",
@@ -117,13 +120,14 @@ def find(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Score every unit for every language and save the expert table.
+    """Score every unit for every language.
 
     The sentences are the half of the corpus that finds; `align` and `retrieve` judge on the other.
     """
     from steer_plugin.experts import find_experts
 
     finding, _ = corpus.read().split(seed=split_seed)
+    _claim(out)
     experts = find_experts(
         model.load(), finding, site=site, pooling=pooling, score=score, progress="find"
     )
@@ -135,7 +139,13 @@ def find(
 @steer_plugin.command()
 @click.argument("experts", type=click.Path(path_type=Path))
 @click.option("--concept", "concepts", multiple=True, help="Only these. Repeatable. Default: all.")
-@click.option("--top-k", type=click.IntRange(0), default=10, show_default=True)
+@click.option(
+    "--top-k",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="How many of the best units of each.",
+)
 @click.option(
     "--view",
     type=click.Choice(["units", "layers", "overlap"]),
@@ -145,7 +155,10 @@ def find(
 )
 @json_option
 def show(experts: Path, concepts: tuple[str, ...], top_k: int, view: str, as_json: bool) -> None:
-    """Show an expert table that `find` saved in the folder EXPERTS."""
+    """Show the experts that `find` saved.
+
+    EXPERTS is the folder it saved them in.
+    """
     from steer_plugin.analyses.expertise import experts_by_layer, overlap
     from steer_plugin.experts import ExpertTable
 
@@ -161,113 +174,30 @@ def show(experts: Path, concepts: tuple[str, ...], top_k: int, view: str, as_jso
     _print(frame, as_json)
 
 
-def _measuring(command: Any) -> Any:
-    """Add the options of a measurement before and after steering."""
-    for option in (
-        json_option,
-        click.option("--bootstrap-seed", type=click.IntRange(0), default=0, show_default=True),
-        click.option("--resamples", type=click.IntRange(1), default=1000, show_default=True),
-        click.option(
-            "--control-seed",
-            "control_seeds",
-            type=click.IntRange(0),
-            multiple=True,
-            default=(0,),
-            show_default=True,
-            help="One random control each. Repeatable.",
-        ),
-        click.option(
-            "--layer", default="final", show_default=True, help="A block's index, or final."
-        ),
-        steering_options,
-        click.option("--target", help="The language to steer towards. Needs --experts."),
-        click.option(
-            "--experts",
-            type=click.Path(path_type=Path),
-            help="Folder that `find` saved. Without it, the model is measured as it is.",
-        ),
-        split_option,
-        corpus_options,
-        model_options,
-    ):
-        command = option(command)
-    return command
-
-
 @steer_plugin.command()
-@_measuring
-def align(**choices: Any) -> None:
-    """Measure how far apart the languages lie, before and after steering."""
+@measurement_options
+@json_option
+def align(measurement: Measurement, as_json: bool) -> None:
+    """Measure how far apart the languages lie.
+
+    With --experts and --target: before and after steering, beside random controls.
+    """
     from steer_plugin.analyses.alignment import alignment_figures
 
-    _measure(alignment_figures, **choices)
+    _print(measurement.frame(alignment_figures), as_json)
 
 
 @steer_plugin.command()
-@_measuring
-def retrieve(**choices: Any) -> None:
-    """Measure how well sentences find their translations, before and after steering."""
+@measurement_options
+@json_option
+def retrieve(measurement: Measurement, as_json: bool) -> None:
+    """Measure how well sentences find translations.
+
+    With --experts and --target: before and after steering, beside random controls.
+    """
     from steer_plugin.analyses.retrieval import retrieval_figures
 
-    _measure(retrieval_figures, **choices)
-
-
-def _measure(
-    figures: Any,
-    *,
-    model: ModelChoice,
-    corpus: CorpusChoice,
-    split_seed: int,
-    experts: Path | None,
-    target: str | None,
-    steering: Steering,
-    layer: str,
-    control_seeds: tuple[int, ...],
-    resamples: int,
-    bootstrap_seed: int,
-    as_json: bool,
-) -> None:
-    from steer_plugin.analyses.controls import random_control
-    from steer_plugin.analyses.statistics import compare
-    from steer_plugin.embeddings import embed
-    from steer_plugin.experts import ExpertTable
-
-    if (experts is None) != (target is None):
-        raise click.UsageError("--experts and --target go together; give both or neither")
-    finding, judging = corpus.read().split(seed=split_seed)
-    table = plan = None
-    if experts is not None and target is not None:
-        if target not in judging.languages:
-            raise CorpusError(
-                f"target {target!r} is not in the corpus; it has: {', '.join(judging.languages)}"
-            )
-        table = ExpertTable.load(experts)
-        plan = steering.plan(table, target)
-    adapter = model.load()
-
-    def measured(name: str, intervention: "Intervention | None") -> Any:
-        embedded = embed(
-            adapter,
-            judging,
-            layer=int(layer) if layer.isdigit() else layer,
-            intervention=intervention,
-            progress=name,
-        )
-        return figures(embedded, target=target)
-
-    if table is None or plan is None:
-        _print(measured("before", None).frame(), as_json)
-        return
-    _tell_differences(table, adapter, finding)
-    controls = [random_control(plan, table.space, seed=seed) for seed in control_seeds]
-    frame = compare(
-        measured("before", None),
-        measured("experts", plan),
-        [measured("control", control) for control in controls],
-        count=resamples,
-        seed=bootstrap_seed,
-    )
-    _print(frame, as_json)
+    _print(measurement.frame(retrieval_figures), as_json)
 
 
 @steer_plugin.command()
@@ -285,14 +215,28 @@ def _measure(
     "prompts",
     multiple=True,
     default=("",),
-    help="Repeatable. Default: BOS alone.",
+    help="Text to continue. Repeatable. Default: BOS alone.",
 )
-@click.option("--max-new-tokens", type=click.IntRange(1), default=32, show_default=True)
+@click.option(
+    "--max-new-tokens",
+    type=click.IntRange(1),
+    default=32,
+    show_default=True,
+    help="At most so many tokens more.",
+)
 @click.option(
     "--temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="0 is greedy."
 )
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=0.9, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--top-p",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.9,
+    show_default=True,
+    help="Sample from the likeliest tokens that together have this probability.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the sampling."
+)
 @json_option
 def generate(
     model: ModelChoice,
@@ -306,7 +250,7 @@ def generate(
     seed: int,
     as_json: bool,
 ) -> None:
-    """Continue prompts without and with steering, side by side."""
+    """Continue prompts without and with steering."""
     import pandas as pd
 
     from steer_plugin.experts import ExpertTable
@@ -324,8 +268,12 @@ def generate(
             seed=seed,
         )
 
-    texts = {"prompt": prompts, "before": continued(None), "after": continued(plan)}
-    _print(pd.DataFrame(texts), as_json)
+    before, after = continued(None), continued(plan)
+    if as_json:
+        _print(pd.DataFrame({"prompt": prompts, "before": before, "after": after}), as_json)
+        return
+    for texts in zip(prompts, before, after, strict=True):
+        click.echo("prompt: {}\nbefore: {}\nafter:  {}\n".format(*texts))
 
 
 @steer_plugin.command()
@@ -333,7 +281,10 @@ def generate(
 @click.option("--png", is_flag=True, help="Write each chart as a PNG too.")
 @click.option("--svg", is_flag=True, help="Write each chart as an SVG too.")
 def report(folder: Path, png: bool, svg: bool) -> None:
-    """Write the report again from the results that `run` left in FOLDER."""
+    """Write a run's report again.
+
+    FOLDER is where `run` or `demo` put its results.
+    """
     from steer_plugin.analyses.report import export_charts, write_report
     from steer_plugin.analyses.results import Results
 
@@ -356,9 +307,10 @@ def report(folder: Path, png: bool, svg: bool) -> None:
 )
 @threads_option
 def run(file: Path, out: Path | None, threads: int | None) -> None:
-    """Run the whole protocol from a TOML FILE, or go on with it where it stopped.
+    """Run the whole protocol from a TOML file.
 
-    Ends with the path of the report on stdout.
+    FILE names at least model, targets and top_k. Each step is saved as it ends, and the same
+    command goes on where it stopped. Ends with the path of the report on stdout.
     """
     from steer_plugin.settings import read_settings
 
@@ -375,7 +327,11 @@ def run(file: Path, out: Path | None, threads: int | None) -> None:
 )
 @threads_option
 def demo(out: Path, threads: int | None) -> None:
-    """Run the protocol on Gemma 3 270M and the bundled corpus, offline, in a few minutes."""
+    """Run the protocol on Gemma 3 270M, offline.
+
+    It takes a few minutes on the bundled corpus. The same command goes on where it stopped. Ends
+    with the path of the report on stdout.
+    """
     from steer_plugin.settings import read_settings
 
     with as_file(files("steer_plugin.data") / "demo.toml") as file:
@@ -384,10 +340,13 @@ def demo(out: Path, threads: int | None) -> None:
 
 
 def _run(settings: "RunSettings", out: Path, threads: int | None) -> None:
-    from steer_plugin.analyses.experiment import run_experiment
+    from steer_plugin.analyses.experiment import check_targets, run_experiment
     from steer_plugin.analyses.report import write_report
 
     corpus = CorpusChoice(settings.corpus, settings.languages or (), settings.sentences).read()
+    # What can be refused at once is refused before the model is loaded.
+    check_targets(corpus, settings.targets)
+    out.mkdir(parents=True, exist_ok=True)
     model = ModelChoice(
         settings.model,
         settings.device,
@@ -401,16 +360,13 @@ def _run(settings: "RunSettings", out: Path, threads: int | None) -> None:
     click.echo(write_report(results, out))
 
 
-def _tell_differences(table: "ExpertTable", adapter: "Adapter", finding: "ParallelCorpus") -> None:
-    saved = table.provenance
-    for name, here in asdict(adapter.info).items():
-        if saved["model"][name] != here:
-            say(f"Note: the experts' model has {name} {saved['model'][name]}, this one {here}")
-    if saved["corpus"]["hash"] != finding.hash:
-        say(
-            "Note: the experts were found on another corpus or split; sentences that found them "
-            "may judge them here"
-        )
+def _claim(out: Path) -> None:
+    """Refuse, before the long work, a folder that cannot be replaced by an expert table."""
+    from steer_plugin.artifacts import read_artifact
+
+    out.mkdir(parents=True, exist_ok=True)
+    if any(out.iterdir()):
+        read_artifact(out, "experts")
 
 
 def _best(experts: "ExpertTable", concepts: Sequence[str], k: int) -> "pd.DataFrame":

@@ -42,14 +42,14 @@ class ModelChoice:
         Raises:
             ModelError: there is no such model, or it cannot be read.
         """
+        # The libraries read these when they are imported, below.
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         if self.model == DEMO or Path(self.model).exists():
-            os.environ["HF_HUB_OFFLINE"] = "1"  # read when the hub's client is imported, below
+            os.environ["HF_HUB_OFFLINE"] = "1"
+            os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         say(f"Loading {self.model}")
         import torch
-        import transformers
 
-        transformers.logging.set_verbosity_error()
-        transformers.utils.logging.disable_progress_bar()
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         from steer_plugin.adapters.loading import DEMO_TERMS, load_adapter
@@ -123,7 +123,7 @@ class Steering:
         )
 
 
-def _bundle(
+def bundle(
     name: str, kind: type, *options: Callable[[Command], Command]
 ) -> Callable[[Command], Command]:
     """Make a decorator that adds options to a command and hands them over as one object."""
@@ -131,8 +131,8 @@ def _bundle(
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def gathered(**given: Any) -> Any:
-            bundle = kind(**{part.name: given.pop(part.name) for part in fields(kind)})
-            return command(**{name: bundle}, **given)
+            chosen = kind(**{part.name: given.pop(part.name) for part in fields(kind)})
+            return command(**{name: chosen}, **given)
 
         decorated: Command = gathered
         for option in reversed(options):
@@ -142,13 +142,24 @@ def _bundle(
     return decorate
 
 
+def distinct(
+    context: click.Context,  # noqa: ARG001 (click hands it over)
+    option: click.Parameter,  # noqa: ARG001
+    values: tuple[int, ...],
+) -> tuple[int, ...]:
+    """Refuse values that are given twice."""
+    if len(set(values)) < len(values):
+        raise click.BadParameter("give each once")
+    return values
+
+
 threads_option = click.option(
     "--threads",
     type=click.IntRange(1),
     help="CPU threads. Default: one a core; take 1 where other work keeps the cores busy.",
 )
 
-model_options = _bundle(
+model_options = bundle(
     "model",
     ModelChoice,
     click.option(
@@ -179,7 +190,7 @@ model_options = _bundle(
     threads_option,
 )
 
-corpus_options = _bundle(
+corpus_options = bundle(
     "corpus",
     CorpusChoice,
     click.option(
@@ -197,7 +208,7 @@ corpus_options = _bundle(
     click.option("--sentences", type=click.IntRange(4), help="Take only the first so many."),
 )
 
-steering_options = _bundle(
+steering_options = bundle(
     "steering",
     Steering,
     click.option(

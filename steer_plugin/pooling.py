@@ -40,5 +40,5 @@ def pool(
         total = torch.where(mask, activations, 0).sum(1, dtype=wide)
         return total / valid.sum(1, keepdim=True)
     if pooling == "max":
-        return activations.masked_fill(~mask, float("-inf")).amax(1).to(wide)
-    return activations.masked_fill(~mask, float("inf")).amin(1).to(wide)
+        return torch.where(mask, activations, float("-inf")).amax(1).to(wide)
+    return torch.where(mask, activations, float("inf")).amin(1).to(wide)

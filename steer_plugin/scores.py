@@ -141,13 +141,15 @@ def _score_units(
             f"{float(responses[sentence, unit])}; scores need finite responses"
         )
     steps = keys[:, 1:] != keys[:, :-1]
+    first = _run_starts(steps)
     # Each row lists the positions of concept 0's sentences, ascending, then concept 1's, ...
     order = _stable_argsort(sorted_labels, len(counts))
     result: dict[ScoreName, Float[Tensor, "concept unit"]] = {}
     if "auroc" in names:
-        result["auroc"] = _auroc(order, steps, counts)
+        last = len(responses) - 1 - _run_starts(steps.flip(1)).flip(1)
+        result["auroc"] = _auroc(order, first + last, counts)
     if "average_precision" in names:
-        result["average_precision"] = _average_precision(order, steps, counts)
+        result["average_precision"] = _average_precision(order, first, counts)
     return result
 
 
@@ -202,32 +204,30 @@ def _sum_by_concept(
 
 def _auroc(
     order: Int[Tensor, "unit sentence"],
-    steps: Bool[Tensor, "unit gap"],
+    doubled_midranks: Int[Tensor, "unit sentence"],
     counts: Int[Tensor, " concept"],
 ) -> Float[Tensor, "concept unit"]:
-    sentences = order.shape[1]
-    last = sentences - 1 - _run_starts(steps.flip(1)).flip(1)
-    # The first and the last rank of a run, from 0, are twice its midrank.
-    doubled = _sum_by_concept((_run_starts(steps) + last).gather(1, order), counts)
     positives = counts.unsqueeze(1)
+    doubled = _sum_by_concept(doubled_midranks.gather(1, order), counts)
     above = doubled - positives * (positives - 1)
-    return above.double() / (2 * positives * (sentences - positives))
+    return above.double() / (2 * positives * (order.shape[1] - positives))
 
 
 def _average_precision(
     order: Int[Tensor, "unit sentence"],
-    steps: Bool[Tensor, "unit gap"],
+    first: Int[Tensor, "unit sentence"],
     counts: Int[Tensor, " concept"],
 ) -> Float[Tensor, "concept unit"]:
+    sentences = order.shape[1]
     # A threshold lets in everybody from the start of its run up: so many sentences, ...
-    start = _run_starts(steps).gather(1, order)
-    retrieved = order.shape[1] - start
+    start = first.gather(1, order)
+    retrieved = sentences - start
     # ... and of each concept all from the first that is in the run.
     edges = counts.cumsum(0)
     own_steps = start[:, 1:] != start[:, :-1]
     own_steps[:, edges[:-1] - 1] = True
-    hits = torch.repeat_interleave(edges, counts) - _run_starts(own_steps)
+    hits = torch.repeat_interleave(edges.int(), counts) - _run_starts(own_steps)
     positives = counts.unsqueeze(1).double()
     precision = _sum_by_concept(hits / retrieved.double(), counts) / positives
-    # Adding up equal parts may round; a constant unit is at chance exactly.
-    return torch.where(steps.any(1), precision, positives / order.shape[1])
+    # Adding up equal parts may round; a constant unit, all one run, is at chance exactly.
+    return torch.where(first[:, -1] > 0, precision, positives / sentences)

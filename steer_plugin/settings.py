@@ -106,7 +106,9 @@ def read_settings(path: str | Path) -> RunSettings:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not TOML: {one_line(error)}") from error
-    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+    lists: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()
+    }
     try:
         return RunSettings(**lists)
     except ValidationError as error:
@@ -122,4 +124,6 @@ def _fault(error: Any) -> str:
     if error["type"] == "missing":
         return f"{setting!r} is missing; it has no default"
     message = error["msg"].removeprefix("Value error, ")
-    return f"{'.'.join(map(str, error['loc']))}: {message}, not {error['input']!r}"
+    message = message.replace("Tuple", "List").replace("tuple", "list")  # as TOML calls them
+    given = list(error["input"]) if isinstance(error["input"], tuple) else error["input"]
+    return f"{'.'.join(map(str, error['loc']))}: {message}, not {given!r}"

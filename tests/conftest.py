@@ -14,7 +14,7 @@ import jaxtyping
 import pytest
 
 if TYPE_CHECKING:
-    from tests.tiny import Tiny
+    from tiny import Tiny
 
 # Shapes and types are checked at run time here and nowhere else. The numeric tower lets an int
 # stand where a float is annotated, as for mypy.
@@ -34,7 +34,7 @@ def unchecked() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     """Give the tokenizer that an architecture's models would ship, loaded from a folder."""
-    from tests import tiny
+    import tiny
 
     with_bos = tiny.tokenizer(tmp_path_factory.mktemp("with_bos"), adds_bos=True)
     without_bos = tiny.tokenizer(tmp_path_factory.mktemp("without_bos"), adds_bos=False)
@@ -44,6 +44,6 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
 @pytest.fixture(scope="session")
 def tiny_model(shipped: Callable[[str], Any]) -> Callable[[str], "Tiny"]:
     """Give the tiny model of an architecture, made once; whoever changes it boots their own."""
-    from tests import tiny
+    import tiny
 
     return cache(lambda name: tiny.boot(name, shipped(name)))

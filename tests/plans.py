@@ -4,7 +4,8 @@ import dataclasses
 import random
 
 from steer_plugin.interventions import Intervention
-from tests.oracle import Plan
+
+from oracle import Plan
 
 
 def plan(

@@ -18,10 +18,11 @@ from steer_plugin.pooling import POOLINGS
 from steer_plugin.protocols import Adapter, Reading
 from steer_plugin.responses import gather
 from steer_plugin.sites import FINAL_NORM, SITES
-from tests import tiny
-from tests.oracle import PATHS, Key, Oracle, pooled
-from tests.plans import intervention, plan
-from tests.tiny import ARCHITECTURES, MAX_TOKENS, N_LAYERS, Tiny
+
+import tiny
+from oracle import PATHS, Key, Oracle, pooled
+from plans import intervention, plan
+from tiny import ARCHITECTURES, MAX_TOKENS, N_LAYERS, Tiny
 
 TOLERANCE = 1e-5
 TinyModel = Callable[[str], Tiny]
@@ -549,10 +550,10 @@ def test_a_narrow_top_p_is_greedy_and_a_high_temperature_reaches_every_word(
     adapter = _adapter(tiny_model("llama"))
 
     narrow = adapter.generate(PROMPTS, max_new_tokens=6, top_p=1e-6)
-    wide = adapter.generate([""] * 64, max_new_tokens=30, temperature=1e6)
+    wide = adapter.generate([""] * 1000, max_new_tokens=1, temperature=1e6)
 
     assert narrow == adapter.generate(PROMPTS, max_new_tokens=6, temperature=0)
-    assert {word for text in wide for word in text.split()} == set(tiny.WORDS)
+    assert set(wide) - {""} == set(tiny.WORDS)
 
 
 def test_a_models_own_generation_settings_do_not_reach_the_text(tiny_model: TinyModel) -> None:

@@ -12,7 +12,8 @@ from steer_plugin.analyses import charts_comparison, charts_experts, charts_spac
 from steer_plugin.analyses.charts import charts, figures
 from steer_plugin.analyses.results import Results
 from steer_plugin.errors import AnalysisError
-from tests.frames import LANGUAGES, TARGETS, changed, results
+
+from frames import LANGUAGES, TARGETS, changed, results
 
 HEADLINE = {"layer": "final", "measure": "top-1", "centring": "raw", "top_k": 300}
 OVER_ALL = {**HEADLINE, "query": "all", "candidates": "all"}
@@ -233,7 +234,9 @@ def test_the_matrix_has_a_diverging_scheme_with_0_in_the_middle(
     assert scale["domain"][1] == pytest.approx(rows_of(spec)["change"].abs().max())
 
 
-def test_cells_whose_interval_includes_0_are_faint(run: Results) -> None:
+def test_cells_are_bold_where_the_interval_excludes_0(
+    run: Results, specs: dict[str, dict[str, Any]]
+) -> None:
     where = {**HEADLINE, "target": "deu_Latn", "query": "eng_Latn", "candidates": "fra_Latn"}
 
     def sure(low: float, high: float) -> bool:
@@ -248,6 +251,12 @@ def test_cells_whose_interval_includes_0_are_faint(run: Results) -> None:
         ]
         return bool(cell["sure"].iloc[0])
 
+    figures = {
+        part["transform"][0]["filter"]: part["mark"]["fontWeight"]
+        for part in specs["retrieval_matrix"]["spec"]["layer"]
+        if part["mark"]["type"] == "text"
+    }
+    assert figures == {"(datum.sure === true)": "bold", "(datum.sure === false)": "normal"}
     assert not sure(-0.01, 0.2)
     assert sure(0.01, 0.2)
     assert sure(-0.2, -0.01)
@@ -428,10 +437,17 @@ def test_many_languages_and_layers_stay_within_what_altair_draws() -> None:
     for name, chart in charts(run).items():
         spec = chart.to_dict()
         assert max(len(rows) for rows in spec["datasets"].values()) <= 5_000, name
-    shown = set(charts_space.retrieval_matrix_table(run)["query"])
-    assert set(MANY[30:33]) <= shown
-    caption = next(f.caption for f in figures(run) if f.name == "retrieval_matrix")
-    assert "Shown: 34 of 40 languages, 2 of 3 targets" in caption
+    for table in (
+        charts_experts.experts_by_layer_table(run),
+        charts_experts.score_curves_table(run),
+    ):
+        assert table["concept"].nunique() == 30
+        assert set(MANY[30:33]) <= set(table["concept"])
+    assert set(MANY[30:33]) <= set(charts_space.retrieval_matrix_table(run)["query"])
+    captions = {figure.name: figure.caption for figure in figures(run)}
+    assert "Shown: 34 of 40 languages, 2 of 3 targets" in captions["retrieval_matrix"]
+    for name in ("experts_by_layer", "score_curves", "expert_overlap"):
+        assert "Shown: 30 of 40 languages" in captions[name]
 
 
 def test_what_was_not_run_is_not_drawn() -> None:

@@ -10,9 +10,11 @@ import torch
 from steer_plugin import steered
 from steer_plugin.adapters.steering import SteeredTokens, without_padding
 from steer_plugin.interventions import OPERATIONS, POSITIONS, Intervention
-from tests.oracle import PATHS, Oracle
-from tests.plans import intervention, plan
-from tests.tiny import BOS, N_LAYERS, PAD, SPECIAL, WORDS, Tiny
+
+import tiny
+from oracle import PATHS, Oracle
+from plans import intervention, plan
+from tiny import BOS, N_LAYERS, PAD, SPECIAL, WORDS, Tiny
 
 TOLERANCE = 1e-5
 BOS_ID, PAD_ID = SPECIAL.index(BOS), SPECIAL.index(PAD)
@@ -145,6 +147,34 @@ def test_a_right_padded_batch_is_steered_at_its_real_tokens_only(
 
     assert torch.equal((before[name] != after[name]).any(-1), ids != PAD_ID)
     _close(logits[1, :3], oracle.forward(IDS[:3], acts)[0])
+
+
+@pytest.mark.parametrize("padding_side", ["left", "right"])
+def test_a_batch_padded_with_bos_as_gpt2_pads_is_steered_at_its_real_tokens_only(
+    padding_side: str, shipped: Callable[[str], Any]
+) -> None:
+    own = shipped("gpt2").from_pretrained(shipped("gpt2").name_or_path, pad_token=BOS)
+    model = tiny.boot("gpt2", own)
+    acts = intervention(plan("mlp.hook_post", "set", layers=(1,)))
+    name = "blocks.1.mlp.hook_post"
+    ids = model.bridge.to_tokens(PROMPTS, padding_side=padding_side)
+    mask = {"attention_mask": torch.as_tensor(_alone(model, padding_side, ids)).long()}
+
+    _, before = model.bridge.run_with_cache(ids, names_filter=[name], **mask)
+    with steered(model.bridge, acts):
+        _, after = model.bridge.run_with_cache(ids, names_filter=[name], **mask)
+
+    assert (ids == BOS_ID).sum() > len(PROMPTS)
+    assert torch.equal((before[name] != after[name]).any(-1), mask["attention_mask"].bool())
+
+
+def _alone(model: Tiny, padding_side: str, ids: torch.Tensor) -> list[list[bool]]:
+    """Mark as many tokens of each prompt as it has when it is alone."""
+    width = ids.shape[1]
+    lengths = [model.bridge.to_tokens(prompt).shape[1] for prompt in PROMPTS]
+    if padding_side == "left":
+        return [[place >= width - length for place in range(width)] for length in lengths]
+    return [[place < length for place in range(width)] for length in lengths]
 
 
 def test_the_logit_lens_reads_the_steered_residual_stream(model: Tiny, oracle: Oracle) -> None:
@@ -398,6 +428,15 @@ def test_a_known_prompt_is_the_only_one() -> None:
     passes = [[[BOS_ID, 7]], [[BOS_ID]], [[5]]]
 
     assert _followed(passes, "generated", attention=attention) == [[[0, 0]], [[1]], [[1]]]
+
+
+@pytest.mark.parametrize(
+    "after", [[[BOS_ID, 8, 9]], [[BOS_ID, 7, 8, 9]], [[5], [6]], [[BOS_ID, 7], [BOS_ID, 8]]]
+)
+def test_a_pass_that_does_not_continue_the_one_before_is_a_prompt(after: list[list[int]]) -> None:
+    everywhere = [[1] * len(row) for row in after]
+
+    assert _followed([[[BOS_ID, 7]], after], "prompt") == [[[1, 1]], everywhere]
 
 
 def test_one_bos_alone_begins_a_prompt_where_prompts_are_not_known() -> None:

@@ -1,0 +1,50 @@
+"""Contenders measured side by side, and the ratio of two of them as a row of the table."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+Seconds = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One ratio of two times from the same run.
+
+    Attributes:
+        what: what was measured.
+        against: what it was measured against.
+        seconds: how long it took, the median over the repeats.
+        other_seconds: how long the other took.
+        ratio: how many times faster than the other, or how many times as long; `target` says which.
+        target: what the ratio should be.
+    """
+
+    what: str
+    against: str
+    seconds: float
+    other_seconds: float
+    ratio: float
+    target: str
+
+
+def times_faster(what: str, against: str, ours: float, theirs: float, target: str) -> Row:
+    """State how many times faster ours is."""
+    return Row(what, against, ours, theirs, theirs / ours, target)
+
+
+def times_as_long(what: str, against: str, ours: float, theirs: float, target: str) -> Row:
+    """State how many times as long ours takes."""
+    return Row(what, against, ours, theirs, ours / theirs, target)
+
+
+def medians(contenders: Mapping[str, Callable[[], object]], *, repeats: int) -> Seconds:
+    """Time each contender once a round, so that all meet the same weather; one round warms up."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for _ in range(repeats + 1):
+        for name, contender in contenders.items():
+            start = time.perf_counter()
+            contender()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(measured[1:]) for name, measured in seconds.items()}

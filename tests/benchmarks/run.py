@@ -1,0 +1,38 @@
+"""Print one table of ratios, each measured side by side within this run.
+
+Nothing is asserted: times depend on the machine and on who else uses it.
+"""
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when transformers is imported, below
+
+import numpy as np
+import pandas as pd
+import torch
+from bench_forward import forward_rows
+from bench_scores import score_rows
+
+
+def main() -> None:
+    """Measure and print."""
+    rows = [*score_rows(), *forward_rows()]
+    table = pd.DataFrame(
+        {
+            "what": [row.what for row in rows],
+            "against": [row.against for row in rows],
+            "s": [f"{row.seconds:.2f}" for row in rows],
+            "other s": [f"{row.other_seconds:.2f}" for row in rows],
+            "ratio": [f"{row.ratio:.3g}" for row in rows],
+            "target": [row.target for row in rows],
+        }
+    )
+    print(table.to_string(index=False))
+    print(
+        f"\nMedians of interleaved repeats; {torch.get_num_threads()} threads on {os.cpu_count()} "
+        f"cores, load {os.getloadavg()[0]:.1f}; torch {torch.__version__}, numpy {np.__version__}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Run files: what they may say, and what they are told when they say something else."""
+
+import typing
+from dataclasses import fields
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from steer_plugin import ParallelCorpus
+from steer_plugin.adapters.loading import DTYPES
+from steer_plugin.errors import SettingsError
+from steer_plugin.settings import Dtype, RunSettings, read_settings
+
+NEEDED = 'model = "m"\ntargets = ["deu_Latn"]\ntop_k = [3]\n'
+
+
+def read(folder: Path, text: str) -> RunSettings:
+    file = folder / "run.toml"
+    file.write_text(text, encoding="utf-8")
+    return read_settings(file)
+
+
+def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> None:
+    settings = read(tmp_path, NEEDED)
+
+    found = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    assert found == {
+        "model": "m",
+        "targets": ("deu_Latn",),
+        "top_k": (3,),
+        "corpus": "everyday",
+        "languages": None,
+        "sentences": None,
+        "site": "mlp.hook_post",
+        "pooling": "max",
+        "score": "auroc",
+        "operation": "set",
+        "value": "mean",
+        "strength": 1.0,
+        "positions": "all",
+        "steer_bos": True,
+        "layers": None,
+        "split_seed": 0,
+        "control_seeds": (0,),
+        "resamples": 1000,
+        "bootstrap_seed": 0,
+        "bos": None,
+        "dtype": "float32",
+        "device": "cpu",
+        "batch_tokens": 2048,
+    }
+
+
+def test_every_setting_is_documented() -> None:
+    listed = (RunSettings.__doc__ or "").split("Attributes:")[1]
+
+    assert [line.split(":")[0].strip() for line in listed.splitlines() if line[8:9].strip()] == [
+        field.name for field in fields(RunSettings)
+    ]
+
+
+def test_every_setting_can_be_said(tmp_path: Path) -> None:
+    settings = read(
+        tmp_path,
+        """
+        model = "demo"
+        targets = ["deu_Latn", "spa_Latn"]
+        top_k = [5, 10]
+        corpus = "sentences.tsv"
+        languages = ["deu_Latn", "spa_Latn"]
+        sentences = 40
+        site = "attn.hook_z"
+        pooling = "mean"
+        score = "average_precision"
+        operation = "blend"
+        value = 2
+        strength = 0.5
+        positions = "prompt"
+        steer_bos = false
+        layers = [3, 1]
+        split_seed = 1
+        control_seeds = [4, 2]
+        resamples = 10
+        bootstrap_seed = 3
+        bos = true
+        dtype = "bfloat16"
+        device = "cuda:0"
+        batch_tokens = 64
+        """,
+    )
+
+    assert (settings.value, settings.strength, settings.layers) == (2.0, 0.5, (3, 1))
+    assert (settings.languages, settings.control_seeds) == (("deu_Latn", "spa_Latn"), (4, 2))
+    assert (settings.bos, settings.steer_bos, settings.dtype) == (True, False, "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("colour = 1", r"'colour' is no setting; the settings are model, targets, .*batch_tokens"),
+        ("[run]\nseed = 1", "'run' is no setting"),
+        ('top_k = "many"', "top_k: Input should be a valid list, not 'many'"),
+        ("top_k = [1, 2.5]", r"top_k\.1: Input should be a valid integer, not 2.5"),
+        ("top_k = [true]", r"top_k\.0: Input should be a valid integer, not True"),
+        ("top_k = [0]", r"top_k\.0: Input should be greater than or equal to 1, not 0"),
+        ("top_k = []", "top_k: List should have at least 1 item"),
+        ("top_k = [3, 3]", r"top_k: Each item may be given once, not \[3, 3\]"),
+        ("targets = [1]", r"targets\.0: Input should be a valid string, not 1"),
+        ('targets = ["a", "a"]', r"targets: Each item may be given once, not \['a', 'a'\]"),
+        ("control_seeds = [0, 0]", "control_seeds: Each item may be given once"),
+        ("control_seeds = [-1]", r"control_seeds\.0: Input should be greater than or equal to 0"),
+        ("layers = [1, 1]", "layers: Each item may be given once"),
+        ('languages = "deu_Latn"', "languages: Input should be a valid list, not 'deu_Latn'"),
+        ("sentences = 3", "sentences: Input should be greater than or equal to 4, not 3"),
+        ('site = "mlp"', r"site: Input should be one of mlp\.hook_post, .*, not 'mlp'"),
+        ('pooling = "sum"', "pooling: Input should be 'max', 'mean', 'min' or 'last', not 'sum'"),
+        ('score = "f1"', "score: Input should be 'auroc' or 'average_precision', not 'f1'"),
+        ('operation = "zap"', "operation: Input should be 'set', 'add', .*, not 'zap'"),
+        ('positions = "odd"', "positions: Input should be 'all', .*, not 'odd'"),
+        ('dtype = "int8"', "dtype: Input should be 'float32', 'bfloat16' or 'float16'"),
+        ("strength = inf", "strength: Input should be a finite number, not inf"),
+        ('strength = "half"', "strength: Input should be a valid number, not 'half'"),
+        ("value = nan", "value.*finite number, not nan"),
+        ('bos = "yes"', "bos: Input should be a valid boolean, not 'yes'"),
+        ("resamples = 0", "resamples: Input should be greater than or equal to 1, not 0"),
+    ],
+)
+def test_what_is_not_understood_is_named_with_what_was_expected(
+    text: str, message: str, tmp_path: Path
+) -> None:
+    name = text.split(" = ")[0]
+    kept = [line for line in NEEDED.splitlines() if not line.startswith(f"{name} ")]
+
+    with pytest.raises(SettingsError, match=rf"run\.toml cannot be run: {message}") as error:
+        read(tmp_path, "\n".join([*kept, text]))
+
+    assert "\n" not in str(error.value)
+
+
+def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError) as error:
+        read(tmp_path, "top_k = [0]\ncolour = 1")
+
+    for part in ("'model' is missing", "'targets' is missing", "top_k.0: ", "'colour' is no"):
+        assert part in str(error.value)
+
+
+def test_what_is_no_toml_is_told_by_line(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"run\.toml is not TOML: .*at line 2"):
+        read(tmp_path, 'model = "m"\ntop_k == [3]\n')
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "latin.toml").write_bytes('model = "Bücher"'.encode("latin-1"))
+
+    for name, reason in (
+        ("none.toml", "No such file"),
+        ("latin.toml", "utf-8"),
+        (".", "directory"),
+    ):
+        with pytest.raises(SettingsError, match=f"cannot read .*{reason}"):
+            read_settings(tmp_path / name)
+
+
+def test_the_dtypes_that_can_be_said_are_those_that_can_be_loaded() -> None:
+    assert list(typing.get_args(Dtype)) == list(DTYPES)
+
+
+@pytest.mark.parametrize(
+    ("name", "targets", "ks", "seeds"), [("demo", 2, 1, 1), ("everyday", 3, 3, 3)]
+)
+def test_the_shipped_run_files_cover_what_they_should(
+    name: str, targets: int, ks: int, seeds: int
+) -> None:
+    settings = read_settings(Path(str(files("steer_plugin.data") / f"{name}.toml")))
+
+    assert (settings.model, settings.corpus) == ("demo", "everyday")
+    assert len(settings.targets) >= targets
+    assert len(settings.top_k) >= ks
+    assert len(settings.control_seeds) >= seeds
+    assert set(settings.targets) <= set(ParallelCorpus.everyday().languages)
