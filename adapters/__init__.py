@@ -38,9 +38,9 @@ def steered(model: Any, intervention: Intervention) -> AbstractContextManager[An
         SiteError: the model lacks the site or one of the units.
     """
     _require_bridge(model)
-    from steer_plugin.adapters import bridge
+    from steer_plugin.adapters import bridge_hooks
 
-    return bridge.steered(model, intervention)
+    return bridge_hooks.steered(model, intervention)
 
 
 def _require_bridge(model: Any) -> None:

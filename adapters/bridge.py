@@ -1,8 +1,8 @@
-"""TransformerLens: a TransformerBridge as an adapter, and interventions as its hooks."""
+"""TransformerLens: a TransformerBridge as an adapter."""
 
 import contextlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -13,125 +13,17 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoTokenizer, GenerationConfig
 
+from steer_plugin.adapters.bridge_hooks import Hook, NamedHook, require_site, steering_hooks
 from steer_plugin.adapters.steering import SteeredTokens
 from steer_plugin.adapters.tokens import TokenBatch, Tokens, adds_bos
 from steer_plugin.artifacts import one_line
 from steer_plugin.errors import ModelError, SiteError
-from steer_plugin.interventions import Intervention, steer_units
+from steer_plugin.interventions import Intervention
 from steer_plugin.pooling import POOLINGS, pool
 from steer_plugin.protocols import Batch, ModelInfo, Reading
 from steer_plugin.sites import FINAL_NORM, UnitSpace, check_site, hook_name
 
-Hook = Callable[..., Tensor | None]
-NamedHook = tuple[str, Hook]
-
-EMBEDDING_IN = "embed.hook_in"
 BATCH_TOKENS = 2048
-
-# The hook that each site must really be. A bridge may give a site's name to another tensor: the
-# blocks of a mixture of experts call their output `mlp.hook_post`.
-CANONICAL: dict[str, tuple[str, ...]] = {
-    "mlp.hook_post": ("mlp.out.hook_in",),
-    "mlp.hook_pre": ("mlp.gate.hook_out", "mlp.in.hook_out"),
-    "mlp.hook_pre_linear": ("mlp.in.hook_out",),
-    "hook_mlp_out": ("mlp.hook_out", "mlp.out.hook_out", "ln2_post.hook_out"),
-    "attn.hook_z": ("attn.o.hook_in",),
-    "hook_attn_out": ("attn.hook_out", "attn.o.hook_out", "ln1_post.hook_out"),
-    "hook_resid_post": ("hook_out",),
-}
-ONLY_WITH_GATE = "mlp.hook_pre_linear"
-
-
-def fwd_hooks(bridge: TransformerBridge, intervention: Intervention) -> list[NamedHook]:
-    """List an intervention as `(hook_name, function)` pairs; see `Intervention.fwd_hooks`.
-
-    Hooks see no attention mask: pad ids at the edges of a prompt are taken for padding.
-    """
-    tokenizer = bridge.tokenizer
-    tokens = SteeredTokens(
-        intervention.positions,
-        intervention.bos,
-        getattr(tokenizer, "bos_token_id", None),
-        pad_id=getattr(tokenizer, "pad_token_id", None),
-    )
-    return _hooks(bridge, intervention, tokens)
-
-
-@contextlib.contextmanager
-def steered(bridge: TransformerBridge, intervention: Intervention) -> Iterator[TransformerBridge]:
-    """Steer every forward pass of the bridge inside the block, and none after it.
-
-    Composes with `run_with_cache`, `run_with_hooks`, `generate`, and hooks set before or after:
-    hooks act in the order they were set, so a cache sees the steered values. However the block
-    ends, the model is left as it was.
-
-    Raises:
-        SiteError: the model lacks the site or one of the units.
-    """
-    with bridge.hooks(fwd_hooks=fwd_hooks(bridge, intervention)):
-        yield bridge
-
-
-def _hooks(
-    bridge: TransformerBridge, intervention: Intervention, tokens: SteeredTokens
-) -> list[NamedHook]:
-    if intervention.changes_nothing:
-        return []
-
-    def follow(ids: Tensor, hook: object) -> None:  # noqa: ARG001 (TransformerLens calls it hook)
-        tokens.follow(ids)
-
-    def writer(layer: int, indices: Tensor, values: Tensor) -> Hook:
-        def write(activations: Tensor, hook: object) -> Tensor:  # noqa: ARG001
-            flat = activations.flatten(2)
-            if int(indices[-1]) >= flat.shape[2]:
-                raise SiteError(
-                    f"unit L{layer}N{int(indices[-1])} does not exist: {intervention.site} has "
-                    f"{flat.shape[2]} units in layer {layer}; was the plan made for another model?"
-                )
-            where = tokens.where
-            if where is not None and where.shape != flat.shape[:2]:
-                where = None
-            return steer_units(flat, indices, values, intervention, where).view_as(activations)
-
-        return write
-
-    hooks: list[NamedHook] = [(EMBEDDING_IN, follow)]
-    for layer, (indices, values) in intervention.by_layer().items():
-        _require_site(bridge, intervention.site, layer)
-        hooks.append((hook_name(intervention.site, layer), writer(layer, indices, values)))
-    return hooks
-
-
-def _require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
-    """Refuse a site that the model lacks, or that is another tensor under the same name."""
-    check_site(site)
-    points = bridge.hook_dict
-    name = hook_name(site, layer)
-    if site == FINAL_NORM:
-        if name not in points:
-            raise SiteError(f"{bridge.cfg.model_name} has no final norm ({name})")
-        if layer != 0:
-            raise SiteError(f"{FINAL_NORM} is one place, layer 0; layer {layer} was given")
-        return
-    blocks = bridge.cfg.n_layers
-    if not 0 <= layer < blocks:
-        raise SiteError(f"layer {layer} does not exist; the model has blocks 0..{blocks - 1}")
-    if name not in points:
-        raise SiteError(f"{bridge.cfg.model_name} has no {site} in layer {layer}")
-    meant = [f"blocks.{layer}.{canonical}" for canonical in CANONICAL[site]]
-    gated = f"blocks.{layer}.mlp.gate.hook_out" in points
-    owns = any(points[name] is points.get(canonical) for canonical in meant)
-    neurons = not site.startswith("mlp.") or f"blocks.{layer}.mlp.out.hook_in" in points
-    if not owns or not neurons or (site == ONLY_WITH_GATE and not gated):
-        held = next(
-            (other for other, point in points.items() if point is points[name] and other != name),
-            "another tensor",
-        )
-        raise SiteError(
-            f"{bridge.cfg.model_name} has no {site} in layer {layer}: the name stands for {held} "
-            "there (a fused or mixture-of-experts block); choose another site"
-        )
 
 
 class BridgeAdapter:
@@ -204,7 +96,7 @@ class BridgeAdapter:
         chosen = self._layers(site, layers)
         missing = [layer for layer in chosen if (site, layer) not in self._widths]
         for layer in missing:
-            _require_site(self.bridge, site, layer)
+            require_site(self.bridge, site, layer)
         if missing:
             self._measure(site, missing)
         return UnitSpace(site, chosen, tuple(self._widths[site, layer] for layer in chosen))
@@ -285,7 +177,7 @@ class BridgeAdapter:
             self.tokens.tokenizer.bos_token_id,
             attention=batch.attention,
         )
-        return _hooks(self.bridge, intervention, tokens)
+        return steering_hooks(self.bridge, intervention, tokens)
 
     def _readers(
         self,

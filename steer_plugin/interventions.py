@@ -126,7 +126,7 @@ class Intervention:
         Raises:
             SiteError: the model lacks the site or one of the units.
         """
-        from steer_plugin.adapters.bridge import fwd_hooks
+        from steer_plugin.adapters.bridge_hooks import fwd_hooks
 
         return fwd_hooks(bridge, self)
 

@@ -15,8 +15,13 @@ LIMIT = 300.0
 
 
 def start(*arguments: str | Path, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:
-    """Start a command."""
-    return subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=stdout, stderr=subprocess.PIPE)
+    """Start a command that Ctrl-C can stop, also where the tests run in the background."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def finish(process: subprocess.Popen[bytes]) -> tuple[int, str, str]:
