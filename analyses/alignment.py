@@ -16,9 +16,11 @@ from steer_plugin.analyses.vectors import (
     unit_vectors,
 )
 from steer_plugin.embeddings import Embeddings
+from steer_plugin.errors import AnalysisError
 
 KEYS = ["measure", "centring", "query", "candidates"]
 Evaluate = Callable[[Weights], Replicates]
+NOWHERE = 1e-12
 
 
 def alignment_figures(
@@ -112,6 +114,12 @@ def medoid(units: UnitVectors) -> Float[np.ndarray, " d_model"]:
 
 def _medoid(units: UnitVectors) -> Evaluate:
     centre = medoid(units)
+    for language, rows in units.items():
+        if np.linalg.norm(rows.mean(0)) < NOWHERE:
+            raise AnalysisError(
+                f"the mean embedding of {language} is zero, so it has no distance to the medoid; "
+                "give more sentences"
+            )
 
     def evaluate(weights: Weights) -> Replicates:
         figures = []

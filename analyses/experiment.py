@@ -12,10 +12,10 @@ from steer_plugin.analyses.alignment import alignment_figures
 from steer_plugin.analyses.controls import random_control
 from steer_plugin.analyses.expertise import experts_by_layer, overlap, score_curve
 from steer_plugin.analyses.projection import project
-from steer_plugin.analyses.results import Results
+from steer_plugin.analyses.results import Results, middle
 from steer_plugin.analyses.retrieval import retrieval_figures
 from steer_plugin.analyses.statistics import Figures, compare
-from steer_plugin.artifacts import CONFIG, read_artifact, write_artifact
+from steer_plugin.artifacts import CONFIG, Artifact, read_artifact, write_artifact
 from steer_plugin.corpus import ParallelCorpus
 from steer_plugin.embeddings import FINAL, Embeddings, Layer, embed_layers
 from steer_plugin.errors import ArtifactError, CorpusError, ModelError
@@ -85,6 +85,10 @@ class Embedded:
             for layer in self.layers
         }
 
+    def origin(self, condition: Condition) -> Any:
+        """Read what one condition's embeddings depend on."""
+        return read_artifact(self.folder / condition.name, "embeddings").config["provenance"]
+
 
 BEFORE = Condition("before", None)
 
@@ -130,16 +134,20 @@ def run_experiment(
         step = f"{condition.name} ({number} of {len(conditions)})"
         _embed(adapter, condition, embedded, step, say)
     say("Comparing alignment and retrieval before and after")
-    # The k that `Results.headline` reports at.
-    middle = sorted(settings.top_k)[(len(settings.top_k) - 1) // 2]
+    compared = folder / "comparisons"
+    headline = middle(settings.top_k)
     return Results(
         provenance=_describe(adapter, find, judge, settings),
         layers=pd.concat(by_layer, ignore_index=True),
         curve=score_curve(found, judged),
         overlap=pd.concat(shared, ignore_index=True),
-        alignment=_compare(alignment_figures, comparisons, embedded, settings),
-        retrieval=_compare(retrieval_figures, comparisons, embedded, settings),
-        projection=_project([one for one in comparisons if one.top_k == middle], embedded),
+        alignment=_compare(
+            "alignment", alignment_figures, comparisons, embedded, settings, compared
+        ),
+        retrieval=_compare(
+            "retrieval", retrieval_figures, comparisons, embedded, settings, compared
+        ),
+        projection=_project([one for one in comparisons if one.top_k == headline], embedded),
     )
 
 
@@ -191,7 +199,7 @@ def _experts(
     origin = provenance(
         adapter.info, corpus, site=settings.site, pooling=settings.pooling, score=settings.score
     )
-    if _is_done(folder, "experts", origin):
+    if _is_done(folder, "experts", origin, Artifact.tensors):
         say(f"Kept {folder.name}")
         return ExpertTable.load(folder)
     say(f"Scoring units on {len(corpus)} sentences in {len(corpus.languages)} languages")
@@ -211,7 +219,7 @@ def _embed(adapter: Adapter, condition: Condition, embedded: Embedded, step: str
     folder, corpus = embedded.folder / condition.name, embedded.corpus
     plan = "none" if condition.plan is None else condition.plan.hash
     origin = provenance(adapter.info, corpus, layers=str(embedded.layers), intervention=plan)
-    if _is_done(folder, "embeddings", origin):
+    if _is_done(folder, "embeddings", origin, Artifact.tensors):
         say(f"Kept {step}")
         return
     say(f"Embedding {len(corpus)} sentences in {len(corpus.languages)} languages: {step}")
@@ -230,38 +238,58 @@ def _embed(adapter: Adapter, condition: Condition, embedded: Embedded, step: str
     write_artifact(folder, "embeddings", {"provenance": origin}, tensors=tensors)
 
 
-def _is_done(folder: Path, kind: str, origin: dict[str, Any]) -> bool:
-    """Say whether a result is there that depends on just this."""
+def _is_done(
+    folder: Path, kind: str, origin: dict[str, Any], read: Callable[[Artifact], object]
+) -> bool:
+    """Say whether a result is there that depends on just this and can be read."""
     if not (folder / CONFIG).is_file():
         return False
     try:
         artifact = read_artifact(folder, kind)
-        artifact.tensors()
+        read(artifact)
     except ArtifactError:
         return False
     return bool(artifact.config.get("provenance") == json.loads(json.dumps(origin)))
 
 
 def _compare(
+    name: str,
     measure: Callable[..., Figures],
     comparisons: list[Comparison],
     embedded: Embedded,
     settings: RunSettings,
+    folder: Path,
 ) -> pd.DataFrame:
-    before = embedded.load(BEFORE)
     frames = []
     for comparison in comparisons:
-        steered = [embedded.load(condition) for condition in comparison.conditions]
-        for layer in embedded.layers:
-            pre, post, *controls = (
-                measure(embeddings[layer], target=comparison.target)
-                for embeddings in (before, *steered)
-            )
-            frame = compare(
-                pre, post, controls, count=settings.resamples, seed=settings.bootstrap_seed
-            )
-            keys = {"target": comparison.target, "top_k": comparison.top_k, "layer": str(layer)}
-            frames.append(pd.DataFrame([keys] * len(frame)).join(frame))
+        place = folder / f"{comparison.target}-k{comparison.top_k}-{name}"
+        origin = {
+            "embeddings": [embedded.origin(one) for one in (BEFORE, *comparison.conditions)],
+            "resamples": settings.resamples,
+            "bootstrap_seed": settings.bootstrap_seed,
+        }
+        if not _is_done(place, "comparison", origin, lambda artifact: artifact.table("figures")):
+            figures = _figures(measure, comparison, embedded, settings)
+            write_artifact(place, "comparison", {"provenance": origin}, tables={"figures": figures})
+        frames.append(read_artifact(place, "comparison").table("figures"))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _figures(
+    measure: Callable[..., Figures],
+    comparison: Comparison,
+    embedded: Embedded,
+    settings: RunSettings,
+) -> pd.DataFrame:
+    conditions = [embedded.load(one) for one in (BEFORE, *comparison.conditions)]
+    frames = []
+    for layer in embedded.layers:
+        pre, post, *controls = (
+            measure(embeddings[layer], target=comparison.target) for embeddings in conditions
+        )
+        frame = compare(pre, post, controls, count=settings.resamples, seed=settings.bootstrap_seed)
+        keys = {"target": comparison.target, "top_k": comparison.top_k, "layer": str(layer)}
+        frames.append(pd.DataFrame([keys] * len(frame)).join(frame))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -289,6 +317,7 @@ def _describe(
         "revision": info.revision,
         "host": info.host,
         "dtype": info.dtype,
+        "device": settings.device,
         "bos": "put before each text" if info.bos else "none",
         "site": settings.site,
         "pooling": settings.pooling,
@@ -307,6 +336,8 @@ def _describe(
         "control_seeds": ", ".join(map(str, settings.control_seeds)),
         "resamples": str(settings.resamples),
         "bootstrap_seed": str(settings.bootstrap_seed),
-        "projection": "first two principal components of the embeddings before",
+        "layers": ", ".join(map(str, _layers(adapter, settings))),
+        "projection": "first two principal components of the embeddings before; the random "
+        f"neurons of seed {settings.control_seeds[0]}",
         **{f"version of {package}": found for package, found in origin["versions"].items()},
     }

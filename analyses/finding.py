@@ -252,7 +252,7 @@ def _layers(results: Results) -> list[str]:
         if best["pre"] >= rows["post"].max():
             said.append(
                 f"The unsteered model retrieves best {layer_phrase(str(best['layer']))} "
-                f"({number(best['pre'])}), and no layer does better with experts."
+                f"({number(best['pre'])}), and no layer reads higher with experts."
             )
     return said
 

@@ -97,7 +97,8 @@ def _opening(results: Results) -> str:
     note = (
         f"Means over all pairs of languages, {where}, {headline_phrase(results)}"
         f"{chosen if several_ks(results) else ''}. In brackets: 95% interval, paired bootstrap "
-        "over sentences. Distances and gaps are of raw embeddings."
+        "over sentences; the draw of random neurons is not resampled. Distances and gaps are of "
+        "raw embeddings."
     )
     return (
         f'<p class="headline">{text(headline)}.</p>'

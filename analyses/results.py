@@ -1,5 +1,6 @@
 """The tables that a report is made of, and how rows are picked from them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -131,15 +132,18 @@ class Results:
         return list(dict.fromkeys(self.retrieval["target"]))
 
     def headline(self) -> dict[str, int]:
-        """Give the k that each target is reported at: the middle one of those that were run.
+        """Give the k that each target is reported at: the `middle` one of those that were run."""
+        by_target = self.retrieval.groupby("target", sort=False)["top_k"]
+        return {str(target): middle(int(k) for k in ks) for target, ks in by_target}
 
-        The middle is fixed before any outcome is known, so nothing is picked by its result.
-        """
-        chosen = {}
-        for target, rows in self.retrieval.groupby("target", sort=False):
-            ks = sorted({int(k) for k in rows["top_k"]})
-            chosen[str(target)] = ks[(len(ks) - 1) // 2]
-        return chosen
+
+def middle(ks: Iterable[int]) -> int:
+    """Give the middle of some numbers of experts, the lower of two.
+
+    It is fixed before any outcome is known, so nothing is picked by its result.
+    """
+    distinct = sorted(set(ks))
+    return distinct[(len(distinct) - 1) // 2]
 
 
 def layer_order(table: pd.DataFrame) -> list[str]:

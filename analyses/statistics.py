@@ -71,8 +71,9 @@ def compare(
 
     The intervals are 95% percentile intervals of a paired bootstrap over sentences (Efron and
     Tibshirani 1993, chapter 13): each resample draws the same sentences in all conditions and all
-    languages. The controls are averaged within each resample. A resample in which a figure is not
-    defined (NaN) says nothing about it.
+    languages. The controls are averaged within each resample; which neurons they are is not
+    resampled, and `control_min` and `control_max` show how far the draws differ. A resample in
+    which a figure is not defined (NaN) says nothing about it.
 
     Args:
         before: the figures without an intervention.

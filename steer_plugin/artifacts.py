@@ -6,6 +6,7 @@ result it is, in which format version, and written by which package version.
 
 import contextlib
 import errno
+import functools
 import json
 import os
 import shutil
@@ -164,6 +165,11 @@ def readable(path: Path) -> Iterator[None]:
         ) from error
 
 
+@functools.cache
+def _own_version() -> str:
+    return version("steer-plugin")
+
+
 def write_artifact(
     folder: str | Path,
     kind: str,
@@ -187,7 +193,7 @@ def write_artifact(
     header = {
         "kind": kind,
         "format_version": FORMAT_VERSION,
-        "steer_plugin": version("steer-plugin"),
+        "steer_plugin": _own_version(),
     }
     with whole_folder(folder) as draft:
         if tensors is not None:

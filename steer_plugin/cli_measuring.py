@@ -63,6 +63,8 @@ class Measurement:
 
         if (self.experts is None) != (self.target is None):
             raise click.UsageError("--experts and --target go together; give both or neither")
+        if self.steering.positions == "generated":
+            raise click.UsageError("embeddings have no generated tokens; steer all or prompt")
         finding, judging = self.corpus.read().split(seed=self.split_seed)
         table = plan = None
         controls: list[Intervention] = []

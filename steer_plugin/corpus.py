@@ -217,7 +217,7 @@ def _read(source: object, split: str | None) -> Table | Lists:
     if isinstance(source, tuple(kind for kind in kinds if isinstance(kind, type))):
         return read_dataset(source, split)
     if isinstance(source, str | PathLike):
-        return read_path(Path(source), split)
+        return read_path(Path(source).expanduser(), split)
     if isinstance(source, Mapping):
         return read_mapping(source, split)
     raise CorpusError(

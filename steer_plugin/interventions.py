@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
+from operator import index
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from steer_plugin.artifacts import read_artifact, write_artifact
+from steer_plugin.artifacts import read_artifact, readable, write_artifact
 from steer_plugin.errors import InterventionError
 from steer_plugin.sites import check_site
 
@@ -84,13 +85,20 @@ class Intervention:
                 f"'set' writes the value itself and takes strength 1 (or 0 for nothing), not "
                 f"{self.strength}; use operation='blend' to go part of the way"
             )
-        units = sorted(zip(self.layers, self.indices, self.values, strict=True))
-        for (layer, index, _), (next_layer, next_index, _) in pairwise(units):
-            if (layer, index) == (next_layer, next_index):
-                raise InterventionError(f"unit L{layer}N{index} is given twice; give it once")
-        object.__setattr__(self, "layers", tuple(int(layer) for layer, _, _ in units))
-        object.__setattr__(self, "indices", tuple(int(index) for _, index, _ in units))
-        object.__setattr__(self, "values", tuple(float(value) for _, _, value in units))
+        layers, indices = map(index, self.layers), map(index, self.indices)
+        units = sorted(zip(layers, indices, map(float, self.values), strict=True))
+        for (layer, unit, _), (next_layer, next_unit, _) in pairwise(units):
+            if (layer, unit) == (next_layer, next_unit):
+                raise InterventionError(f"unit L{layer}N{unit} is given twice; give it once")
+        plain: dict[str, object] = {
+            "layers": tuple(layer for layer, _, _ in units),
+            "indices": tuple(unit for _, unit, _ in units),
+            "values": tuple(value for _, _, value in units),
+            "strength": float(self.strength),
+            "bos": bool(self.bos),
+        }
+        for name, value in plain.items():
+            object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         """Count the units."""
@@ -157,13 +165,14 @@ class Intervention:
             ArtifactError: the folder holds no intervention, or a damaged one.
         """
         artifact = read_artifact(folder, "intervention")
-        units = artifact.table("units")
-        return cls(
-            layers=tuple(units["layer"]),
-            indices=tuple(units["index"]),
-            values=tuple(units["value"]),
-            **artifact.config,
-        )
+        with readable(artifact.folder):
+            units = artifact.table("units")
+            return cls(
+                layers=tuple(units["layer"]),
+                indices=tuple(units["index"]),
+                values=tuple(units["value"]),
+                **artifact.config,
+            )
 
 
 def steer(

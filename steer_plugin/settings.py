@@ -28,6 +28,12 @@ def _site(site: str) -> str:
     return site
 
 
+def _before_generation(positions: str) -> str:
+    if positions == "generated":
+        raise ValueError("Input should be all or prompt, since embeddings have no generated tokens")
+    return positions
+
+
 Dtype = Literal["float32", "bfloat16", "float16"]
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
@@ -79,7 +85,7 @@ class RunSettings:
     operation: Operation = "set"
     value: str | Finite = "mean"
     strength: Finite = 1.0
-    positions: Positions = "all"
+    positions: Annotated[Positions, AfterValidator(_before_generation)] = "all"
     steer_bos: bool = True
     layers: Annotated[tuple[Index, ...], DISTINCT] | None = None
     split_seed: Index = 0

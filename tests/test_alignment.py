@@ -249,3 +249,12 @@ def test_embeddings_that_cannot_be_compared_are_refused(
     for measure in (alignment, retrieval):
         with pytest.raises(AnalysisError, match=message):
             measure(embeddings, target=target)
+
+
+def test_a_language_whose_mean_is_zero_is_named() -> None:
+    opposite = {
+        "deu_Latn": np.array([[1.0, 0.0], [-1.0, 0.0]]),
+        "eng_Latn": np.array([[0.0, 1.0], [0.5, 1.0]]),
+    }
+    with pytest.raises(AnalysisError, match="deu_Latn"):
+        alignment(opposite)

@@ -324,6 +324,10 @@ def test_the_model_runs_on_as_many_threads_as_asked_for(
 # Bad input
 
 BAD_USAGE = {
+    "generated tokens where there are none": (
+        "align --model {llama} --corpus {corpus} --positions generated",
+        "embeddings have no generated tokens",
+    ),
     "unknown command": ("seek", "No such command 'seek'"),
     "unknown option": ("find --colour red", "No such option '--colour'"),
     "missing option": ("find --out {new}", "Missing option '--model'"),

@@ -254,3 +254,34 @@ def test_only_the_units_and_tokens_meant_are_written_and_into_a_copy() -> None:
     assert torch.equal(some[where][:, [1, 3]], torch.tensor([[9.0, -9.0]] * 3))
     assert torch.equal(every[..., [1, 3]], torch.tensor([9.0, -9.0]).expand(2, 3, 2))
     assert torch.equal(every[..., [0, 2]], h[..., [0, 2]])
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_equal_plans_have_the_same_hash_however_their_numbers_are_typed() -> None:
+    typed = replace(
+        PLAN,
+        layers=tuple(np.array(PLAN.layers)),
+        indices=tuple(np.array(PLAN.indices)),
+        values=tuple(np.array(PLAN.values)),
+    )
+    assert typed == PLAN
+    assert typed.hash == PLAN.hash
+    whole = replace(PLAN, strength=1.0)
+    assert replace(PLAN, strength=1).hash == whole.hash
+    assert whole.hash != PLAN.hash
+    assert replace(PLAN, provenance={}).hash == PLAN.hash
+
+
+@pytest.mark.parametrize("change", [{"site": None}, {"colour": "red"}])
+def test_a_saved_plan_with_other_fields_is_damaged(change: dict[str, Any], tmp_path: Path) -> None:
+    PLAN.save(tmp_path / "plan")
+    path = tmp_path / "plan" / "config.json"
+    config = json.loads(path.read_text())
+    for name, value in change.items():
+        if value is None:
+            del config["content"][name]
+        else:
+            config["content"][name] = value
+    path.write_text(json.dumps(config))
+    with pytest.raises(ArtifactError, match="plan"):
+        Intervention.load(tmp_path / "plan")

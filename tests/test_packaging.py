@@ -16,7 +16,7 @@ HOMES = {
 
 def test_wheel_holds_every_file_of_the_tree_and_nothing_else(tmp_path: Path) -> None:
     subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, ROOT],
+        [sys.executable, "-m", "build", "--outdir", tmp_path, ROOT],
         check=True,
         capture_output=True,
     )

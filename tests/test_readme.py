@@ -58,6 +58,12 @@ def test_readme_python_runs_block_after_block(
     assert (tmp_path / "experts" / "config.json").is_file()
 
 
+def test_readme_points_at_files_that_are_there() -> None:
+    targets = re.findall(r"\]\((?!http)([^)]+)\)", README.read_text(encoding="utf-8"))
+    assert "docs/report.png" in targets
+    assert [target for target in targets if not (README.parent / target).is_file()] == []
+
+
 def test_readme_names_every_dependency() -> None:
     text = README.read_text(encoding="utf-8")
     project = (README.parent / "pyproject.toml").read_text(encoding="utf-8")

@@ -180,3 +180,11 @@ def test_the_shipped_run_files_cover_what_they_should(
     assert len(settings.top_k) >= ks
     assert len(settings.control_seeds) >= seeds
     assert set(settings.targets) <= set(ParallelCorpus.everyday().languages)
+
+
+def test_generated_tokens_cannot_be_steered_in_a_run_since_embeddings_have_none(
+    tmp_path: Path,
+) -> None:
+    text = 'model = "m"\ntargets = ["deu_Latn"]\ntop_k = [1]\npositions = "generated"\n'
+    with pytest.raises(SettingsError, match=r"positions.*all or prompt"):
+        read(tmp_path, text)

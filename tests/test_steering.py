@@ -9,6 +9,7 @@ import torch
 
 from steer_plugin import steered
 from steer_plugin.adapters.steering import SteeredTokens, without_padding
+from steer_plugin.errors import InterventionError
 from steer_plugin.interventions import OPERATIONS, POSITIONS, Intervention
 
 import tiny
@@ -460,3 +461,12 @@ def test_pad_ids_at_the_edges_are_padding_but_for_a_bos_of_the_same_id(
     ids: list[int], pad: int | None, bos: int, real: list[int]
 ) -> None:
     assert without_padding(torch.tensor([ids]), pad, bos)[0].int().tolist() == real
+
+
+def test_a_pass_without_token_ids_is_refused_rather_than_steered_at_random(model: Tiny) -> None:
+    embedded = model.bridge.original_model.get_input_embeddings()(torch.tensor([IDS]))
+    with (
+        steered(model.bridge, intervention(plan("mlp.hook_post", "set"))),
+        pytest.raises(InterventionError, match="token ids"),
+    ):
+        model.bridge(embedded)
