@@ -50,6 +50,7 @@ def whole_folder(folder: str | Path) -> Iterator[Path]:
         draft = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         yield draft
         for path in draft.iterdir():
+            path.chmod(0o666 & ~_umask())  # safetensors writes for its owner alone
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         draft.chmod(0o777 & ~_umask())

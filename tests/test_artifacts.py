@@ -398,3 +398,10 @@ def test_a_folder_without_a_result_is_refused(tmp_path: Path, name: str) -> None
 def test_a_message_is_put_on_one_line() -> None:
     assert one_line(ValueError("two\n  lines\there")) == "two lines here"
     assert one_line(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+def test_every_file_of_a_result_can_be_read_by_whoever_may_read_its_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "result"
+    write_artifact(folder, "thing", {}, tensors={"a": np.zeros(2)}, tables={"b": pd.DataFrame()})
+    modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
+    assert modes == {folder.stat().st_mode & 0o666}
