@@ -2,6 +2,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
+NDIF ?= .venv-ndif
+NDIF_PIP := $(NDIF)/bin/python -m pip install --quiet --constraint constraints-ndif.txt
+export STEER_NDIF_PYTHON ?= $(abspath $(NDIF))/bin/python
 
 .PHONY: demo test lint bench clean
 .NOTPARALLEL:
@@ -9,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 demo: $(VENV)/demo ## find, steer and measure on Gemma 3 270M; ends with the report's path
 	$(BIN)/steer-plugin demo
 
-test: $(VENV)/dev ## the tests; Debian's chromium and chromium-driver draw the report in them
+test: $(VENV)/dev $(NDIF)/installed ## needs Debian's chromium, chromium-driver, redis-server, postgresql
 	$(BIN)/python -m pytest
 
 lint: $(VENV)/dev
@@ -21,11 +24,18 @@ bench: $(VENV)/dev ## one table, each row a ratio measured within one run
 	$(BIN)/python tests/benchmarks/run.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(NDIF) build dist *.egg-info
 
 # torch goes first, alone: nothing that asks for it more loosely may choose another build.
 $(VENV)/demo $(VENV)/dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
 	$(PIP) --editable '.[$(@F)]'
+	touch $@
+
+# NDIF asks for Python 3.12 or newer; on 3.11 it works as well.
+$(NDIF)/installed: constraints-ndif.txt
+	$(PYTHON) -m venv $(NDIF)
+	$(NDIF_PIP) torch
+	$(NDIF_PIP) --ignore-requires-python 'ndif[api,postgres,ray]==0.1.2'
 	touch $@

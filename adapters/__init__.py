@@ -1,6 +1,7 @@
 """Hosts as adapters. A host is imported only if the model that is given is one of its own."""
 
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -9,21 +10,49 @@ from steer_plugin.interventions import Intervention
 from steer_plugin.protocols import Adapter
 
 
-def adapt(model: Any, *, tokenizer: Any = None, bos: bool | None = None) -> Adapter:
+def adapt(
+    model: Any,
+    *,
+    tokenizer: Any = None,
+    bos: bool | None = None,
+    remote: bool = False,
+    ndif_url: str | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Adapter:
     """Put a model behind the three verbs that every analysis uses.
 
     Args:
-        model: a TransformerLens `TransformerBridge`.
-        tokenizer: the tokenizer as the model ships it; None loads it from where the model is from.
+        model: a TransformerLens `TransformerBridge`, or an nnsight `TransformersModel`,
+            `LanguageModel` or `NNsight`.
+        tokenizer: the tokenizer as the model ships it; None takes the model's own, or loads it
+            from where the model is from.
         bos: whether BOS is put before each text; None does as the tokenizer ships.
+        remote: whether an NDIF server runs the nnsight model, which then needs no weights here.
+        ndif_url: of that server; None takes nnsight's own setting, as for the API key.
+        say: told, a line each, what takes long on the server; None tells nobody.
 
     Raises:
-        ModelError: the model is of no host that is known here, or its tokenizer cannot be loaded.
+        ModelError: the model is of no host that is known here, has no weights though it is to run
+            here, its tokenizer cannot be loaded, or the server does not answer.
     """
-    _require_bridge(model)
-    from steer_plugin.adapters.bridge import BridgeAdapter
+    if not remote and (ndif_url is not None or say is not None):
+        raise ModelError("ndif_url and say are for a model that runs remotely; give remote=True")
+    if _is_bridge(model):
+        if remote:
+            raise ModelError("a TransformerBridge runs here; NDIF runs nnsight models")
+        from steer_plugin.adapters.bridge import BridgeAdapter
 
-    return BridgeAdapter(model, tokenizer=tokenizer, bos=bos)
+        return BridgeAdapter(model, tokenizer=tokenizer, bos=bos)
+    if _is_nnsight(model):
+        from steer_plugin.adapters.ndif import NDIF
+        from steer_plugin.adapters.trace import TraceAdapter
+
+        ndif = NDIF(model, url=ndif_url, say=say) if remote else None
+        return TraceAdapter(model, tokenizer=tokenizer, bos=bos, ndif=ndif)
+    raise ModelError(
+        f"{_name(model)} is no model that can be adapted; give a TransformerLens "
+        "TransformerBridge, or an nnsight TransformersModel or NNsight"
+    )
 
 
 def steered(model: Any, intervention: Intervention) -> AbstractContextManager[Any]:
@@ -34,19 +63,27 @@ def steered(model: Any, intervention: Intervention) -> AbstractContextManager[An
         intervention: what to do to it.
 
     Raises:
-        ModelError: the model is of no host that is known here.
+        ModelError: the model is of another host.
         SiteError: the model lacks the site or one of the units.
     """
-    _require_bridge(model)
+    if _is_nnsight(model):
+        raise ModelError("an nnsight model is steered in its traces; call apply_in_trace there")
+    if not _is_bridge(model):
+        raise ModelError(f"{_name(model)} cannot be steered; give a TransformerBridge")
     from steer_plugin.adapters import bridge_hooks
 
     return bridge_hooks.steered(model, intervention)
 
 
-def _require_bridge(model: Any) -> None:
+def _is_bridge(model: Any) -> bool:
     host = sys.modules.get("transformer_lens.model_bridge")
-    if host is None or not isinstance(model, host.TransformerBridge):
-        raise ModelError(
-            f"{type(model).__module__}.{type(model).__qualname__} is no model that can be adapted; "
-            "give a TransformerLens TransformerBridge"
-        )
+    return host is not None and isinstance(model, host.TransformerBridge)
+
+
+def _is_nnsight(model: Any) -> bool:
+    host = sys.modules.get("nnsight.intervention.envoy")
+    return host is not None and isinstance(model, host.Envoy)
+
+
+def _name(model: Any) -> str:
+    return f"{type(model).__module__}.{type(model).__qualname__}"

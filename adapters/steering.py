@@ -48,21 +48,16 @@ class SteeredTokens:
         if prompt is None or (self._attention is None and not self._continues(ids)):
             prompt = self._prompt = ids
         fresh = prompt is ids
-        real = torch.ones_like(ids, dtype=torch.bool)
-        is_prompt = torch.zeros_like(real)
-        if ids.shape[1] >= prompt.shape[1] and (fresh or ids.shape[1] > 1):
-            width = prompt.shape[1]
-            real[:, :width] = self._real(prompt).to(ids.device)
-            is_prompt[:, :width] = True
-            if not self._bos and self._bos_id is not None:
-                first = real & (real.cumsum(1) == 1)
-                real &= ~(first & (ids == self._bos_id))
-        if self._positions == "prompt":
-            real &= is_prompt
-        elif self._positions == "generated":
-            real &= ~is_prompt
+        has_prompt = ids.shape[1] >= prompt.shape[1] and (fresh or ids.shape[1] > 1)
+        self.where = steered_tokens(
+            ids,
+            self._real(prompt).to(ids.device),
+            has_prompt,
+            self._positions,
+            self._bos,
+            self._bos_id,
+        )
         self._before = ids
-        self.where = real
 
     def _real(self, prompt: Tensor) -> Tensor:
         if self._attention is not None:
@@ -77,6 +72,40 @@ class SteeredTokens:
             return self._bos_id is None or not bool((ids == self._bos_id).all())
         grown = ids.shape[1] == before.shape[1] + 1
         return grown and bool(torch.equal(ids[:, :-1], before))
+
+
+def steered_tokens(
+    ids: Int[Tensor, "text token"],
+    prompt: Bool[Tensor, "text prompt_token"],
+    has_prompt: bool,
+    positions: Positions,
+    bos: bool,
+    bos_id: int | None,
+) -> Bool[Tensor, "text token"]:
+    """Tell which tokens of one forward pass are steered.
+
+    Args:
+        ids: the pass's tokens.
+        prompt: the real tokens of the prompt that the pass is, or continues.
+        has_prompt: whether the pass begins with that prompt; else all its tokens are generated.
+        positions: `all`, `prompt` or `generated`.
+        bos: whether the BOS token is steered.
+        bos_id: its id, or None.
+    """
+    real = torch.ones_like(ids, dtype=torch.bool)
+    is_prompt = torch.zeros_like(real)
+    if has_prompt:
+        width = prompt.shape[1]
+        real[:, :width] = prompt
+        is_prompt[:, :width] = True
+        if not bos and bos_id is not None:
+            first = real & (real.cumsum(1) == 1)
+            real &= ~(first & (ids == bos_id))
+    if positions == "prompt":
+        return real & is_prompt
+    if positions == "generated":
+        return real & ~is_prompt
+    return real
 
 
 def without_padding(

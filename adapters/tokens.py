@@ -10,6 +10,8 @@ from torch import Tensor
 
 from steer_plugin.errors import ModelError
 
+BATCH_TOKENS = 2048
+
 
 @dataclass(frozen=True)
 class TokenBatch:
@@ -71,6 +73,29 @@ class Tokens:
                 )
         return encoded
 
+    def prompts(self, prompts: Sequence[str], max_new_tokens: int) -> TokenBatch:
+        """Put prompts side by side for generation, padded on the left.
+
+        An empty prompt is BOS alone, as in the generation check of Sundar et al. 2025
+        (arXiv 2502.15639).
+
+        Raises:
+            ModelError: a prompt is empty and there is no BOS, or prompt and new tokens together
+                are more than the model can take.
+        """
+        encoded = self.encode(prompts)
+        for row, ids in enumerate(encoded):
+            if not ids:
+                raise ModelError(f"prompt {row} has no tokens and bos is off; give it some text")
+        batch = self.pad(range(len(encoded)), encoded, left=True)
+        width = batch.ids.shape[1]
+        if self.limit is not None and width + max_new_tokens > self.limit:
+            raise ModelError(
+                f"{max_new_tokens} new tokens after a prompt of {width} are more than the "
+                f"{self.limit} the model takes; ask for fewer"
+            )
+        return batch
+
     def batches(self, texts: Sequence[str], batch_tokens: int) -> Iterator[TokenBatch]:
         """Cut texts into batches of similar length.
 
@@ -109,6 +134,26 @@ class Tokens:
             attention[place, start:end] = True
             bos[place, start] = self.bos
         return TokenBatch(tuple(rows), ids, attention, bos)
+
+
+def tokens_for(tokenizer: Any, bos: bool | None, config: Any) -> Tokens:
+    """Put a tokenizer together with what its model takes.
+
+    Args:
+        tokenizer: as its model ships it.
+        bos: whether BOS is put before each text; None does as the tokenizer ships.
+        config: of the model.
+
+    Raises:
+        ModelError: `bos` is True and the tokenizer has no BOS.
+    """
+    if bos and tokenizer.bos_token_id is None:
+        raise ModelError("bos=True, but the tokenizer has no BOS token; leave bos out")
+    return Tokens(
+        tokenizer=tokenizer,
+        bos=adds_bos(tokenizer) if bos is None else bos,
+        limit=getattr(config.get_text_config(), "max_position_embeddings", None),
+    )
 
 
 def adds_bos(tokenizer: Any) -> bool:

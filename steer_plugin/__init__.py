@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from steer_plugin.adapters import adapt, steered
+    from steer_plugin.adapters.in_trace import apply_in_trace
     from steer_plugin.corpus import ParallelCorpus
     from steer_plugin.embeddings import embed, embed_layers
     from steer_plugin.errors import SteerError
@@ -27,6 +28,7 @@ _HOMES = {
     "Reading": "protocols",
     "SteerError": "errors",
     "adapt": "adapters",
+    "apply_in_trace": "adapters.in_trace",
     "embed": "embeddings",
     "embed_layers": "embeddings",
     "find_experts": "experts",
@@ -42,6 +44,7 @@ __all__ = [
     "Reading",
     "SteerError",
     "adapt",
+    "apply_in_trace",
     "embed",
     "embed_layers",
     "find_experts",

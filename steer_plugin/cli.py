@@ -19,9 +19,9 @@ from steer_plugin.cli_choices import (
     say,
     split_option,
     steering_options,
-    threads_option,
 )
 from steer_plugin.cli_measuring import Measurement, measurement_options
+from steer_plugin.cli_running import Running, running_options
 from steer_plugin.errors import SteerError
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from steer_plugin.experts import ExpertTable
     from steer_plugin.interventions import Intervention
-    from steer_plugin.settings import RunSettings
 
 SITE_NAMES = (
     "mlp.hook_post",
@@ -305,16 +304,17 @@ def report(folder: Path, png: bool, svg: bool) -> None:
     default=None,
     help="Folder for results. Default: out/ and the file's name.",
 )
-@threads_option
-def run(file: Path, out: Path | None, threads: int | None) -> None:
+@running_options
+def run(file: Path, out: Path | None, running: Running) -> None:
     """Run the whole protocol from a TOML file.
 
     FILE names at least model, targets and top_k. Each step is saved as it ends, and the same
-    command goes on where it stopped. Ends with the path of the report on stdout.
+    command goes on where it stopped. --host and --ndif-url are taken before the file's own. Ends
+    with the path of the report on stdout.
     """
     from steer_plugin.settings import read_settings
 
-    _run(read_settings(file), out or Path("out") / file.stem, threads)
+    click.echo(running.carry_out(read_settings(file), out or Path("out") / file.stem))
 
 
 @steer_plugin.command()
@@ -325,8 +325,8 @@ def run(file: Path, out: Path | None, threads: int | None) -> None:
     show_default=True,
     help="Folder for results.",
 )
-@threads_option
-def demo(out: Path, threads: int | None) -> None:
+@running_options
+def demo(out: Path, running: Running) -> None:
     """Run the protocol on Gemma 3 270M, offline.
 
     It takes a few minutes on the bundled corpus. The same command goes on where it stopped. Ends
@@ -336,28 +336,7 @@ def demo(out: Path, threads: int | None) -> None:
 
     with as_file(files("steer_plugin.data") / "demo.toml") as file:
         settings = read_settings(file)
-    _run(settings, out, threads)
-
-
-def _run(settings: "RunSettings", out: Path, threads: int | None) -> None:
-    from steer_plugin.analyses.experiment import check_targets, run_experiment
-    from steer_plugin.analyses.report import write_report
-
-    corpus = CorpusChoice(settings.corpus, settings.languages or (), settings.sentences).read()
-    # What can be refused at once is refused before the model is loaded.
-    check_targets(corpus, settings.targets)
-    out.mkdir(parents=True, exist_ok=True)
-    model = ModelChoice(
-        settings.model,
-        settings.device,
-        settings.dtype,
-        settings.bos,
-        settings.batch_tokens,
-        threads,
-    )
-    results = run_experiment(model.load(), corpus, settings, out, say=say)
-    results.save(out / "results")
-    click.echo(write_report(results, out))
+    click.echo(running.carry_out(settings, out))
 
 
 def _claim(out: Path) -> None:

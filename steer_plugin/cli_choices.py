@@ -4,12 +4,15 @@ import functools
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
+    from steer_plugin.adapters.loading import Host
+    from steer_plugin.adapters.ndif import Traffic
     from steer_plugin.corpus import ParallelCorpus
     from steer_plugin.experts import ExpertTable
     from steer_plugin.interventions import Intervention, Operation, Positions
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 Command = Callable[..., Any]
 EVERYDAY = "everyday"
 DEMO = "demo"
+DEVICE, DTYPE = "cpu", "float32"
 
 
 def say(line: str) -> None:
@@ -35,6 +39,9 @@ class ModelChoice:
     bos: bool | None
     batch_tokens: int
     threads: int | None
+    host: "Host | None"
+    ndif_url: str | None
+    ndif_patience: float
 
     def load(self) -> "Adapter":
         """Load the model.
@@ -42,6 +49,11 @@ class ModelChoice:
         Raises:
             ModelError: there is no such model, or it cannot be read.
         """
+        host = self.host or "transformer_lens"
+        if self.ndif_url is not None and host != "ndif":
+            raise click.UsageError("--ndif-url goes with --host ndif")
+        if host == "ndif" and (self.device, self.dtype) != (DEVICE, DTYPE):
+            raise click.UsageError("an NDIF server decides device and dtype itself; leave them out")
         # The libraries read these when they are imported, below.
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
         if self.model == DEMO or Path(self.model).exists():
@@ -56,13 +68,28 @@ class ModelChoice:
 
         if self.model == DEMO:
             say(DEMO_TERMS)
-        return load_adapter(
+        adapter = load_adapter(
             self.model,
+            host=host,
+            ndif_url=self.ndif_url,
+            ndif_patience_s=self.ndif_patience,
+            say=say,
             device=self.device,
             dtype=self.dtype,
             bos=self.bos,
             batch_tokens=self.batch_tokens,
         )
+        ndif = getattr(adapter, "ndif", None)
+        if ndif is not None:
+            click.get_current_context().call_on_close(partial(_tell_traffic, ndif.traffic))
+        return adapter
+
+
+def _tell_traffic(traffic: "Traffic") -> None:
+    say(
+        f"NDIF: {traffic.requests} requests ({traffic.again} made again), "
+        f"{traffic.sent:,} bytes sent, {traffic.received:,} received"
+    )
 
 
 @dataclass(frozen=True)
@@ -123,8 +150,19 @@ class Steering:
         )
 
 
+def options(*each: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Make one decorator of several options, shown in this order."""
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(each):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def bundle(
-    name: str, kind: type, *options: Callable[[Command], Command]
+    name: str, kind: type, *each: Callable[[Command], Command]
 ) -> Callable[[Command], Command]:
     """Make a decorator that adds options to a command and hands them over as one object."""
 
@@ -134,10 +172,7 @@ def bundle(
             chosen = kind(**{part.name: given.pop(part.name) for part in fields(kind)})
             return command(**{name: chosen}, **given)
 
-        decorated: Command = gathered
-        for option in reversed(options):
-            decorated = option(decorated)
-        return decorated
+        return options(*each)(gathered)
 
     return decorate
 
@@ -153,6 +188,26 @@ def distinct(
     return values
 
 
+host_options = options(
+    click.option(
+        "--host",
+        type=click.Choice(["transformer_lens", "nnsight", "ndif"]),
+        help="What runs the model: TransformerLens or nnsight here, or an NDIF server. "
+        "Default: transformer_lens.",
+    ),
+    click.option(
+        "--ndif-url",
+        help="Of the NDIF server. Default: nnsight's own setting, as for the API key.",
+    ),
+    click.option(
+        "--ndif-patience",
+        type=click.FloatRange(0),
+        default=120,
+        show_default=True,
+        help="Seconds to wait for an NDIF server that is gone.",
+    ),
+)
+
 threads_option = click.option(
     "--threads",
     type=click.IntRange(1),
@@ -167,11 +222,16 @@ model_options = bundle(
         required=True,
         help="Hub id, local folder, .gguf file, or 'demo' for Gemma 3 270M.",
     ),
-    click.option("--device", default="cpu", show_default=True, help="Such as cpu or cuda:0."),
+    click.option(
+        "--device",
+        default=DEVICE,
+        show_default=True,
+        help="Such as cpu or cuda:0; with --host nnsight also auto, over all there are.",
+    ),
     click.option(
         "--dtype",
         type=click.Choice(["float32", "bfloat16", "float16"]),
-        default="float32",
+        default=DTYPE,
         show_default=True,
         help="Precision of the model.",
     ),
@@ -188,6 +248,7 @@ model_options = bundle(
         help="Padded tokens a batch.",
     ),
     threads_option,
+    host_options,
 )
 
 corpus_options = bundle(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from operator import index
@@ -116,14 +116,8 @@ class Intervention:
         return not self.layers or self.strength == 0
 
     def by_layer(self) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, " k"]]]:
-        """Give the indices and values that belong to each layer."""
-        layers = np.array(self.layers, dtype=np.int64)
-        indices = torch.tensor(self.indices, dtype=torch.int64)
-        values = torch.tensor(self.values, dtype=torch.float32)
-        return {
-            int(layer): (indices[layers == layer], values[layers == layer])
-            for layer in np.unique(layers)
-        }
+        """Give the indices and values that belong to each layer, in ascending order."""
+        return units_by_layer(self.layers, self.indices, self.values)
 
     def fwd_hooks(self, bridge: Any) -> list[tuple[str, Any]]:
         """List the plan as `(hook_name, function)` pairs for a TransformerBridge.
@@ -173,6 +167,16 @@ class Intervention:
                 values=tuple(units["value"]),
                 **artifact.config,
             )
+
+
+def units_by_layer(
+    layers: Sequence[int], indices: Sequence[int], values: Sequence[float]
+) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, " k"]]]:
+    """Give the indices and values that belong to each layer, in ascending order."""
+    where = torch.tensor(layers, dtype=torch.int64)
+    index = torch.tensor(indices, dtype=torch.int64)
+    value = torch.tensor(values, dtype=torch.float32)
+    return {layer: (index[where == layer], value[where == layer]) for layer in sorted(set(layers))}
 
 
 def steer(

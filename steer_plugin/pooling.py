@@ -6,8 +6,20 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from steer_plugin.errors import ModelError
+
 Pooling = Literal["max", "mean", "min", "last"]
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+
+
+def check_pooling(pooling: str) -> None:
+    """Refuse a name that is no pooling.
+
+    Raises:
+        ModelError: `pooling` is not one of `POOLINGS`.
+    """
+    if pooling not in POOLINGS:
+        raise ModelError(f"{pooling!r} is not a pooling; choose one of: {', '.join(POOLINGS)}")
 
 
 def pool(

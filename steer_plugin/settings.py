@@ -71,6 +71,9 @@ class RunSettings:
         dtype: of the model.
         device: that the model runs on.
         batch_tokens: padded tokens a batch.
+        host: what runs the model: TransformerLens or nnsight here, or an NDIF server, which
+            decides device and dtype itself.
+        ndif_url: of the server; None takes nnsight's own setting.
     """
 
     model: str
@@ -96,6 +99,8 @@ class RunSettings:
     dtype: Dtype = "float32"
     device: str = "cpu"
     batch_tokens: Count = 2048
+    host: Literal["transformer_lens", "nnsight", "ndif"] = "transformer_lens"
+    ndif_url: str | None = None
 
 
 def read_settings(path: str | Path) -> RunSettings:

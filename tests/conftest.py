@@ -14,6 +14,7 @@ import jaxtyping
 import pytest
 
 if TYPE_CHECKING:
+    from ndif_server import NDIFServer
     from tiny import Tiny
 
 # Shapes and types are checked at run time here and nowhere else. The numeric tower lets an int
@@ -47,3 +48,11 @@ def tiny_model(shipped: Callable[[str], Any]) -> Callable[[str], "Tiny"]:
     import tiny
 
     return cache(lambda name: tiny.boot(name, shipped(name)))
+
+
+@pytest.fixture(scope="session")
+def ndif(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[NDIFServer]":
+    """Run a real NDIF server, with tiny models, for all tests that want one."""
+    import ndif_fixture
+
+    yield from ndif_fixture.start_ndif(tmp_path_factory.mktemp("ndif"))

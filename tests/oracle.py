@@ -25,6 +25,50 @@ _GATED: dict[str, Path] = {
     "hook_resid_post": ("model.layers.{}", "output"),
     "ln_final.hook_out": ("model.norm", "output"),
 }
+_PLAIN_MLP: dict[str, Path] = {
+    **{site: path for site, path in _GATED.items() if site != "mlp.hook_pre_linear"},
+    "mlp.hook_post": ("model.layers.{}.mlp.c_proj", "input"),
+    "mlp.hook_pre": ("model.layers.{}.mlp.c_fc", "output"),
+}
+_GEMMA: dict[str, Path] = {
+    **_GATED,
+    # Gemma 2 and 3 norm what a sublayer gives before it joins the residual stream.
+    "hook_mlp_out": ("model.layers.{}.post_feedforward_layernorm", "output"),
+    "hook_attn_out": ("model.layers.{}.post_attention_layernorm", "output"),
+}
+_MIXTURE: dict[str, Path] = {
+    site: path for site, path in _GATED.items() if not site.startswith("mlp.")
+}
+
+
+def _decoder(blocks: str, final_norm: str) -> dict[str, Path]:
+    """OPT and XGLM: the two halves of the MLP are the block's own."""
+    return {
+        "mlp.hook_post": (f"{blocks}.{{}}.fc2", "input"),
+        "mlp.hook_pre": (f"{blocks}.{{}}.fc1", "output"),
+        "hook_mlp_out": (f"{blocks}.{{}}.fc2", "output"),
+        "attn.hook_z": (f"{blocks}.{{}}.self_attn.out_proj", "input"),
+        "hook_attn_out": (f"{blocks}.{{}}.self_attn.out_proj", "output"),
+        "hook_resid_post": (f"{blocks}.{{}}", "output"),
+        "ln_final.hook_out": (final_norm, "output"),
+    }
+
+
+def _transformer(attention: str, up: str, down: str, blocks: str = "h") -> dict[str, Path]:
+    """Models of GPT-2's kind, whose base is called `transformer`."""
+    block = f"transformer.{blocks}.{{}}"
+    final_norm = "transformer.ln_f" if blocks == "h" else "transformer.norm_f"
+    return {
+        "mlp.hook_post": (f"{block}.{down}", "input"),
+        "mlp.hook_pre": (f"{block}.{up}", "output"),
+        "hook_mlp_out": (f"{block}.{down}", "output"),
+        "attn.hook_z": (f"{block}.{attention}", "input"),
+        "hook_attn_out": (f"{block}.{attention}", "output"),
+        "hook_resid_post": (block, "output"),
+        "ln_final.hook_out": (final_norm, "output"),
+    }
+
+
 PATHS: dict[str, dict[str, Path]] = {
     "gpt2": {
         "mlp.hook_post": ("transformer.h.{}.mlp.c_proj", "input"),
@@ -48,12 +92,7 @@ PATHS: dict[str, dict[str, Path]] = {
     },
     "cohere": _GATED,
     "qwen3": _GATED,
-    "gemma3": {
-        **_GATED,
-        # Gemma norms what a sublayer gives before it joins the residual stream.
-        "hook_mlp_out": ("model.layers.{}.post_feedforward_layernorm", "output"),
-        "hook_attn_out": ("model.layers.{}.post_attention_layernorm", "output"),
-    },
+    "gemma3": _GEMMA,
     "neox": {
         "mlp.hook_post": ("gpt_neox.layers.{}.mlp.dense_4h_to_h", "input"),
         "mlp.hook_pre": ("gpt_neox.layers.{}.mlp.dense_h_to_4h", "output"),
@@ -63,11 +102,26 @@ PATHS: dict[str, dict[str, Path]] = {
         "hook_resid_post": ("gpt_neox.layers.{}", "output"),
         "ln_final.hook_out": ("gpt_neox.final_layer_norm", "output"),
     },
-    "mixtral": {
+    "mixtral": _MIXTURE,
+    "cohere2": _GATED,
+    "falcon": _transformer("self_attention.dense", "mlp.dense_h_to_4h", "mlp.dense_4h_to_h"),
+    "gemma": _GATED,
+    "gemma2": _GEMMA,
+    "gpt_neo": _transformer("attn.attention.out_proj", "mlp.c_fc", "mlp.c_proj"),
+    "gptj": _transformer("attn.out_proj", "mlp.fc_in", "mlp.fc_out"),
+    "mistral": _GATED,
+    "mpt": _transformer("attn.out_proj", "ffn.up_proj", "ffn.down_proj", "blocks"),
+    "olmo": _GATED,
+    "opt": _decoder("model.decoder.layers", "model.decoder.final_layer_norm"),
+    "phi3": {
         site: path
         for site, path in _GATED.items()
-        if site not in ("mlp.hook_post", "mlp.hook_pre", "mlp.hook_pre_linear")
+        if site not in ("mlp.hook_pre", "mlp.hook_pre_linear")
     },
+    "qwen2": _GATED,
+    "qwen3_moe": _MIXTURE,
+    "starcoder2": _PLAIN_MLP,
+    "xglm": _decoder("model.layers", "model.layer_norm"),
 }
 
 
@@ -114,7 +168,7 @@ class Oracle:
 
         def reader(key: Key) -> Callable[[torch.Tensor], None]:
             def keep(tensor: torch.Tensor) -> None:
-                found[key] = tensor[0].detach().clone()
+                found[key] = tensor.detach().clone().reshape(-1, tensor.shape[-1])
 
             return keep
 
@@ -139,12 +193,12 @@ class Oracle:
 
         def writer(layer: int) -> Callable[[torch.Tensor], torch.Tensor]:
             def write(tensor: torch.Tensor) -> torch.Tensor:
-                changed = tensor.clone()
+                changed = tensor.clone().reshape(-1, tensor.shape[-1])
                 for at, index, value in plan.units:
                     for token in touched if at == layer else ():
-                        old = float(tensor[0, token, index])
-                        changed[0, token, index] = operate(plan, old, value)
-                return changed
+                        old = float(changed[token, index])
+                        changed[token, index] = operate(plan, old, value)
+                return changed.reshape(tensor.shape)
 
             return write
 

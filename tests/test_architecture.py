@@ -20,10 +20,13 @@ PARTS = {
 }
 FILES = sorted(path for folder in PARTS.values() for path in folder.glob("*.py"))
 # The public facade and the command line put the parts together.
-FACADE = {"__init__", "__main__", "cli", "cli_choices", "cli_measuring"}
+FACADE = {"__init__", "__main__", "cli", "cli_choices", "cli_measuring", "cli_running"}
 CORE = [path for path in FILES if path.parent == ROOT / "steer_plugin" and path.stem not in FACADE]
 HOSTS = {"transformer_lens", "nnsight"}
-MAY_IMPORT_TRANSFORMER_LENS = {"bridge.py", "bridge_hooks.py", "loading.py"}
+OF_A_HOST = {
+    "transformer_lens": {"bridge.py", "bridge_hooks.py", "loading.py"},
+    "nnsight": {"in_trace.py", "loading.py", "ndif.py", "portable.py", "sessions.py"},
+}
 MAX_LINES = 400
 
 PUBLIC = [
@@ -35,6 +38,7 @@ PUBLIC = [
     "Reading",
     "SteerError",
     "adapt",
+    "apply_in_trace",
     "embed",
     "embed_layers",
     "find_experts",
@@ -109,10 +113,20 @@ def test_an_adapter_knows_no_analysis(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_only_its_own_adapter_imports_a_host(path: Path) -> None:
-    hosts = within(imported(tree_of(path)), HOSTS)
-    if path.parent.name != "adapters" or path.name not in MAY_IMPORT_TRANSFORMER_LENS:
-        assert hosts == set()
-    assert within(hosts, {"nnsight"}) == set()
+    for host, its_own in OF_A_HOST.items():
+        if path.parent.name != "adapters" or path.name not in its_own:
+            assert within(imported(tree_of(path)), {host}) == set()
+
+
+def test_a_model_is_loaded_without_importing_the_other_host() -> None:
+    code = (
+        "import sys; from steer_plugin.adapters.loading import load_adapter; "
+        f"print([name for name in {sorted(HOSTS)} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from steer_plugin import ExpertTable, ParallelCorpus, embed, find_experts
-from steer_plugin.adapters.loading import DTYPES, load_adapter
+from steer_plugin.adapters.loading import DTYPES, Host, load_adapter
 from steer_plugin.analyses.alignment import alignment, alignment_figures
 from steer_plugin.analyses.controls import random_control
 from steer_plugin.analyses.expertise import experts_by_layer, overlap

@@ -18,7 +18,7 @@ from steer_plugin import ParallelCorpus, adapt, embed
 from steer_plugin.adapters import loading
 from steer_plugin.adapters.loading import load_adapter
 from steer_plugin.errors import ModelError
-from steer_plugin.protocols import Reading
+from steer_plugin.protocols import Adapter, Reading
 from steer_plugin.responses import gather
 
 import models
@@ -63,7 +63,7 @@ def gguf_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return models.save_gguf(tmp_path_factory.mktemp("models") / "tiny.gguf")
 
 
-def mlp_means(adapter: loading.BridgeAdapter, texts: Sequence[str]) -> np.ndarray:
+def mlp_means(adapter: Adapter, texts: Sequence[str]) -> np.ndarray:
     reading = Reading("mlp.hook_post", "mean")
     return gather(adapter, texts, [reading])[reading].numpy()
 

@@ -49,6 +49,8 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
         "dtype": "float32",
         "device": "cpu",
         "batch_tokens": 2048,
+        "host": "transformer_lens",
+        "ndif_url": None,
     }
 
 

@@ -43,6 +43,27 @@ _WIDE_HEADS = {**_SHAPE, "num_key_value_heads": 1, "head_dim": 10}
 # Bloom and Qwen ship tokenizers that put no BOS in front.
 WITHOUT_OWN_BOS = ("bloom", "qwen3")
 ARCHITECTURES = ("gpt2", "llama", "bloom", "cohere", "qwen3", "gemma3", "neox", "mixtral")
+MORE_ARCHITECTURES = (
+    "cohere2",
+    "falcon",
+    "gemma",
+    "gemma2",
+    "gpt_neo",
+    "gptj",
+    "mistral",
+    "mpt",
+    "olmo",
+    "opt",
+    "phi3",
+    "qwen2",
+    "qwen3_moe",
+    "starcoder2",
+    "xglm",
+)
+
+
+def _without(shape: dict[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in shape.items() if key != name}
 
 
 def config(architecture: str) -> Any:
@@ -71,6 +92,69 @@ def config(architecture: str) -> Any:
             return transformers.GPTNeoXConfig(**_SHAPE)
         case "mixtral":
             return transformers.MixtralConfig(**_GROUPED, num_local_experts=2)
+        case "cohere2":
+            return transformers.Cohere2Config(**_GROUPED, sliding_window=5)
+        case "falcon":
+            return transformers.FalconConfig(**_SHAPE, bias=True)
+        case "gemma":
+            return transformers.GemmaConfig(**_WIDE_HEADS)
+        case "gemma2":
+            return transformers.Gemma2Config(**_WIDE_HEADS, sliding_window=5)
+        case "gpt_neo":
+            return transformers.GPTNeoConfig(
+                hidden_size=D_MODEL,
+                intermediate_size=24,
+                num_layers=N_LAYERS,
+                num_heads=2,
+                max_position_embeddings=MAX_TOKENS,
+                attention_types=[[["global", "local", "global"], 1]],
+                window_size=5,
+                **_VOCABULARY,
+            )
+        case "gptj":
+            return transformers.GPTJConfig(
+                n_embd=D_MODEL,
+                n_layer=N_LAYERS,
+                n_head=2,
+                n_positions=MAX_TOKENS,
+                rotary_dim=4,
+                **_VOCABULARY,
+            )
+        case "mistral":
+            return transformers.MistralConfig(**_GROUPED, sliding_window=5)
+        case "mpt":
+            return transformers.MptConfig(
+                d_model=D_MODEL,
+                n_heads=2,
+                n_layers=N_LAYERS,
+                max_seq_len=MAX_TOKENS,
+                **_VOCABULARY,
+            )
+        case "olmo":
+            return transformers.OlmoConfig(**_SHAPE)
+        case "opt":
+            return transformers.OPTConfig(
+                ffn_dim=24, word_embed_proj_dim=D_MODEL, **_without(_SHAPE, "intermediate_size")
+            )
+        case "phi3":
+            return transformers.Phi3Config(**_SHAPE)
+        case "qwen2":
+            return transformers.Qwen2Config(**_without(_GROUPED, "head_dim"))
+        case "qwen3_moe":
+            return transformers.Qwen3MoeConfig(
+                **_GROUPED, num_experts=2, num_experts_per_tok=2, moe_intermediate_size=12
+            )
+        case "starcoder2":
+            return transformers.Starcoder2Config(**_without(_GROUPED, "head_dim"))
+        case "xglm":
+            return transformers.XGLMConfig(
+                d_model=D_MODEL,
+                ffn_dim=24,
+                num_layers=N_LAYERS,
+                attention_heads=2,
+                max_position_embeddings=MAX_TOKENS,
+                **_VOCABULARY,
+            )
     raise ValueError(architecture)
 
 

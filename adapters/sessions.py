@@ -1,0 +1,111 @@
+"""The blocks of code that nnsight runs, here or on a server.
+
+A server has never heard of this package: what a block names is torch, nnsight, plain data, or a
+portable function. Of several batches one session is made, which is one request to a server.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from nnsight.tracing.tracer import save
+from torch import Tensor
+
+from steer_plugin.adapters import losses as losses_module
+from steer_plugin.adapters.in_trace import steer_beside
+from steer_plugin.adapters.portable import portable
+from steer_plugin.interventions import Intervention
+from steer_plugin.pooling import Pooling, pool
+
+Inputs = dict[str, Any]
+# A place that is read: the module's path, its side, the poolings of what is there.
+Place = tuple[str, str, tuple[Pooling, ...]]
+
+pooled = portable(pool)
+token_losses = portable(losses_module.token_losses)
+
+
+def dtype_of(model: Any, backend: Any) -> str:
+    """Give the parameters' dtype, such as `float32`."""
+    dtype: str = ""
+    with model.session(backend=backend):
+        dtype = save(str(next(model.parameters()).dtype))
+    return dtype.removeprefix("torch.")
+
+
+def read_pooled(
+    model: Any,
+    backend: Any,
+    batches: Sequence[tuple[Inputs, Bool[Tensor, "text token"]]],
+    places: Sequence[Place],
+    plan: Intervention | None,
+    bos_id: int | None,
+) -> list[list[Float[Tensor, "text unit"]]]:
+    """Read places in forward order, each pooled where it is, and stop after the last.
+
+    Returns:
+        For each batch: for each place, each of its poolings.
+    """
+    answers: list[list[Tensor]] = []
+    with model.session(backend=backend):
+        answers = save([])
+        with torch.no_grad():
+            for inputs, content in batches:
+                with model.trace(**inputs) as tracer:
+                    if plan is not None:
+                        steer_beside(model, plan, bos_id)
+                    found = []
+                    for path, side, poolings in places:
+                        module = model.get(path)
+                        given = module.input if side == "input" else module.output
+                        given = given[0] if isinstance(given, tuple) else given
+                        flat = given.reshape(*content.shape, -1)
+                        valid = content.to(flat.device)
+                        found += [pooled(flat, valid, pooling).cpu() for pooling in poolings]
+                    answers.append(found)
+                    tracer.stop()
+    return answers
+
+
+def continue_prompts(
+    model: Any,
+    backend: Any,
+    inputs: Inputs,
+    config: Any,
+    seed: int,
+    plan: Intervention | None,
+    bos_id: int | None,
+) -> Int[Tensor, "text token"]:
+    """Give prompts and what the model continues them with."""
+    ids: Tensor = torch.empty(0, dtype=torch.int64)
+    with model.session(backend=backend):  # noqa: SIM117 (a session's block is all of its `with`)
+        with torch.random.fork_rng():
+            with model.trace(**inputs, generation_config=config, fn="generate") as tracer:
+                torch.manual_seed(seed)
+                if plan is not None:
+                    steer_beside(model, plan, bos_id)
+                generated = tracer.result
+            ids = save(generated.cpu())
+    return ids
+
+
+def score_windows(
+    model: Any,
+    backend: Any,
+    stretches: Sequence[tuple[Inputs, int]],
+    plan: Intervention | None,
+    bos_id: int | None,
+) -> list[Float[Tensor, " scored"]]:
+    """Give the losses of each stretch's tokens from its first scored one on."""
+    answers: list[Tensor] = []
+    with model.session(backend=backend):
+        answers = save([])
+        with torch.no_grad():
+            for inputs, first in stretches:
+                with model.trace(**inputs):
+                    if plan is not None:
+                        steer_beside(model, plan, bos_id)
+                    logits = model.output.logits[0]
+                    answers.append(token_losses(logits, inputs["input_ids"][0], first).cpu())
+    return answers
