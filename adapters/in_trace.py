@@ -60,7 +60,7 @@ def locate(model: Any, site: str, layer: int) -> tuple[str, str]:
 def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None) -> None:
     units = units_by_layer(intervention.layers, intervention.indices, intervention.values)
     places = {layer: locate(model, intervention.site, layer) for layer in units}
-    step, prompt = 0, None
+    prompt = None
     try:
         for step in Iterations()[:]:
             args, kwargs = model.inputs
@@ -103,8 +103,8 @@ def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None) ->
                 else:
                     module.output = steered
     except OutOfOrderError:
-        # How nnsight ends a loop over passes when there are no more.
-        if step == 0:
+        # How nnsight ends a loop over passes when there are no more, or the last was stopped.
+        if prompt is None:
             raise
 
 

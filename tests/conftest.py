@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+# Before nnsight, which gives every object a method that beartype, when first imported, trips over.
+import beartype  # noqa: F401
 import jaxtyping
 import pytest
 

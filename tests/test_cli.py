@@ -138,6 +138,7 @@ def test_every_choice_that_the_package_knows_can_be_made() -> None:
 
     assert found == {
         "dtype": tuple(DTYPES),
+        "host": get_args(Host),
         "operation": OPERATIONS,
         "pooling": get_args(Pooling),
         "positions": POSITIONS,
