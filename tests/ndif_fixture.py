@@ -15,7 +15,7 @@ import models
 from ndif_server import NDIFServer
 
 ROOT = Path(__file__).parents[1]
-SECONDS_FOR_HURRIED = 3.0
+SECONDS_FOR_HURRIED = 1.0
 
 
 def server_python() -> Path:
