@@ -27,6 +27,8 @@ DEMO_TERMS = (
 )
 DEMO = "demo"
 MODEL_FILES = {".safetensors", ".bin", ".json", ".model", ".txt"}
+# What a bridge runs; another rounds otherwise, and a retrieval may turn on that.
+ATTENTION = "eager"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -81,10 +83,12 @@ def load_adapter(
         from steer_plugin.adapters.trace import TraceAdapter
 
         local = host == "nnsight"
-        held = _load_model(source, DTYPES[dtype], device_map=device) if local else source.path
+        held = _load_model(source, DTYPES[dtype], device) if local else source.path
         # nnsight changes the tokenizer that it is given.
         own = copy.deepcopy(tokenizer)
-        traced = TransformersModel(held, task="text-generation", tokenizer=own)
+        traced = TransformersModel(
+            held, task="text-generation", tokenizer=own, attn_implementation=ATTENTION
+        )
         ndif = None
         if not local:
             ndif = NDIF(traced, url=ndif_url, patience_s=ndif_patience_s, say=say)
@@ -130,8 +134,10 @@ def _find(model: str, *, remote: bool) -> Source:
     return Source(model, model)
 
 
-def _load_model(source: Source, dtype: torch.dtype, **settings: str) -> Any:
-    return AutoModelForCausalLM.from_pretrained(source.path, dtype=dtype, **source.gguf, **settings)
+def _load_model(source: Source, dtype: torch.dtype, device: str) -> Any:
+    return AutoModelForCausalLM.from_pretrained(
+        source.path, dtype=dtype, device_map=device, attn_implementation=ATTENTION, **source.gguf
+    )
 
 
 def _load_bridge(source: Source, tokenizer: Any, device: str, dtype: torch.dtype) -> Any:
@@ -139,8 +145,7 @@ def _load_bridge(source: Source, tokenizer: Any, device: str, dtype: torch.dtype
 
     if not source.gguf:
         return TransformerBridge.boot_transformers(source.path, device=device, dtype=dtype)
-    model = _load_model(source, dtype, attn_implementation="eager")
-    model.to(device)
+    model = _load_model(source, dtype, device)
     model.config.architectures = [type(model).__name__]
     # The bridge makes a tokenizer of its own from a saved one.
     with tempfile.TemporaryDirectory() as saved:

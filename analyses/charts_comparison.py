@@ -88,8 +88,13 @@ def _with_interval(figures: pd.DataFrame, column: str) -> list[str]:
     ]
 
 
-def _colour(data: pd.DataFrame) -> alt.Color:
-    """Give each condition that is there its own colour."""
+def condition_colour(data: pd.DataFrame, symbol: str = "circle") -> alt.Color:
+    """Give each condition that is there its own colour, and a legend with this symbol.
+
+    Args:
+        data: rows with a column "condition".
+        symbol: as Vega names it.
+    """
     here = set(data["condition"])
     colours = zip(theme.CONDITIONS, theme.CONDITION_COLOURS, strict=True)
     palette = {name: colour for name, colour in colours if name in here}
@@ -102,7 +107,7 @@ def _colour(data: pd.DataFrame) -> alt.Color:
             orient="top",
             direction="horizontal",
             columnPadding=18,
-            symbolType="circle",
+            symbolType=symbol,
             symbolOpacity=1,
         ),
     )
@@ -133,7 +138,7 @@ def _lanes(
             scale=alt.Scale(paddingInner=0.25, paddingOuter=0.15),
         ),
         yOffset=alt.YOffset("condition:N", sort=list(theme.CONDITIONS)),
-        color=_colour(data),
+        color=condition_colour(data),
         tooltip=_TOOLTIP,
     )
     layers: list[alt.Chart] = [
@@ -324,7 +329,7 @@ def _courses(table: pd.DataFrame, x: alt.X) -> alt.VConcatChart:
         first, last = measure == next(iter(measures)), measure == list(measures)[-1]
         base = alt.Chart().encode(
             x=x if last else x.title(None),
-            color=_colour(data),
+            color=condition_colour(data),
         )
         ends = part[["value", "low", "high"]]
         lowest, highest = min(0.0, float(ends.min().min())), float(ends.max().max())

@@ -1,6 +1,7 @@
 """The whole protocol: find experts, steer, measure, each step saved as it ends."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +105,8 @@ def run_experiment(
     """Take every step that is not taken yet, and put the tables together.
 
     Each step's result lies in `folder` with all that it depends on. A step is skipped where such a
-    result is there, and taken again where it depends on something else.
+    result is there, and taken again where it depends on something else; one that was broken off
+    goes on at the batch.
 
     Args:
         adapter: the model of the settings.
@@ -210,9 +212,16 @@ def _experts(
         pooling=settings.pooling,
         score=settings.score,
         progress=folder.name,
+        keep=_unfinished(folder),
     )
     table.save(folder)
+    shutil.rmtree(_unfinished(folder), ignore_errors=True)
     return table
+
+
+def _unfinished(folder: Path) -> Path:
+    """Name the folder for the batches of a step that is not done."""
+    return folder.with_name(f".{folder.name}.unfinished")
 
 
 def _embed(adapter: Adapter, condition: Condition, embedded: Embedded, step: str, say: Say) -> None:
@@ -229,6 +238,7 @@ def _embed(adapter: Adapter, condition: Condition, embedded: Embedded, step: str
         layers=embedded.layers,
         intervention=condition.plan,
         progress=condition.name,
+        keep=_unfinished(folder),
     )
     tensors = {
         f"{layer}/{language}": rows
@@ -236,6 +246,7 @@ def _embed(adapter: Adapter, condition: Condition, embedded: Embedded, step: str
         for language, rows in languages.items()
     }
     write_artifact(folder, "embeddings", {"provenance": origin}, tensors=tensors)
+    shutil.rmtree(_unfinished(folder), ignore_errors=True)
 
 
 def _is_done(

@@ -3,9 +3,11 @@
 import html
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import altair as alt
+import pandas as pd
 import vl_convert
 
 from steer_plugin.analyses.charts import Figure
@@ -26,7 +28,8 @@ main { max-width: 1100px; margin: 0 auto; padding: 32px 24px 64px; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 12px; overflow-wrap: anywhere; }
 h2 { font-size: 1.3rem; line-height: 1.3; margin: 56px 0 4px; padding-top: 20px;
   border-top: 1px solid var(--rule); }
-h3 { font-size: 1.05rem; line-height: 1.4; margin: 20px 0 8px; }
+h3, h4 { font-size: 1.05rem; line-height: 1.4; margin: 20px 0 8px; }
+section section h3 { font-size: 1.15rem; margin: 40px 0 4px; }
 p { max-width: 46rem; margin: 0 0 12px; }
 a { color: var(--link); }
 nav { font-size: .875rem; margin: 0 0 8px; }
@@ -53,7 +56,7 @@ tbody th { font-weight: 600; white-space: nowrap; }
     color: var(--muted); } }
 @media print {
   main { max-width: none; padding: 0; } nav, .files { display: none; }
-  figure, tr { break-inside: avoid; } h2, h3 { break-after: avoid; }
+  figure, tr { break-inside: avoid; } h2, h3, h4 { break-after: avoid; }
   .scroll { overflow: visible; } .chart svg { max-width: 100%; height: auto; }
 }
 """
@@ -89,6 +92,25 @@ draw();
 """
 
 
+@dataclass(frozen=True)
+class Part:
+    """A section of several charts.
+
+    Attributes:
+        name: its anchor.
+        heading: what it is about.
+        opening: HTML before the charts.
+        figures: the charts, in their order.
+        tables: what is stored beside the page with the charts' own tables, by file name.
+    """
+
+    name: str
+    heading: str
+    opening: str
+    figures: tuple[Figure, ...]
+    tables: Mapping[str, pd.DataFrame]
+
+
 def text(words: str) -> str:
     """Escape words for HTML."""
     return html.escape(words, quote=True)
@@ -114,25 +136,37 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> st
     return f'<div class="scroll" tabindex="0">{content}</div>'
 
 
-def section(anchor: str, heading: str, body: str) -> str:
-    """Write a section with its heading."""
-    return f'<section id="{text(anchor)}"><h2>{text(heading)}</h2>{body}</section>'
+def section(anchor: str, heading: str, body: str, level: int = 2) -> str:
+    """Write a section with its heading, which is of this level."""
+    return f'<section id="{text(anchor)}"><h{level}>{text(heading)}</h{level}>{body}</section>'
 
 
-def figure_section(figure: Figure, spec: Mapping[str, Any]) -> str:
+def figure_section(figure: Figure, spec: Mapping[str, Any], level: int = 2) -> str:
     """Write a chart's section: how to read it, what it shows, the chart, what it is, its files."""
-    title = " ".join(spec["title"]["text"])
+    title = f"<h{level + 1}>{text(' '.join(spec['title']['text']))}</h{level + 1}>"
     name = text(figure.name)
     return section(
         figure.name,
         figure.heading,
-        f'<p class="aid">{text(figure.aid)}</p><h3>{text(title)}</h3>'
+        f'<p class="aid">{text(figure.aid)}</p>{title}'
         f'<figure><div class="scroll" tabindex="0"><div class="chart" id="{name}-chart"></div>'
         f"</div><figcaption>{text(figure.caption)}</figcaption></figure>"
         f'<p class="files"><button type="button" data-save="{name}" data-type="png">PNG</button>'
         f'<button type="button" data-save="{name}" data-type="svg">SVG</button>'
         f'<a href="tables/{name}.parquet">{name}.parquet</a></p>',
+        level,
     )
+
+
+def part_section(part: Part, specs: Mapping[str, Any]) -> str:
+    """Write a section that holds the sections of several charts.
+
+    Args:
+        part: what the section holds.
+        specs: each chart's specification by its name.
+    """
+    charts = "".join(figure_section(figure, specs[figure.name], 3) for figure in part.figures)
+    return section(part.name, part.heading, part.opening + charts)
 
 
 def specification(figure: Figure) -> dict[str, Any]:

@@ -10,7 +10,16 @@ import vl_convert
 from steer_plugin.analyses import finding, titles
 from steer_plugin.analyses.charts import charts as charts
 from steer_plugin.analyses.charts import figures, headline_phrase, several_ks
-from steer_plugin.analyses.page import figure_section, page, section, specification, table, text
+from steer_plugin.analyses.page import (
+    Part,
+    figure_section,
+    page,
+    part_section,
+    section,
+    specification,
+    table,
+    text,
+)
 from steer_plugin.analyses.results import Results as Results
 from steer_plugin.analyses.results import at_headline, layer_phrase, over_pairs
 from steer_plugin.analyses.theme import language_label
@@ -20,7 +29,7 @@ PAGE = "report.html"
 TABLES = "tables"
 
 
-def write_report(results: Results, folder: str | Path) -> Path:
+def write_report(results: Results, folder: str | Path, first: Part | None = None) -> Path:
     """Write the report and its tables.
 
     The page is one file that works without a network. Beside it, `tables/` holds the rows behind
@@ -29,6 +38,7 @@ def write_report(results: Results, folder: str | Path) -> Path:
     Args:
         results: what was measured.
         folder: made where it is missing; an earlier report in it is replaced.
+        first: a section before the others.
 
     Returns:
         The page's path.
@@ -38,9 +48,16 @@ def write_report(results: Results, folder: str | Path) -> Path:
     """
     target = Path(folder)
     drawn = figures(results)
-    specs = {figure.name: specification(figure) for figure in drawn}
-    sections = [figure_section(figure, specs[figure.name]) for figure in drawn]
-    links = "".join(f'<a href="#{figure.name}">{text(figure.heading)}</a>' for figure in drawn)
+    more = [] if first is None else [first]
+    every = [*(figure for part in more for figure in part.figures), *drawn]
+    specs = {figure.name: specification(figure) for figure in every}
+    sections = [
+        *(part_section(part, specs) for part in more),
+        *(figure_section(figure, specs[figure.name]) for figure in drawn),
+    ]
+    headings = {part.name: part.heading for part in more}
+    headings |= {figure.name: figure.heading for figure in drawn}
+    links = "".join(f'<a href="#{name}">{text(said)}</a>' for name, said in headings.items())
     model = results.provenance.get("model", "a language model")
     content = page(
         f"Language experts in {model}",
@@ -49,7 +66,9 @@ def write_report(results: Results, folder: str | Path) -> Path:
         [*sections, _provenance(results), _tables(results)],
         specs,
     )
-    behind = {figure.name: figure.table for figure in drawn}
+    behind = {figure.name: figure.table for figure in every}
+    for part in more:
+        behind.update(part.tables)
     # The page is on the disk before the tables take their names, so that neither comes alone.
     with whole_file(target / PAGE) as file:
         file.write_text(content, encoding="utf-8")
@@ -63,6 +82,7 @@ def export_charts(
     results: Results,
     folder: str | Path,
     format: Literal["png", "svg"],  # noqa: A002 - the usual word for it
+    first: Part | None = None,
 ) -> list[Path]:
     """Write every chart as a picture with its title.
 
@@ -70,6 +90,7 @@ def export_charts(
         results: what was measured.
         folder: made where it is missing.
         format: "png" at twice the screen's resolution, or "svg".
+        first: a section before the others, whose charts come first.
 
     Returns:
         The pictures' paths, in the report's order.
@@ -78,7 +99,7 @@ def export_charts(
         ArtifactError: the folder cannot be written.
     """
     paths = []
-    for figure in figures(results):
+    for figure in (*(first.figures if first else ()), *figures(results)):
         spec = specification(figure)
         path = Path(folder) / f"{figure.name}.{format}"
         with whole_file(path) as file:

@@ -164,6 +164,7 @@ def _theme() -> alt.theme.ThemeConfig:
                 "symbolSize": 90,
                 "symbolStrokeWidth": 2,
                 "titleLimit": 400,
+                "layout": {"top": {"margin": 24}},
             },
             "header": {
                 "labelColor": INK,

@@ -1,6 +1,7 @@
 """The command line. Every import of something slow lives in the command that needs it."""
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from importlib.resources import as_file, files
@@ -27,6 +28,8 @@ from steer_plugin.errors import SteerError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from steer_plugin.analyses.page import Part
+    from steer_plugin.analyses.results import Results
     from steer_plugin.experts import ExpertTable
     from steer_plugin.interventions import Intervention
 
@@ -57,7 +60,7 @@ def run_command(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        say("Interrupted. What was finished is kept; `run` and `demo` go on from there.")
+        say("Interrupted. What was finished is kept; `find`, `run` and `demo` go on from there.")
         return INTERRUPTED
     except (SteerError, OSError) as error:
         say(f"Error: {' '.join(str(error).split())}")
@@ -127,10 +130,18 @@ def find(
 
     finding, _ = corpus.read().split(seed=split_seed)
     _claim(out)
+    unfinished = out.with_name(f".{out.name}.unfinished")
     experts = find_experts(
-        model.load(), finding, site=site, pooling=pooling, score=score, progress="find"
+        model.load(),
+        finding,
+        site=site,
+        pooling=pooling,
+        score=score,
+        progress="find",
+        keep=unfinished,
     )
     experts.save(out)
+    shutil.rmtree(unfinished, ignore_errors=True)
     say(f"Saved {out}")
     _print(_best(experts, experts.concepts, 1), as_json)
 
@@ -277,23 +288,43 @@ def generate(
 
 @steer_plugin.command()
 @click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--beside",
+    type=click.Path(path_type=Path),
+    default=None,
+    help="Folder of the same run on another host, to overlay.",
+)
 @click.option("--png", is_flag=True, help="Write each chart as a PNG too.")
 @click.option("--svg", is_flag=True, help="Write each chart as an SVG too.")
-def report(folder: Path, png: bool, svg: bool) -> None:
+def report(folder: Path, beside: Path | None, png: bool, svg: bool) -> None:
     """Write a run's report again.
 
-    FOLDER is where `run` or `demo` put its results.
+    FOLDER is where `run` or `demo` put its results. With --beside the report begins with how far
+    the two hosts agree.
     """
     from steer_plugin.analyses.report import export_charts, write_report
     from steer_plugin.analyses.results import Results
 
     results = Results.load(folder / "results")
-    path = write_report(results, folder)
+    first = None if beside is None else _beside(results, folder, beside)
+    path = write_report(results, folder, first)
     if png:
-        export_charts(results, folder / "charts", "png")
+        export_charts(results, folder / "charts", "png", first)
     if svg:
-        export_charts(results, folder / "charts", "svg")
+        export_charts(results, folder / "charts", "svg", first)
     click.echo(path)
+
+
+def _beside(results: "Results", folder: Path, beside: Path) -> "Part":
+    """Put the results of a run beside those of the same run on another host."""
+    from steer_plugin.analyses.hosts import Hosts
+    from steer_plugin.analyses.report_hosts import hosts_part
+    from steer_plugin.analyses.results import Results
+    from steer_plugin.experts import ExpertTable
+
+    other = Results.load(beside / "results")
+    experts = [ExpertTable.load(place / "experts") for place in (folder, beside)]
+    return hosts_part(Hosts(results, other, *experts))
 
 
 @steer_plugin.command()

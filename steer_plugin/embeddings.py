@@ -1,6 +1,7 @@
 """Sentence embeddings of a parallel corpus, layer by layer."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
@@ -57,12 +58,18 @@ def embed_layers(
     layers: Sequence[Layer],
     intervention: Intervention | None = None,
     progress: str | None = None,
+    keep: Path | None = None,
 ) -> dict[Layer, dict[str, Float[np.ndarray, "sentence d_model"]]]:
-    """Embed a corpus at several layers in one pass; see `embed`."""
+    """Embed a corpus at several layers in one pass; see `embed`, and `gather` for `keep`."""
     texts, labels = corpus.labelled()
     readings = {layer: _reading(adapter, layer) for layer in layers}
     responses = gather(
-        adapter, texts, list(readings.values()), intervention=intervention, progress=progress
+        adapter,
+        texts,
+        list(readings.values()),
+        intervention=intervention,
+        progress=progress,
+        keep=keep,
     )
     return {
         layer: {

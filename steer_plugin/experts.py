@@ -263,6 +263,7 @@ def find_experts(
     quantiles: tuple[float, ...] = QUANTILES,
     memory: int = MEMORY,
     progress: str | None = None,
+    keep: Path | None = None,
 ) -> ExpertTable:
     """Score every unit as a detector of each language of a corpus against the others.
 
@@ -277,6 +278,7 @@ def find_experts(
         quantiles: which quantiles of the positives' responses to keep, each in [0, 1].
         memory: bytes of working memory for the scores.
         progress: what to call the work in a bar on stderr; None shows none.
+        keep: see `steer_plugin.responses.gather`.
 
     Raises:
         SiteError: the model lacks the site.
@@ -289,7 +291,7 @@ def find_experts(
     space = adapter.space(site, layers)
     texts, labels = corpus.labelled()
     reading = Reading(site, pooling, layers)
-    responses = gather(adapter, texts, [reading], progress=progress)[reading]
+    responses = gather(adapter, texts, [reading], progress=progress, keep=keep)[reading]
     _check_finite(responses, space, texts)
     counts = np.bincount(labels)
     return ExpertTable(

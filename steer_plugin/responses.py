@@ -1,6 +1,7 @@
 """Responses of a model to many texts, gathered from an adapter's batches."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,7 +11,8 @@ from tqdm import tqdm
 
 from steer_plugin.errors import ModelError
 from steer_plugin.interventions import Intervention
-from steer_plugin.protocols import Adapter, Reading
+from steer_plugin.parts import Parts
+from steer_plugin.protocols import Adapter, Batch, Reading
 
 
 def gather(
@@ -20,6 +22,7 @@ def gather(
     *,
     intervention: Intervention | None = None,
     progress: str | None = None,
+    keep: Path | None = None,
 ) -> dict[Reading, Float[Tensor, "text unit"]]:
     """Run texts through a model once and give the responses in the order of the texts.
 
@@ -29,24 +32,48 @@ def gather(
         readings: which sites, how pooled; all ride the same forward pass.
         intervention: what is done to the model meanwhile.
         progress: what to call the work in a bar on stderr; None shows none.
+        keep: folder in which each batch is kept as it comes, and found again when the same is
+            asked for anew; whoever gives it deletes it. None keeps nothing.
 
     Raises:
         ModelError: there are no texts, or the host left one out.
+        ArtifactError: a batch cannot be kept.
     """
     if not texts:
         raise ModelError("no texts were given; give at least one")
     gathered: dict[Reading, Tensor] = {}
     seen = np.zeros(len(texts), dtype=bool)
-    with tqdm(total=len(texts), desc=progress, unit="text", disable=progress is None) as bar:
-        for batch in adapter.collect(texts, readings, intervention=intervention):
-            rows = torch.from_numpy(batch.rows)
-            for reading, responses in batch.responses.items():
-                if reading not in gathered:
-                    shape = (len(texts), responses.shape[1])
-                    gathered[reading] = torch.empty(shape, dtype=responses.dtype)
-                gathered[reading][rows] = responses
-            seen[batch.rows] = True
-            bar.update(len(batch.rows))
+    parts = None
+    if keep is not None:
+        parts = Parts.of(keep, adapter.info, texts, readings, intervention)
+
+    def put(batch: Batch) -> None:
+        rows = torch.from_numpy(batch.rows)
+        for reading, responses in batch.responses.items():
+            if reading not in gathered:
+                shape = (len(texts), responses.shape[1])
+                gathered[reading] = torch.empty(shape, dtype=responses.dtype)
+            gathered[reading][rows] = responses
+        seen[batch.rows] = True
+
+    for batch in parts.load() if parts is not None else ():
+        put(batch)
+    waiting = np.flatnonzero(~seen)
+    with tqdm(
+        total=len(texts),
+        initial=len(texts) - len(waiting),
+        desc=progress,
+        unit="text",
+        disable=progress is None,
+    ) as bar:
+        if len(waiting):
+            left = [texts[int(row)] for row in waiting]
+            for found in adapter.collect(left, readings, intervention=intervention):
+                batch = Batch(waiting[found.rows], found.responses)
+                put(batch)
+                if parts is not None:
+                    parts.add(batch)
+                bar.update(len(batch.rows))
     if not seen.all():
         raise ModelError(f"{adapter.info.host} gave no response to text {int(seen.argmin())}")
     return gathered

@@ -545,7 +545,7 @@ def test_ctrl_c_ends_with_130_and_earlier_experts_stay(at: Path, tmp_path: Path)
 
     assert (code, printed) == (130, "")
     assert err.splitlines()[-1] == (
-        "Interrupted. What was finished is kept; `run` and `demo` go on from there."
+        "Interrupted. What was finished is kept; `find`, `run` and `demo` go on from there."
     )
     assert "Traceback" not in err
     corpus.unlink()

@@ -1,11 +1,16 @@
 """The README's code runs as it stands, on a model small enough for a test."""
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+from ndif_server import NDIFServer
 
 README = Path(__file__).parents[1] / "README.md"
 HUB_ID = "google/gemma-3-270m"
@@ -42,19 +47,37 @@ def byte_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def python_blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
 def test_readme_python_runs_block_after_block(
-    byte_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    byte_model: Path, tmp_path: Path, ndif: NDIFServer
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 2
-    for block in blocks:
+    settings = {"NDIF_HOST": ndif.url, "NDIF_API_KEY": ndif.key, "HF_HUB_OFFLINE": "1"}
+    printed = []
+    for number, block in enumerate(python_blocks()):
         assert HUB_ID in block
         # About ten lines each is what a reader has patience for.
         assert len(block.strip().splitlines()) <= 12
-        exec(compile(block.replace(HUB_ID, str(byte_model)), str(README), "exec"), {})  # noqa: S102
-    printed = capsys.readouterr().out
-    assert "top-1" in printed
+        script = tmp_path / f"block{number}.py"
+        script.write_text(block.replace(HUB_ID, str(byte_model)), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-P", script.name],
+            cwd=tmp_path,
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+
+    assert len(printed) == 4
+    assert "top-1" in printed[0]
+    assert "torch.Size([1, 18, 16])" in printed[2]
+    assert "top-1" in printed[3]
+    assert "Traffic(requests=" in printed[3]
     assert (tmp_path / "experts" / "config.json").is_file()
 
 

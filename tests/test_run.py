@@ -128,7 +128,7 @@ def test_ctrl_c_ends_with_130_and_one_line(interrupted: Interrupted) -> None:
 
     assert (first.code, first.out) == (130, "")
     assert first.err.rstrip().split("\n")[-1] == (
-        "Interrupted. What was finished is kept; `run` and `demo` go on from there."
+        "Interrupted. What was finished is kept; `find`, `run` and `demo` go on from there."
     )
     assert "Traceback" not in first.err
 

@@ -10,10 +10,12 @@ import numpy as np
 import torch
 import transformers
 from contest import Row, medians, times_as_long, times_faster
+from nnsight import NNsight
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformer_lens.model_bridge import TransformerBridge
 
 from steer_plugin.adapters.bridge import BridgeAdapter
+from steer_plugin.adapters.trace import TraceAdapter
 from steer_plugin.protocols import Reading
 
 PAD, BOS = "<pad>", "<bos>"
@@ -32,6 +34,8 @@ def forward_rows() -> list[Row]:
             "random-llama", hf_model=copy.deepcopy(plain), tokenizer=tokenizer, device="cpu"
         )
         adapter = BridgeAdapter(bridge, tokenizer=tokenizer, batch_tokens=BATCH_TOKENS)
+        traced = NNsight(copy.deepcopy(plain))
+        tracing = TraceAdapter(traced, tokenizer=tokenizer, batch_tokens=BATCH_TOKENS)
     texts = _texts()
     batches = [
         {
@@ -53,6 +57,7 @@ def forward_rows() -> list[Row]:
         {
             "blocks": lambda: run(plain.model),
             "pooled": lambda: deque(adapter.collect(texts, [reading]), maxlen=0),
+            "traced": lambda: deque(tracing.collect(texts, [reading]), maxlen=0),
             "whole": lambda: run(plain),
         },
         repeats=REPEATS,
@@ -61,12 +66,15 @@ def forward_rows() -> list[Row]:
         f"max over {LAYERS} x {D_MLP:,} neurons, {TEXTS} texts of {TOKENS // 2} to {TOKENS} tokens"
     )
     return [
-        times_as_long(
-            what,
-            "the plain forward without logits",
-            seconds["pooled"],
-            seconds["blocks"],
-            "<= 1.15",
+        *(
+            times_as_long(
+                f"{what}, {host}",
+                "the plain forward without logits",
+                seconds[contender],
+                seconds["blocks"],
+                "<= 1.15",
+            )
+            for contender, host in (("pooled", "TransformerLens"), ("traced", "nnsight"))
         ),
         times_faster(
             what,
