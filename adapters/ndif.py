@@ -154,23 +154,23 @@ class NDIF:
         if self._secret:
             text = text.replace(self._secret, "...")
         if not isinstance(error, RemoteError):
-            return _line(text or type(error).__name__)
+            return one_line(text or type(error).__name__)
         cause = error.__cause__
         if isinstance(cause, httpx.HTTPStatusError):
             status = cause.response.status_code
             if status in REFUSED_KEY:
                 raise ModelError(
-                    f"NDIF at {self.url} refuses the API key: {_line(text)}; set it with "
+                    f"NDIF at {self.url} refuses the API key: {one_line(text)}; set it with "
                     "nnsight.CONFIG.set_default_api_key(...) or the variable NDIF_API_KEY"
                 ) from None
             if status < 500:
-                raise ModelError(f"NDIF at {self.url} refuses: {_line(text)}") from None
-            return _line(text)
+                raise ModelError(f"NDIF at {self.url} refuses: {one_line(text)}") from None
+            return one_line(text)
         if isinstance(cause, httpx.HTTPError):
-            return _line(text)
+            return one_line(text)
         if TIMED_OUT in text:
             raise ServerTimeoutError(
-                f"NDIF at {self.url}: {_line(text)}; give fewer tokens a batch"
+                f"NDIF at {self.url}: {one_line(text)}; give fewer tokens a batch"
             ) from None
         if BLOCK_FAILED in text:
             *_, last = text.strip().splitlines()
@@ -178,9 +178,9 @@ class NDIF:
                 return f"the server failed after the connection was lost: {last[:300]}"
             raise ModelError(f"NDIF at {self.url} failed in the model: {last[:300]}") from None
         if not any(words in text.lower() for words in PASSING):
-            raise ModelError(f"NDIF at {self.url} refuses: {_line(text)[:300]}") from None
+            raise ModelError(f"NDIF at {self.url} refuses: {one_line(text)[:300]}") from None
         self._seen = True
-        return _line(text)
+        return one_line(text)
 
     @property
     def _secret(self) -> str:
@@ -286,12 +286,8 @@ class _Backend(RemoteBackend):
                     httpx.get(f"{self.host}/ping", timeout=CONNECT_S).raise_for_status()
                     asked = time.monotonic()
             else:
-                self._last = _line(response.description or response.status.name.lower())
+                self._last = one_line(response.description or response.status.name.lower())
                 return response
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _model_key(model: Any) -> str:

@@ -29,9 +29,9 @@ CONFIG = "config.json"
 TENSORS = "tensors.safetensors"
 
 
-def one_line(error: BaseException) -> str:
-    """Put an error's message on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+def one_line(said: BaseException | str) -> str:
+    """Put an error, or any text, on one line."""
+    return " ".join(str(said).split()) or type(said).__name__
 
 
 @contextlib.contextmanager

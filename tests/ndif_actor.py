@@ -13,10 +13,12 @@ import ndif_patches
 ndif_patches.find_preprocessors_by_class()
 ndif_patches.describe_without_trust()
 ndif_patches.list_without_dashboard()
+ndif_patches.patch_sandbox()
 
 import ray  # noqa: E402
 from ndif.services.ray.deployments.controller import controller  # noqa: E402
 from ndif.services.ray.deployments.modeling.base import BaseModelDeployment  # noqa: E402
+from ndif.services.ray.sandbox.model import SandboxHost  # noqa: E402
 from nnsight.modeling.huggingface import HuggingFaceModel  # noqa: E402
 
 # A folder with one file for each model actor that is ready: its name is the process id.
@@ -25,14 +27,15 @@ ACTORS = "STEER_NDIF_ACTORS"
 TIMEOUTS = "STEER_NDIF_TIMEOUTS"
 
 
-class CPUModel(BaseModelDeployment):
-    """NDIF's own actor; only what touches CUDA is done otherwise."""
+class CPUModel(SandboxHost, BaseModelDeployment):
+    """NDIF's own actor, with its sandbox; only what touches CUDA is done otherwise."""
 
     # There is no GPU to leave, so a model is deployed or it is not.
     CACHEABLE = False
 
     def __init__(self, *args: Any, gpu_mem_bytes_by_id: Any, **settings: Any) -> None:  # noqa: ARG002
         """Load the model without a GPU's limits, then tell the tests which process holds it."""
+        self.execution_sandbox = None
         super().__init__(*args, gpu_mem_bytes_by_id={}, **settings)
         Path(os.environ[ACTORS], str(os.getpid())).write_text(self.model_key, encoding="utf-8")
 
@@ -44,8 +47,17 @@ class CPUModel(BaseModelDeployment):
         model._module.requires_grad_(False)
         return model
 
+    def execute(self, request: Any) -> Any:
+        """Run a request whose key is not trusted in a process of its own."""
+        if request.trusted:
+            return super().execute(request)
+        if not hasattr(self, "pool"):
+            self.open_pool(1)
+        return self.run_in_runner(request, None)
+
     def cleanup(self) -> None:
         """Forget a request."""
+        self.discard_sandbox()
         self.kill_switch.clear()
         self.kill_reason = None
         self.execution_ident = None

@@ -6,6 +6,8 @@ a patch needs is imported inside it: the tests' own environment has neither Ray 
 
 import functools
 import inspect
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -109,3 +111,23 @@ def list_without_dashboard() -> None:
 
     cluster.list_nodes = list_nodes
     controller.list_actors = list_actors
+
+
+def patch_sandbox() -> None:
+    """Let the processes that run strangers' requests find preprocessors by class too.
+
+    They start without the environment of the server, so the patch comes with the folder in which
+    they look for NDIF: Python imports `sitecustomize` from there before anything else.
+
+    Goes with `find_preprocessors_by_class`.
+    """
+    from ndif.services.ray.sandbox import host
+
+    code = Path(__file__).parent
+    start = code / "sandbox"
+    start.mkdir(exist_ok=True)
+    (start / "sitecustomize.py").write_text(
+        "import ndif_patches\nndif_patches.find_preprocessors_by_class()\n", encoding="utf-8"
+    )
+    if not host._PACKAGE_ROOT.startswith(str(start)):
+        host._PACKAGE_ROOT = os.pathsep.join([str(start), str(code), host._PACKAGE_ROOT])

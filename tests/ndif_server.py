@@ -37,7 +37,7 @@ CREATE TABLE keys (key_id UUID PRIMARY KEY, user_id UUID);
 CREATE TABLE user_tags (user_tag_id INT PRIMARY KEY, name TEXT);
 CREATE TABLE key_user_tag_assignments (key_id UUID, user_tag_id INT);
 INSERT INTO users VALUES ('{key}', 'tests@localhost');
-INSERT INTO keys VALUES ('{key}', '{key}');
+INSERT INTO keys VALUES ('{key}', '{key}'), ('{stranger}', '{key}');
 INSERT INTO user_tags VALUES (1, 'trusted');
 INSERT INTO key_user_tag_assignments VALUES ('{key}', 1);
 """
@@ -50,7 +50,8 @@ class NDIFServer:
         url: what `nnsight.CONFIG.API.HOST` is to be.
         models: the folders that are deployed at the start.
         execution_timeouts_s: how long a request to a model may take, where that is limited.
-        key: the one API key that the server knows, with NDIF's tag `trusted`.
+        key: an API key with NDIF's tag `trusted`.
+        strangers_key: one without; its requests run in a sandbox, as on the public server.
         folder: logs and data, while the server runs.
     """
 
@@ -70,7 +71,7 @@ class NDIFServer:
             execution_timeouts_s: how many seconds a request to a model may take; no limit where a
                 model is not named.
         """
-        self.key = str(uuid.uuid4())
+        self.key, self.strangers_key = str(uuid.uuid4()), str(uuid.uuid4())
         self._python = python
         self.models = tuple(models)
         self.execution_timeouts_s = dict(execution_timeouts_s or {})
@@ -198,7 +199,9 @@ class NDIFServer:
     def _spawn_postgres(self, programs: "_Programs") -> None:
         home = self.folder / "postgres"
         home.mkdir()
-        (home / "tables.sql").write_text(_TABLES.format(key=self.key), encoding="utf-8")
+        (home / "tables.sql").write_text(
+            _TABLES.format(key=self.key, stranger=self.strangers_key), encoding="utf-8"
+        )
         owner: dict[str, Any] = {}
         if os.geteuid() == 0:
             shutil.chown(home, "postgres", "postgres")

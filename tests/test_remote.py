@@ -179,6 +179,22 @@ def test_the_experts_are_the_same_in_the_same_order(
         assert list(found.frame(concept, k)["unit"]) == list(wanted.frame(concept, k)["unit"])
 
 
+def test_a_server_that_runs_strangers_in_a_sandbox_answers_the_same(
+    ndif: NDIFServer, local_of: Callable[[str], BridgeAdapter], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ndif_fixture.connect(ndif, monkeypatch, key=ndif.strangers_key)
+    given = intervention(plan("mlp.hook_post", "set"))
+    far = remote(folder_of(ndif, "llama"), batch_tokens=2048)
+
+    found = neurons(far, TEXTS, given)
+    texts = far.generate(PROMPTS, intervention=given, max_new_tokens=4, temperature=0)
+
+    assert_close(found, neurons(local_of("llama"), TEXTS, given))
+    assert texts == local_of("llama").generate(
+        PROMPTS, intervention=given, max_new_tokens=4, temperature=0
+    )
+
+
 # What goes over the wire
 
 
