@@ -69,7 +69,9 @@ def steered(model: Any, intervention: Intervention) -> AbstractContextManager[An
     if _is_nnsight(model):
         raise ModelError("an nnsight model is steered in its traces; call apply_in_trace there")
     if not _is_bridge(model):
-        raise ModelError(f"{_name(model)} cannot be steered; give a TransformerBridge")
+        raise ModelError(
+            f"{_name(model)} cannot be steered; give a TransformerLens TransformerBridge"
+        )
     from steer_plugin.adapters import bridge_hooks
 
     return bridge_hooks.steered(model, intervention)

@@ -104,7 +104,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         yield draft
         draft.chmod(0o666 & ~_umask())
         draft.replace(target)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ArtifactError(
             f"cannot write {target}: {one_line(error)}; free some space or choose another place"
         ) from error

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -525,8 +526,8 @@ def test_a_full_disk_is_told_and_earlier_experts_stay(
 
     assert (code, printed) == (1, "")
     error = err.splitlines()[-1]
-    assert error.startswith(f"Error: cannot write {out}: ")
-    assert error.endswith("; free some space or choose another folder")
+    assert error.startswith(f"Error: cannot write {tmp_path / '.experts.unfinished'}/")
+    assert error.endswith("; free some space or choose another place")
     assert contents(tmp_path) == {f"experts/{name}": data for name, data in before.items()}
 
 
@@ -549,6 +550,7 @@ def test_ctrl_c_ends_with_130_and_earlier_experts_stay(at: Path, tmp_path: Path)
     )
     assert "Traceback" not in err
     corpus.unlink()
+    shutil.rmtree(tmp_path / ".experts.unfinished")
     assert contents(tmp_path) == {f"experts/{name}": data for name, data in before.items()}
 
 

@@ -442,10 +442,12 @@ def test_report_overlays_a_real_run_on_both_hosts(
     assert "agree: all 9 mean accuracies are equal" in page
     assert "best experts in all 3 languages" in page
     figures = pd.read_parquet(tmp_path / "lens" / "tables" / "hosts.parquet")
-    assert 0 < figures["difference"].abs().max() < 1e-5
-    for name in ("host_overlay", "host_differences", "host_experts"):
-        for kind in ("svg", "png"):
-            assert (tmp_path / "lens" / "charts" / f"{name}.{kind}").stat().st_size > 1000
+    assert len(figures) > 100
+    assert (figures["difference"] == 0).all()
+    for kind in ("svg", "png"):
+        drawn = (tmp_path / "lens" / "charts").glob(f"host_*.{kind}")
+        # There is nothing to show of differences where there are none.
+        assert {path.stem for path in drawn} == {"host_overlay", "host_experts"}
 
 
 def test_what_cannot_be_put_beside_a_run_is_refused_in_one_line(
