@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 from jaxtyping import Float
+from nnsight.intervention.interleaver import OutOfOrderError
 from torch import Tensor
 from transformers import AutoTokenizer
 
@@ -109,7 +110,17 @@ class TraceAdapter:
         if self.ndif is not None:
             return self.ndif.run(lambda backend: block(self.model, backend, *args, **kwargs))
         with _LOCKS.setdefault(self._module, threading.RLock()):
-            return block(self.model, None, *args, **kwargs)
+            try:
+                return block(self.model, None, *args, **kwargs)
+            except torch.OutOfMemoryError as error:
+                raise ModelError(
+                    f"{self._name} ran out of memory: {one_line(error)}; give fewer tokens a batch"
+                ) from error
+            except OutOfOrderError as error:
+                raise SiteError(
+                    f"{self._name} does not reach its sites in the order in which its module "
+                    f"paths list them: {one_line(error)}"
+                ) from error
 
     def _in_sessions(
         self,
@@ -147,7 +158,13 @@ class TraceAdapter:
 
     def _width(self, site: str, layer: int) -> int:
         path, side = self._locate(site, layer)
-        module = self._module.get_submodule(path)
+        try:
+            module = self._module.get_submodule(path)
+        except AttributeError as error:
+            raise SiteError(
+                f"{self._name} has no module {path!r}, where its module paths have {site} in "
+                f"layer {layer}; register them anew"
+            ) from error
         names = ("in_features", "nx") if side == "input" else ("out_features", "nf")
         widths = [getattr(module, name) for name in names if hasattr(module, name)]
         return int(widths[0]) if widths else self._info.d_model

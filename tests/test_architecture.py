@@ -25,7 +25,7 @@ CORE = [path for path in FILES if path.parent == ROOT / "steer_plugin" and path.
 HOSTS = {"transformer_lens", "nnsight"}
 OF_A_HOST = {
     "transformer_lens": {"bridge.py", "bridge_hooks.py", "loading.py"},
-    "nnsight": {"in_trace.py", "loading.py", "ndif.py", "portable.py", "sessions.py"},
+    "nnsight": {"in_trace.py", "loading.py", "ndif.py", "portable.py", "sessions.py", "trace.py"},
 }
 MAX_LINES = 400
 

@@ -17,7 +17,6 @@ from nnsight.modeling.language import LanguageModel
 from nnsight.modeling.transformers import TransformersModel
 
 from steer_plugin import ParallelCorpus, adapt, embed, find_experts, steered
-from steer_plugin.adapters import module_paths
 from steer_plugin.adapters.bridge import BridgeAdapter
 from steer_plugin.adapters.module_paths import MODULE_PATHS, ModulePaths, register_module_paths
 from steer_plugin.adapters.trace import TraceAdapter
@@ -409,12 +408,11 @@ def test_a_plan_for_another_model_is_refused_before_anything_runs(
 
 
 def test_an_unknown_architecture_is_named_and_can_be_registered(
-    monkeypatch: pytest.MonkeyPatch, shipped: Callable[[str], Any]
+    shipped: Callable[[str], Any],
 ) -> None:
     model = tiny.model("llama")
     model.config.model_type = "homemade"
     adapter = adapt(nnsight.NNsight(model), tokenizer=shipped("llama"))
-    monkeypatch.setattr(module_paths, "MODULE_PATHS", MODULE_PATHS)
     with pytest.raises(SiteError, match=r"where a 'homemade' model has its sites is not known"):
         adapter.space("mlp.hook_post")
 
@@ -430,6 +428,44 @@ def test_an_unknown_architecture_is_named_and_can_be_registered(
         ).all()
     finally:
         del MODULE_PATHS["homemade"]
+
+
+@pytest.mark.parametrize(
+    ("sites", "message"),
+    [
+        ({"mlp.hook_post": "mlp.c_proj.input"}, r"no module 'model.layers.0.mlp.c_proj', where"),
+        (
+            {"hook_resid_post": "output", "mlp.hook_post": "mlp.down_proj.input"},
+            r"does not reach its sites in the order in which its module paths list them: '.*input",
+        ),
+    ],
+)
+def test_wrong_module_paths_are_told_from_a_wrong_model(
+    sites: dict[str, str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    shipped: Callable[[str], Any],
+) -> None:
+    model = tiny.model("llama")
+    model.config.model_type = "homemade"
+    monkeypatch.setitem(MODULE_PATHS, "homemade", ModulePaths("layers", sites, "norm.output"))
+    adapter = adapt(nnsight.NNsight(model), tokenizer=shipped("llama"))
+
+    with pytest.raises(SiteError, match=message):
+        gather(adapter, TEXTS, [Reading(site, "max") for site in sites])
+
+
+def test_memory_that_does_not_suffice_is_told(
+    monkeypatch: pytest.MonkeyPatch, hosts_of: Callable[[str], Hosts]
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    trace = hosts_of("llama").trace
+    monkeypatch.setattr(trace.model._module.model.layers[1], "forward", full)
+
+    with pytest.raises(ModelError, match=r"ran out of memory: CUDA .*; give fewer tokens a batch"):
+        mlp_means(trace)
 
 
 @pytest.mark.parametrize(
