@@ -20,7 +20,7 @@ lint: $(VENV)/dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 
-bench: $(VENV)/dev ## one table, each row a ratio measured within one run
+bench: $(VENV)/dev $(NDIF)/installed ## one table, each row a ratio measured within one run
 	$(BIN)/python tests/benchmarks/run.py
 
 clean:

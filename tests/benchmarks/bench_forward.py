@@ -28,15 +28,15 @@ REPEATS = 7
 def forward_rows() -> list[Row]:
     """Run a Llama of 12 blocks over the same padded batches with and without pooling."""
     with tempfile.TemporaryDirectory() as folder:
-        tokenizer = _tokenizer(Path(folder))
-        plain = _model()
+        tokenizer = saved_tokenizer(Path(folder))
+        plain = forward_model()
         bridge = TransformerBridge.boot_transformers(
             "random-llama", hf_model=copy.deepcopy(plain), tokenizer=tokenizer, device="cpu"
         )
         adapter = BridgeAdapter(bridge, tokenizer=tokenizer, batch_tokens=BATCH_TOKENS)
         traced = NNsight(copy.deepcopy(plain))
         tracing = TraceAdapter(traced, tokenizer=tokenizer, batch_tokens=BATCH_TOKENS)
-    texts = _texts()
+    texts = random_texts(TEXTS)
     batches = [
         {
             "input_ids": batch.ids,
@@ -86,7 +86,7 @@ def forward_rows() -> list[Row]:
     ]
 
 
-def _model() -> Any:
+def forward_model() -> Any:
     transformers.set_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=VOCABULARY,
@@ -102,7 +102,7 @@ def _model() -> Any:
     return transformers.LlamaForCausalLM(config).eval()
 
 
-def _tokenizer(folder: Path) -> Any:
+def saved_tokenizer(folder: Path) -> Any:
     vocabulary = {PAD: 0, BOS: 1, **{str(word): word for word in range(2, VOCABULARY)}}
     words = Tokenizer(models.WordLevel(vocabulary, unk_token=PAD))
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -112,7 +112,7 @@ def _tokenizer(folder: Path) -> Any:
     return transformers.AutoTokenizer.from_pretrained(folder)
 
 
-def _texts() -> list[str]:
+def random_texts(count: int) -> list[str]:
     generator = np.random.default_rng(0)
-    lengths = generator.integers(TOKENS // 2, TOKENS + 1, TEXTS)
+    lengths = generator.integers(TOKENS // 2, TOKENS + 1, count)
     return [" ".join(map(str, generator.integers(2, VOCABULARY, length))) for length in lengths]
