@@ -37,11 +37,11 @@ def dtype_of(model: Any, backend: Any) -> str:
 def read_pooled(
     model: Any,
     backend: Any,
-    batches: Sequence[tuple[Inputs, Bool[Tensor, "text token"]]],
+    batches: Sequence[tuple[Inputs, Bool[Tensor, "_text _token"]]],
     places: Sequence[Place],
     plan: Intervention | None,
     bos_id: int | None,
-) -> list[list[Float[Tensor, "text unit"]]]:
+) -> list[list[Float[Tensor, "_text _unit"]]]:
     """Read places in forward order, each pooled where it is, and stop after the last.
 
     Returns:
@@ -96,7 +96,7 @@ def score_windows(
     stretches: Sequence[tuple[Inputs, int]],
     plan: Intervention | None,
     bos_id: int | None,
-) -> list[Float[Tensor, " scored"]]:
+) -> list[Float[Tensor, " _scored"]]:
     """Give the losses of each stretch's tokens from its first scored one on."""
     answers: list[Tensor] = []
     with model.session(backend=backend):

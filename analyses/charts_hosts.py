@@ -82,7 +82,8 @@ def host_overlay(hosts: Hosts) -> ChartType:
             y=alt.Y(
                 f"{column}:Q",
                 title="Top-1 accuracy (0 to 1)",
-                scale=alt.Scale(domain=[0, 1.08 * highest or 1], nice=False),
+                # Below 0 so that a symbol at 0 stands clear of the axis.
+                scale=alt.Scale(domain=[-0.06 * highest, 1.08 * highest or 1], nice=False),
                 axis=alt.Axis(tickCount=4),
             ),
             shape=alt.Shape(

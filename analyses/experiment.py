@@ -328,7 +328,7 @@ def _describe(
         "revision": info.revision,
         "host": info.host,
         "dtype": info.dtype,
-        "device": settings.device,
+        "device": "the server's" if settings.host == "ndif" else settings.device,
         "bos": "put before each text" if info.bos else "none",
         "site": settings.site,
         "pooling": settings.pooling,
