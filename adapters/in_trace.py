@@ -114,7 +114,7 @@ def steer_beside(model: Any, intervention: Intervention, bos_id: int | None) -> 
     if len(intervention.layers) == 0 or intervention.strength == 0:
         return
     body = getcurrent().mediator()
-    if body.pending is not None:
+    if model.interleaver.counts != body.counts_at_start:
         raise ValueError("the trace has already read something; call apply_in_trace before")
     worker = Mediator(
         compile("steer()", "<steer_plugin>", "exec"),

@@ -35,8 +35,8 @@ TELL_AFTER_S = 5.0
 POLL_S = 1.0
 LONGEST_PAUSE_S = 15.0
 
-REFUSED_KEY = (400, 401, 403)
-# In the words of NDIF 0.1.2: what says that the same request may succeed later.
+# In the words of NDIF 0.1.2: what is wrong with a key; what may pass; what took too long.
+ABOUT_THE_KEY = "API key"
 PASSING = ("try again", "evicted", "preempted", "reconnecting", "re-sending", "unavailable")
 TIMED_OUT = "execution timeout"
 # Where a block of ours has failed the server sends its traceback; else a sentence.
@@ -157,14 +157,14 @@ class NDIF:
             return one_line(text or type(error).__name__)
         cause = error.__cause__
         if isinstance(cause, httpx.HTTPStatusError):
-            status = cause.response.status_code
-            if status in REFUSED_KEY:
+            if ABOUT_THE_KEY in text:
                 raise ModelError(
                     f"NDIF at {self.url} refuses the API key: {one_line(text)}; set it with "
                     "nnsight.CONFIG.set_default_api_key(...) or the variable NDIF_API_KEY"
                 ) from None
-            if status < 500:
+            if cause.response.status_code < 500:
                 raise ModelError(f"NDIF at {self.url} refuses: {one_line(text)}") from None
+            self._seen = True
             return one_line(text)
         if isinstance(cause, httpx.HTTPError):
             return one_line(text)

@@ -153,6 +153,22 @@ def test_in_an_edit_that_stays(model: Any, remote: bool, oracle: Oracle) -> None
     assert_close(before[0], logits_of(oracle, TEXT, None))
 
 
+def test_in_an_edit_again_after_a_run_that_was_stopped(
+    model: Any, remote: bool, oracle: Oracle
+) -> None:
+    with model.edit() as (_, edited):
+        apply_in_trace(edited, GIVEN)
+    # Before the last layer that is steered.
+    with edited.trace(TEXT, remote=remote) as tracer:
+        edited.model.layers[0].output.clone().save()
+        tracer.stop()
+
+    with edited.trace(TEXT, remote=remote):
+        after = edited.output.logits.save()
+
+    assert_close(after[0], logits_of(oracle, TEXT))
+
+
 def test_two_plans_in_one_trace(model: Any, remote: bool, oracle: Oracle) -> None:
     other = plan("attn.hook_z", "scale", layers=(1,))
     second = intervention(other)
