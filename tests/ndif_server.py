@@ -26,7 +26,8 @@ _HOST = "127.0.0.1"
 _SECONDS_TO_START = 120.0
 _SECONDS_TO_STOP = 60.0
 _LOG_TAIL = 3000
-_GIB = 1 << 30
+# What Ray is told the machine has for models; nothing is set aside.
+_MODEL_BYTES = 8 << 30
 # No files; and results above 8 MB, for which NDIF has an object store, go by Redis like the others.
 _REDIS = "--save '' --appendonly no --client-output-buffer-limit pubsub 256mb 128mb 60"
 _INSTALL = "apt-get install redis-server postgresql && make .venv-ndif/installed"
@@ -218,7 +219,7 @@ class NDIFServer:
         self._spawn("postgres", [*command, _HOST, str(self._postgres)], **owner)
 
     def _spawn_ray(self) -> None:
-        resources = {"head": 1, "cuda_memory_bytes": _GIB, "cpu_memory_bytes": _GIB}
+        resources = {"head": 1, "cuda_memory_bytes": _MODEL_BYTES, "cpu_memory_bytes": _MODEL_BYTES}
         objects, nodes, agent_grpc, agent_http, metrics = self._rest
         flags: dict[str, Any] = {
             "node-ip-address": _HOST,
