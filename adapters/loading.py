@@ -37,7 +37,7 @@ def load_adapter(
     *,
     host: Host = "transformer_lens",
     ndif_url: str | None = None,
-    ndif_patience_s: float = 120,
+    ndif_patience_s: float | None = None,
     say: Callable[[str], None] | None = None,
     device: str = "cpu",
     dtype: str = "float32",
@@ -51,7 +51,7 @@ def load_adapter(
             extra `[demo]`. An NDIF server takes a hub id, or a folder that it has itself.
         host: `transformer_lens` or `nnsight` run it here; `ndif` on a server.
         ndif_url: of the server; None takes nnsight's own setting.
-        ndif_patience_s: how long a server that is gone is waited for, in seconds.
+        ndif_patience_s: how long a server that is gone is waited for, in seconds; None for 120.
         say: told, a line each, what takes long on the server; None tells nobody.
         device: such as "cpu" or "cuda:0"; for `nnsight` also "auto", over all there are.
         dtype: one of `DTYPES`.

@@ -70,7 +70,7 @@ class NDIF:
     Args:
         model: an nnsight model that has a name on the server; it may hold no weights.
         url: of the server; None takes nnsight's own setting.
-        patience_s: how long a server that is gone is waited for, in seconds.
+        patience_s: how long a server that is gone is waited for, in seconds; None for 120.
         say: told, a line each, what takes long and what goes wrong; None tells nobody.
 
     The API key is nnsight's own setting (`nnsight.CONFIG.set_default_api_key`, or NDIF_API_KEY).
@@ -84,7 +84,7 @@ class NDIF:
         model: Any,
         *,
         url: str | None = None,
-        patience_s: float = PATIENCE_S,
+        patience_s: float | None = None,
         say: Callable[[str], None] | None = None,
     ) -> None:
         """Name the model as the server does; nothing is sent yet."""
@@ -93,7 +93,7 @@ class NDIF:
             raise ModelError(f"{self.url!r} is no URL of a server; it begins with http(s)://")
         self.traffic = Traffic()
         self._say = say
-        self._patience_s = patience_s
+        self._patience_s = PATIENCE_S if patience_s is None else patience_s
         self._model_key = _model_key(model)
         self._env: dict[str, Any] = model._remoteable_get_env()
         self._seen = False

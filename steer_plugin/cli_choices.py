@@ -41,7 +41,7 @@ class ModelChoice:
     threads: int | None
     host: "Host | None"
     ndif_url: str | None
-    ndif_patience: float
+    ndif_patience: float | None
 
     def load(self) -> "Adapter":
         """Load the model.
@@ -50,8 +50,8 @@ class ModelChoice:
             ModelError: there is no such model, or it cannot be read.
         """
         host = self.host or "transformer_lens"
-        if self.ndif_url is not None and host != "ndif":
-            raise click.UsageError("--ndif-url goes with --host ndif")
+        if host != "ndif" and (self.ndif_url, self.ndif_patience) != (None, None):
+            raise click.UsageError("--ndif-url and --ndif-patience go with --host ndif")
         if host == "ndif" and (self.device, self.dtype) != (DEVICE, DTYPE):
             raise click.UsageError("an NDIF server decides device and dtype itself; leave them out")
         # The libraries read these when they are imported, below.
@@ -202,9 +202,7 @@ host_options = options(
     click.option(
         "--ndif-patience",
         type=click.FloatRange(0),
-        default=120,
-        show_default=True,
-        help="Seconds to wait for an NDIF server that is gone.",
+        help="Seconds to wait for an NDIF server that is gone. Default: 120.",
     ),
 )
 

@@ -25,7 +25,7 @@ class Running:
     threads: int | None
     host: "Host | None"
     ndif_url: str | None
-    ndif_patience: float
+    ndif_patience: float | None
 
     def carry_out(self, settings: "RunSettings", out: Path) -> Path:
         """Take every step that is not taken yet, and give the path of the report.
@@ -37,11 +37,9 @@ class Running:
         from steer_plugin.analyses.experiment import check_targets, run_experiment
         from steer_plugin.analyses.report import write_report
 
-        settings = replace(
-            settings,
-            host=self.host or settings.host,
-            ndif_url=self.ndif_url or settings.ndif_url,
-        )
+        host = self.host or settings.host
+        url = settings.ndif_url if host == "ndif" else None
+        settings = replace(settings, host=host, ndif_url=self.ndif_url or url)
         corpus = CorpusChoice(settings.corpus, settings.languages or (), settings.sentences).read()
         # What can be refused at once is refused before the model is loaded.
         check_targets(corpus, settings.targets)

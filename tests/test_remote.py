@@ -475,7 +475,8 @@ def test_find_generate_align_and_retrieve_on_a_server(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--ndif-url", "http://127.0.0.1:1"], 2, "--ndif-url goes with --host ndif"),
+        (["--ndif-url", "http://127.0.0.1:1"], 2, "--ndif-patience go with --host ndif"),
+        (["--ndif-patience", "3", "--host", "nnsight"], 2, "--ndif-patience go with --host ndif"),
         (["--host", "ndif", "--dtype", "bfloat16"], 2, "an NDIF server decides device and dtype"),
         (["--host", "ndif", "--ndif-url", "localhost:1"], 1, "'localhost:1' is no URL of a server"),
         (["--host", "ndif", "--ndif-url", "http://127.0.0.1:1"], 1, "cannot be reached"),
@@ -497,6 +498,22 @@ def test_what_cannot_be_done_is_one_line(
     err = capsys.readouterr().err
     assert message in err
     assert "Traceback" not in err
+
+
+def test_a_host_on_the_command_line_goes_before_the_files(
+    corpus: Path, ndif: NDIFServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "run.toml"
+    file.write_text(
+        f'model = "{folder_of(ndif, "llama")}"\ncorpus = "{corpus}"\ntargets = ["deu_Latn"]\n'
+        'top_k = [3]\nresamples = 20\nhost = "ndif"\nndif_url = "http://127.0.0.1:1"\n'
+    )
+
+    code = run_command(["run", str(file), "--out", str(tmp_path / "out"), "--host", "nnsight"])
+
+    assert code == 0, capsys.readouterr().err
+    found = ExpertTable.load(tmp_path / "out" / "experts").provenance["model"]["host"]
+    assert found == f"nnsight {nnsight.__version__}"
 
 
 def test_the_demo_model_is_no_servers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
