@@ -18,11 +18,11 @@ from steer_plugin.adapters.losses import token_losses, windows
 from steer_plugin.adapters.steering import SteeredTokens
 from steer_plugin.adapters.tokens import BATCH_TOKENS, TokenBatch, tokens_for
 from steer_plugin.artifacts import one_line
-from steer_plugin.errors import ModelError, SiteError
+from steer_plugin.errors import ModelError
 from steer_plugin.interventions import Intervention
 from steer_plugin.pooling import check_pooling, pool
 from steer_plugin.protocols import Batch, ModelInfo, Reading
-from steer_plugin.sites import FINAL_NORM, UnitSpace, check_site, hook_name
+from steer_plugin.sites import UnitSpace, chosen_layers, hook_name
 
 
 class BridgeAdapter:
@@ -85,21 +85,13 @@ class BridgeAdapter:
         Raises:
             SiteError: the model lacks the site, or it holds something else under that name.
         """
-        chosen = self._layers(site, layers)
+        chosen = chosen_layers(site, layers, self._info.n_layers)
         missing = [layer for layer in chosen if (site, layer) not in self._widths]
         for layer in missing:
             require_site(self.bridge, site, layer)
         if missing:
             self._measure(site, missing)
         return UnitSpace(site, chosen, tuple(self._widths[site, layer] for layer in chosen))
-
-    def _layers(self, site: str, layers: tuple[int, ...] | None) -> tuple[int, ...]:
-        check_site(site)
-        if layers is None:
-            return tuple(range(1 if site == FINAL_NORM else self._info.n_layers))
-        if not layers:
-            raise SiteError("no layers were given; give at least one, or none for all")
-        return tuple(sorted(set(layers)))
 
     def _measure(self, site: str, layers: Sequence[int]) -> None:
         """Read widths from tensors, since configs name them in many ways."""

@@ -26,7 +26,7 @@ from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions import Intervention
 from steer_plugin.pooling import Pooling, check_pooling
 from steer_plugin.protocols import Batch, ModelInfo, Reading
-from steer_plugin.sites import FINAL_NORM, UnitSpace, check_site
+from steer_plugin.sites import FINAL_NORM, UnitSpace, chosen_layers
 
 Given = ParamSpec("Given")
 Answer = TypeVar("Answer")
@@ -141,13 +141,7 @@ class TraceAdapter:
         Raises:
             SiteError: the model lacks the site, or no tensor of its modules is it.
         """
-        check_site(site)
-        if layers is None:
-            chosen = tuple(range(1 if site == FINAL_NORM else self._info.n_layers))
-        elif layers:
-            chosen = tuple(sorted(set(layers)))
-        else:
-            raise SiteError("no layers were given; give at least one, or none for all")
+        chosen = chosen_layers(site, layers, self._info.n_layers)
         return UnitSpace(site, chosen, tuple(self._width(site, layer) for layer in chosen))
 
     def _locate(self, site: str, layer: int) -> tuple[str, str]:

@@ -36,6 +36,20 @@ def check_site(site: str) -> None:
         raise SiteError(f"{site!r} is not a site; choose one of: {', '.join(SITES)}")
 
 
+def chosen_layers(site: str, layers: tuple[int, ...] | None, n_layers: int) -> tuple[int, ...]:
+    """Give the layers to look at, ascending: those that are given, or all of a model's.
+
+    Raises:
+        SiteError: `site` is not one of `SITES`, or an empty choice is given.
+    """
+    check_site(site)
+    if layers is None:
+        return tuple(range(1 if site == FINAL_NORM else n_layers))
+    if not layers:
+        raise SiteError("no layers were given; give at least one, or none for all")
+    return tuple(sorted(set(layers)))
+
+
 def hook_name(site: str, layer: int) -> str:
     """Name the TransformerLens hook of `site` in block `layer` (0 for the final norm)."""
     return site if site == FINAL_NORM else f"blocks.{layer}.{site}"
