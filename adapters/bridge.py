@@ -14,7 +14,13 @@ from transformers import AutoTokenizer
 
 from steer_plugin.adapters.bridge_hooks import Hook, NamedHook, require_site, steering_hooks
 from steer_plugin.adapters.generation import generation_config
-from steer_plugin.adapters.losses import token_losses, windows
+from steer_plugin.adapters.losses import (
+    WindowBatch,
+    by_text,
+    token_losses,
+    window_batches,
+    windows,
+)
 from steer_plugin.adapters.steering import SteeredTokens
 from steer_plugin.adapters.tokens import BATCH_TOKENS, TokenBatch, tokens_for
 from steer_plugin.artifacts import one_line
@@ -109,15 +115,18 @@ class BridgeAdapter:
     def _run(self, batch: TokenBatch, hooks: Sequence[NamedHook]) -> None:
         """Run the blocks and the final norm, not the unembedding."""
         transformer = self._model.base_model
-        inputs = {
+        with torch.inference_mode(), self.bridge.hooks(fwd_hooks=list(hooks)):
+            transformer(**self._inputs(transformer, batch))
+
+    def _inputs(self, module: Any, batch: TokenBatch) -> dict[str, Any]:
+        inputs: dict[str, Any] = {
             "input_ids": batch.ids.to(self._device),
             "attention_mask": batch.attention.long().to(self._device),
             "use_cache": False,
         }
-        if "position_ids" in inspect.signature(transformer.forward).parameters:
+        if "position_ids" in inspect.signature(module.forward).parameters:
             inputs["position_ids"] = batch.positions.to(self._device)
-        with torch.inference_mode(), self.bridge.hooks(fwd_hooks=list(hooks)):
-            transformer(**inputs)
+        return inputs
 
     def collect(
         self,
@@ -145,6 +154,7 @@ class BridgeAdapter:
                     reading: torch.cat([pooled[reading, layer] for layer in space.layers], 1).cpu()
                     for reading, space in spaces.items()
                 },
+                batch.content.sum(1).numpy(),
             )
 
     def _steering(
@@ -232,7 +242,9 @@ class BridgeAdapter:
         """Give each text's negative log-likelihood a token; see `Adapter.losses`.
 
         Windows of `context` tokens move on by `stride`; only tokens that no earlier window scored
-        are scored (PAPER step 10: stride 512). The first token has no context and no loss.
+        are scored (PAPER step 10: stride 512). The first token has no context and no loss. All
+        tokens of a text are a prompt: a plan for `generated` positions touches none of them.
+        Windows of similar length run side by side; a batch's logits leave the device as losses.
 
         Args:
             texts: each at least two tokens long, BOS included.
@@ -240,20 +252,24 @@ class BridgeAdapter:
             context: window in tokens; None takes what the model can take, at most 1,024.
             stride: how far windows move; None takes half of `context`.
 
+        Returns:
+            For each text, one loss for each token but the first; float32 (float64 for a float64
+            model).
+
         Raises:
             ModelError: a text is too short, or the window does not fit.
         """
-        found: dict[int, list[Tensor]] = {}
-        for window in windows(self.tokens, texts, context, stride):
-            batch = window.batch
-            with (
-                torch.inference_mode(),
-                self.bridge.hooks(fwd_hooks=list(self._steering(intervention, batch))),
-            ):
-                logits = self._model(batch.ids.to(self._device), use_cache=False).logits[0]
-            losses = token_losses(logits, batch.ids[0], window.first)
-            found.setdefault(window.row, []).append(losses.cpu())
-        return [torch.cat(parts).numpy() for parts in found.values()]
+        cut = windows(self.tokens, texts, context, stride)
+
+        def answers() -> Iterator[tuple[WindowBatch, Tensor]]:
+            for one in window_batches(self.tokens, cut, self._batch_tokens, self._model.config):
+                hooks = self._steering(intervention, one.batch)
+                inputs = self._inputs(self._model, one.batch) | one.wanted(self._model.forward)
+                with torch.inference_mode(), self.bridge.hooks(fwd_hooks=list(hooks)):
+                    losses = token_losses(self._model(**inputs).logits, one.batch.ids, one.scored)
+                yield one, losses.cpu()
+
+        return by_text(cut, answers())
 
 
 def _shipped_tokenizer(bridge: TransformerBridge) -> Any:

@@ -74,7 +74,7 @@ def steering_hooks(
     def follow(ids: Tensor, hook: object) -> None:  # noqa: ARG001 (TransformerLens calls it hook)
         tokens.follow(ids)
 
-    def writer(layer: int, indices: Tensor, values: Tensor) -> Hook:
+    def writer(layer: int, indices: Tensor, parameters: Tensor) -> Hook:
         def write(activations: Tensor, hook: object) -> Tensor:  # noqa: ARG001
             flat = activations.flatten(2)
             if int(indices[-1]) >= flat.shape[2]:
@@ -88,14 +88,14 @@ def steering_hooks(
                     "this forward pass began without token ids, so which of its tokens to steer "
                     "cannot be told; give ids, not embeddings"
                 )
-            return steer_units(flat, indices, values, intervention, where).view_as(activations)
+            return steer_units(flat, indices, parameters, intervention, where).view_as(activations)
 
         return write
 
     hooks: list[NamedHook] = [(EMBEDDING_IN, follow)]
-    for layer, (indices, values) in intervention.by_layer().items():
+    for layer, (indices, parameters) in intervention.by_layer().items():
         require_site(bridge, intervention.site, layer)
-        hooks.append((hook_name(intervention.site, layer), writer(layer, indices, values)))
+        hooks.append((hook_name(intervention.site, layer), writer(layer, indices, parameters)))
     return hooks
 
 

@@ -58,7 +58,7 @@ def locate(model: Any, site: str, layer: int) -> tuple[str, str]:
 
 
 def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None) -> None:
-    units = units_by_layer(intervention.layers, intervention.indices, intervention.values)
+    units = units_by_layer(intervention)
     places = {layer: locate(model, intervention.site, layer) for layer in units}
     prompt = None
     try:
@@ -83,7 +83,7 @@ def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None) ->
                 intervention.bos,
                 bos_id,
             )
-            for layer, (indices, values) in units.items():
+            for layer, (indices, parameters) in units.items():
                 path, side = places[layer]
                 module = model.get(path)
                 given = module.input if side == "input" else module.output
@@ -94,7 +94,7 @@ def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None) ->
                         f"unit L{layer}N{int(indices[-1])} does not exist: {intervention.site} "
                         f"has {flat.shape[2]} units there; was the plan made for another model?"
                     )
-                steered = steer_units(flat, indices, values, intervention, where)
+                steered = steer_units(flat, indices, parameters, intervention, where)
                 steered = steered.reshape(tensor.shape)
                 if side == "input":
                     module.input = steered

@@ -93,19 +93,19 @@ def continue_prompts(
 def score_windows(
     model: Any,
     backend: Any,
-    stretches: Sequence[tuple[Inputs, int]],
+    batches: Sequence[tuple[Inputs, Bool[Tensor, "_window _token"]]],
     plan: Intervention | None,
     bos_id: int | None,
 ) -> list[Float[Tensor, " _scored"]]:
-    """Give the losses of each stretch's tokens from its first scored one on."""
+    """Give the losses of each batch's scored tokens, window after window."""
     answers: list[Tensor] = []
     with model.session(backend=backend):
         answers = save([])
         with torch.no_grad():
-            for inputs, first in stretches:
+            for inputs, scored in batches:
                 with model.trace(**inputs):
                     if plan is not None:
                         steer_beside(model, plan, bos_id)
-                    logits = model.output.logits[0]
-                    answers.append(token_losses(logits, inputs["input_ids"][0], first).cpu())
+                    losses = token_losses(model.output.logits, inputs["input_ids"], scored)
+                    answers.append(losses.cpu())
     return answers

@@ -110,6 +110,12 @@ class Tokens:
         for row, ids in enumerate(encoded):
             if len(ids) == self.bos:
                 raise ModelError(f"text {row} has no tokens to pool over: {texts[row]!r}")
+        yield from self.side_by_side(encoded, batch_tokens)
+
+    def side_by_side(
+        self, encoded: Sequence[Sequence[int]], batch_tokens: int
+    ) -> Iterator[TokenBatch]:
+        """Put encoded texts into batches of similar length, the longest first; see `batches`."""
         rows: list[int] = []
         for row in sorted(range(len(encoded)), key=lambda row: (-len(encoded[row]), row)):
             if rows and len(encoded[rows[0]]) * (len(rows) + 1) > batch_tokens:

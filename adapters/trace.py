@@ -11,13 +11,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from nnsight.intervention.interleaver import OutOfOrderError
-from torch import Tensor
 from transformers import AutoTokenizer
 
 from steer_plugin.adapters import sessions
 from steer_plugin.adapters.generation import generation_config
 from steer_plugin.adapters.in_trace import locate
-from steer_plugin.adapters.losses import windows
+from steer_plugin.adapters.losses import WindowBatch, by_text, window_batches, windows
 from steer_plugin.adapters.module_paths import MODULE_PATHS
 from steer_plugin.adapters.ndif import NDIF
 from steer_plugin.adapters.tokens import BATCH_TOKENS, TokenBatch, tokens_for
@@ -227,6 +226,7 @@ class TraceAdapter:
                     )
                     for reading, space in spaces.items()
                 },
+                batch.content.sum(1).numpy(),
             )
 
     def _places(
@@ -302,22 +302,23 @@ class TraceAdapter:
             ModelError: a text is too short, or the window does not fit.
         """
         self._check(intervention)
-        waiting = list(windows(self.tokens, texts, context, stride))
+        cut = windows(self.tokens, texts, context, stride)
+        waiting = list(window_batches(self.tokens, cut, self._batch_tokens, self._module.config))
 
-        def score(some: Sequence[Any]) -> Any:
+        def score(some: Sequence[WindowBatch]) -> Any:
             return self._run(
                 sessions.score_windows,
-                [({**self._inputs(one.batch), "use_cache": False}, one.first) for one in some],
+                [(self._scoring_inputs(one), one.scored) for one in some],
                 intervention,
                 self.tokens.tokenizer.bos_token_id,
             )
 
-        found: dict[int, list[Tensor]] = {}
-        for window, losses in self._in_sessions(
-            waiting, score, lambda one: 4 * one.batch.ids.shape[1]
-        ):
-            found.setdefault(window.row, []).append(losses)
-        return [torch.cat(parts).numpy() for parts in found.values()]
+        answers = self._in_sessions(waiting, score, lambda one: 8 * int(one.scored.sum()))
+        return by_text(cut, answers)
+
+    def _scoring_inputs(self, one: WindowBatch) -> sessions.Inputs:
+        inputs = {**self._inputs(one.batch), "use_cache": False}
+        return inputs | one.wanted(self._module.forward)
 
 
 def _shipped_tokenizer(model: Any, name: str) -> Any:

@@ -1,12 +1,13 @@
 """Cross-lingual alignment: how far apart the languages lie in the embedding space."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from steer_plugin.analyses.figures import KEYS, Key, group_means, groups, joined
 from steer_plugin.analyses.statistics import Figures, Replicates, Weights
 from steer_plugin.analyses.vectors import (
     CENTRINGS,
@@ -18,9 +19,11 @@ from steer_plugin.analyses.vectors import (
 from steer_plugin.embeddings import Embeddings
 from steer_plugin.errors import AnalysisError
 
-KEYS = ["measure", "centring", "query", "candidates"]
-Evaluate = Callable[[Weights], Replicates]
 NOWHERE = 1e-12
+"""The mean of unit vectors has no direction where it is no longer than this."""
+
+MEMORY = 64 * 2**20
+"""Bytes of the languages' means that are made at a time."""
 
 
 def alignment_figures(
@@ -31,50 +34,38 @@ def alignment_figures(
     PAPER step 12 (arXiv 2502.15639, section 4), 1 - cos in [0, 2]:
 
     - `pair distance`: mean over all pairs of a sentence in one language with one in another;
+    - `centroid distance`: from one language's mean unit vector to another's, the other reading of
+      the distances between languages that the paper leaves open;
     - `medoid distance`: from each language's mean to the medoid of the whole space, the sentence
       with the least summed distance to all others;
-    - the target's `pair distance` to the other languages.
+    - the target's `pair distance` and `centroid distance` to the other languages.
 
     Beside them, `matched distance`, over translations alone, and `gap`, the mean cosine of
     translations minus that of all other pairs, which a shared component does not raise. Resamples
     draw sentences; centres and the medoid stay.
 
+    For n sentences, L languages, d dimensions and R resamples, making takes O(n L^2 d) and
+    evaluating O(R L d (n + L)) time a centring; what waits is O(n L^2) numbers.
+
     Args:
         embeddings: language -> one row a sentence, the same sentences in each.
         target: the language that is steered towards; None leaves its means out.
-        centrings: see `unit_vectors`. Distances from a language's own mean to the medoid need it
-            left in, so `medoid distance` has no `language` centring.
+        centrings: see `unit_vectors`. Distances from a language's own mean need it left in, so
+            `medoid distance` and `centroid distance` have no `language` centring.
 
     Returns:
         Figures with the keys `measure`, `centring`, `query`, `candidates`, unordered pairs once;
         the mean over all pairs is `all`, `all`, over the target's `target`, `others`. For
-        `medoid distance` `query` is the language or `all`, `candidates` is `medoid`.
+        `medoid distance` `query` is the language, `all`, or with a target `others` (the mean over
+        the languages other than the target), `candidates` is `medoid`. A figure of a resample
+        that draws one sentence alone, or whose mean vector is zero, is NaN where that leaves
+        nothing to measure.
 
     Raises:
         AnalysisError: the target is none of the languages; or see `unit_vectors`.
     """
     check_target(embeddings, target)
-    index: list[tuple[str, str, str, str]] = []
-    parts: list[Evaluate] = []
-    for centring in centrings:
-        units = unit_vectors(embeddings, centring)
-        pairs = list(combinations(units, 2))
-        groups = {("all", "all"): list(range(len(pairs)))}
-        if target is not None:
-            groups[target, "others"] = [row for row, pair in enumerate(pairs) if target in pair]
-        for measure in ("pair distance", "matched distance", "gap"):
-            index += [(measure, centring, a, b) for a, b in [*pairs, *groups]]
-        parts.append(_pairs(units, pairs, list(groups.values())))
-        if centring != "language":
-            index += [("medoid distance", centring, language, "medoid") for language in units]
-            index.append(("medoid distance", centring, "all", "medoid"))
-            parts.append(_medoid(units))
-
-    def evaluate(weights: Weights) -> Replicates:
-        return np.concatenate([part(weights) for part in parts], axis=1)
-
-    sentences = len(next(iter(embeddings.values())))
-    return Figures(pd.DataFrame(index, columns=KEYS), sentences, evaluate)
+    return joined([alignment_of(unit_vectors(embeddings, c), target) for c in centrings])
 
 
 def alignment(embeddings: Embeddings, *, target: str | None = None) -> pd.DataFrame:
@@ -82,51 +73,106 @@ def alignment(embeddings: Embeddings, *, target: str | None = None) -> pd.DataFr
     return alignment_figures(embeddings, target=target).frame()
 
 
-def _pairs(units: UnitVectors, pairs: list[tuple[str, str]], groups: list[list[int]]) -> Evaluate:
-    matched = np.stack([(units[a] * units[b]).sum(1) for a, b in pairs], axis=1)
+def alignment_of(units: UnitVectors, target: str | None) -> Figures:
+    """Measure what `alignment_figures` does, with one centring."""
+    pairs = list(combinations(units, 2))
+    places = groups(pairs, target, ordered=False)
+    rows = [*pairs, *places]
+    measures = ["pair distance", "matched distance", "gap"]
+    index: list[Key] = [(measure, units.centring, *row) for measure in measures for row in rows]
+    one, other = np.triu_indices(len(units), k=1)
+    matched = _products(units, None, None)[:, one, other]
+    centre = None
+    if units.centring != "language":
+        _check_means(units)
+        centre = medoid(units)
+        queries = [*units, "all", *([] if target is None else ["others"])]
+        index += [("medoid distance", units.centring, query, "medoid") for query in queries]
+        index += [("centroid distance", units.centring, *row) for row in rows]
+    rest = [place for place, language in enumerate(units) if language != target]
 
     def evaluate(weights: Weights) -> Replicates:
-        # The mean over all pairs of sentences is the product of the two mean unit vectors.
-        means = {language: weights @ rows for language, rows in units.items()}
-        cosine = np.stack([(means[a] * means[b]).sum(1) for a, b in pairs], axis=1)
-        translations = weights @ matched
-        # Draws of the same sentence are translations of each other; the rest are not. Where one
-        # sentence is all that was drawn there is no rest, and no gap.
-        same = (weights**2).sum(1, keepdims=True)
-        others = (cosine - weights**2 @ matched) / np.where(same < 1, 1 - same, np.nan)
-        figures = []
-        for values in (1 - cosine, 1 - translations, translations - others):
-            figures += [values, *(values[:, group].mean(1, keepdims=True) for group in groups)]
+        products = _products(units, weights, centre)
+        figures = _between(products[:, one, other], matched, weights)
+        figures = [part for values in figures for part in (values, group_means(values, places))]
+        if centre is not None:
+            lengths = np.sqrt(products.diagonal(axis1=1, axis2=2))
+            lengths = np.where(lengths > NOWHERE, lengths, np.nan)
+            apart = 1 - products / (lengths[:, :, None] * lengths[:, None, :])
+            from_medoid, centroids = apart[:, -1, :-1], apart[:, one, other]
+            figures += [from_medoid, from_medoid.mean(1, keepdims=True)]
+            if target is not None:
+                figures.append(from_medoid[:, rest].mean(1, keepdims=True))
+            figures += [centroids, group_means(centroids, places)]
         return np.concatenate(figures, axis=1)
 
-    return evaluate
+    return Figures(pd.DataFrame(index, columns=KEYS), units.shape[0], evaluate)
 
 
-def medoid(units: UnitVectors) -> Float[np.ndarray, " d_model"]:
+def _between(
+    cosine: Replicates, matched: Float[np.ndarray, "sentence pair"], weights: Weights
+) -> list[Replicates]:
+    """Give each pair of languages' distance over all pairs and over translations, and its gap.
+
+    Args:
+        cosine: the mean over all pairs of sentences, which is the product of the two languages'
+            mean unit vectors.
+        matched: the cosines of translations.
+        weights: on sentences.
+    """
+    translations = weights @ matched
+    # Draws of the same sentence are translations of each other; the rest are not. Where one
+    # sentence is all that was drawn there is no rest, and no gap.
+    same = (weights**2).sum(1, keepdims=True)
+    others = (cosine - weights**2 @ matched) / np.where(same < 1, 1 - same, np.nan)
+    return [1 - cosine, 1 - translations, translations - others]
+
+
+def _products(
+    units: UnitVectors, weights: Weights | None, centre: Float[np.ndarray, " d_model"] | None
+) -> Float[np.ndarray, "row point point"]:
+    """Multiply languages' mean unit vectors with each other, and with a centre in the last place.
+
+    One row a resample; without weights one row a sentence, whose unit vectors are multiplied.
+    """
+    sentences, dimensions = units.shape
+    rows = sentences if weights is None else len(weights)
+    points = len(units) + (centre is not None)
+    products = np.zeros((rows, points, points))
+    step = min(dimensions, max(1, MEMORY // (8 * rows * points)))
+    room = np.empty((rows, points, step))
+    for start in range(0, dimensions, step):
+        columns = slice(start, min(start + step, dimensions))
+        means = room[:, :, : columns.stop - start]
+        for place, language in enumerate(units):
+            block = units.columns(language, columns)
+            means[:, place] = block if weights is None else weights @ block
+        if centre is not None:
+            means[:, -1] = centre[columns]
+        products += means @ means.mT
+    return products
+
+
+def medoid(
+    units: Mapping[str, Float[np.ndarray, "sentence d_model"]],
+) -> Float[np.ndarray, " d_model"]:
     """Give the unit vector with the least summed cosine distance to all others.
 
     Sum over j of (1 - <u_i, u_j>) is least where <u_i, sum of u_j> is largest, so one product with
     the summed vectors finds it.
     """
-    stacked = np.concatenate(list(units.values()))
-    return np.asarray(stacked[np.argmax(stacked @ stacked.sum(0))])
+    total = np.sum([rows.sum(0) for rows in units.values()], axis=0)
+    nearest = []
+    for rows in units.values():
+        toward = rows @ total
+        nearest.append((toward.max(), rows[toward.argmax()].copy()))
+    return np.asarray(max(nearest, key=lambda found: found[0])[1])
 
 
-def _medoid(units: UnitVectors) -> Evaluate:
-    centre = medoid(units)
+def _check_means(units: UnitVectors) -> None:
     for language, rows in units.items():
         if np.linalg.norm(rows.mean(0)) < NOWHERE:
             raise AnalysisError(
-                f"the mean embedding of {language} is zero, so it has no distance to the medoid; "
-                "give more sentences"
+                f"the mean embedding of {language} is zero, so it has no distance to the medoid "
+                "or to another language's; give more sentences"
             )
-
-    def evaluate(weights: Weights) -> Replicates:
-        figures = []
-        for rows in units.values():
-            means = weights @ rows
-            figures.append(1 - means @ centre / np.linalg.norm(means, axis=1))
-        figures.append(np.mean(figures, axis=0))
-        return np.stack(figures, axis=1)
-
-    return evaluate

@@ -1,34 +1,12 @@
 """The charts of a report in their order, each with the words beside it and the table behind it."""
 
-from dataclasses import dataclass
-
 import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses import charts_comparison, charts_experts, charts_space, finding, titles
+from steer_plugin.analyses.figure import Figure as Figure
 from steer_plugin.analyses.results import FINAL, Results, layer_order
 from steer_plugin.analyses.theme import language_name
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A chart with what a reader needs beside it.
-
-    Attributes:
-        name: of the chart and of its table's file.
-        heading: what it is about.
-        aid: one sentence on how to read it.
-        caption: what was measured on what, and what the intervals are.
-        chart: to draw in the package's theme.
-        table: the rows that the chart draws.
-    """
-
-    name: str
-    heading: str
-    aid: str
-    caption: str
-    chart: ChartType
-    table: pd.DataFrame
 
 
 def charts(results: Results) -> dict[str, ChartType]:

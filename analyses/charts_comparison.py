@@ -292,16 +292,21 @@ def effect_of_k_table(results: Results) -> pd.DataFrame:
     )
 
 
-def effect_of_k(results: Results) -> ChartType:
-    """Draw retrieval, distance and gap against the number of neurons that were set."""
-    table = effect_of_k_table(results)
+def k_axis(table: pd.DataFrame) -> alt.X:
+    """Give a logarithmic axis of the values of k that a table has."""
     ks = sorted({int(k) for k in table["top_k"]})
-    x = alt.X(
+    return alt.X(
         "top_k:Q",
         title="k neurons steered (log)",
         scale=alt.Scale(type="log", domain=[ks[0] / 1.3, ks[-1] * 1.3], nice=False),
         axis=alt.Axis(values=ks, format=",", grid=False, labelOverlap="greedy", labelSeparation=6),
     )
+
+
+def effect_of_k(results: Results) -> ChartType:
+    """Draw retrieval, distance and gap against the number of neurons that were set."""
+    table = effect_of_k_table(results)
+    x = k_axis(table)
     figures = table[table["measure"] == "top-1"]
     return _courses(table, x).properties(
         title=theme.heading(titles.effect_of_k_title(figures), _WIDTH)

@@ -157,8 +157,15 @@ def between_share(projection: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _looks(n_languages: int) -> tuple[list[str], list[str]]:
-    """Choose colours and shapes, no pair of them twice for up to 54 languages."""
+def looks(n_languages: int) -> tuple[list[str], list[str]]:
+    """Choose colours and shapes, no pair of them twice for up to 54 languages.
+
+    Args:
+        n_languages: how many are needed.
+
+    Returns:
+        The colours, and the shapes beside them.
+    """
     n_colours, n_shapes = len(theme.LANGUAGE_COLOURS), len(theme.LANGUAGE_SHAPES)
     turns = [divmod(i, n_colours) for i in range(n_languages)]
     colours = [theme.LANGUAGE_COLOURS[place] for _, place in turns]
@@ -179,7 +186,7 @@ def embedding_map(results: Results) -> ChartType:
             for target, k in zip(data["target"], data["top_k"], strict=True)
         ],
     )
-    colours, shapes = _looks(len(languages))
+    colours, shapes = looks(len(languages))
     scale = alt.Scale(zero=False, nice=False, padding=12)
     bare = alt.Axis(labels=False, ticks=False, grid=False, domain=False)
     legend = alt.Legend(orient="top", columns=4)

@@ -1,106 +1,43 @@
 """The whole protocol: find experts, steer, measure, each step saved as it ends."""
 
-import json
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from steer_plugin.analyses.alignment import alignment_figures
-from steer_plugin.analyses.controls import random_control
+from steer_plugin.analyses.compared import compare_experts, with_false_discoveries
+from steer_plugin.analyses.conditions import (
+    BEFORE,
+    Comparison,
+    Planner,
+    Rival,
+    plan_comparisons,
+    plan_rivals,
+)
+from steer_plugin.analyses.correlations import correlations
+from steer_plugin.analyses.embedded import Embedded, chosen_layers, embed_conditions
 from steer_plugin.analyses.expertise import experts_by_layer, overlap, score_curve
+from steer_plugin.analyses.found import find_all, judge_units, method_block
+from steer_plugin.analyses.independent import compare_bitexts
 from steer_plugin.analyses.projection import project
-from steer_plugin.analyses.results import Results, middle
-from steer_plugin.analyses.retrieval import retrieval_figures
-from steer_plugin.analyses.statistics import Figures, compare
-from steer_plugin.artifacts import CONFIG, Artifact, read_artifact, write_artifact
-from steer_plugin.corpus import ParallelCorpus
-from steer_plugin.embeddings import FINAL, Embeddings, Layer, embed_layers
-from steer_plugin.errors import ArtifactError, CorpusError, ModelError
-from steer_plugin.experts import ExpertTable, find_experts
-from steer_plugin.interventions import Intervention
+from steer_plugin.analyses.results import Results
+from steer_plugin.analyses.rivals import compare_rival
+from steer_plugin.analyses.run_data import RunData
+from steer_plugin.analyses.steps import Say, Steps
+from steer_plugin.analyses.written import Writer, curve
+from steer_plugin.embeddings import FINAL
+from steer_plugin.methods import METHODS
 from steer_plugin.protocols import Adapter
 from steer_plugin.provenance import provenance
 from steer_plugin.settings import RunSettings
 
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Condition:
-    """One way to run the model over the judging sentences.
-
-    Attributes:
-        name: of its folder.
-        plan: what is done to the model; None for nothing.
-    """
-
-    name: str
-    plan: Intervention | None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Experts for one target at one k, beside their controls.
-
-    Attributes:
-        target: the language that is steered towards.
-        top_k: how many experts.
-        experts: the condition with the experts set.
-        controls: the conditions with as many random neurons set, one a seed.
-    """
-
-    target: str
-    top_k: int
-    experts: Condition
-    controls: tuple[Condition, ...]
-
-    @property
-    def conditions(self) -> tuple[Condition, ...]:
-        """The experts, then the controls."""
-        return (self.experts, *self.controls)
-
-
-@dataclass(frozen=True)
-class Embedded:
-    """Where the embeddings of one corpus lie, one folder a condition.
-
-    Attributes:
-        folder: holds the conditions' folders.
-        layers: that are embedded at.
-        corpus: that is embedded.
-    """
-
-    folder: Path
-    layers: tuple[Layer, ...]
-    corpus: ParallelCorpus
-
-    def load(self, condition: Condition) -> dict[Layer, Embeddings]:
-        """Read one condition's embeddings, its languages in the order of the corpus."""
-        tensors = read_artifact(self.folder / condition.name, "embeddings").tensors()
-        return {
-            layer: {language: tensors[f"{layer}/{language}"] for language in self.corpus.languages}
-            for layer in self.layers
-        }
-
-    def origin(self, condition: Condition) -> Any:
-        """Read what one condition's embeddings depend on."""
-        return read_artifact(self.folder / condition.name, "embeddings").config["provenance"]
-
-
-BEFORE = Condition("before", None)
+Tables = dict[str, pd.DataFrame]
 
 
 def run_experiment(
-    adapter: Adapter,
-    corpus: ParallelCorpus,
-    settings: RunSettings,
-    folder: Path,
-    *,
-    say: Say,
+    adapter: Adapter, data: RunData, settings: RunSettings, folder: Path, *, say: Say
 ) -> Results:
     """Take every step that is not taken yet, and put the tables together.
 
@@ -110,219 +47,197 @@ def run_experiment(
 
     Args:
         adapter: the model of the settings.
-        corpus: the corpus of the settings.
+        data: the sentences of the settings; see `run_data.read_data`.
         settings: what to do.
         folder: where results go.
         say: told what is being done, a line a step.
 
     Raises:
-        CorpusError: a target is not in the corpus.
         SelectionError: a k is too large.
         ModelError: a layer does not exist.
         ArtifactError: the folder cannot be written.
     """
-    check_targets(corpus, settings.targets)
-    layers = _layers(adapter, settings)
-    find, judge = corpus.split(seed=settings.split_seed)
-    found = _experts(adapter, find, settings, folder / "experts", say)
+    steps = Steps(folder, say)
+    layers = chosen_layers(adapter, settings)
+    block = method_block(adapter, settings)
+    found = find_all(adapter, data, settings, steps)
     # Plans and tables of experts come before the long steps, so that an impossible k ends the run.
-    comparisons = list(_comparisons(found, settings))
-    by_layer = [experts_by_layer(found, k) for k in settings.top_k]
-    shared = [overlap(found, k) for k in settings.top_k]
-    judged = _experts(adapter, judge, settings, folder / "experts-judged", say)
-    conditions = [BEFORE, *(c for comparison in comparisons for c in comparison.conditions)]
-    embedded = Embedded(folder / "embeddings", layers, judge)
-    for number, condition in enumerate(conditions, start=1):
-        step = f"{condition.name} ({number} of {len(conditions)})"
-        _embed(adapter, condition, embedded, step, say)
+    planner = Planner(found, settings, {})
+    comparisons = plan_comparisons(planner)
+    rivals = plan_rivals(planner, block)
+    by_layer = [experts_by_layer(found.experts, k) for k in settings.top_k]
+    shared = [overlap(found.experts, k) for k in settings.top_k]
+    judged = judge_units(adapter, data, settings, steps)
+    conditions = list(planner.known.values())
+    embedded = embed_conditions(adapter, data.judge, layers, conditions, steps)
     say("Comparing alignment and retrieval before and after")
-    compared = folder / "comparisons"
-    headline = middle(settings.top_k)
+    tables = _compared(comparisons, embedded, settings, steps)
+    within, bitexts = _independent(adapter, data, comparisons, settings, steps)
+    writer = _writer(adapter, data, settings, steps)
     return Results(
-        provenance=_describe(adapter, find, judge, settings),
+        provenance=_describe(adapter, data, settings, layers),
         layers=pd.concat(by_layer, ignore_index=True),
-        curve=score_curve(found, judged),
+        curve=score_curve(found.experts, judged),
         overlap=pd.concat(shared, ignore_index=True),
-        alignment=_compare(
-            "alignment", alignment_figures, comparisons, embedded, settings, compared
+        alignment=tables["alignment"],
+        retrieval=tables["retrieval"],
+        geometry=tables["geometry"],
+        controls=tables.get("controls", pd.DataFrame()),
+        projection=_project(comparisons, embedded, settings),
+        correlations=correlations(
+            tables["retrieval"],
+            tables["alignment"],
+            seen=settings.seen,
+            count=settings.resamples,
+            seed=settings.bootstrap_seed,
         ),
-        retrieval=_compare(
-            "retrieval", retrieval_figures, comparisons, embedded, settings, compared
-        ),
-        projection=_project([one for one in comparisons if one.top_k == headline], embedded),
+        null=found.null,
+        stability=found.stability,
+        mixed=pd.concat([within, tables["mixed"].assign(dataset="corpus")], ignore_index=True),
+        bitexts=bitexts,
+        generation=_curves(planner, writer, settings),
+        methods=_methods(rivals, embedded, writer, settings, steps),
     )
 
 
-def check_targets(corpus: ParallelCorpus, targets: Sequence[str]) -> None:
-    """Refuse a target that is none of the corpus's languages.
+def compare_methods(
+    adapter: Adapter, data: RunData, settings: RunSettings, folder: Path, *, say: Say
+) -> pd.DataFrame:
+    """Take the steps that put the methods of a run on the same axes; see `rivals.compare_rival`.
+
+    Where the settings name no method, all are compared. Steps are shared with `run_experiment`.
 
     Raises:
-        CorpusError: there is such a target.
+        SelectionError: a k is too large.
+        ModelError: a layer does not exist.
+        ArtifactError: the folder cannot be written.
     """
-    for target in targets:
-        if target not in corpus.languages:
-            raise CorpusError(
-                f"target {target!r} is not in the corpus; it has: {', '.join(corpus.languages)}"
-            )
+    settings = replace(settings, methods=settings.methods or tuple(METHODS))
+    steps = Steps(folder, say)
+    layers = chosen_layers(adapter, settings)
+    block = method_block(adapter, settings)
+    planner = Planner(find_all(adapter, data, settings, steps), settings, {})
+    # The names of conditions that a run has as well are the run's.
+    plan_comparisons(planner)
+    rivals = plan_rivals(planner, block)
+    wanted = {one: None for rival in rivals for one in (rival.steered, *rival.controls)}
+    embedded = embed_conditions(adapter, data.judge, layers, list(wanted), steps)
+    writer = _writer(adapter, data, settings, steps)
+    return _methods(rivals, embedded, writer, settings, steps)
 
 
-def _comparisons(found: ExpertTable, settings: RunSettings) -> Iterator[Comparison]:
-    for target in settings.targets:
-        for k in settings.top_k:
-            plan = found.intervention(
-                target,
-                top_k=k,
-                operation=settings.operation,
-                value=settings.value,
-                strength=settings.strength,
-                positions=settings.positions,
-                bos=settings.steer_bos,
-            )
-            name = f"{target}-k{k}"
-            controls = tuple(
-                Condition(f"{name}-random-{seed}", random_control(plan, found.space, seed=seed))
-                for seed in settings.control_seeds
-            )
-            yield Comparison(target, k, Condition(f"{name}-experts", plan), controls)
-
-
-def _layers(adapter: Adapter, settings: RunSettings) -> tuple[Layer, ...]:
-    depth = adapter.info.n_layers
-    thirds = (depth // 3, 2 * depth // 3)
-    blocks = thirds if settings.layers is None else settings.layers
-    if max(blocks, default=0) >= depth:
-        raise ModelError(f"layer {max(blocks)} does not exist; give 0..{depth - 1}")
-    return (*sorted(set(blocks)), FINAL)
-
-
-def _experts(
-    adapter: Adapter, corpus: ParallelCorpus, settings: RunSettings, folder: Path, say: Say
-) -> ExpertTable:
-    origin = provenance(
-        adapter.info, corpus, site=settings.site, pooling=settings.pooling, score=settings.score
-    )
-    if _is_done(folder, "experts", origin, Artifact.tensors):
-        say(f"Kept {folder.name}")
-        return ExpertTable.load(folder)
-    say(f"Scoring units on {len(corpus)} sentences in {len(corpus.languages)} languages")
-    table = find_experts(
-        adapter,
-        corpus,
-        site=settings.site,
-        pooling=settings.pooling,
-        score=settings.score,
-        progress=folder.name,
-        keep=_unfinished(folder),
-    )
-    table.save(folder)
-    shutil.rmtree(_unfinished(folder), ignore_errors=True)
-    return table
-
-
-def _unfinished(folder: Path) -> Path:
-    """Name the folder for the batches of a step that is not done."""
-    return folder.with_name(f".{folder.name}.unfinished")
-
-
-def _embed(adapter: Adapter, condition: Condition, embedded: Embedded, step: str, say: Say) -> None:
-    folder, corpus = embedded.folder / condition.name, embedded.corpus
-    plan = "none" if condition.plan is None else condition.plan.hash
-    origin = provenance(adapter.info, corpus, layers=str(embedded.layers), intervention=plan)
-    if _is_done(folder, "embeddings", origin, Artifact.tensors):
-        say(f"Kept {step}")
-        return
-    say(f"Embedding {len(corpus)} sentences in {len(corpus.languages)} languages: {step}")
-    found = embed_layers(
-        adapter,
-        corpus,
-        layers=embedded.layers,
-        intervention=condition.plan,
-        progress=condition.name,
-        keep=_unfinished(folder),
-    )
-    tensors = {
-        f"{layer}/{language}": rows
-        for layer, languages in found.items()
-        for language, rows in languages.items()
-    }
-    write_artifact(folder, "embeddings", {"provenance": origin}, tensors=tensors)
-    shutil.rmtree(_unfinished(folder), ignore_errors=True)
-
-
-def _is_done(
-    folder: Path, kind: str, origin: dict[str, Any], read: Callable[[Artifact], object]
-) -> bool:
-    """Say whether a result is there that depends on just this and can be read."""
-    if not (folder / CONFIG).is_file():
-        return False
-    try:
-        artifact = read_artifact(folder, kind)
-        read(artifact)
-    except ArtifactError:
-        return False
-    return bool(artifact.config.get("provenance") == json.loads(json.dumps(origin)))
-
-
-def _compare(
-    name: str,
-    measure: Callable[..., Figures],
-    comparisons: list[Comparison],
-    embedded: Embedded,
-    settings: RunSettings,
-    folder: Path,
-) -> pd.DataFrame:
-    frames = []
+def _compared(
+    comparisons: Iterable[Comparison], embedded: Embedded, settings: RunSettings, steps: Steps
+) -> Tables:
+    frames: dict[str, list[pd.DataFrame]] = {}
     for comparison in comparisons:
-        place = folder / f"{comparison.target}-k{comparison.top_k}-{name}"
+        name = f"comparisons/{comparison.target}-k{comparison.top_k}"
         origin = {
             "embeddings": [embedded.origin(one) for one in (BEFORE, *comparison.conditions)],
-            "resamples": settings.resamples,
-            "bootstrap_seed": settings.bootstrap_seed,
+            "controls": list(settings.controls),
+            **_resampling(settings),
         }
-        if not _is_done(place, "comparison", origin, lambda artifact: artifact.table("figures")):
-            figures = _figures(measure, comparison, embedded, settings)
-            write_artifact(place, "comparison", {"provenance": origin}, tables={"figures": figures})
-        frames.append(read_artifact(place, "comparison").table("figures"))
-    return pd.concat(frames, ignore_index=True)
+        found = steps.tables(name, origin, partial(compare_experts, comparison, embedded, settings))
+        for table, rows in found.items():
+            frames.setdefault(table, []).append(rows)
+    return with_false_discoveries(
+        {table: pd.concat(parts, ignore_index=True) for table, parts in frames.items()}
+    )
 
 
-def _figures(
-    measure: Callable[..., Figures],
-    comparison: Comparison,
+def _resampling(settings: RunSettings) -> dict[str, int]:
+    return {"resamples": settings.resamples, "bootstrap_seed": settings.bootstrap_seed}
+
+
+def _writer(adapter: Adapter, data: RunData, settings: RunSettings, steps: Steps) -> Writer | None:
+    if settings.generation is None:
+        return None
+    return Writer(adapter, data, settings.generation, steps)
+
+
+def _curves(planner: Planner, writer: Writer | None, settings: RunSettings) -> pd.DataFrame:
+    if writer is None:
+        return pd.DataFrame()
+    ks = writer.generation.top_k or settings.top_k
+    return pd.concat(
+        [
+            curve(writer, target, [planner.comparison(target, k) for k in ks], settings)
+            for target in settings.targets
+        ],
+        ignore_index=True,
+    )
+
+
+def _methods(
+    rivals: Iterable[Rival],
     embedded: Embedded,
+    writer: Writer | None,
     settings: RunSettings,
+    steps: Steps,
 ) -> pd.DataFrame:
-    conditions = [embedded.load(one) for one in (BEFORE, *comparison.conditions)]
     frames = []
-    for layer in embedded.layers:
-        pre, post, *controls = (
-            measure(embeddings[layer], target=comparison.target) for embeddings in conditions
-        )
-        frame = compare(pre, post, controls, count=settings.resamples, seed=settings.bootstrap_seed)
-        keys = {"target": comparison.target, "top_k": comparison.top_k, "layer": str(layer)}
-        frames.append(pd.DataFrame([keys] * len(frame)).join(frame))
-    return pd.concat(frames, ignore_index=True)
+    for rival in rivals:
+        conditions = (BEFORE, rival.steered, *rival.controls)
+        origin = {
+            "embeddings": [embedded.origin(one) for one in conditions],
+            "generation": None if writer is None else asdict(writer.generation),
+            **_resampling(settings),
+        }
+        name = f"methods/{rival.target}-{rival.method}"
+        compare = partial(compare_rival, rival, embedded, writer, settings)
+        frames.append(steps.table(name, origin, compare))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def _project(comparisons: list[Comparison], embedded: Embedded) -> pd.DataFrame:
+def _independent(
+    adapter: Adapter,
+    data: RunData,
+    comparisons: Iterable[Comparison],
+    settings: RunSettings,
+    steps: Steps,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tabulate the bitexts within one language, and those between two."""
+    headline = [one for one in comparisons if one.headline]
+    parts = [compare_bitexts(adapter, data.bitexts, one, settings, steps) for one in headline]
+    found = pd.concat(parts, ignore_index=True)
+    if found.empty:
+        return found, found
+    within = found["query"] == found["candidates"]
+    return found[within], found[~within].reset_index(drop=True)
+
+
+def _project(
+    comparisons: Iterable[Comparison], embedded: Embedded, settings: RunSettings
+) -> pd.DataFrame:
     before = embedded.load(BEFORE)[FINAL]
     frames = []
     for comparison in comparisons:
+        if not comparison.headline:
+            continue
         conditions = {
             "before": before,
             "experts": embedded.load(comparison.experts)[FINAL],
-            "control": embedded.load(comparison.controls[0])[FINAL],
+            "control": embedded.load(comparison.matched[0])[FINAL],
         }
-        plane = project(before, conditions, embedded.corpus.ids)
-        frames.append(plane.assign(target=comparison.target, top_k=comparison.top_k))
+        for method in settings.projections:
+            plane = project(
+                before,
+                conditions,
+                embedded.corpus.ids,
+                method=method,
+                seed=settings.bootstrap_seed,
+            )
+            frames.append(
+                plane.assign(target=comparison.target, top_k=comparison.top_k, method=method)
+            )
     return pd.concat(frames, ignore_index=True)
 
 
 def _describe(
-    adapter: Adapter, find: ParallelCorpus, judge: ParallelCorpus, settings: RunSettings
+    adapter: Adapter, data: RunData, settings: RunSettings, layers: Iterable[object]
 ) -> dict[str, str]:
     info = adapter.info
-    origin = provenance(info, judge)
+    origin = provenance(info, data.judge)
     return {
         "model": info.name,
         "revision": info.revision,
@@ -333,22 +248,47 @@ def _describe(
         "site": settings.site,
         "pooling": settings.pooling,
         "score": settings.score,
+        "selection": _selection(settings),
         "operation": settings.operation,
         "value": str(settings.value),
         "strength": str(settings.strength),
         "positions": settings.positions + ("" if settings.steer_bos else ", BOS left alone"),
         "corpus": settings.corpus,
-        "languages": ", ".join(judge.languages),
+        "judge_corpus": settings.judge_corpus or settings.corpus,
+        "languages": ", ".join(data.judge.languages),
+        "find_languages": ", ".join(data.find.languages),
+        "seen": ", ".join(settings.seen or ()),
         "split_seed": str(settings.split_seed),
-        "find_sentences": str(len(find)),
-        "find_hash": find.hash,
-        "judge_sentences": str(len(judge)),
-        "judge_hash": judge.hash,
+        "find_sentences": str(len(data.find)),
+        "find_hash": data.find.hash,
+        "judge_sentences": str(len(data.judge)),
+        "judge_hash": data.judge.hash,
         "control_seeds": ", ".join(map(str, settings.control_seeds)),
+        "controls": ", ".join(settings.controls),
+        "methods": ", ".join(settings.methods),
         "resamples": str(settings.resamples),
         "bootstrap_seed": str(settings.bootstrap_seed),
-        "layers": ", ".join(map(str, _layers(adapter, settings))),
-        "projection": "first two principal components of the embeddings before; the random "
-        f"neurons of seed {settings.control_seeds[0]}",
+        "layers": ", ".join(map(str, layers)),
+        "bitexts": "; ".join(
+            f"{one.name} {one.query_language}-{one.candidates_language} {one.hash[:12]}"
+            for one in data.bitexts
+        ),
+        **_generation(settings),
+        "projection": "fitted on the embeddings before; the random neurons of seed "
+        f"{settings.control_seeds[0]}",
         **{f"version of {package}": found for package, found in origin["versions"].items()},
     }
+
+
+def _selection(settings: RunSettings) -> str:
+    parts = [settings.selection, "in each layer" if settings.per_layer else "over all layers"]
+    if settings.unit_layers is not None:
+        parts.append("of blocks {} to {}".format(*settings.unit_layers))
+    return " ".join(parts)
+
+
+def _generation(settings: RunSettings) -> Mapping[str, str]:
+    if settings.generation is None:
+        return {"generation": "none"}
+    how = asdict(settings.generation)
+    return {f"generation {name}": str(value) for name, value in how.items()}

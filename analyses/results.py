@@ -1,7 +1,7 @@
 """The tables that a report is made of, and how rows are picked from them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +31,9 @@ VALUES = (
     "advantage_high",
 )
 
+GROUPS = ("all", "others", "medoid")
+"""What stands for languages where a figure is not of a single pair of them."""
+
 _COLUMNS = {
     "layers": ("concept", "layer", "top_k", "experts", "share"),
     "curve": ("concept", "rank", "layer", "index", "find_score", "judge_score"),
@@ -38,7 +41,19 @@ _COLUMNS = {
     "alignment": KEYS + VALUES,
     "retrieval": KEYS + VALUES,
     "projection": ("target", "top_k", "condition", "language", "id", "x", "y"),
+    "geometry": KEYS + VALUES,
+    "controls": (*KEYS, "control", "control_value", "change", "advantage", "share"),
+    "correlations": ("target", "top_k", "layer", "languages", "correlation", "r", "n"),
+    "mixed": ("dataset", *KEYS, *VALUES),
+    "bitexts": ("dataset", *KEYS, *VALUES),
+    "generation": ("target", "top_k", "condition", "probability", "perplexity", "cost"),
+    "methods": ("method", "target", "top_k", "block", "axis", *VALUES),
+    "null": ("concept", "score", "best", "null_high", "p", "above", "permutations"),
+    "stability": ("concept", "top_k", "jaccard", "resamples"),
 }
+
+
+_ALWAYS = ("layers", "curve", "overlap", "alignment", "retrieval", "projection")
 
 
 @dataclass(frozen=True)
@@ -60,7 +75,19 @@ class Results:
             intervals are 95% ones, from a paired bootstrap over sentences.
         retrieval: the same for "top-1" and "MRR" (0..1).
         projection: two coordinates of each sentence's embedding; condition is "before",
-            "experts" or "control".
+            "experts" or "control"; method, where it is there, "pca" or "umap".
+        geometry: MEXA, hubness, CKA, silhouette and isotropy, as alignment.
+        controls: the headline's figures beside every control; see `statistics.compare_controls`.
+        correlations: see `correlations.correlations`.
+        mixed: retrieval within a language and across languages in which the queries are those of
+            the unsteered model; see `mixed`.
+        bitexts: retrieval in independent sets.
+        generation: see `tradeoff.tradeoff` and `pareto.recommend`.
+        methods: rival interventions on the same axes; see `rivals.compare_rivals`.
+        null: see `steer_plugin.analyses.permutation.null_frame`.
+        stability: see `steer_plugin.analyses.stability.stability_frame`.
+
+    The tables from geometry on are empty where a run leaves them out.
 
     Raises:
         AnalysisError: a table lacks a column, alignment or retrieval is empty, or a target has no
@@ -74,10 +101,22 @@ class Results:
     alignment: pd.DataFrame
     retrieval: pd.DataFrame
     projection: pd.DataFrame
+    geometry: pd.DataFrame = field(default_factory=pd.DataFrame)
+    controls: pd.DataFrame = field(default_factory=pd.DataFrame)
+    correlations: pd.DataFrame = field(default_factory=pd.DataFrame)
+    mixed: pd.DataFrame = field(default_factory=pd.DataFrame)
+    bitexts: pd.DataFrame = field(default_factory=pd.DataFrame)
+    generation: pd.DataFrame = field(default_factory=pd.DataFrame)
+    methods: pd.DataFrame = field(default_factory=pd.DataFrame)
+    null: pd.DataFrame = field(default_factory=pd.DataFrame)
+    stability: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __post_init__(self) -> None:
         """Check that the tables can be reported."""
         for name, table in self.tables().items():
+            if name not in _ALWAYS and table.empty:
+                object.__setattr__(self, name, pd.DataFrame(columns=list(_COLUMNS[name])))
+                continue
             missing = [column for column in _COLUMNS[name] if column not in table.columns]
             if missing:
                 raise AnalysisError(
@@ -101,9 +140,9 @@ class Results:
     def tables(self) -> dict[str, pd.DataFrame]:
         """Give the tables by name."""
         return {
-            field.name: getattr(self, field.name)
-            for field in fields(self)
-            if field.name != "provenance"
+            part.name: getattr(self, part.name)
+            for part in fields(self)
+            if part.name != "provenance"
         }
 
     def save(self, folder: str | Path) -> None:
@@ -123,7 +162,9 @@ class Results:
             AnalysisError: the tables cannot be reported.
         """
         artifact = read_artifact(folder, "results")
-        tables = {name: artifact.table(name) for name in _COLUMNS}
+        # Results that were saved before a table was thought of are without it.
+        known = [name for name in _COLUMNS if (artifact.folder / f"{name}.parquet").is_file()]
+        tables = {name: artifact.table(name) for name in (*_ALWAYS, *known)}
         return cls(provenance=artifact.config, **tables)
 
     @property
@@ -206,17 +247,16 @@ def from_target(
     return table[keep].reset_index(drop=True)
 
 
+def is_pair(table: pd.DataFrame) -> pd.Series:
+    """Say which rows are of single pairs of languages."""
+    return ~table["query"].isin(GROUPS) & ~table["candidates"].isin(GROUPS)
+
+
 def between_languages(
     table: pd.DataFrame, measure: str, centring: str = "raw", layer: str | None = None
 ) -> pd.DataFrame:
     """Keep a measure's rows of single ordered pairs of languages."""
-    sums = ["all", "others", "medoid"]
-    keep = (
-        (table["measure"] == measure)
-        & (table["centring"] == centring)
-        & ~table["query"].isin(sums)
-        & ~table["candidates"].isin(sums)
-    )
+    keep = (table["measure"] == measure) & (table["centring"] == centring) & is_pair(table)
     if layer is not None:
         keep &= table["layer"] == layer
     return table[keep].reset_index(drop=True)

@@ -1,84 +1,209 @@
 """Cross-lingual retrieval: does a sentence find its translation among all others?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from steer_plugin.analyses.statistics import Figures, Replicates, Weights
-from steer_plugin.analyses.vectors import Centring, check_target, unit_vectors
+from steer_plugin.analyses.cosines import (
+    Same,
+    Search,
+    Translations,
+    ahead,
+    ranks,
+    searches,
+    translations,
+)
+from steer_plugin.analyses.figures import Key, Pair, group_means, groups, joined, weighted_means
+from steer_plugin.analyses.statistics import Figures
+from steer_plugin.analyses.vectors import Centring, UnitVectors, check_target, unit_vectors
 from steer_plugin.embeddings import Embeddings
+from steer_plugin.errors import AnalysisError
 
-TIE = 1e-9
+CENTRINGS: tuple[Centring, ...] = ("raw", "language")
 
+CSLS_NEAREST = 10
+MARGIN_NEAREST = 4
+FLOOR = 1e-3
+"""The least that a margin divides by."""
 
-def reciprocal_ranks(
-    query: Float[np.ndarray, "sentence d_model"], candidates: Float[np.ndarray, "sentence d_model"]
-) -> Float[np.ndarray, " sentence"]:
-    """Give 1 over the rank of each query's translation among the candidates.
+MEASURES = ("top-1", "MRR", "top-1 CSLS", "top-1 margin")
+BY_PAIR = ("top-1", "MRR")
 
-    Candidates as similar as the translation, to within rounding, count as ahead of it: where all
-    embeddings are the same, nothing is found.
+ENTRIES = 2**22
+"""How many cosines of `bitext_ranks` are held at a time."""
 
-    Args:
-        query: unit vectors.
-        candidates: unit vectors; row i is the translation of query i.
-
-    Returns:
-        Reciprocal ranks in [1/n, 1].
-    """
-    similarity = query @ candidates.T
-    matched = similarity.diagonal()[:, None]
-    return np.asarray(1.0 / (similarity >= matched - TIE).sum(1))
+Found = Float[np.ndarray, "measure sentence"]
 
 
 def retrieval_figures(
     embeddings: Embeddings,
     *,
     target: str | None,
-    centrings: Sequence[Centring] = ("raw", "language"),
+    centrings: Sequence[Centring] = CENTRINGS,
+    same: Same | None = None,
 ) -> Figures:
-    """Measure top-1 accuracy and mean reciprocal rank for every ordered pair of languages.
+    """Measure retrieval for every ordered pair of languages: top-1 accuracy and reciprocal rank.
 
-    By cosine, each query against all sentences of the other language (Sundar et al. 2025,
-    arXiv 2502.15639, section 4). Resamples draw queries; the candidates stay.
+    Each query is compared with all sentences of the other language (Sundar et al. 2025,
+    arXiv 2502.15639, section 4). Candidates as similar as the translation, to within rounding,
+    count as ahead of it. Resamples draw queries; the candidates stay.
+
+    - `top-1`, `MRR`: by cosine;
+    - `top-1 CSLS`: by 2 cos(x, y) - r(x) - r(y), r being the mean cosine with the 10 nearest of the
+      other language (Conneau et al. 2018, arXiv 1710.04087, section 2.3);
+    - `top-1 margin`: by the ratio cos(x, y) / ((r(x) + r(y)) / 2) with the 4 nearest (Artetxe and
+      Schwenk 2019, arXiv 1811.01136, section 3). A denominator below 0.001, or negative, is taken
+      as 0.001: a neighbourhood at right angles or beyond is no yardstick, a negative one would turn
+      the order round, and near 0 rounding would decide. So the score keeps the cosine's sign, and
+      its order among the candidates to which this happens.
+
+    Of fewer sentences than nearest are asked for, all are. One product and O(n^2) further steps a
+    pair of languages; evaluating takes O(R n) a figure, and what waits is n numbers a figure.
 
     Args:
         embeddings: language -> one row a sentence, the same sentences in each.
         target: the language that is steered towards; None leaves its mean out.
         centrings: see `unit_vectors`.
+        same: for each language a number a sentence, equal where texts are equal (`same_texts`): a
+            candidate whose text equals the translation's counts as the translation. None where all
+            texts differ.
 
     Returns:
-        Figures with the keys `measure` (`top-1`, `MRR`), `centring`, `query`, `candidates`; the
-        mean over all pairs is `all`, `all`, that from the target to each other `target`, `others`.
+        Figures with the keys `measure`, `centring`, `query`, `candidates`; the mean over all pairs
+        is `all`, `all`, that from the target to each other `target`, `others`. `top-1` and `MRR`
+        stand also for each pair.
 
     Raises:
-        AnalysisError: the target is none of the languages; or see `unit_vectors`.
+        AnalysisError: the target is none of the languages; `same` lacks a language or sentences; or
+            see `unit_vectors`.
     """
     check_target(embeddings, target)
-    keys: list[tuple[str, str, str, str]] = []
-    columns: list[np.ndarray] = []
+    tables = []
     for centring in centrings:
         units = unit_vectors(embeddings, centring)
-        pairs = list(permutations(units, 2))
-        ranks = np.stack([reciprocal_ranks(units[a], units[b]) for a, b in pairs])
-        groups = {("all", "all"): list(range(len(pairs)))}
-        if target is not None:
-            groups[target, "others"] = [row for row, pair in enumerate(pairs) if pair[0] == target]
-        for measure, found in (("top-1", (ranks == 1).astype(np.float64)), ("MRR", ranks)):
-            keys += [(measure, centring, a, b) for a, b in [*pairs, *groups]]
-            columns += [*found, *(found[group].mean(0) for group in groups.values())]
-    by_sentence = np.stack(columns, axis=1)
-
-    def evaluate(weights: Weights) -> Replicates:
-        return np.asarray(weights @ by_sentence)
-
-    index = pd.DataFrame(keys, columns=["measure", "centring", "query", "candidates"])
-    return Figures(index, len(by_sentence), evaluate)
+        found = {pair: search_outcomes(search) for pair, search in searches(units, same)}
+        tables.append(retrieval_of(found, units, target))
+    return joined(tables)
 
 
 def retrieval(embeddings: Embeddings, *, target: str | None = None) -> pd.DataFrame:
     """Tabulate `retrieval_figures`, one row a figure, the figure in `value`."""
     return retrieval_figures(embeddings, target=target).frame()
+
+
+def search_outcomes(search: Search) -> Found:
+    """Give what each query's search comes to, by each of `MEASURES`, in [0, 1]."""
+    # Half of it, but for r(x), which is the same for all candidates of a query.
+    csls = search.cosines - search.near_candidates[:, :CSLS_NEAREST].mean(1) / 2
+    near, near_back = search.near_queries, search.near_candidates
+    halves = [rows[:, :MARGIN_NEAREST].mean(1) / 2 for rows in (near, near_back)]
+    margin = halves[0][:, None] + halves[1]
+    np.maximum(margin, FLOOR, out=margin)
+    np.divide(search.cosines, margin, out=margin)
+    by_csls, by_margin = (ranks(scores, search.translations) for scores in (csls, margin))
+    found = (search.ranks == 1, 1 / search.ranks, by_csls == 1, by_margin == 1)
+    return np.stack(found).astype(np.float64)
+
+
+def retrieval_of(found: Mapping[Pair, Found], units: UnitVectors, target: str | None) -> Figures:
+    """Put the outcomes of all searches together, with one centring."""
+    pairs = list(permutations(units, 2))
+    places = groups(pairs, target, ordered=True)
+    keys: list[Key] = []
+    columns = []
+    for row, measure in enumerate(MEASURES):
+        values = np.stack([found[pair][row] for pair in pairs], axis=1)
+        if measure in BY_PAIR:
+            keys += [(measure, units.centring, *pair) for pair in pairs]
+            columns.append(values)
+        keys += [(measure, units.centring, *group) for group in places]
+        columns.append(group_means(values, places))
+    return weighted_means(keys, np.concatenate(columns, axis=1))
+
+
+def reciprocal_ranks(
+    query: Float[np.ndarray, "sentence d_model"],
+    candidates: Float[np.ndarray, "sentence d_model"],
+    same: Int[np.ndarray, " sentence"] | None = None,
+) -> Float[np.ndarray, " sentence"]:
+    """Give 1 over the rank of each query's translation among as many candidates.
+
+    See `bitext_ranks`; row i of the candidates is the translation of query i. Where all embeddings
+    are the same, nothing is found.
+    """
+    return bitext_ranks(query, candidates, np.arange(len(query)), same)
+
+
+def bitext_ranks(
+    queries: Float[np.ndarray, "query d_model"],
+    candidates: Float[np.ndarray, "candidate d_model"],
+    gold: Int[np.ndarray, " query"],
+    same: Int[np.ndarray, " candidate"] | None = None,
+) -> Float[np.ndarray, " query"]:
+    """Give 1 over the rank, by cosine, of each query's translation among the candidates.
+
+    Candidates as similar as the translation, to within rounding, count as ahead of it. A candidate
+    whose text equals the translation's counts as the translation, the nearest of them standing for
+    all. O(q c d) time; beside the embeddings the queries in float64 and 128 MiB.
+
+    Args:
+        queries: of any length but 0; subtract means first where centred figures are wanted.
+        candidates: of any length but 0.
+        gold: the place of each query's translation among the candidates.
+        same: a number a candidate, equal where texts are equal (`same_texts`); None where all
+            differ.
+
+    Returns:
+        Reciprocal ranks in [1/c, 1]: their mean is the MRR, the share of 1s is top-1.
+
+    Raises:
+        AnalysisError: an embedding is zero or not finite, named by its row; a translation's place
+            is none of the candidates'; or `same` is not one number a candidate.
+    """
+    if len(gold) and not (gold.min() >= 0 and gold.max() < len(candidates)):
+        query = int(((gold < 0) | (gold >= len(candidates))).argmax())
+        raise AnalysisError(
+            f"the translation of query {query} is at {gold[query]}; give a place in "
+            f"0..{len(candidates) - 1}"
+        )
+    if same is not None and len(same) != len(candidates):
+        raise AnalysisError(
+            f"there are {len(candidates)} candidates, and {len(same)} numbers that say which texts "
+            "are equal; give one a candidate, by `same_texts`"
+        )
+    own = translations(gold, same)
+    lengths = _lengths(candidates, "candidate")
+    asked = queries / _lengths(queries, "query")[:, None]
+    scores = np.empty(len(own.queries))
+    step = max(1, ENTRIES // max(1, candidates.shape[1]))
+    for start in range(0, len(scores), step):
+        asking, places = own.queries[start : start + step], own.candidates[start : start + step]
+        cosines = np.einsum("ij,ij->i", asked[asking], candidates[places].astype(np.float64))
+        scores[start : start + step] = cosines / lengths[places]
+    best = own.best(scores)
+    before = np.zeros(len(queries), dtype=np.int64)
+    step = max(1, ENTRIES // max(1, len(queries), candidates.shape[1]))
+    for start in range(0, len(candidates), step):
+        chunk = slice(start, start + step)
+        here = (own.candidates >= start) & (own.candidates < start + step)
+        inside = Translations(own.queries[here], own.candidates[here] - start)
+        before += ahead(asked @ (candidates[chunk] / lengths[chunk, None]).T, best, inside)
+    return np.asarray(1 / (1 + before))
+
+
+def _lengths(rows: Float[np.ndarray, "row d_model"], name: str) -> Float[np.ndarray, " row"]:
+    step = max(1, ENTRIES // max(1, rows.shape[1]))
+    lengths = np.zeros(len(rows))
+    for start in range(0, len(rows), step):
+        wide = rows[start : start + step].astype(np.float64)
+        lengths[start : start + step] = np.linalg.norm(wide, axis=1)
+    bad = ~((lengths > 0) & np.isfinite(lengths))
+    if bad.any():
+        raise AnalysisError(
+            f"the embedding of {name} {int(bad.argmax())} has no direction: it is zero or not "
+            "finite; check the text and the model's dtype"
+        )
+    return lengths

@@ -12,6 +12,8 @@ from typing import Literal
 
 import altair as alt
 
+from steer_plugin.language_codes import english_name
+
 BEFORE = "Before"
 CONTROL = "Random neurons"
 EXPERTS = "Experts"
@@ -45,51 +47,10 @@ DIFFERENCES: Literal["purplegreen"] = "purplegreen"
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
 NAME = "steer_plugin"
 
-_LANGUAGES = {
-    "arb": "Arabic",
-    "ben": "Bengali",
-    "bul": "Bulgarian",
-    "cat": "Catalan",
-    "ces": "Czech",
-    "dan": "Danish",
-    "deu": "German",
-    "ell": "Greek",
-    "eng": "English",
-    "est": "Estonian",
-    "eus": "Basque",
-    "fin": "Finnish",
-    "fra": "French",
-    "heb": "Hebrew",
-    "hin": "Hindi",
-    "hun": "Hungarian",
-    "ind": "Indonesian",
-    "ita": "Italian",
-    "jpn": "Japanese",
-    "kor": "Korean",
-    "nld": "Dutch",
-    "pes": "Persian",
-    "pol": "Polish",
-    "por": "Portuguese",
-    "ron": "Romanian",
-    "rus": "Russian",
-    "spa": "Spanish",
-    "swe": "Swedish",
-    "swh": "Swahili",
-    "tam": "Tamil",
-    "tel": "Telugu",
-    "tha": "Thai",
-    "tur": "Turkish",
-    "ukr": "Ukrainian",
-    "urd": "Urdu",
-    "vie": "Vietnamese",
-    "yue": "Cantonese",
-    "zho": "Chinese",
-}
-
 
 def language_name(code: str) -> str:
     """Name a language by its FLORES-200 code, or give back a code that is not known."""
-    return _LANGUAGES.get(code.partition("_")[0], code)
+    return english_name(code) or code
 
 
 def language_label(code: str) -> str:

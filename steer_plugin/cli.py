@@ -4,25 +4,26 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from steer_plugin.cli_choices import (
+    SITE_NAMES,
     CorpusChoice,
     ModelChoice,
     Steering,
     corpus_options,
     json_option,
     model_options,
+    out_option,
     say,
     split_option,
     steering_options,
 )
 from steer_plugin.cli_measuring import Measurement, measurement_options
-from steer_plugin.cli_running import Running, running_options
+from steer_plugin.cli_running import RunFile, Running, run_file_options, running_options
 from steer_plugin.errors import SteerError
 
 if TYPE_CHECKING:
@@ -33,16 +34,6 @@ if TYPE_CHECKING:
     from steer_plugin.experts import ExpertTable
     from steer_plugin.interventions import Intervention
 
-SITE_NAMES = (
-    "mlp.hook_post",
-    "mlp.hook_pre",
-    "mlp.hook_pre_linear",
-    "hook_mlp_out",
-    "attn.hook_z",
-    "hook_attn_out",
-    "hook_resid_post",
-    "ln_final.hook_out",
-)
 FAILED = 1
 INTERRUPTED = 130
 
@@ -100,7 +91,9 @@ def steer_plugin() -> None:
 )
 @click.option(
     "--score",
-    type=click.Choice(["auroc", "average_precision"]),
+    type=click.Choice(
+        ["auroc", "average_precision", "mean_difference", "activation_frequency", "lape"]
+    ),
     default="auroc",
     show_default=True,
     help="How well a unit tells a language from the others.",
@@ -328,24 +321,38 @@ def _beside(results: "Results", folder: Path, beside: Path) -> "Part":
 
 
 @steer_plugin.command()
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    default=None,
-    help="Folder for results. Default: out/ and the file's name.",
-)
+@run_file_options
+@out_option
 @running_options
-def run(file: Path, out: Path | None, running: Running) -> None:
+def run(run_file: RunFile, out: Path | None, running: Running) -> None:
     """Run the whole protocol from a TOML file.
 
-    FILE names at least model, targets and top_k. Each step is saved as it ends, and the same
-    command goes on where it stopped. --host and --ndif-url are taken before the file's own. Ends
-    with the path of the report on stdout.
+    FILE names at least model, targets and top_k; sundar2025.toml and sundar2025-small.toml ship
+    with the package. Each step is saved as it ends, and the same command goes on where it stopped.
+    Ends with the path of the report on stdout.
     """
-    from steer_plugin.settings import read_settings
+    click.echo(running.carry_out(run_file.read(), out or Path("out") / run_file.name))
 
-    click.echo(running.carry_out(read_settings(file), out or Path("out") / file.stem))
+
+@steer_plugin.command()
+@run_file_options
+@out_option
+@running_options
+@json_option
+def compare(run_file: RunFile, out: Path | None, running: Running, as_json: bool) -> None:
+    """Compare rival interventions on the same axes.
+
+    FILE is as for `run`; of it, what compares its `methods` (all that there are, where it names
+    none) is done, and `run` in the same folder goes on from there. Prints each method's change in
+    retrieval, in mean-centred distance and, where the file generates, in language probability and
+    perplexity, beside its control.
+    """
+    from steer_plugin.analyses.experiment import compare_methods
+
+    out = out or Path("out") / run_file.name
+    settings = running.on_host(run_file.read())
+    data, adapter = running.prepare(settings, out)
+    _print(compare_methods(adapter, data, settings, out, say=say), as_json)
 
 
 @steer_plugin.command()
@@ -363,11 +370,7 @@ def demo(out: Path, running: Running) -> None:
     It takes a few minutes on the bundled corpus. The same command goes on where it stopped. Ends
     with the path of the report on stdout.
     """
-    from steer_plugin.settings import read_settings
-
-    with as_file(files("steer_plugin.data") / "demo.toml") as file:
-        settings = read_settings(file)
-    click.echo(running.carry_out(settings, out))
+    click.echo(running.carry_out(RunFile(Path("demo.toml"), None, None, ()).read(), out))
 
 
 def _claim(out: Path) -> None:

@@ -17,10 +17,20 @@ if TYPE_CHECKING:
     from steer_plugin.experts import ExpertTable
     from steer_plugin.interventions import Intervention, Operation, Positions
     from steer_plugin.protocols import Adapter
+    from steer_plugin.selection import Selection
 
 Command = Callable[..., Any]
-EVERYDAY = "everyday"
 DEMO = "demo"
+SITE_NAMES = (
+    "mlp.hook_post",
+    "mlp.hook_pre",
+    "mlp.hook_pre_linear",
+    "hook_mlp_out",
+    "attn.hook_z",
+    "hook_attn_out",
+    "hook_resid_post",
+    "ln_final.hook_out",
+)
 DEVICE, DTYPE = "cpu", "float32"
 
 
@@ -106,14 +116,9 @@ class CorpusChoice:
         Raises:
             CorpusError: it cannot be read, or lacks a language.
         """
-        from steer_plugin.corpus import ParallelCorpus
+        from steer_plugin.analyses.run_data import read_corpus
 
-        chosen = list(self.languages) or None
-        if self.corpus == EVERYDAY:
-            everyday = ParallelCorpus.everyday()
-            corpus = everyday if chosen is None else everyday.select(chosen)
-        else:
-            corpus = ParallelCorpus.read(self.corpus, languages=chosen)
+        corpus = read_corpus(self.corpus, self.languages or None)
         return corpus if self.sentences is None else corpus.take(self.sentences)
 
 
@@ -127,6 +132,9 @@ class Steering:
     strength: float
     positions: "Positions"
     steer_bos: bool
+    selection: "Selection"
+    per_layer: bool
+    unit_layers: tuple[int, int] | None
 
     def plan(self, experts: "ExpertTable", target: str) -> "Intervention":
         """Plan it for the experts of a language.
@@ -147,6 +155,9 @@ class Steering:
             strength=self.strength,
             positions=self.positions,
             bos=self.steer_bos,
+            selection=self.selection,
+            per_layer=self.per_layer,
+            layers=self.unit_layers,
         )
 
 
@@ -254,7 +265,7 @@ corpus_options = bundle(
     CorpusChoice,
     click.option(
         "--corpus",
-        default=EVERYDAY,
+        default="everyday",
         show_default=True,
         help="FLORES-200 folder, .tsv, .csv, .jsonl or .parquet file; 'everyday' is bundled.",
     ),
@@ -279,7 +290,7 @@ steering_options = bundle(
     ),
     click.option(
         "--operation",
-        type=click.Choice(["set", "add", "scale", "blend", "aura"]),
+        type=click.Choice(["set", "add", "scale", "blend", "aura", "affine"]),
         default="set",
         show_default=True,
         help="What is done to them.",
@@ -288,7 +299,8 @@ steering_options = bundle(
         "--value",
         default="mean",
         show_default=True,
-        help="What is written: mean, median, off_mean, a quantile such as q95, or a number.",
+        help="What is written: mean, median, off_mean, mean_difference, zero, a quantile such "
+        "as q95, or a number; aura and affine have values of their own.",
     ),
     click.option(
         "--strength", type=float, default=1.0, show_default=True, help="0 is none, 1 is whole."
@@ -306,6 +318,21 @@ steering_options = bundle(
         show_default=True,
         help="Whether the BOS token is steered as well.",
     ),
+    click.option(
+        "--selection",
+        type=click.Choice(["top", "bottom", "top+bottom"]),
+        default="top",
+        show_default=True,
+        help="The units that score highest, lowest, or half of each.",
+    ),
+    click.option("--per-layer", is_flag=True, help="Choose that many in each layer."),
+    click.option(
+        "--unit-layers",
+        type=(click.IntRange(0), click.IntRange(0)),
+        metavar="FIRST LAST",
+        default=None,
+        help="Choose units of these blocks only. Default: all.",
+    ),
 )
 
 split_option = click.option(
@@ -317,3 +344,10 @@ split_option = click.option(
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON records on stdout.")
+
+out_option = click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Folder for results. Default: out/ and the file's name.",
+)

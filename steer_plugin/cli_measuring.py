@@ -56,7 +56,7 @@ class Measurement:
             those of the controls.
         """
         from steer_plugin.analyses.controls import random_control
-        from steer_plugin.analyses.experiment import check_targets
+        from steer_plugin.analyses.run_data import check_targets
         from steer_plugin.analyses.statistics import compare
         from steer_plugin.embeddings import embed
         from steer_plugin.experts import ExpertTable

@@ -1,48 +1,72 @@
-"""What `run` and `demo` share: a whole protocol, carried out step by step."""
+"""What `run`, `compare` and `demo` share: a run file, carried out step by step."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steer_plugin.cli_choices import (
-    CorpusChoice,
-    ModelChoice,
-    bundle,
-    host_options,
-    say,
-    threads_option,
-)
+import click
+
+from steer_plugin.cli_choices import ModelChoice, bundle, host_options, options, say, threads_option
 
 if TYPE_CHECKING:
     from steer_plugin.adapters.loading import Host
+    from steer_plugin.analyses.run_data import RunData
+    from steer_plugin.protocols import Adapter
     from steer_plugin.settings import RunSettings
 
 
 @dataclass(frozen=True)
+class RunFile:
+    """Which run file, and what of it is changed."""
+
+    file: Path
+    variant: str | None
+    model: str | None
+    changes: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Name the run: the file's name, and the variant's."""
+        return self.file.stem if self.variant is None else f"{self.file.stem}-{self.variant}"
+
+    def read(self) -> "RunSettings":
+        """Read the settings.
+
+        Raises:
+            SettingsError: the file, the variant or a change is not understood.
+        """
+        import json
+
+        from steer_plugin.run_files import read_settings
+
+        # JSON's strings are TOML's.
+        model = () if self.model is None else (f"model={json.dumps(self.model)}",)
+        return read_settings(self.file, variant=self.variant, changes=(*self.changes, *model))
+
+
+@dataclass(frozen=True)
 class Running:
-    """Where and how a run file is carried out."""
+    """Where a run is carried out."""
 
     threads: int | None
     host: "Host | None"
     ndif_url: str | None
     ndif_patience: float | None
 
-    def carry_out(self, settings: "RunSettings", out: Path) -> Path:
-        """Take every step that is not taken yet, and give the path of the report.
-
-        Args:
-            settings: what to do; a host or URL given on the command line goes before theirs.
-            out: folder for results.
-        """
-        from steer_plugin.analyses.experiment import check_targets, run_experiment
-        from steer_plugin.analyses.report import write_report
-
+    def on_host(self, settings: "RunSettings") -> "RunSettings":
+        """Put a host and URL that the command line gives before those of the run file."""
         host = self.host or settings.host
         url = settings.ndif_url if host == "ndif" else None
-        settings = replace(settings, host=host, ndif_url=self.ndif_url or url)
-        corpus = CorpusChoice(settings.corpus, settings.languages or (), settings.sentences).read()
-        # What can be refused at once is refused before the model is loaded.
-        check_targets(corpus, settings.targets)
+        return replace(settings, host=host, ndif_url=self.ndif_url or url)
+
+    def prepare(self, settings: "RunSettings", out: Path) -> "tuple[RunData, Adapter]":
+        """Read the sentences, then load the model.
+
+        What can be refused at once is refused before the model is loaded.
+        """
+        from steer_plugin.analyses.run_data import read_data
+
+        data = read_data(settings)
         out.mkdir(parents=True, exist_ok=True)
         model = ModelChoice(
             settings.model,
@@ -55,9 +79,40 @@ class Running:
             settings.ndif_url,
             self.ndif_patience,
         )
-        results = run_experiment(model.load(), corpus, settings, out, say=say)
+        return data, model.load()
+
+    def carry_out(self, settings: "RunSettings", out: Path) -> Path:
+        """Take every step that is not taken yet, and give the path of the report.
+
+        Args:
+            settings: what to do.
+            out: folder for results.
+        """
+        from steer_plugin.analyses.experiment import run_experiment
+        from steer_plugin.analyses.report import write_report
+
+        settings = self.on_host(settings)
+        data, adapter = self.prepare(settings, out)
+        results = run_experiment(adapter, data, settings, out, say=say)
         results.save(out / "results")
         return write_report(results, out)
 
 
 running_options = bundle("running", Running, threads_option, host_options)
+
+run_file_options = bundle(
+    "run_file",
+    RunFile,
+    options(
+        click.argument("file", type=click.Path(path_type=Path)),
+        click.option("--variant", help="Of the file's tables [variants.NAME], the one to take."),
+        click.option("--model", help="Goes before the file's own. As in `find --help`."),
+        click.option(
+            "--set",
+            "changes",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Change a setting, such as top_k=[100] or generation.sentences=64. Repeatable.",
+        ),
+    ),
+)

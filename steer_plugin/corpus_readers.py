@@ -1,35 +1,34 @@
-"""From files, mappings and datasets to cells, which `steer_plugin.corpus` checks and aligns."""
+"""From files, mappings and data sets to the sentences of each language, not yet aligned."""
 
-import codecs
-import csv
-import io
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from steer_plugin.errors import CorpusError
+from steer_plugin.hub import (
+    SCHEME,
+    config_names,
+    is_dataset,
+    is_hub,
+    load,
+    parse_hub,
+    read_dataset,
+)
+from steer_plugin.language_codes import LANGUAGE
+from steer_plugin.tables import (
+    Table,
+    choose_split,
+    read_lines,
+    read_table,
+    refuse_split,
+    unreadable,
+)
 
 FLORES_SPLITS = ("dev", "devtest")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells by column, unchecked, of a wide or a long table.
-
-    Attributes:
-        name: file or kind of source, for messages.
-        place: names a row, counted from 0, for messages.
-        columns: the cells of each column; None where a row has none.
-    """
-
-    name: str
-    place: Callable[[int], str]
-    columns: Mapping[str, Sequence[object]]
+# The files of FLORES+ on its hub, the older ones last.
+FLORES_TABLES = (".jsonl", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -47,34 +46,61 @@ class Lists:
     parts: Mapping[str, tuple[str, Callable[[], Sequence[object]]]]
 
 
-def read_path(path: Path, split: str | None) -> Table | Lists:
-    """Read a FLORES-200 folder, or one table whose suffix says which kind it is."""
-    readers: dict[str, Callable[[Path], Table]] = {
-        ".tsv": lambda path: _read_delimited(path, "\t", csv.QUOTE_NONE),
-        ".csv": lambda path: _read_delimited(path, ",", csv.QUOTE_MINIMAL),
-        ".jsonl": _read_jsonl,
-        ".parquet": _read_parquet,
-    }
+@dataclass(frozen=True)
+class Tables:
+    """One table a language, unread, with the columns `id` and `text` or `sentence`.
+
+    Attributes:
+        name: folder or data set, for messages.
+        parts: for each language, how to read its table.
+    """
+
+    name: str
+    parts: Mapping[str, Callable[[], Table]]
+
+
+Source = Table | Lists | Tables
+
+
+def read_source(source: object, split: str | None) -> Source:
+    """Read whatever `ParallelCorpus.read` takes.
+
+    Raises:
+        CorpusError: it cannot be read, or has another choice of splits.
+    """
+    if is_dataset(source):  # a DatasetDict is a mapping too
+        return read_dataset(source, split)
+    if isinstance(source, str) and is_hub(source):
+        return _read_hub(source, split)
+    if isinstance(source, str | PathLike):
+        return _read_path(Path(source).expanduser(), split)
+    if isinstance(source, Mapping):
+        return _read_mapping(source, split)
+    raise CorpusError(
+        f"cannot read a corpus from an object of type {type(source).__name__}; give a path, a "
+        "mapping from language to sentences, or a Hugging Face dataset"
+    )
+
+
+def _read_path(path: Path, split: str | None) -> Source:
+    """Read a folder of FLORES-200 or FLORES+, or one table whose suffix says which kind it is."""
     try:
         if path.is_dir():
             return _read_folder(path, split)
         there = path.exists()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if not there:
         raise CorpusError(f"{path} is not there; give the path of a file or a FLORES-200 folder")
-    if path.suffix.lower() not in readers:
-        raise CorpusError(
-            f"{path} has the unknown suffix {path.suffix!r}; give one of {', '.join(readers)}"
-        )
-    _refuse_split(str(path), split)
-    return readers[path.suffix.lower()](path)
+    table = read_table(path)
+    refuse_split(str(path), split)
+    return table
 
 
-def read_mapping(source: Mapping[Any, Any], split: str | None) -> Table | Lists:
+def _read_mapping(source: Mapping[Any, Any], split: str | None) -> Source:
     """Read language -> sentences, or language -> {id: sentence}."""
     name = "the mapping"
-    _refuse_split(name, split)
+    refuse_split(name, split)
     if source and all(isinstance(value, Mapping) for value in source.values()):
         rows = [(language, *item) for language in source for item in source[language].items()]
         names = ("language", "id", "text")
@@ -96,156 +122,65 @@ def read_mapping(source: Mapping[Any, Any], split: str | None) -> Table | Lists:
     return Lists(name, "entry", parts)
 
 
-def read_dataset(source: Any, split: str | None) -> Table:
-    """Read a Hugging Face `Dataset`, or one split of a `DatasetDict`."""
-    name = "the dataset"
-    if isinstance(source, dict):
-        source = source[_choose_split(name, source, split)]
-    else:
-        _refuse_split(name, split)
-    plain = source.with_format(None)
-    columns = {column: list(plain[column]) for column in plain.column_names}
-    return Table(name, lambda row: f"{name}, row {row + 1}", columns)
+def _read_hub(source: str, split: str | None) -> Source:
+    """Read a data set that has a configuration a language, as FLORES+ has, or all in one."""
+    name, own = parse_hub(source)
+    if own is not None and split not in (None, own):
+        raise CorpusError(f"{source} and split={split!r} name two splits; give one of them")
+    split = own or split
+    # Not those of pairs, such as eng_Latn-deu_Latn.
+    configs = [config for config in config_names(name) if "-" not in config]
+    languages = list(filter(LANGUAGE.match, configs))
+    if not languages:
+        return read_dataset(load(name), split, SCHEME + name)
+    parts = {
+        language: lambda language=language: read_dataset(
+            load(name, language), split, f"{SCHEME}{name} ({language})"
+        )
+        for language in languages
+    }
+    return Tables(SCHEME + name, parts)
 
 
-def _read_folder(folder: Path, split: str | None) -> Lists:
+def _read_folder(folder: Path, split: str | None) -> Source:
     homes = {
         name: home
         for name in FLORES_SPLITS
         for home in (folder, folder / name)
-        if any(home.glob(f"*.{name}"))
+        if _flores_files(home, name)
     }
     if not homes:
         raise CorpusError(
             f"{folder} holds no sentences; a FLORES-200 folder holds files such as "
             "dev/eng_Latn.dev, other corpora are a .tsv, .csv, .jsonl or .parquet file"
         )
-    chosen = _choose_split(str(folder), homes, split)
-    paths = sorted(homes[chosen].glob(f"*.{chosen}"))
-    parts = {path.stem: (str(path), lambda path=path: _read_lines(path)) for path in paths}
-    return Lists(str(homes[chosen]), "line", parts)
+    chosen = choose_split(str(folder), homes, split)
+    home = homes[chosen]
+    files = _flores_files(home, chosen)
+    if all(path.suffix in FLORES_TABLES for path in files.values()):
+        tables = {language: lambda path=path: read_table(path) for language, path in files.items()}
+        return Tables(str(home), tables)
+    parts = {
+        language: (str(path), lambda path=path: read_lines(path))
+        for language, path in files.items()
+    }
+    return Lists(str(home), "line", parts)
 
 
-def _read_delimited(path: Path, delimiter: str, quoting: int) -> Table:
-    lines = io.StringIO(_read_text(path), newline="")
-    reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
-    header: list[str] = []
-    rows: list[list[str]] = []
-    numbers: list[int] = []
-    number = 1
-    try:
-        for fields in reader:
-            if number == 1:
-                header = fields
-            elif len(fields) != len(header):
-                raise CorpusError(
-                    f"{path}, line {number}: {len(fields)} fields where the header has "
-                    f"{len(header)}; mend or remove the line"
-                )
-            else:
-                rows.append(fields)
-                numbers.append(number)
-            # A quoted field may run over several lines; a row is named by its first.
-            number = reader.line_num + 1
-    except csv.Error as error:
-        raise CorpusError(f"{path}, line {number}: {error}; mend the quoting") from error
-    _refuse_repeated_columns(path, header)
-    columns = {column: [row[position] for row in rows] for position, column in enumerate(header)}
-    return Table(str(path), lambda row: f"{path}, line {numbers[row]}", columns)
-
-
-def _read_jsonl(path: Path) -> Table:
-    records: list[dict[str, object]] = []
-    for number, line in enumerate(_read_lines(path), start=1):
-        try:
-            record = json.loads(line, object_pairs_hook=_unique)
-        except ValueError as error:
-            reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-            raise CorpusError(
-                f"{path}, line {number}: broken JSON ({reason}); write one object a line"
-            ) from error
-        if not isinstance(record, dict):
-            raise CorpusError(
-                f"{path}, line {number}: JSON of type {type(record).__name__}; write one object "
-                "a line"
-            )
-        records.append(record)
-    names = dict.fromkeys(name for record in records for name in record)
-    columns = {name: [record.get(name) for record in records] for name in names}
-    return Table(str(path), lambda row: f"{path}, line {row + 1}", columns)
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    record = dict(pairs)
-    if len(record) < len(pairs):
-        raise ValueError("a key stands twice")
-    return record
-
-
-def _read_parquet(path: Path) -> Table:
-    content = io.BytesIO(_read_bytes(path))
-    try:
-        table = pq.ParquetFile(content).read()  # type: ignore[no-untyped-call]
-        _refuse_repeated_columns(path, table.column_names)
-        columns = table.to_pydict()
-    except (pa.lib.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise CorpusError(f"{path} is no intact parquet file ({reason}); write it anew") from error
-    return Table(str(path), lambda row: f"{path}, row {row + 1}", columns)
-
-
-def _read_lines(path: Path) -> list[str]:
-    # Not splitlines: U+2028 and its like are text.
-    lines = _read_text(path).split("\n")
-    if not lines[-1]:
-        lines.pop()
-    return [line.removesuffix("\r") for line in lines]
-
-
-def _read_text(path: Path) -> str:
-    content = _read_bytes(path)
-    body = content.removeprefix(codecs.BOM_UTF8)
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        line = body.count(b"\n", 0, error.start) + 1
-        offset = error.start + len(content) - len(body)
-        raise CorpusError(
-            f"{path}, line {line}: not UTF-8 (byte {offset} of the file, from 0); save the file "
-            "as UTF-8"
-        ) from error
-
-
-def _read_bytes(path: Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    if content in (b"", codecs.BOM_UTF8):
-        raise CorpusError(f"{path} is empty; give a file that holds sentences")
-    return content
-
-
-def _unreadable(path: Path, error: OSError) -> CorpusError:
-    return CorpusError(f"{path} cannot be read ({error.strerror}); give a file that can be")
-
-
-def _choose_split(name: str, available: Iterable[str], split: str | None) -> str:
-    splits = list(available)
-    if split is None and len(splits) == 1:
-        return splits[0]
-    if split is None or split not in splits:
-        given = "needs a split" if split is None else f"has no split {split!r}"
-        raise CorpusError(f"{name} {given}; give split= one of: {', '.join(splits) or 'nothing'}")
-    return split
-
-
-def _refuse_split(name: str, split: str | None) -> None:
-    if split is not None:
-        raise CorpusError(f"{name} has no splits to choose {split!r} from; leave split out")
-
-
-def _refuse_repeated_columns(path: Path, columns: Sequence[str]) -> None:
-    for position, column in enumerate(columns):
-        if column in columns[:position]:
-            raise CorpusError(f"{path} has two columns {column!r}; rename or remove one")
+def _flores_files(home: Path, split: str) -> dict[str, Path]:
+    """Find the file of each language, in one of the layouts that FLORES-200 and FLORES+ had."""
+    # FLORES-200: eng_Latn.dev. FLORES+, released as an archive: dev.eng_Latn.
+    found = {path.stem: path for path in sorted(home.glob(f"*.{split}"))} or {
+        path.suffix.removeprefix("."): path
+        for path in sorted(home.glob(f"{split}.*"))
+        if LANGUAGE.fullmatch(path.suffix.removeprefix("."))
+    }
+    if found or home.resolve().name != split:
+        return found
+    # FLORES+ on its hub: dev/eng_Latn.jsonl or, earlier, dev/eng_Latn.parquet.
+    return {
+        path.stem: path
+        for suffix in FLORES_TABLES
+        for path in sorted(home.glob(f"*{suffix}"))
+        if LANGUAGE.match(path.stem)
+    }

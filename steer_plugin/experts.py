@@ -8,20 +8,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from steer_plugin.artifacts import CONFIG, read_artifact, readable, write_artifact
 from steer_plugin.corpus import ParallelCorpus
-from steer_plugin.errors import InterventionError, ScoreError, SelectionError
+from steer_plugin.errors import InterventionError, SelectionError
 from steer_plugin.interventions import Intervention, Operation, Positions
-from steer_plugin.pooling import Pooling
-from steer_plugin.protocols import Adapter, Reading
-from steer_plugin.provenance import provenance
-from steer_plugin.responses import gather
-from steer_plugin.scores import MEMORY, SCORES, ScoreName, scores
+from steer_plugin.pooling import SentencePooling
+from steer_plugin.probing import Probe, probe_units
+from steer_plugin.protocols import Adapter
+from steer_plugin.scores import TOKEN_SCORES, ScoreName, chance_levels, check_score
+from steer_plugin.selection import Selection, select_units
 from steer_plugin.sites import UnitSpace
+from steer_plugin.typical_responses import QUANTILES, check_quantiles, typical_responses
+from steer_plugin.unit_chunks import MEMORY
 
-QUANTILES = (0.05, 0.25, 0.75, 0.95)
+# Linear-AcT as statistics of an expert table hold it: the fields of an `affine` plan.
+LINE = {"values": "act_offset", "gains": "act_gain", "lows": "act_low", "highs": "act_high"}
+# The score's column beside the statistic of its name, which is the mean difference in activations.
+D_PRIME = "d_prime"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,11 +36,11 @@ class ExpertTable:
         concepts: names of the concepts, such as FLORES language codes.
         space: which units these are.
         score: which score it is.
-        scores: float64 in [0, 1].
-        chance: what a unit that knows nothing scores for each concept: 0.5 for AUROC, the base
-            rate for average precision.
-        statistics: responses to the concept's sentences by name, float32: `mean`, `median`,
-            quantiles such as `q05`, and `off_mean`, the mean over all other sentences.
+        scores: float64; higher is more expert.
+        chance: what a unit that knows nothing scores for each concept; see
+            `steer_plugin.scores.chance_levels`.
+        statistics: what the units typically respond with, by name, float32; see
+            `steer_plugin.typical_responses.typical_responses`.
         provenance: model, corpus and settings that the table comes from.
     """
 
@@ -61,9 +65,15 @@ class ExpertTable:
         return self.concepts.index(concept)
 
     def top(
-        self, concept: str, k: int, *, per_layer: bool = False, lowest: bool = False
+        self,
+        concept: str,
+        k: int,
+        *,
+        selection: Selection = "top",
+        per_layer: bool = False,
+        layers: tuple[int, int] | None = None,
     ) -> Int[np.ndarray, " k"]:
-        """Select the k best experts for a concept, best first.
+        """Select k experts for a concept by score.
 
         Units are in total order of (score, layer, index), so ties are settled the same way every
         time. Only units better than chance are experts (Sundar et al. 2025, section 3: AUROC above
@@ -72,43 +82,36 @@ class ExpertTable:
         Args:
             concept: one of `concepts`.
             k: how many; 0 selects none.
-            per_layer: k from each layer, layer after layer, instead of k from the whole model.
-            lowest: the k worst, worst first: units that are quiet for the concept.
+            selection: `top`, the best, best first; `bottom`, the worst, worst first: units that
+                are quiet for the concept; `top+bottom`, half of k from each end, an odd one from
+                the top, the best before the worst (Kojima et al. 2024, section 3).
+            per_layer: k from each layer, layer after layer, instead of k from all of them.
+            layers: first and last block to select from; None for all.
 
         Returns:
             Unit numbers in `space`.
 
         Raises:
-            SelectionError: an unknown concept, or fewer than k units to choose from.
+            SelectionError: an unknown concept, selection or layer, an end that the score does not
+                have, or fewer than k units to choose from.
         """
         row = self.row(concept)
-        if k < 0:
-            raise SelectionError(f"k is {k}; give 0 or more")
-        sign = 1 if lowest else -1
-        if not per_layer:
-            return self._first(sign, row, k, slice(0, len(self.space)), "the model")
-        picks = [
-            self._first(sign, row, k, self.space.layer_slice(layer), f"layer {layer}")
-            for layer in self.space.layers
-        ]
-        return np.concatenate(picks)
-
-    def _first(
-        self, sign: int, row: int, k: int, units: slice, where: str
-    ) -> Int[np.ndarray, " k"]:
-        found = self.scores[row, units]
-        if k > len(found):
+        if self.score == "lape" and "bottom" in selection:
             raise SelectionError(
-                f"top_k={k}, but {where} has {len(found)} units at {self.space.site}; take fewer"
+                f"selection={selection!r}, but no unit scores below chance by lape: its entropy "
+                "tells which concepts a unit is active in, not which it is silent in; take 'top', "
+                "or another score"
             )
-        eligible = int((sign * found < sign * self.chance[row]).sum())
-        if k > eligible:
-            side = "below" if sign > 0 else "above"
-            raise SelectionError(
-                f"top_k={k}, but only {eligible} units of {where} score {side} chance "
-                f"({self.chance[row]:.3g}) for {self.concepts[row]}; take fewer"
-            )
-        return np.asarray(units.start + np.argsort(sign * found, kind="stable")[:k])
+        return select_units(
+            self.scores[row],
+            self.chance[row],
+            self.space,
+            k,
+            concept=concept,
+            selection=selection,
+            per_layer=per_layer,
+            layers=layers,
+        )
 
     def intervention(
         self,
@@ -120,8 +123,9 @@ class ExpertTable:
         strength: float = 1.0,
         positions: Positions = "all",
         bos: bool = True,
+        selection: Selection = "top",
         per_layer: bool = False,
-        lowest: bool = False,
+        layers: tuple[int, int] | None = None,
     ) -> Intervention:
         """Plan what to do to the experts for a concept.
 
@@ -132,25 +136,28 @@ class ExpertTable:
             concept: one of `concepts`.
             top_k: how many experts; see `top`.
             operation: see `steer_plugin.interventions.steer`.
-            value: the name of a statistic in `statistics`, or a number for all units. `scale` takes
-                a number, its gain; `aura` uses each unit's AUROC and takes the default.
+            value: the name of a statistic in `statistics`, `zero`, or a number for all units.
+                `scale` takes a number, its gain; `aura` uses each unit's AUROC and `affine` each
+                unit's line (Linear-AcT), and both take the default.
             strength: 0 leaves the model as it is, 1 is the whole operation.
             positions: `all`, `prompt` or `generated` tokens.
             bos: whether the BOS token is steered as well.
+            selection: which experts; see `top`, as for the next two.
             per_layer: choose top_k in each layer.
-            lowest: choose the units that score lowest.
+            layers: first and last block to choose from.
 
         Raises:
             SelectionError: see `top`.
             InterventionError: the value does not suit the operation.
         """
-        units = self.top(concept, top_k, per_layer=per_layer, lowest=lowest)
-        layers, indices = self.space.addresses(units)
+        units = self.top(concept, top_k, selection=selection, per_layer=per_layer, layers=layers)
+        where, indices = self.space.addresses(units)
+        values = self._values(concept, units, operation, value)
         return Intervention(
             site=self.space.site,
-            layers=tuple(layers.tolist()),
+            layers=tuple(where.tolist()),
             indices=tuple(indices.tolist()),
-            values=tuple(self._values(concept, units, operation, value).tolist()),
+            **{name: tuple(numbers.tolist()) for name, numbers in values.items()},
             operation=operation,
             strength=strength,
             positions=positions,
@@ -158,15 +165,17 @@ class ExpertTable:
             provenance={
                 **self.provenance,
                 "concept": concept,
-                "selection": f"{'lowest' if lowest else 'highest'} {top_k} by {self.score}"
-                + (" in each layer" if per_layer else ""),
-                "value": value if operation != "aura" else "auroc",
+                "selection": f"{selection} {top_k} by {self.score}"
+                + (" in each layer" if per_layer else "")
+                + (f" of layers {layers[0]} to {layers[1]}" if layers else ""),
+                "value": {"aura": "auroc", "affine": "linear transport"}.get(operation, value),
             },
         )
 
     def _values(
         self, concept: str, units: Int[np.ndarray, " k"], operation: Operation, value: str | float
-    ) -> Float[np.ndarray, " k"]:
+    ) -> dict[str, Float[np.ndarray, " k"]]:
+        """Give the fields of a plan that say what is done to each unit."""
         row = self.row(concept)
         if operation == "aura":
             if self.score != "auroc" or value != "mean":
@@ -174,19 +183,31 @@ class ExpertTable:
                     f"'aura' scales by each unit's AUROC, but value is {value!r} and the table "
                     f"holds {self.score}; leave value out and find experts by auroc"
                 )
-            return np.asarray(self.scores[row, units])
-        if not isinstance(value, str):
-            return np.full(len(units), float(value))
-        if operation == "scale":
+            return {"values": self.scores[row, units]}
+        if operation == "affine":
+            if value != "mean":
+                raise InterventionError(
+                    f"'affine' moves each unit along its own line, but value is {value!r}; leave "
+                    "value out"
+                )
+            return {field: self._statistic(name, row, units) for field, name in LINE.items()}
+        if isinstance(value, str) and operation == "scale":
             raise InterventionError(
                 f"'scale' multiplies by a gain, but value is {value!r}; give a number, such as 2.0"
             )
-        if value not in self.statistics:
+        if isinstance(value, str) and value != "zero":
+            return {"values": self._statistic(value, row, units)}
+        return {"values": np.full(len(units), 0.0 if value == "zero" else float(value))}
+
+    def _statistic(
+        self, name: str, row: int, units: Int[np.ndarray, " k"]
+    ) -> Float[np.ndarray, " k"]:
+        if name not in self.statistics:
             raise InterventionError(
-                f"{value!r} is not a value in the expert table; choose one of "
-                f"{', '.join(self.statistics)}, or a number"
+                f"{name!r} is not a value in the expert table; choose one of "
+                f"{', '.join([*self.statistics, 'zero'])}, or a number"
             )
-        return np.asarray(self.statistics[value][row, units], dtype=np.float64)
+        return self.statistics[name][row, units].astype(np.float64)
 
     def frame(self, concept: str, k: int) -> pd.DataFrame:
         """List the k best experts for a concept, one a row, best first.
@@ -203,7 +224,7 @@ class ExpertTable:
                 "unit": [f"L{a}N{b}" for a, b in zip(layers, indices, strict=True)],
                 "layer": layers,
                 "index": indices,
-                self.score: self.scores[row, units],
+                D_PRIME if self.score == "mean_difference" else self.score: self.scores[row, units],
                 **{name: values[row, units] for name, values in self.statistics.items()},
             }
         )
@@ -252,12 +273,41 @@ class ExpertTable:
             )
 
 
+def score_units(
+    probe: Probe,
+    score: ScoreName,
+    *,
+    quantiles: tuple[float, ...] = QUANTILES,
+    memory: int = MEMORY,
+) -> ExpertTable:
+    """Score every unit of a probe as a detector of each concept against the others.
+
+    Args:
+        probe: the responses; see `steer_plugin.probing.probe_units`.
+        score: one of `steer_plugin.scores.SCORES`.
+        quantiles: which quantiles of the positives' responses to keep, each in [0, 1].
+        memory: bytes of working memory for the scores.
+
+    Raises:
+        ScoreError: there is no such score or quantile, or the probe did not read what it needs.
+    """
+    return ExpertTable(
+        concepts=probe.concepts,
+        space=probe.space,
+        score=score,
+        scores=probe.scores(score, memory=memory),
+        chance=tuple(chance_levels(score, probe.labels).tolist()),
+        statistics=typical_responses(probe.responses, probe.labels, quantiles, memory=memory),
+        provenance={**probe.provenance, "score": score},
+    )
+
+
 def find_experts(
     adapter: Adapter,
     corpus: ParallelCorpus,
     *,
     site: str = "mlp.hook_post",
-    pooling: Pooling = "max",
+    pooling: SentencePooling = "max",
     score: ScoreName = "auroc",
     layers: tuple[int, ...] | None = None,
     quantiles: tuple[float, ...] = QUANTILES,
@@ -267,13 +317,15 @@ def find_experts(
 ) -> ExpertTable:
     """Score every unit as a detector of each language of a corpus against the others.
 
+    Several scores from one pass are `steer_plugin.probing.probe_units` and then `score_units`.
+
     Args:
         adapter: the model.
         corpus: each language is a concept; its sentences are the positives, all others the
             negatives (Sundar et al. 2025, section 3).
         site: one of `steer_plugin.sites.SITES`.
         pooling: how a sentence's tokens become one response.
-        score: `auroc` or `average_precision`.
+        score: one of `steer_plugin.scores.SCORES`.
         layers: the blocks to look at; None for all.
         quantiles: which quantiles of the positives' responses to keep, each in [0, 1].
         memory: bytes of working memory for the scores.
@@ -282,60 +334,20 @@ def find_experts(
 
     Raises:
         SiteError: the model lacks the site.
-        ScoreError: a response is NaN or infinite, or there is no such score or quantile.
+        ModelError: there is no such pooling.
+        ScoreError: a response is NaN or infinite, there is no such score or quantile, or the score
+            is not defined at the site.
     """
-    if score not in SCORES:
-        raise ScoreError(f"{score!r} is not a score; choose one of: {', '.join(SCORES)}")
-    if not all(0 <= quantile <= 1 for quantile in quantiles):
-        raise ScoreError(f"quantiles are {quantiles}; give numbers from 0 to 1")
-    space = adapter.space(site, layers)
-    texts, labels = corpus.labelled()
-    reading = Reading(site, pooling, layers)
-    responses = gather(adapter, texts, [reading], progress=progress, keep=keep)[reading]
-    _check_finite(responses, space, texts)
-    counts = np.bincount(labels)
-    return ExpertTable(
-        concepts=corpus.languages,
-        space=space,
-        score=score,
-        scores=scores(responses, labels, (score,), memory=memory)[score],
-        chance=tuple([0.5] * len(counts) if score == "auroc" else (counts / len(texts)).tolist()),
-        statistics=_statistics(responses.numpy(), labels, quantiles),
-        provenance=provenance(adapter.info, corpus, site=site, pooling=pooling, score=score),
+    check_score(score)
+    check_quantiles(quantiles)
+    probe = probe_units(
+        adapter,
+        corpus,
+        site=site,
+        pooling=pooling,
+        layers=layers,
+        active=score in TOKEN_SCORES,
+        progress=progress,
+        keep=keep,
     )
-
-
-def _check_finite(
-    responses: Float[Tensor, "sentence unit"], space: UnitSpace, texts: list[str]
-) -> None:
-    finite = responses.isfinite().all(0)
-    if not bool(finite.all()):
-        unit = int((~finite).nonzero()[0, 0])
-        sentence = int((~responses[:, unit].isfinite()).nonzero()[0, 0])
-        raise ScoreError(
-            f"unit {space.label(unit)} at {space.site} responds with "
-            f"{float(responses[sentence, unit])} to {texts[sentence]!r}; check the model's weights "
-            "and dtype"
-        )
-
-
-def _statistics(
-    responses: Float[np.ndarray, "sentence unit"],
-    labels: Int[np.ndarray, " sentence"],
-    quantiles: tuple[float, ...],
-) -> dict[str, Float[np.ndarray, "concept unit"]]:
-    total = responses.sum(0, dtype=np.float64)
-    rows: dict[str, list[np.ndarray]] = {}
-    for concept in range(int(labels.max()) + 1):
-        positives = responses[labels == concept]
-        own = positives.sum(0, dtype=np.float64)
-        levels = np.quantile(positives, [0.5, *quantiles], axis=0)
-        named = {
-            "mean": own / len(positives),
-            "off_mean": (total - own) / (len(responses) - len(positives)),
-            "median": levels[0],
-            **{f"q{100 * q:02g}": level for q, level in zip(quantiles, levels[1:], strict=True)},
-        }
-        for name, values in named.items():
-            rows.setdefault(name, []).append(values.astype(np.float32))
-    return {name: np.stack(values) for name, values in sorted(rows.items())}
+    return score_units(probe, score, quantiles=quantiles, memory=memory)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from operator import index
@@ -19,10 +19,20 @@ from steer_plugin.artifacts import read_artifact, readable, write_artifact
 from steer_plugin.errors import InterventionError
 from steer_plugin.sites import check_site
 
-Operation = Literal["set", "add", "scale", "blend", "aura"]
+Operation = Literal["set", "add", "scale", "blend", "aura", "affine"]
 Positions = Literal["all", "prompt", "generated"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 POSITIONS: tuple[Positions, ...] = get_args(Positions)
+
+# The columns of a saved plan, one row a unit, and the fields they hold.
+COLUMNS = {
+    "layer": "layers",
+    "index": "indices",
+    "value": "values",
+    "gain": "gains",
+    "low": "lows",
+    "high": "highs",
+}
 
 
 @dataclass(frozen=True)
@@ -37,12 +47,16 @@ class Intervention:
         layers: block index of each unit.
         indices: index of each unit within its block's site.
         values: what each unit is set to, moved by, or scaled with: an activation for `set`, `add`
-            and `blend`, a gain for `scale`, the unit's AUROC for `aura`.
+            and `blend`, a gain for `scale`, the unit's AUROC for `aura`, an offset for `affine`.
         operation: see `steer`.
         strength: 0 leaves the model as it is, 1 is the whole operation.
         positions: `all` tokens, those of the `prompt`, or the `generated` ones. Padding is never
             touched.
         bos: whether the BOS token is steered as well.
+        gains: what each unit is multiplied by before its offset is added; only for `affine`, as
+            are `lows` and `highs`.
+        lows: the least activation of each unit that is moved.
+        highs: the largest.
         provenance: where the plan comes from; not part of its identity.
 
     Raises:
@@ -57,6 +71,9 @@ class Intervention:
     strength: float = 1.0
     positions: Positions = "all"
     bos: bool = True
+    gains: tuple[float, ...] = ()
+    lows: tuple[float, ...] = ()
+    highs: tuple[float, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -76,6 +93,7 @@ class Intervention:
                 f"{len(self.layers)} layers, {len(self.indices)} indices and {len(self.values)} "
                 "values were given; each unit needs one of each"
             )
+        self._check_ranges()
         if min((*self.layers, *self.indices), default=0) < 0:
             raise InterventionError("layers and indices count from 0; one of them is negative")
         if not np.isfinite([*self.values, self.strength]).all():
@@ -85,20 +103,37 @@ class Intervention:
                 f"'set' writes the value itself and takes strength 1 (or 0 for nothing), not "
                 f"{self.strength}; use operation='blend' to go part of the way"
             )
-        layers, indices = map(index, self.layers), map(index, self.indices)
-        units = sorted(zip(layers, indices, map(float, self.values), strict=True))
-        for (layer, unit, _), (next_layer, next_unit, _) in pairwise(units):
+        numbers = [self.values, self.gains, self.lows, self.highs]
+        columns: list[Iterable[Any]] = [map(index, self.layers), map(index, self.indices)]
+        columns += [map(float, column) for column in numbers if len(column) == len(self)]
+        units = sorted(zip(*columns, strict=True))
+        for (layer, unit, *_), (next_layer, next_unit, *_) in pairwise(units):
             if (layer, unit) == (next_layer, next_unit):
                 raise InterventionError(f"unit L{layer}N{unit} is given twice; give it once")
-        plain: dict[str, object] = {
-            "layers": tuple(layer for layer, _, _ in units),
-            "indices": tuple(unit for _, unit, _ in units),
-            "values": tuple(value for _, _, value in units),
-            "strength": float(self.strength),
-            "bos": bool(self.bos),
-        }
-        for name, value in plain.items():
-            object.__setattr__(self, name, value)
+        for name, column in zip(COLUMNS.values(), zip(*units, strict=True), strict=False):
+            object.__setattr__(self, name, column)
+        object.__setattr__(self, "strength", float(self.strength))
+        object.__setattr__(self, "bos", bool(self.bos))
+
+    def _check_ranges(self) -> None:
+        """Refuse gains and ranges that do not suit the operation, or one another."""
+        counts = [len(self.gains), len(self.lows), len(self.highs)]
+        wanted = len(self) if self.operation == "affine" else 0
+        if counts != [wanted] * 3:
+            raise InterventionError(
+                f"{counts[0]} gains, {counts[1]} lows and {counts[2]} highs were given; "
+                f"{self.operation!r} takes {wanted} of each (one a unit for 'affine', else none)"
+            )
+        if not np.isfinite([self.gains, self.lows, self.highs]).all():
+            raise InterventionError("gains, lows and highs must be finite; one is NaN or infinite")
+        for layer, unit, low, high in zip(
+            self.layers, self.indices, self.lows, self.highs, strict=False
+        ):
+            if low > high:
+                raise InterventionError(
+                    f"unit L{layer}N{unit} is moved from {low} up to {high}, which is nowhere; "
+                    "give the lower end as its low"
+                )
 
     def __len__(self) -> int:
         """Count the units."""
@@ -115,9 +150,9 @@ class Intervention:
         """Whether the plan leaves every model bit for bit as it is."""
         return not self.layers or self.strength == 0
 
-    def by_layer(self) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, " k"]]]:
-        """Give the indices and values that belong to each layer, in ascending order."""
-        return units_by_layer(self.layers, self.indices, self.values)
+    def by_layer(self) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, "parameter k"]]]:
+        """Give the indices and parameters that belong to each layer, in ascending order."""
+        return units_by_layer(self)
 
     def fwd_hooks(self, bridge: Any) -> list[tuple[str, Any]]:
         """List the plan as `(hook_name, function)` pairs for a TransformerBridge.
@@ -139,8 +174,14 @@ class Intervention:
             ArtifactError: the folder cannot be written.
         """
         units = pd.DataFrame(
-            {"layer": self.layers, "index": self.indices, "value": self.values}
-        ).astype({"layer": "int64", "index": "int64", "value": "float64"})
+            {
+                column: np.array(
+                    getattr(self, name), "int64" if column in ("layer", "index") else "float64"
+                )
+                for column, name in COLUMNS.items()
+                if len(getattr(self, name)) == len(self)
+            }
+        )
         config = {
             "site": self.site,
             "operation": self.operation,
@@ -161,27 +202,34 @@ class Intervention:
         artifact = read_artifact(folder, "intervention")
         with readable(artifact.folder):
             units = artifact.table("units")
-            return cls(
-                layers=tuple(units["layer"]),
-                indices=tuple(units["index"]),
-                values=tuple(units["value"]),
-                **artifact.config,
-            )
+            columns: dict[str, Any] = {
+                name: tuple(units[column]) for column, name in COLUMNS.items() if column in units
+            }
+            return cls(**columns, **artifact.config)
 
 
 def units_by_layer(
-    layers: Sequence[int], indices: Sequence[int], values: Sequence[float]
-) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, " k"]]]:
-    """Give the indices and values that belong to each layer, in ascending order."""
-    where = torch.tensor(layers, dtype=torch.int64)
-    index = torch.tensor(indices, dtype=torch.int64)
-    value = torch.tensor(values, dtype=torch.float32)
-    return {layer: (index[where == layer], value[where == layer]) for layer in sorted(set(layers))}
+    intervention: Intervention,
+) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, "parameter k"]]]:
+    """Give what `steer_units` takes for each layer: indices and parameters, in ascending order.
+
+    The parameters of a unit are its value and, for `affine`, its gain, low and high.
+    """
+    layers = torch.tensor(intervention.layers, dtype=torch.int64)
+    indices = torch.tensor(intervention.indices, dtype=torch.int64)
+    rows = [intervention.values]
+    if intervention.operation == "affine":
+        rows += [intervention.gains, intervention.lows, intervention.highs]
+    parameters = torch.tensor(rows, dtype=torch.float64)
+    return {
+        layer: (indices[layers == layer], parameters[:, layers == layer])
+        for layer in sorted(set(intervention.layers))
+    }
 
 
 def steer(
     activations: Float[Tensor, "*position unit"],
-    values: Float[Tensor, " unit"],
+    parameters: Float[Tensor, "parameter unit"],
     operation: Operation,
     strength: float,
 ) -> Float[Tensor, "*position unit"]:
@@ -193,11 +241,21 @@ def steer(
     - `scale`: (1 + a (v-1)) h, so that strength 1 multiplies by the gain v
     - `aura`: (1 - 2 a max(v - 1/2, 0)) h, where v is the unit's AUROC (Suau et al. 2024,
       "Whispering experts", section 3)
+    - `affine`: (1-a) h + a (gain h + v) where low <= h <= high, and h elsewhere (Linear-AcT and its
+      transport support: Rodriguez et al. 2024, arXiv 2410.23054, section 3)
 
-    The arithmetic is in float32 or wider; the result has the dtype of `activations`.
+    Args:
+        activations: any floating dtype.
+        parameters: v, and for `affine` gain, low and high in further rows.
+        operation: one of `OPERATIONS`.
+        strength: a.
+
+    Returns:
+        In the dtype of `activations`; the arithmetic is in float32 or wider.
     """
     wide = torch.promote_types(activations.dtype, torch.float32)
-    h, v = activations.to(wide), values.to(activations.device, wide)
+    h, given = activations.to(wide), parameters.to(wide).to(activations.device)
+    v = given[0]
     if operation == "set":
         steered = v.expand_as(h)
     elif operation == "blend":
@@ -206,6 +264,10 @@ def steer(
         steered = h + strength * v
     elif operation == "scale":
         steered = (1 + strength * (v - 1)) * h
+    elif operation == "affine":
+        gain, low, high = given[1:]
+        moved = (1 - strength) * h + strength * (gain * h + v)
+        steered = torch.where((low <= h) & (h <= high), moved, h)
     else:
         steered = (1 - 2 * strength * (v - 0.5).clamp(min=0)) * h
     return steered.to(activations.dtype)
@@ -214,7 +276,7 @@ def steer(
 def steer_units(
     activations: Float[Tensor, "text token unit"],
     indices: Int[Tensor, " k"],
-    values: Float[Tensor, " k"],
+    parameters: Float[Tensor, "parameter k"],
     intervention: Intervention,
     where: Bool[Tensor, "text token"] | None,
 ) -> Float[Tensor, "text token unit"]:
@@ -223,13 +285,13 @@ def steer_units(
     Args:
         activations: at the intervention's site in one layer.
         indices: which units of that layer.
-        values: one for each of `indices`.
+        parameters: those of each of `indices`; see `units_by_layer`.
         intervention: the operation and its strength.
         where: which tokens; None for all.
     """
     indices = indices.to(activations.device)
     selected = activations[..., indices]
-    steered = steer(selected, values, intervention.operation, intervention.strength)
+    steered = steer(selected, parameters, intervention.operation, intervention.strength)
     if where is not None:
         steered = torch.where(where.to(activations.device).unsqueeze(-1), steered, selected)
     return activations.index_copy(-1, indices, steered)

@@ -14,7 +14,7 @@ from steer_plugin.artifacts import whole_file
 from steer_plugin.interventions import Intervention
 from steer_plugin.protocols import Batch, ModelInfo, Reading
 
-ROWS = "rows"
+ROWS, TOKENS = "rows", "tokens"
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,13 @@ class Parts:
         for path in sorted(self.folder.glob("*.safetensors")):
             try:
                 tensors = load_file(path)
-                rows = tensors[ROWS].numpy()
+                rows, tokens = tensors[ROWS].numpy(), tensors[TOKENS].numpy()
                 responses = {
                     reading: tensors[str(number)] for number, reading in enumerate(self.readings)
                 }
             except (SafetensorError, OSError, KeyError):
                 continue
-            yield Batch(rows, responses)
+            yield Batch(rows, responses, tokens)
 
     def add(self, batch: Batch) -> None:
         """Keep a batch, whole or not at all.
@@ -72,5 +72,6 @@ class Parts:
             for number, reading in enumerate(self.readings)
         }
         tensors[ROWS] = torch.from_numpy(batch.rows)
+        tensors[TOKENS] = torch.from_numpy(batch.tokens)
         with whole_file(self.folder / f"{int(batch.rows[0]):08d}.safetensors") as draft:
             save_file(tensors, draft)

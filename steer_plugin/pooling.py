@@ -1,5 +1,6 @@
 """From one activation a token to one response a sentence."""
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -8,18 +9,22 @@ from torch import Tensor
 
 from steer_plugin.errors import ModelError
 
-Pooling = Literal["max", "mean", "min", "last"]
+# What a sentence's response may be: an activation, which a unit can be set to.
+SentencePooling = Literal["max", "mean", "min", "last"]
+# `active` is a share of tokens, which no unit can be set to: it is for `token_scores` alone.
+Pooling = Literal[SentencePooling, "active"]
+SENTENCE_POOLINGS: tuple[SentencePooling, ...] = get_args(SentencePooling)
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
 
 
-def check_pooling(pooling: str) -> None:
-    """Refuse a name that is no pooling.
+def check_pooling(pooling: str, choices: Sequence[str] = POOLINGS) -> None:
+    """Refuse a name that is none of the poolings to choose from.
 
     Raises:
-        ModelError: `pooling` is not one of `POOLINGS`.
+        ModelError: `pooling` is not one of `choices`.
     """
-    if pooling not in POOLINGS:
-        raise ModelError(f"{pooling!r} is not a pooling; choose one of: {', '.join(POOLINGS)}")
+    if pooling not in choices:
+        raise ModelError(f"{pooling!r} is not a pooling; choose one of: {', '.join(choices)}")
 
 
 def pool(
@@ -37,10 +42,12 @@ def pool(
     Args:
         activations: any floating dtype; tokens that are not valid may hold anything, NaN too.
         valid: which tokens count; at least one a text, which the adapter has seen to.
-        pooling: `max`, `mean`, `min`, or `last` (the last valid token).
+        pooling: `max`, `mean`, `min`, `last` (the last valid token), or `active`, the share of
+            valid tokens whose activation is above 0, in [0, 1].
 
     Returns:
-        Responses in float32, or in float64 for float64 activations.
+        Responses in float32, or in float64 for float64 activations. A NaN at a token that counts
+        makes the response NaN.
     """
     wide = activations.dtype if activations.dtype == torch.float64 else torch.float32
     if pooling == "last":
@@ -48,9 +55,14 @@ def pool(
         last = torch.where(valid, token, -1).amax(1)
         return activations[torch.arange(len(last), device=last.device), last].to(wide)
     mask = valid.unsqueeze(-1)
-    if pooling == "mean":
-        total = torch.where(mask, activations, 0).sum(1, dtype=wide)
-        return total / valid.sum(1, keepdim=True)
+    if pooling in ("mean", "active"):
+        counted = torch.where(mask, activations, 0)
+        total, tokens = counted.sum(1, dtype=wide), valid.sum(1, keepdim=True)
+        if pooling == "mean":
+            return total / tokens
+        # A NaN is in the sum, but in no comparison.
+        share = (counted > 0).sum(1, dtype=wide) / tokens
+        return torch.where(total.isnan(), total, share)
     if pooling == "max":
         return torch.where(mask, activations, float("-inf")).amax(1).to(wide)
     return torch.where(mask, activations, float("inf")).amin(1).to(wide)

@@ -59,10 +59,12 @@ class Batch:
         rows: which texts, as indices into the list that was given.
         responses: for each reading, its layers side by side; float32, or float64 for a float64
             model, on the CPU.
+        tokens: how many tokens of each text the responses are pooled over.
     """
 
     rows: Int[np.ndarray, " text"]
     responses: Mapping[Reading, Float[Tensor, "text unit"]]
+    tokens: Int[np.ndarray, " text"]
 
 
 @runtime_checkable

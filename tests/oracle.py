@@ -127,7 +127,10 @@ PATHS: dict[str, dict[str, Path]] = {
 
 @dataclass(frozen=True)
 class Plan:
-    """An intervention as a plain list of `(layer, index, value)`."""
+    """An intervention as a plain list of `(layer, index, value)`.
+
+    Where the operation is `affine`, `lines` has `(gain, low, high)` for each unit.
+    """
 
     site: str
     units: tuple[tuple[int, int, float], ...]
@@ -135,6 +138,7 @@ class Plan:
     strength: float = 1.0
     positions: str = "all"
     bos: bool = True
+    lines: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -194,10 +198,11 @@ class Oracle:
         def writer(layer: int) -> Callable[[torch.Tensor], torch.Tensor]:
             def write(tensor: torch.Tensor) -> torch.Tensor:
                 changed = tensor.clone().reshape(-1, tensor.shape[-1])
-                for at, index, value in plan.units:
+                for number, (at, index, value) in enumerate(plan.units):
+                    line = plan.lines[number] if plan.lines else None
                     for token in touched if at == layer else ():
                         old = float(changed[token, index])
-                        changed[token, index] = operate(plan, old, value)
+                        changed[token, index] = operate(plan, old, value, line)
                 return changed.reshape(tensor.shape)
 
             return write
@@ -257,7 +262,9 @@ class Oracle:
         return np.array([scores[place] for place in range(1, len(ids))])
 
 
-def operate(plan: Plan, h: float, v: float) -> float:
+def operate(
+    plan: Plan, h: float, v: float, line: tuple[float, float, float] | None = None
+) -> float:
     """Do a plan's operation to one activation."""
     a = plan.strength
     match plan.operation:
@@ -271,6 +278,10 @@ def operate(plan: Plan, h: float, v: float) -> float:
             return h + a * (v - h)
         case "aura":
             return h - a * 2 * max(v - 0.5, 0.0) * h
+        case "affine":
+            assert line is not None
+            gain, low, high = line
+            return h + a * (gain * h + v - h) if low <= h <= high else h
     raise ValueError(plan.operation)
 
 
@@ -285,6 +296,8 @@ def pooled(tokens: np.ndarray, pooling: str) -> np.ndarray:
             return np.asarray(tokens.mean(0))
         case "last":
             return np.asarray(tokens[-1])
+        case "active":
+            return np.asarray((tokens > 0).sum(0) / len(tokens))
     raise ValueError(pooling)
 
 

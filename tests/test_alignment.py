@@ -1,9 +1,9 @@
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import assume, given, settings
 
 from steer_plugin.analyses.alignment import alignment, alignment_figures, medoid
 from steer_plugin.analyses.retrieval import retrieval
@@ -11,37 +11,19 @@ from steer_plugin.analyses.statistics import compare, resamples
 from steer_plugin.analyses.vectors import CENTRINGS, Centring, unit_vectors
 from steer_plugin.errors import AnalysisError
 
-Array = np.ndarray[Any, Any]
-Space = dict[str, Array]
-
-LANGUAGES = ("deu_Latn", "eng_Latn", "fra_Latn", "jpn_Jpan")
-SENTENCES = 7
-
-
-def space(n: int = SENTENCES, d: int = 5, seed: int = 0) -> Space:
-    """Make embeddings in which translations resemble each other, each language off centre."""
-    generator = np.random.default_rng(seed)
-    meaning = generator.normal(size=(n, d))
-    return {
-        language: (meaning + 0.6 * generator.normal(size=(n, d)) + generator.normal(size=d)).astype(
-            np.float32
-        )
-        for language in LANGUAGES
-    }
-
-
-def cosine(a: Array, b: Array) -> float:
-    return float(np.dot(a, b) / (np.sqrt(np.dot(a, a)) * np.sqrt(np.dot(b, b))))
-
-
-def centred(embeddings: Space, centring: Centring) -> Space:
-    wide = {language: rows.astype(np.float64) for language, rows in embeddings.items()}
-    if centring == "raw":
-        return wide
-    if centring == "global":
-        everything = np.concatenate(list(wide.values())).mean(0)
-        return {language: rows - everything for language, rows in wide.items()}
-    return {language: rows - rows.mean(0) for language, rows in wide.items()}
+from spaces import (
+    LANGUAGES,
+    Array,
+    Space,
+    centred,
+    cosine,
+    drawn,
+    group,
+    hard_spaces,
+    space,
+    unordered,
+    value,
+)
 
 
 def brute_force_pairs(a: Array, b: Array) -> dict[str, float]:
@@ -60,12 +42,6 @@ def brute_force_medoid(embeddings: Space) -> Array:
     summed = [sum(1 - cosine(point, other) for other in points) for point in points]
     best: Array = points[int(np.argmin(summed))]
     return best
-
-
-def value(frame: pd.DataFrame, **keys: str) -> float:
-    chosen = frame[np.logical_and.reduce([frame[name] == key for name, key in keys.items()])]
-    assert len(chosen) == 1, keys
-    return float(chosen["value"].iloc[0])
 
 
 @pytest.mark.parametrize("centring", CENTRINGS)
@@ -103,6 +79,8 @@ def test_medoid_distances_equal_a_search_over_all_sentences(centring: Centring) 
         assert value(frame, **keys, query=language) == pytest.approx(distance, abs=1e-12)
     found = value(frame, **keys, query="all")
     assert found == pytest.approx(np.mean(list(distances.values())), abs=1e-12)
+    rest = [distance for language, distance in distances.items() if language != "fra_Latn"]
+    assert value(frame, **keys, query="others") == pytest.approx(np.mean(rest), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -116,16 +94,17 @@ def test_each_figure_stands_in_one_row() -> None:
     keys = ["measure", "centring", "query", "candidates"]
     assert list(frame.columns) == [*keys, "value"]
     assert not frame.duplicated(keys).any()
-    assert len(frame) == 3 * 3 * (6 + 2) + 2 * (4 + 1)
+    assert len(frame) == 3 * 3 * (6 + 2) + 2 * (4 + 2) + 2 * (6 + 2)
     assert frame["value"].notna().all()
-    medoids = frame[frame["measure"] == "medoid distance"]
-    assert set(medoids["centring"]) == {"raw", "global"}
+    for measure in ("medoid distance", "centroid distance"):
+        assert set(frame["centring"][frame["measure"] == measure]) == {"raw", "global"}
 
 
 def test_without_a_target_its_means_are_left_out() -> None:
     with_target = alignment(space(), target="fra_Latn")
     without = alignment(space())
-    kept = with_target[with_target["candidates"] != "others"].reset_index(drop=True)
+    of_target = (with_target[["query", "candidates"]] == "others").any(axis=1)
+    kept = with_target[~of_target].reset_index(drop=True)
     pd.testing.assert_frame_equal(without, kept)
 
 
@@ -160,17 +139,13 @@ def test_bootstrap_replicates_are_the_figures_of_the_resampled_sentences() -> No
     figures = alignment_figures(embeddings, target="fra_Latn", centrings=("raw",))
     weights = resamples(9, count=6, seed=1)
     for row, replicate in zip(weights, figures.evaluate(weights), strict=True):
-        drawn = np.repeat(np.arange(9), (9 * row).round().astype(int))
+        rows = drawn(row)
         found = figures.index.assign(value=replicate)
         for one, other in combinations(LANGUAGES, 2):
-            a, b = (embeddings[name][drawn].astype(np.float64) for name in (one, other))
-            pairs = [
-                (cosine(a[i], b[j]), drawn[i] == drawn[j])
-                for i in range(len(drawn))
-                for j in range(len(drawn))
-            ]
+            a, b = (embeddings[name][rows].astype(np.float64) for name in (one, other))
+            pairs = [(cosine(a[i], b[j]), rows[i] == rows[j]) for i in range(9) for j in range(9)]
             rest = np.mean([value for value, same in pairs if not same])
-            matched = np.mean([cosine(a[i], b[i]) for i in range(len(drawn))])
+            matched = np.mean([cosine(a[i], b[i]) for i in range(9)])
             wanted = {
                 "pair distance": 1 - np.mean([value for value, _ in pairs]),
                 "matched distance": 1 - matched,
@@ -258,3 +233,98 @@ def test_a_language_whose_mean_is_zero_is_named() -> None:
     }
     with pytest.raises(AnalysisError, match="deu_Latn"):
         alignment(opposite)
+
+
+@settings(deadline=None, max_examples=60)
+@given(hard_spaces())
+def test_raw_distances_and_gap_equal_a_loop_on_any_input(embeddings: Space) -> None:
+    for rows in embeddings.values():
+        mean = np.mean([row / np.sqrt(np.dot(row, row)) for row in rows], axis=0)
+        assume(np.linalg.norm(mean) > 1e-9)
+    frame = alignment_figures(embeddings, target="deu_Latn", centrings=("raw",)).frame()
+    for one, other in unordered(embeddings):
+        for measure, wanted in brute_force_pairs(embeddings[one], embeddings[other]).items():
+            found = value(frame, measure=measure, centring="raw", query=one, candidates=other)
+            assert found == pytest.approx(wanted, abs=1e-12)
+
+
+def centroid_distances(units: Space) -> dict[tuple[str, str], float]:
+    means = {language: np.mean(rows, axis=0) for language, rows in units.items()}
+    return {(a, b): 1 - cosine(means[a], means[b]) for a, b in unordered(units)}
+
+
+@settings(deadline=None, max_examples=60)
+@given(hard_spaces(lengths=(1, 3)))
+@pytest.mark.parametrize("centring", ["raw", "global"])
+def test_centroid_distances_are_those_between_the_means_of_unit_vectors(
+    centring: Centring, embeddings: Space
+) -> None:
+    try:
+        figures = alignment_figures(embeddings, target="eng_Latn", centrings=(centring,))
+    except AnalysisError:
+        assume(False)
+    here = centred(embeddings, centring)
+    units = {
+        language: np.array([row / np.sqrt(np.dot(row, row)) for row in rows])
+        for language, rows in here.items()
+    }
+    assume(all(np.linalg.norm(rows.mean(0)) > 1e-6 for rows in units.values()))
+    frame = figures.frame()
+    wanted = centroid_distances(units)
+    keys = {"measure": "centroid distance", "centring": centring}
+    for (one, other), distance in wanted.items():
+        found = value(frame, **keys, query=one, candidates=other)
+        assert found == pytest.approx(distance, abs=1e-9)
+    over_all = np.mean(list(wanted.values()))
+    to_target = np.mean([distance for pair, distance in wanted.items() if "eng_Latn" in pair])
+    assert group(frame, "centroid distance", centring) == pytest.approx(over_all, abs=1e-9)
+    found = group(frame, "centroid distance", centring, "eng_Latn")
+    assert found == pytest.approx(to_target, abs=1e-9)
+
+
+def test_replicates_of_centroids_and_medoid_are_those_of_the_resampled_sentences() -> None:
+    embeddings = space(n=9)
+    figures = alignment_figures(embeddings, target="fra_Latn", centrings=("global",))
+    units = dict(unit_vectors(embeddings, "global"))
+    middle = brute_force_medoid(units)
+    weights = resamples(9, count=6, seed=1)
+    for row, replicate in zip(weights, figures.evaluate(weights), strict=True):
+        found = figures.index.assign(value=replicate)
+        here = {language: unit[drawn(row)] for language, unit in units.items()}
+        for (one, other), distance in centroid_distances(here).items():
+            keys = {"measure": "centroid distance", "query": one, "candidates": other}
+            assert value(found, **keys) == pytest.approx(distance, abs=1e-12)
+        distances = {language: 1 - cosine(unit.mean(0), middle) for language, unit in here.items()}
+        rest = [distances[language] for language in LANGUAGES if language != "fra_Latn"]
+        keys = {"measure": "medoid distance", "query": "others", "candidates": "medoid"}
+        assert value(found, **keys) == pytest.approx(np.mean(rest), abs=1e-12)
+
+
+def test_a_resample_whose_mean_is_zero_has_no_centroid_and_the_others_have() -> None:
+    embeddings = {
+        "deu_Latn": np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]]),
+        "eng_Latn": np.array([[1.0, 1.0], [0.5, 1.0], [0.0, 1.0]]),
+    }
+    figures = alignment_figures(embeddings, target=None, centrings=("raw",))
+    none, some = figures.evaluate(np.array([[0.5, 0.5, 0.0], [0.25, 0.25, 0.5]]))
+    asked = figures.index["query"].isin(["deu_Latn", "all"])
+    of_means = figures.index["measure"].isin(["medoid distance", "centroid distance"])
+    assert np.isnan(none).tolist() == (asked & of_means).tolist()
+    assert np.isfinite(some).all()
+
+
+def test_figures_do_not_depend_on_how_many_dimensions_are_taken_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figures = alignment_figures(space(d=7), target="fra_Latn")
+    weights = resamples(7, count=3)
+    whole = figures.evaluate(weights)
+    monkeypatch.setattr("steer_plugin.analyses.alignment.MEMORY", 8 * 3 * 5 * 2)
+    np.testing.assert_allclose(figures.evaluate(weights), whole, atol=1e-12)
+
+
+def test_an_embedding_too_long_to_square_is_named() -> None:
+    embeddings = {language: rows.astype(np.float64) for language, rows in space().items()}
+    embeddings["fra_Latn"][3, 1] = 1e200
+    with pytest.raises(AnalysisError, match="fra_Latn sentence 3 is not finite, or too long"):
+        unit_vectors(embeddings, "raw")

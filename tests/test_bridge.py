@@ -156,6 +156,17 @@ def test_batches_come_as_they_are_run_and_hold_each_text_once(tiny_model: TinyMo
         assert responses.shape == (len(batch.rows), N_LAYERS * tiny.D_MODEL)
 
 
+@pytest.mark.parametrize("bos", [True, False])
+def test_the_tokens_that_are_pooled_over_are_counted(
+    bos: bool, tiny_model: TinyModel, oracle_of: Callable[..., Oracle]
+) -> None:
+    oracle = oracle_of("llama", bos)
+
+    found = gather(_adapter(tiny_model("llama"), bos=bos), TEXTS, [Reading(FINAL_NORM, "mean")])
+
+    assert found.tokens.tolist() == [len(oracle.ids(text)) - bos for text in TEXTS]
+
+
 @pytest.mark.parametrize("site", ["mlp.hook_post", "attn.hook_z", "hook_resid_post"])
 def test_some_layers_are_those_columns_of_all_layers(site: str, tiny_model: TinyModel) -> None:
     adapter = _adapter(tiny_model("gemma3"))

@@ -27,7 +27,7 @@ from steer_plugin.analyses.retrieval import retrieval_figures
 from steer_plugin.analyses.statistics import compare
 from steer_plugin.cli import run_command, steer_plugin
 from steer_plugin.interventions import OPERATIONS, POSITIONS
-from steer_plugin.pooling import Pooling
+from steer_plugin.pooling import SENTENCE_POOLINGS
 from steer_plugin.scores import SCORES
 from steer_plugin.sites import SITES
 
@@ -141,7 +141,7 @@ def test_every_choice_that_the_package_knows_can_be_made() -> None:
         "dtype": tuple(DTYPES),
         "host": get_args(Host),
         "operation": OPERATIONS,
-        "pooling": get_args(Pooling),
+        "pooling": SENTENCE_POOLINGS,
         "positions": POSITIONS,
         "score": SCORES,
         "site": tuple(SITES),
@@ -500,7 +500,7 @@ def test_finding_again_replaces_the_experts_that_are_there(
     at: Path, tmp_path: Path, steer: Steer
 ) -> None:
     out = tmp_path / "experts"
-    for score in ("auroc", "average_precision"):
+    for score in ("auroc", "lape"):
         code, *_ = steer("find", *options(at), "--score", score, "--out", out)
         assert code == 0
         assert ExpertTable.load(out).score == score

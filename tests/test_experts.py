@@ -17,12 +17,14 @@ from steer_plugin.errors import (
     SelectionError,
     SiteError,
 )
-from steer_plugin.experts import ExpertTable, find_experts
+from steer_plugin.experts import ExpertTable, find_experts, score_units
 from steer_plugin.interventions import Intervention
+from steer_plugin.probing import probe_units
 from steer_plugin.protocols import Batch, ModelInfo, Reading
 from steer_plugin.responses import gather
 from steer_plugin.scores import scores
 from steer_plugin.sites import UnitSpace
+from steer_plugin.transport import linear_transport
 
 Array = np.ndarray[Any, Any]
 
@@ -75,6 +77,7 @@ class InMemoryAdapter:
                     )
                     for reading in readings
                 },
+                np.array([len(texts[row]) for row in rows]),
             )
 
     def generate(
@@ -167,10 +170,17 @@ def test_scores_and_values_belong_to_the_sentences_of_each_language(
     wanted = {
         "mean": [rows.mean(0) for rows in own],
         "off_mean": [rows.mean(0) for rows in rest],
+        "mean_difference": [o.mean(0) - r.mean(0) for o, r in zip(own, rest, strict=True)],
         "median": [np.median(rows, axis=0) for rows in own],
         **{
             f"q{level:02d}": [np.percentile(rows, level, axis=0) for rows in own]
             for level in (5, 25, 75, 95)
+        },
+        **{
+            f"act_{name}": [
+                getattr(linear_transport(r, o), name) for o, r in zip(own, rest, strict=True)
+            ]
+            for name in ("gain", "offset", "low", "high")
         },
     }
     assert experts.statistics.keys() == wanted.keys()
@@ -246,6 +256,7 @@ def test_a_response_that_is_not_finite_is_named_by_layer_and_unit(
     [
         ({"score": "f1"}, "'f1' is not a score; choose one of: auroc, average_precision"),
         ({"quantiles": (0.5, 50)}, r"quantiles are \(0.5, 50\); give numbers from 0 to 1"),
+        ({"score": "lape", "site": "hook_mlp_out"}, "units at hook_mlp_out have none; take mlp.h"),
     ],
 )
 def test_settings_that_cannot_be_met_are_refused_before_the_model_runs(
@@ -257,6 +268,16 @@ def test_settings_that_cannot_be_met_are_refused_before_the_model_runs(
     assert adapter.passes == 0
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_a_share_of_tokens_is_no_response_to_set_a_unit_to(
+    corpus: ParallelCorpus, responses: Array
+) -> None:
+    adapter = InMemoryAdapter(corpus, responses)
+    with pytest.raises(ModelError, match=r"'active' is not a pooling; .* max, mean, min, last$"):
+        find_experts(adapter, corpus, pooling="active")
+    assert adapter.passes == 0
+
+
 def test_responses_come_back_in_the_order_of_the_texts(
     corpus: ParallelCorpus, responses: Array
 ) -> None:
@@ -264,6 +285,7 @@ def test_responses_come_back_in_the_order_of_the_texts(
     reading = Reading(SITE, "max")
     gathered = gather(InMemoryAdapter(corpus, responses), texts[::-1], [reading])
     np.testing.assert_array_equal(gathered[reading].numpy(), responses[::-1])
+    assert gathered.tokens.tolist() == [len(text) for text in texts[::-1]]
 
 
 def test_several_readings_ride_one_pass_and_the_intervention_goes_with_them(
@@ -316,10 +338,55 @@ def test_per_layer_takes_k_from_each_layer() -> None:
     assert table(TIED).top("concept 0", 2, per_layer=True).tolist() == [1, 0, 3, 5]
 
 
-def test_lowest_takes_the_worst_first() -> None:
-    rows = [[0.1, 0.6, 0.3, 0.1, 0.5, 0.9]]
-    assert table(rows).top("concept 0", 3, lowest=True).tolist() == [0, 3, 2]
-    assert table(rows).top("concept 0", 1, per_layer=True, lowest=True).tolist() == [0, 3]
+ENDS = [[0.1, 0.6, 0.3, 0.1, 0.5, 0.9]]
+
+
+@pytest.mark.parametrize(
+    ("choice", "wanted"),
+    [
+        ({"k": 3, "selection": "bottom"}, [0, 3, 2]),
+        ({"k": 1, "selection": "bottom", "per_layer": True}, [0, 3]),
+        ({"k": 4, "selection": "top+bottom"}, [5, 1, 0, 3]),
+        ({"k": 3, "selection": "top+bottom"}, [5, 1, 0]),
+        ({"k": 1, "selection": "top+bottom"}, [5]),
+        ({"k": 2, "selection": "top+bottom", "per_layer": True}, [1, 0, 5, 3]),
+        ({"k": 1, "layers": (2, 2)}, [1]),
+        ({"k": 2, "layers": (2, 5)}, [5, 1]),
+        ({"k": 1, "layers": (3, 5)}, [5]),
+        ({"k": 1, "selection": "bottom", "layers": (5, 5)}, [3]),
+        ({"k": 2, "selection": "top+bottom", "layers": (5, 5), "per_layer": True}, [5, 3]),
+    ],
+)
+def test_units_are_selected_from_either_end_and_any_range_of_layers(
+    choice: dict[str, Any], wanted: list[int]
+) -> None:
+    assert table(ENDS).top("concept 0", **choice).tolist() == wanted
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"selection": "lowest"}, "'lowest' is not a selection; choose one of: top, bottom, top"),
+        ({"layers": (0, 1)}, r"layers=0\.\.1 is no range of the layers .* those are 2, 5"),
+        ({"layers": (3, 4)}, r"layers=3\.\.4 is no range of the layers"),
+        ({"layers": (5, 2)}, r"layers=5\.\.2 is no range of the layers"),
+        ({"layers": (2, 6)}, r"layers=2\.\.6 is no range of the layers"),
+    ],
+)
+def test_a_selection_that_is_not_to_be_had_is_refused(choice: dict[str, Any], message: str) -> None:
+    with pytest.raises(SelectionError, match=message):
+        table(ENDS).top("concept 0", 1, **choice)
+
+
+@pytest.mark.parametrize("selection", ["bottom", "top+bottom"])
+def test_lape_has_no_other_end(selection: Any) -> None:
+    found = replace(table([[0.0, 0.6, 0.0, 0.1, 0.0, 0.9]]), score="lape", chance=(0.0,))
+    assert found.top("concept 0", 3).tolist() == [5, 1, 3]
+    with pytest.raises(SelectionError, match="no unit scores below chance by lape"):
+        found.top("concept 0", 1, selection=selection)
+    with pytest.raises(SelectionError, match=r"only 3 units of the model score above chance \(0\)"):
+        found.top("concept 0", 4)
 
 
 @pytest.mark.parametrize("per_layer", [False, True])
@@ -339,10 +406,21 @@ def test_k_of_zero_selects_nothing(per_layer: bool) -> None:
         (TIED, {"k": 4, "per_layer": True}, "top_k=4, but layer 2 has 3 units at mlp.hook_post"),
         (TIED, {"k": 6}, r"top_k=6, but only 5 units of the model score above chance \(0.5\)"),
         (TIED, {"k": 3, "per_layer": True}, "only 2 units of layer 2 score above chance"),
-        (TIED, {"k": 2, "lowest": True}, "only 1 units of the model score below chance"),
+        (TIED, {"k": 2, "selection": "bottom"}, "only 1 units of the model score below chance"),
+        (
+            TIED,
+            {"k": 4, "selection": "top+bottom"},
+            "top_k=4 takes 2 units below chance, but only 1 units of the model score below chance",
+        ),
+        (
+            ENDS,
+            {"k": 5, "selection": "top+bottom"},
+            "top_k=5 takes 3 units above chance, but only 2 units of the model score above",
+        ),
+        (TIED, {"k": 4, "layers": (2, 4)}, "but the range of layers 2 to 4 has 3 units at mlp.ho"),
         (TIED, {"k": -1}, "k is -1; give 0 or more"),
         ([[0.5] * 6], {"k": 1}, "only 0 units of the model score above chance"),
-        ([[0.5] * 6], {"k": 1, "lowest": True}, "only 0 units of the model score below chance"),
+        ([[0.5] * 6], {"k": 1, "selection": "bottom"}, "only 0 units of the model score below"),
     ],
 )
 def test_more_units_than_there_are_to_choose_from_are_refused(
@@ -360,7 +438,13 @@ def test_a_concept_that_is_not_there_is_named() -> None:
 @pytest.mark.parametrize("operation", ["set", "add", "blend"])
 @pytest.mark.parametrize(
     ("value", "wanted"),
-    [("mean", [7, 9, 11]), ("median", [107, 109, 111]), ("q05", [-93, -91, -89]), (1.5, [1.5] * 3)],
+    [
+        ("mean", [7, 9, 11]),
+        ("median", [107, 109, 111]),
+        ("q05", [-93, -91, -89]),
+        (1.5, [1.5] * 3),
+        ("zero", [0] * 3),
+    ],
 )
 def test_an_intervention_takes_each_unit_of_the_concept_to_its_own_value(
     operation: Any, value: str | float, wanted: list[float]
@@ -382,6 +466,17 @@ def test_scale_takes_a_gain_and_aura_each_units_auroc() -> None:
     assert (damped.indices, damped.values) == ((1, 1, 2), (0.9, 0.8, 0.95))
 
 
+def test_affine_moves_each_unit_along_its_own_line() -> None:
+    units = np.arange(6, dtype=np.float32)[None]
+    lines = {"act_gain": units, "act_offset": -units, "act_low": units - 1, "act_high": units + 1}
+    plan = replace(table(TIED), statistics=lines).intervention(
+        "concept 0", top_k=2, operation="affine"
+    )
+    assert (plan.layers, plan.indices, plan.gains) == ((2, 5), (1, 0), (1.0, 3.0))
+    assert (plan.values, plan.lows, plan.highs) == ((-1.0, -3.0), (0.0, 2.0), (2.0, 4.0))
+    assert plan.provenance["value"] == "linear transport"
+
+
 def test_what_is_done_and_where_goes_into_the_plan() -> None:
     plan = table(TIED).intervention(
         "concept 0",
@@ -390,17 +485,19 @@ def test_what_is_done_and_where_goes_into_the_plan() -> None:
         strength=-0.5,
         positions="generated",
         bos=False,
-        lowest=True,
+        selection="bottom",
     )
     assert (plan.strength, plan.positions, plan.bos) == (-0.5, "generated", False)
     assert plan.provenance == {
         "model": {"name": "made up"},
         "concept": "concept 0",
-        "selection": "lowest 1 by auroc",
+        "selection": "bottom 1 by auroc",
         "value": "mean",
     }
-    each = table(TIED).intervention("concept 0", top_k=1, operation="aura", per_layer=True)
-    assert each.provenance["selection"] == "highest 1 by auroc in each layer"
+    each = table(TIED).intervention(
+        "concept 0", top_k=1, operation="aura", per_layer=True, layers=(2, 5)
+    )
+    assert each.provenance["selection"] == "top 1 by auroc in each layer of layers 2 to 5"
     assert each.provenance["value"] == "auroc"
 
 
@@ -410,6 +507,8 @@ def test_what_is_done_and_where_goes_into_the_plan() -> None:
         ("auroc", {"value": "mode"}, "'mode' is not a value in the expert table; choose one of me"),
         ("auroc", {"operation": "scale"}, "'scale' multiplies by a gain, but value is 'mean'"),
         ("auroc", {"operation": "aura", "value": "median"}, "'aura' scales by each unit's AUROC"),
+        ("auroc", {"operation": "affine", "value": "q05"}, "'affine' moves each unit along its ow"),
+        ("auroc", {"operation": "affine"}, "'act_offset' is not a value in the expert table"),
         ("average_precision", {"operation": "aura"}, "the table holds average_precision"),
     ],
 )
@@ -437,6 +536,16 @@ def test_a_frame_lists_the_best_units_with_their_values() -> None:
     }
 
 
+def test_d_prime_stands_beside_the_mean_difference_in_activations() -> None:
+    units = np.arange(6, dtype=np.float32)[None]
+    found = replace(table(TIED), score="mean_difference", statistics={"mean_difference": units})
+    frame = found.frame("concept 0", 1)
+    assert frame[["d_prime", "mean_difference"]].to_dict("list") == {
+        "d_prime": [0.9],
+        "mean_difference": [1.0],
+    }
+
+
 def assert_same(one: ExpertTable, other: ExpertTable) -> None:
     assert (one.concepts, one.space, one.score, one.chance, one.provenance) == (
         other.concepts,
@@ -458,6 +567,18 @@ def test_a_saved_table_comes_back_as_it_was(experts: ExpertTable, tmp_path: Path
     loaded = ExpertTable.load(tmp_path / "made" / "experts")
     assert_same(loaded, experts)
     assert loaded.intervention("fra_Latn", top_k=2) == experts.intervention("fra_Latn", top_k=2)
+
+
+@pytest.mark.parametrize("score", ["auroc", "average_precision", "mean_difference"])
+def test_a_table_of_a_probe_is_that_of_find_experts(
+    score: Any, corpus: ParallelCorpus, responses: Array
+) -> None:
+    adapter = InMemoryAdapter(corpus, responses)
+    settings: dict[str, Any] = {"pooling": "mean", "layers": (0, 2)}
+    probe = probe_units(adapter, corpus, **settings)
+    found = score_units(probe, score, quantiles=(0.1,))
+    assert adapter.passes == 1
+    assert_same(found, find_experts(adapter, corpus, score=score, quantiles=(0.1,), **settings))
 
 
 def test_a_table_that_cannot_be_saved_leaves_the_earlier_one(

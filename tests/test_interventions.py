@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
@@ -34,11 +35,25 @@ PLAN = Intervention(
     provenance={"model": "tiny", "corpus": {"languages": ["eng_Latn", "jpn_Jpan"]}},
 )
 
+LINES = Intervention(
+    "mlp.hook_post",
+    layers=(2, 0, 0),
+    indices=(1, 7, 3),
+    values=(0.1, -2.0, 1 / 3),
+    operation="affine",
+    gains=(1.5, 0.0, 0.1),
+    lows=(-1.0, -0.5, 0.2),
+    highs=(2.0, -0.5, 0.7),
+)
+
 units = st.lists(
     st.tuples(st.integers(0, 40), st.integers(0, 5000), st.floats(-100, 100)),
     unique_by=lambda unit: unit[:2],
     max_size=8,
 )
+
+
+finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
 def _plan(chosen: list[tuple[int, int, float]], **fields: Any) -> Intervention:
@@ -63,6 +78,47 @@ def test_the_order_of_units_is_no_part_of_a_plan(
     assert len(one) == len(chosen)
 
 
+@given(
+    chosen=st.dictionaries(
+        st.tuples(st.integers(0, 4), st.integers(0, 9)),
+        st.tuples(finite, finite, st.tuples(finite, finite).map(sorted)),
+        max_size=8,
+    ),
+    seed=st.integers(0, 100),
+)
+def test_the_line_and_range_of_a_unit_stay_with_it(
+    chosen: dict[tuple[int, int], tuple[float, float, list[float]]], seed: int
+) -> None:
+    shuffled = random.Random(seed).sample(list(chosen.items()), len(chosen))  # noqa: S311
+
+    plan = Intervention(
+        "mlp.hook_post",
+        layers=tuple(layer for (layer, _), _ in shuffled),
+        indices=tuple(index for (_, index), _ in shuffled),
+        values=tuple(offset for _, (offset, _, _) in shuffled),
+        operation="affine",
+        gains=tuple(gain for _, (_, gain, _) in shuffled),
+        lows=tuple(low for _, (_, _, (low, _)) in shuffled),
+        highs=tuple(high for _, (_, _, (_, high)) in shuffled),
+    )
+
+    found = {
+        (layer, index): (value, gain, [low, high])
+        for layer, index, value, gain, low, high in zip(
+            *(plan.layers, plan.indices, plan.values, plan.gains, plan.lows, plan.highs),
+            strict=True,
+        )
+    }
+    assert found == chosen
+    assert list(found) == sorted(chosen)
+    by_layer = {
+        (layer, index): (column[0], column[1], column[2:])
+        for layer, (indices, parameters) in plan.by_layer().items()
+        for index, column in zip(indices.tolist(), parameters.T.tolist(), strict=True)
+    }
+    assert by_layer == chosen
+
+
 def test_provenance_is_no_part_of_a_plans_identity() -> None:
     assert replace(PLAN, provenance={}) == PLAN
     assert hash(replace(PLAN, provenance={})) == hash(PLAN)
@@ -83,6 +139,17 @@ def test_provenance_is_no_part_of_a_plans_identity() -> None:
 )
 def test_every_other_field_is(difference: dict[str, Any]) -> None:
     assert replace(PLAN, **difference) != PLAN
+    assert replace(PLAN, **difference).hash != PLAN.hash
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [{"gains": (1.5, 0.0, 0.2)}, {"lows": (-1.0, -0.6, 0.2)}, {"highs": (2.0, -0.5, 0.8)}],
+)
+def test_so_are_gains_and_ranges(difference: dict[str, Any]) -> None:
+    assert replace(LINES, **difference) != LINES
+    assert hash(replace(LINES, **difference)) != hash(LINES)
+    assert replace(LINES, **difference).hash != LINES.hash
 
 
 @pytest.mark.parametrize(
@@ -93,6 +160,9 @@ def test_every_other_field_is(difference: dict[str, Any]) -> None:
         (_plan([(0, 1, 2.0)], operation="add", strength=0.0), True),
         (_plan([(0, 1, 0.0)], operation="add"), False),
         (_plan([(0, 1, 1.0)], operation="scale", strength=-1.0), False),
+        (_plan([], operation="affine"), True),
+        (replace(LINES, strength=0.0), True),
+        (LINES, False),
     ],
 )
 def test_a_plan_without_units_or_strength_changes_nothing(
@@ -106,8 +176,9 @@ def test_units_are_given_layer_by_layer() -> None:
 
     assert list(by_layer) == [0, 2]
     assert by_layer[0][0].tolist() == [3, 7]
-    assert by_layer[0][1].tolist() == pytest.approx([1 / 3, -2.0])
+    assert by_layer[0][1].tolist() == [[1 / 3, -2.0]]
     assert by_layer[2][0].tolist() == [1]
+    assert LINES.by_layer()[0][1].tolist() == [[1 / 3, -2.0], [0.1, 0.0], [0.2, -0.5], [0.7, -0.5]]
 
 
 # Plans that contradict themselves
@@ -119,7 +190,7 @@ def test_units_are_given_layer_by_layer() -> None:
     [
         (
             {"operation": "replace"},
-            "'replace' is not an operation; choose one of: set, add, scale, blend, aura",
+            "'replace' is not an operation; choose one of: set, add, scale, blend, aura, affine",
         ),
         (
             {"positions": "last"},
@@ -147,6 +218,39 @@ def test_units_are_given_layer_by_layer() -> None:
             {"layers": (0, 2, 0), "indices": (7, 1, 7)},
             "unit L0N7 is given twice; give it once",
         ),
+        (
+            {"gains": (1.0, 1.0, 1.0)},
+            (
+                "3 gains, 0 lows and 0 highs were given; 'blend' takes 0 of each (one a unit for "
+                "'affine', else none)"
+            ),
+        ),
+        (
+            {"operation": "affine", "gains": (1.0, 1.0, 1.0), "lows": (0.0,)},
+            (
+                "3 gains, 1 lows and 0 highs were given; 'affine' takes 3 of each (one a unit for "
+                "'affine', else none)"
+            ),
+        ),
+        (
+            {"operation": "affine", "gains": (1.0,) * 3, "lows": (0.0,) * 3, "highs": (0, -1, 0)},
+            (
+                "unit L0N7 is moved from 0.0 up to -1, which is nowhere; give the lower end as its "
+                "low"
+            ),
+        ),
+        *(
+            (
+                {
+                    "operation": "affine",
+                    **dict.fromkeys(("gains", "lows", "highs"), (0.0,) * 3),
+                    name: (0.0, endless, 0.0),
+                },
+                "gains, lows and highs must be finite; one is NaN or infinite",
+            )
+            for name in ("gains", "lows", "highs")
+            for endless in (float("nan"), float("inf"), -float("inf"))
+        ),
     ],
 )
 def test_a_plan_that_contradicts_itself_is_refused(
@@ -166,7 +270,16 @@ def test_a_plan_for_an_unknown_site_is_refused() -> None:
 # Saved form
 
 
-@pytest.mark.parametrize("plan", [PLAN, _plan([]), _plan([(3, 2, 0.1)], operation="aura")])
+@pytest.mark.parametrize(
+    "plan",
+    [
+        PLAN,
+        LINES,
+        _plan([]),
+        _plan([], operation="affine"),
+        _plan([(3, 2, 0.1)], operation="aura"),
+    ],
+)
 def test_a_saved_plan_is_read_back_to_the_last_bit(plan: Intervention, tmp_path: Path) -> None:
     plan.save(tmp_path / "plan")
     back = Intervention.load(tmp_path / "plan")
@@ -175,6 +288,52 @@ def test_a_saved_plan_is_read_back_to_the_last_bit(plan: Intervention, tmp_path:
     assert hash(back) == hash(plan)
     assert back.provenance == plan.provenance
     assert {type(number) for number in (*back.layers, *back.indices)} <= {int}
+
+
+OLD_CONFIG = {
+    "kind": "intervention",
+    "format_version": 1,
+    "steer_plugin": "0.1.0",
+    "content": {
+        "site": "mlp.hook_post",
+        "operation": "blend",
+        "strength": 0.3,
+        "positions": "generated",
+        "bos": False,
+        "provenance": {"model": "tiny"},
+    },
+}
+
+
+def test_a_plan_saved_before_there_were_gains_and_ranges_is_still_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(OLD_CONFIG))
+    pd.DataFrame({"layer": [0, 0, 2], "index": [3, 7, 1], "value": [1 / 3, -2.0, 0.1]}).to_parquet(
+        tmp_path / "units.parquet", index=False
+    )
+
+    assert Intervention.load(tmp_path) == PLAN
+
+
+@pytest.mark.parametrize("plan", [PLAN, replace(PLAN, operation="add")])
+def test_a_plan_without_gains_and_ranges_is_saved_without_them(
+    plan: Intervention, tmp_path: Path
+) -> None:
+    plan.save(tmp_path / "plan")
+    LINES.save(tmp_path / "lines")
+
+    columns = ["layer", "index", "value"]
+    assert list(pd.read_parquet(tmp_path / "plan" / "units.parquet")) == columns
+    lines = pd.read_parquet(tmp_path / "lines" / "units.parquet")
+    assert list(lines) == [*columns, "gain", "low", "high"]
+
+
+def test_an_affine_plan_that_lost_a_column_is_damaged(tmp_path: Path) -> None:
+    LINES.save(tmp_path / "plan")
+    path = tmp_path / "plan" / "units.parquet"
+    pd.read_parquet(path).drop(columns="low").to_parquet(path, index=False)
+
+    with pytest.raises(InterventionError, match="3 gains, 0 lows and 3 highs were given"):
+        Intervention.load(tmp_path / "plan")
 
 
 def test_a_folder_without_a_plan_or_with_a_damaged_one_is_refused(tmp_path: Path) -> None:
@@ -197,7 +356,11 @@ def test_a_saved_plan_says_what_it_is_and_in_which_format(tmp_path: Path) -> Non
 # Arithmetic
 
 
-def _written_out(h: np.ndarray, v: np.ndarray, operation: str, a: float) -> np.ndarray:
+def _written_out(h: np.ndarray, given: np.ndarray, operation: str, a: float) -> np.ndarray:
+    v = given[0]
+    if operation == "affine":
+        _, factor, low, high = given
+        return np.where((h < low) | (h > high), h, (1 - a) * h + a * (factor * h + v))
     gain = {
         "scale": 1 - a + a * v,
         "blend": np.full_like(v, 1 - a),
@@ -207,18 +370,27 @@ def _written_out(h: np.ndarray, v: np.ndarray, operation: str, a: float) -> np.n
     return np.broadcast_to(v, h.shape) if operation == "set" else gain * h + shift
 
 
+def _parameters(data: st.DataObject, operation: str, elements: Any) -> np.ndarray:
+    if operation == "aura":
+        elements = st.floats(0, 1, width=32)
+    rows = 4 if operation == "affine" else 1
+    given = data.draw(arrays.arrays(np.float64, (rows, 4), elements=elements))
+    given[2:].sort(0)
+    return given
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 @given(data=st.data())
 def test_operations_do_what_is_written(operation: Operation, data: st.DataObject) -> None:
-    numbers = st.floats(-50, 50, width=32)
+    # Small whole numbers, now and then, so that ends of ranges are met.
+    numbers = st.one_of(st.floats(-50, 50, width=32), st.integers(-2, 2).map(float))
     h = data.draw(arrays.arrays(np.float64, (2, 3, 4), elements=numbers))
-    between = st.floats(0, 1, width=32) if operation == "aura" else numbers
-    v = data.draw(arrays.arrays(np.float64, 4, elements=between))
+    given = _parameters(data, operation, numbers)
     strength = 1.0 if operation == "set" else data.draw(st.floats(-2, 2))
 
-    found = steer(torch.from_numpy(h), torch.from_numpy(v), operation, strength)
+    found = steer(torch.from_numpy(h), torch.from_numpy(given), operation, strength)
 
-    np.testing.assert_allclose(found, _written_out(h, v, operation, strength), atol=1e-9)
+    np.testing.assert_allclose(found, _written_out(h, given, operation, strength), atol=1e-9)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -226,15 +398,38 @@ def test_operations_do_what_is_written(operation: Operation, data: st.DataObject
 def test_activations_keep_their_dtype_and_the_arithmetic_is_wider(
     dtype: torch.dtype, operation: Operation
 ) -> None:
-    h = torch.tensor([[1.0, -3.0]], dtype=dtype)
-    v = torch.tensor([0.7, 0.9])
+    h = torch.tensor([[1.0, -3.0, 5.0]], dtype=dtype)
+    given = torch.tensor(
+        [[0.7, 0.9, 0.6], [0.3, 1.7, 2.0], [1.0, -3.1, 1.0], [1.0, 4.0, 4.9]], dtype=torch.float64
+    )
 
-    found = steer(h, v, operation, 1.0)
+    found = steer(h, given[: 4 if operation == "affine" else 1], operation, 1.0)
 
     assert found.dtype == dtype
-    exact = _written_out(h.double().numpy(), v.double().numpy(), operation, 1.0)
+    exact = _written_out(h.double().numpy(), given.numpy(), operation, 1.0)
     wanted = torch.from_numpy(np.array(exact)).to(dtype)
-    torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0)
+    tolerance = 1e-15 if dtype == torch.float64 else 1e-6
+    torch.testing.assert_close(found, wanted, rtol=tolerance, atol=0)
+
+
+@given(
+    h=arrays.arrays(np.float32, 9, elements=st.floats(-8, 8, width=32)),
+    ends=st.tuples(st.floats(-8, 8, width=32), st.floats(-8, 8, width=32)).map(sorted),
+    strength=st.floats(-2, 2),
+)
+def test_outside_of_the_range_of_its_source_nothing_is_moved_and_at_its_ends_it_is(
+    h: np.ndarray, ends: list[float], strength: float
+) -> None:
+    low, high = ends
+    h = np.append(h, np.array([low, high], np.float32))
+    given = torch.tensor([[1e3], [0.0], [low], [high]]).expand(4, len(h))
+
+    found = steer(torch.from_numpy(h), given, "affine", strength).numpy()
+
+    outside = (h < np.float32(low)) | (h > np.float32(high))
+    np.testing.assert_array_equal(found[outside], h[outside])
+    moved = (1 - strength) * h.astype(np.float64) + strength * 1e3
+    np.testing.assert_allclose(found[~outside], moved[~outside], rtol=1e-5, atol=1e-3)
 
 
 def test_only_the_units_and_tokens_meant_are_written_and_into_a_copy() -> None:
@@ -242,10 +437,10 @@ def test_only_the_units_and_tokens_meant_are_written_and_into_a_copy() -> None:
     h = torch.arange(0.5, 24).reshape(2, 3, 4)
     before = h.clone()
     where = torch.tensor([[True, False, True], [False, False, True]])
-    indices, values = plan.by_layer()[0]
+    indices, parameters = plan.by_layer()[0]
 
-    some = steer_units(h, indices, values, plan, where)
-    every = steer_units(h, indices, values, plan, None)
+    some = steer_units(h, indices, parameters, plan, where)
+    every = steer_units(h, indices, parameters, plan, None)
 
     assert torch.equal(h, before)
     changed = torch.zeros_like(h, dtype=torch.bool)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -86,6 +87,7 @@ def asked_again(adapter: BridgeAdapter, keep: Path, **settings: Any) -> list[str
     wanted = gather(adapter, TEXTS, given, **settings)
     for reading in given:
         assert torch.equal(found[reading], wanted[reading])
+    np.testing.assert_array_equal(found.tokens, wanted.tokens)
     return whole.asked
 
 

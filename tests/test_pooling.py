@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from steer_plugin.pooling import POOLINGS, Pooling, pool
+from steer_plugin.errors import ModelError
+from steer_plugin.pooling import POOLINGS, SENTENCE_POOLINGS, Pooling, check_pooling, pool
 
 from oracle import pooled
 
@@ -46,10 +47,11 @@ def test_what_stands_in_padding_does_not_leak(pooling: Pooling, garbage: float) 
 
     found = pool(activations, valid, pooling)
 
-    assert found.tolist() == [[{"max": 1.0, "min": -2.0, "mean": -0.5, "last": -2.0}[pooling]]]
+    wanted = {"max": 1.0, "min": -2.0, "mean": -0.5, "last": -2.0, "active": 0.5}
+    assert found.tolist() == [[wanted[pooling]]]
 
 
-@pytest.mark.parametrize("pooling", ["max", "mean", "min"])
+@pytest.mark.parametrize("pooling", ["max", "mean", "min", "active"])
 def test_nan_at_a_valid_token_is_not_hidden(pooling: Pooling) -> None:
     activations = torch.tensor([[[1.0], [float("nan")]]])
 
@@ -78,6 +80,27 @@ def test_responses_are_in_float32_or_wider(
     for text, tokens in enumerate((2, 4)):
         wanted = pooled(activations[text, :tokens].double().numpy(), pooling)
         np.testing.assert_allclose(found[text], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_active_counts_tokens_above_zero_and_their_number_comes_back(dtype: torch.dtype) -> None:
+    tokens = 4_000
+    activations = torch.full((1, tokens, 3), torch.finfo(dtype).smallest_normal, dtype=dtype)
+    activations[0, 0, :] = torch.tensor([0.0, -0.0, -1.0], dtype=dtype)
+    activations[0, 1:1234, 1] = -5
+
+    found = pool(activations, torch.ones((1, tokens), dtype=torch.bool), "active")
+
+    assert (found.double() * tokens).round().tolist() == [[3_999, 2_766, 3_999]]
+    assert (found * tokens - torch.tensor([[3_999, 2_766, 3_999]])).abs().max() < 1e-3
+
+
+def test_a_pooling_that_is_not_to_be_had_is_refused_by_name() -> None:
+    with pytest.raises(ModelError, match="'median' is not a pooling; choose one of: max, mean, mi"):
+        check_pooling("median")
+    with pytest.raises(ModelError, match=r"'active' is not a pooling; .*: max, mean, min, last$"):
+        check_pooling("active", SENTENCE_POOLINGS)
+    check_pooling("active")
 
 
 def test_the_mean_of_bfloat16_is_summed_in_float32() -> None:

@@ -1,11 +1,13 @@
-from typing import Any
+import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from steer_plugin.analyses.projection import project
+from steer_plugin.analyses.projection import described, project
+from steer_plugin.errors import AnalysisError
 
-Array = np.ndarray[Any, Any]
+from spaces import Array, Space
 
 D_MODEL = 6
 LANGUAGES = ("deu_Latn", "eng_Latn")
@@ -71,3 +73,91 @@ def test_each_sentence_of_each_language_and_condition_is_one_row() -> None:
     assert len(frame) == 3 * 2 * 15
     assert not frame.duplicated(["condition", "language", "id"]).any()
     assert frame["explained"].nunique() == 1
+
+
+def moved(before: Space) -> Space:
+    return {language: rows + rows[0] for language, rows in before.items()}
+
+
+def neighbours_kept(plane: Array, rows: Array) -> float:
+    """Give the share of each sentence's ten nearest by cosine that are so in the plane."""
+    units = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    ahead = np.argsort(-units @ units.T, axis=1)[:, 1:11]
+    apart = np.linalg.norm(plane[:, None] - plane[None], axis=2)
+    drawn = np.argsort(apart, axis=1)[:, 1:11]
+    return float(np.mean([np.isin(*pair).mean() for pair in zip(ahead, drawn, strict=True)]))
+
+
+def many(sentences: int, languages: int) -> Space:
+    generator = np.random.default_rng(0)
+    return {
+        f"l{number}": generator.normal(size=(sentences, 640)).astype(np.float32) + number
+        for number in range(languages)
+    }
+
+
+@pytest.mark.parametrize(("sentences", "languages"), [(2, 2), (100, 7)])
+def test_umap_draws_each_sentence_of_each_language_and_condition_once(
+    sentences: int, languages: int
+) -> None:
+    before = many(sentences, languages)
+    ids = [f"s{number}" for number in range(sentences)]
+    frame = project(before, {"before": before, "experts": moved(before)}, ids, method="umap")
+    assert list(frame.columns) == ["condition", "language", "id", "x", "y"]
+    assert len(frame) == 2 * languages * sentences
+    assert not frame.duplicated(["condition", "language", "id"]).any()
+    assert np.isfinite(frame[["x", "y"]]).all(axis=None)
+
+
+def test_the_seed_settles_what_umap_draws() -> None:
+    before = many(15, 2)
+    conditions = {"before": before, "experts": moved(before)}
+    one, again, other = (
+        project(before, conditions, IDS, method="umap", seed=seed) for seed in (3, 3, 4)
+    )
+    pd.testing.assert_frame_equal(one, again)
+    for condition in conditions:
+        drawn = [frame[frame["condition"] == condition][["x", "y"]] for frame in (one, other)]
+        assert not np.allclose(*drawn)
+
+
+def test_umap_keeps_neighbours_by_cosine_and_lays_other_conditions_on_the_same_plane() -> None:
+    generator = np.random.default_rng(0)
+    before = {
+        language: centre + 0.3 * generator.normal(size=(60, 20))
+        for language, centre in zip(LANGUAGES, 3 * np.eye(20)[:2], strict=True)
+    }
+    longer = {
+        language: rows * generator.uniform(1, 9, size=(60, 1)) for language, rows in before.items()
+    }
+    swapped = {
+        language: before[other] for language, other in zip(before, reversed(before), strict=True)
+    }
+    ids = [f"s{number}" for number in range(60)]
+    conditions = {"before": before, "longer": longer, "swapped": swapped}
+    frame = project(before, conditions, ids, method="umap").set_index(["condition", "language"])
+    plane = frame.loc["before", ["x", "y"]].to_numpy()
+    assert neighbours_kept(plane, np.concatenate(list(before.values()))) > 0.3
+    centres = frame.groupby(level=[0, 1])[["x", "y"]].mean()
+    gap = np.linalg.norm(centres.loc["before", "deu_Latn"] - centres.loc["before", "eng_Latn"])
+    for condition, other in (("longer", "deu_Latn"), ("swapped", "eng_Latn")):
+        off = centres.loc[condition, "deu_Latn"] - centres.loc["before", other]
+        assert np.linalg.norm(off) < 0.2 * gap
+
+
+def test_umap_names_an_embedding_without_direction() -> None:
+    broken = space(1)
+    broken["eng_Latn"][4] = 0
+    with pytest.raises(AnalysisError, match="eng_Latn sentence 4 has no direction"):
+        project(space(), {"experts": broken}, IDS, method="umap")
+
+
+def test_without_umap_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(AnalysisError, match=r"pip install 'steer-plugin\[umap\]'"):
+        project(space(), {"before": space()}, IDS, method="umap")
+
+
+def test_the_record_of_a_run_names_the_method_and_what_settles_it() -> None:
+    assert described("pca", seed=5) == "first two principal components of the embeddings before"
+    assert "seed 5, umap-learn 0." in described("umap", seed=5)

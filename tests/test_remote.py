@@ -123,11 +123,21 @@ def test_embeddings_after_each_operation_are_those_of_the_oracle(
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize(
+    ("site", "operation"), [("hook_resid_post", "add"), ("mlp.hook_post", "affine")]
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_texts_under_intervention_are_those_of_transformer_lens(
-    name: str, positions: str, ndif: NDIFServer, local_of: Callable[[str], BridgeAdapter]
+    name: str,
+    site: str,
+    operation: str,
+    positions: str,
+    ndif: NDIFServer,
+    local_of: Callable[[str], BridgeAdapter],
 ) -> None:
-    given = intervention(plan("hook_resid_post", "add", positions=positions, strength=1.0))
+    # At d_model units, all of the residual stream: a steering vector.
+    chosen = plan(site, operation, units=tiny.D_MODEL, positions=positions, strength=1.0)
+    given = intervention(chosen)
     far = remote(folder_of(ndif, name))
 
     for temperature in (0.0, 1.0):

@@ -1,37 +1,35 @@
+import tracemalloc
+from collections.abc import Callable
 from itertools import permutations
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from steer_plugin.analyses.retrieval import reciprocal_ranks, retrieval, retrieval_figures
+from steer_plugin.analyses.cosines import same_texts
+from steer_plugin.analyses.retrieval import (
+    bitext_ranks,
+    reciprocal_ranks,
+    retrieval,
+    retrieval_figures,
+)
 from steer_plugin.analyses.statistics import resamples
+from steer_plugin.errors import AnalysisError
 
-Array = np.ndarray[Any, Any]
+import spaces
+from spaces import TIE, Array, Space, cosines, drawn, group, hard_spaces, ordered, value
 
-LANGUAGES = ("deu_Latn", "eng_Latn", "fra_Latn")
-
-
-def value(frame: pd.DataFrame, **keys: str) -> float:
-    chosen = frame[np.logical_and.reduce([frame[name] == key for name, key in keys.items()])]
-    assert len(chosen) == 1, keys
-    return float(chosen["value"].iloc[0])
+LANGUAGES = spaces.LANGUAGES[:3]
 
 
 def units(rows: Array) -> Array:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
-def space(n: int = 25, d: int = 6, seed: int = 0) -> dict[str, Array]:
-    generator = np.random.default_rng(seed)
-    meaning = generator.normal(size=(n, d))
-    return {
-        language: (meaning + 0.5 * generator.normal(size=(n, d)) + generator.normal(size=d)).astype(
-            np.float32
-        )
-        for language in LANGUAGES
-    }
+def space(n: int = 25, d: int = 6, seed: int = 0) -> Space:
+    return spaces.space(n, d, seed, languages=3)
 
 
 def ranks(query: Array, candidates: Array) -> list[int]:
@@ -73,7 +71,7 @@ def test_each_figure_stands_in_one_row() -> None:
     keys = ["measure", "centring", "query", "candidates"]
     assert list(frame.columns) == [*keys, "value"]
     assert not frame.duplicated(keys).any()
-    assert len(frame) == 2 * 2 * (6 + 2)
+    assert len(frame) == 2 * (2 * (6 + 2) + 2 * 2)
     without = retrieval(space())
     kept = frame[frame["candidates"] != "others"].reset_index(drop=True)
     pd.testing.assert_frame_equal(without, kept)
@@ -84,7 +82,7 @@ def test_collapsed_embeddings_find_nothing() -> None:
     collapsed = {language: np.tile(point, (20, 1)) for language in LANGUAGES}
     figures = retrieval_figures(collapsed, target="eng_Latn", centrings=("raw",))
     frame = figures.frame()
-    assert (frame.loc[frame["measure"] == "top-1", "value"] == 0).all()
+    assert (frame.loc[frame["measure"] != "MRR", "value"] == 0).all()
     np.testing.assert_allclose(frame.loc[frame["measure"] == "MRR", "value"], 1 / 20)
 
 
@@ -99,7 +97,7 @@ def test_embeddings_that_differ_by_rounding_alone_find_nothing(scale: float) -> 
     assert len(np.unique(collapsed["eng_Latn"], axis=0)) > 1
     figures = retrieval_figures(collapsed, target="eng_Latn", centrings=("raw",))
     frame = figures.frame()
-    assert (frame.loc[frame["measure"] == "top-1", "value"] == 0).all()
+    assert (frame.loc[frame["measure"] != "MRR", "value"] == 0).all()
 
 
 def test_candidates_as_near_as_the_translation_are_ahead_of_it() -> None:
@@ -160,11 +158,237 @@ def test_bootstrap_replicates_draw_queries_and_keep_the_candidates() -> None:
     weights = resamples(25, count=5, seed=2)
     wide = {language: rows.astype(np.float64) for language, rows in embeddings.items()}
     for row, replicate in zip(weights, figures.evaluate(weights), strict=True):
-        drawn = np.repeat(np.arange(25), (25 * row).round().astype(int))
         frame = figures.index.assign(value=replicate)
         for query, candidates in permutations(LANGUAGES, 2):
-            found = np.array(ranks(wide[query], wide[candidates]))[drawn]
+            found = np.array(ranks(wide[query], wide[candidates]))[drawn(row)]
             pair = {"query": query, "candidates": candidates}
             wanted = {"top-1": (found == 1).mean(), "MRR": (1 / found).mean()}
             for measure, expected in wanted.items():
                 assert value(frame, measure=measure, **pair) == pytest.approx(expected, abs=1e-12)
+
+
+def csls(queries: Array, candidates: Array, k: int = 10) -> Array:
+    """Score each pair as in Conneau et al. 2018, equation 3, one at a time."""
+    table = cosines(queries, candidates)
+    return np.array(
+        [
+            [
+                2 * table[i, j]
+                - np.mean(sorted(table[i], reverse=True)[:k])
+                - np.mean(sorted(table[:, j], reverse=True)[:k])
+                for j in range(len(candidates))
+            ]
+            for i in range(len(queries))
+        ]
+    )
+
+
+def margin(queries: Array, candidates: Array, k: int = 4) -> Array:
+    """Score each pair by the ratio of Artetxe and Schwenk 2019, not dividing by less than 0.001."""
+    table = cosines(queries, candidates)
+    return np.array(
+        [
+            [
+                table[i, j]
+                / max(
+                    np.mean(sorted(table[i], reverse=True)[:k]) / 2
+                    + np.mean(sorted(table[:, j], reverse=True)[:k]) / 2,
+                    1e-3,
+                )
+                for j in range(len(candidates))
+            ]
+            for i in range(len(queries))
+        ]
+    )
+
+
+def hits(scores: Array, same: list[int] | None = None) -> Array:
+    """Say which queries score strictly highest with a text equal to their translation's."""
+    names = list(range(len(scores))) if same is None else same
+    found = []
+    for i, row in enumerate(scores):
+        own = [score for j, score in enumerate(row) if names[j] == names[i]]
+        others = [score for j, score in enumerate(row) if names[j] != names[i]]
+        found.append(all(max(own) - other > TIE for other in others))
+    return np.array(found)
+
+
+SCORES = {"top-1": cosines, "top-1 CSLS": csls, "top-1 margin": margin}
+
+
+def assert_hits(frame: pd.DataFrame, embeddings: Space, same: dict[str, Array] | None) -> None:
+    for measure, score in SCORES.items():
+        wanted = {
+            (a, b): hits(
+                score(embeddings[a], embeddings[b]), None if same is None else same[b].tolist()
+            ).mean()
+            for a, b in ordered(embeddings)
+        }
+        over_all = np.mean(list(wanted.values()))
+        from_target = np.mean([share for (a, _), share in wanted.items() if a == "eng_Latn"])
+        assert group(frame, measure, "raw") == pytest.approx(over_all, abs=1e-12)
+        assert group(frame, measure, "raw", "eng_Latn") == pytest.approx(from_target, abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [3, 9, 10, 11, 25])
+def test_csls_and_margin_equal_a_search_by_hand(n: int) -> None:
+    embeddings = space(n)
+    figures = retrieval_figures(embeddings, target="eng_Latn", centrings=("raw",))
+    assert_hits(figures.frame(), embeddings, None)
+
+
+@settings(deadline=None, max_examples=80)
+@given(hard_spaces(most=6), st.data())
+def test_hits_equal_a_search_by_hand_on_any_input_and_with_equal_texts(
+    embeddings: Space, data: st.DataObject
+) -> None:
+    n = len(embeddings["eng_Latn"])
+    texts = st.lists(st.sampled_from("abcde"), min_size=n, max_size=n)
+    for same in (None, {language: same_texts(data.draw(texts)) for language in embeddings}):
+        figures = retrieval_figures(embeddings, target="eng_Latn", centrings=("raw",), same=same)
+        assert_hits(figures.frame(), embeddings, same)
+
+
+def test_csls_finds_what_a_hub_takes_by_cosine() -> None:
+    generator = np.random.default_rng(0)
+    meaning = generator.normal(size=(60, 30))
+    query = meaning + 0.5 * generator.normal(size=(60, 30)) + 1
+    candidates = meaning + 0.5 * generator.normal(size=(60, 30))
+    # Three candidates in the middle of all queries are everyone's neighbours.
+    candidates[:3] = candidates[:3] / 10 + 1
+    frame = retrieval({"deu_Latn": query, "eng_Latn": candidates}, target="deu_Latn")
+    found = [group(frame, measure, "raw", "deu_Latn") for measure in SCORES]
+    assert found[0] < 0.4
+    assert min(found[1:]) > 0.7
+
+
+def test_a_margin_beside_a_neighbourhood_at_right_angles_has_the_order_of_the_cosine() -> None:
+    # All cosines but those of translations are -1/2, so that most neighbourhoods are negative.
+    corners = np.array([[1.0, 0.0], [-0.5, np.sqrt(3) / 2], [-0.5, -np.sqrt(3) / 2]])
+    frame = retrieval({"deu_Latn": corners, "eng_Latn": corners}, target="deu_Latn")
+    assert group(frame, "top-1 margin", "raw") == 1
+    swapped = {"deu_Latn": corners, "eng_Latn": corners[[1, 0, 2]]}
+    frame = retrieval(swapped, target="deu_Latn")
+    assert group(frame, "top-1 margin", "raw") == pytest.approx(1 / 3)
+
+
+def test_replicates_of_csls_and_margin_draw_queries_and_keep_the_candidates() -> None:
+    embeddings = space(15)
+    figures = retrieval_figures(embeddings, target="eng_Latn", centrings=("raw",))
+    weights = resamples(15, count=4, seed=2)
+    found = {
+        measure: np.mean(
+            [hits(score(embeddings[a], embeddings[b])) for a, b in ordered(embeddings)], 0
+        )
+        for measure, score in SCORES.items()
+    }
+    for row, replicate in zip(weights, figures.evaluate(weights), strict=True):
+        frame = figures.index.assign(value=replicate)
+        for measure, share in found.items():
+            assert group(frame, measure, "raw") == pytest.approx(
+                share[drawn(row)].mean(), abs=1e-12
+            )
+
+
+def test_a_copy_of_the_translation_counts_as_it_and_not_as_its_rival() -> None:
+    copied = {"deu_Latn": np.eye(6), "eng_Latn": np.eye(6)}
+    copied["eng_Latn"][3] = copied["eng_Latn"][2]
+    texts = ["a", "b", "c", "c", "d", "e"]
+    same = {language: same_texts(texts) for language in copied}
+    pair = {"query": "deu_Latn", "candidates": "eng_Latn", "centring": "raw"}
+    plain = retrieval_figures(copied, target=None).frame()
+    fair = retrieval_figures(copied, target=None, same=same).frame()
+    # Sentence 2 loses to its copy unless texts say that it is one; 3 is as far from all.
+    assert value(plain, measure="top-1", **pair) == pytest.approx(4 / 6)
+    assert value(fair, measure="top-1", **pair) == pytest.approx(5 / 6)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_texts_that_do_not_go_with_the_sentences_are_refused() -> None:
+    numbers = {language: np.arange(25) for language in LANGUAGES}
+    with pytest.raises(AnalysisError, match="eng_Latn has 25 sentences, and 0 numbers"):
+        retrieval_figures(space(), target=None, same={"deu_Latn": numbers["deu_Latn"]})
+    with pytest.raises(AnalysisError, match="fra_Latn has 25 sentences, and 24 numbers"):
+        retrieval_figures(space(), target=None, same={**numbers, "fra_Latn": np.arange(24)})
+
+
+@st.composite
+def bitexts(draw: st.DrawFn) -> tuple[Array, Array, Array, Array | None]:
+    rows = st.lists(st.integers(-2, 2), min_size=3, max_size=3).filter(any)
+    queries = draw(st.lists(rows, min_size=1, max_size=6))
+    candidates = draw(st.lists(rows, min_size=1, max_size=9))
+    place = st.integers(0, len(candidates) - 1)
+    gold = draw(st.lists(place, min_size=len(queries), max_size=len(queries)))
+    texts = draw(st.none() | st.lists(place, min_size=len(candidates), max_size=len(candidates)))
+    scale = draw(st.sampled_from([1.0, 1e-20, 1e20]))
+    return (
+        scale * np.array(queries, dtype=np.float64),
+        np.array(candidates, dtype=np.float32),
+        np.array(gold),
+        None if texts is None else np.array(texts),
+    )
+
+
+@settings(deadline=None, max_examples=150)
+@given(bitexts(), st.sampled_from([1, 7, 2**22]))
+def test_ranks_in_a_bitext_equal_a_search_by_hand_however_it_is_divided(
+    bitext: tuple[Array, Array, Array, Array | None], entries: int
+) -> None:
+    queries, candidates, gold, same = bitext
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("steer_plugin.analyses.retrieval.ENTRIES", entries)
+        found = bitext_ranks(queries, candidates, gold, same)
+    table = cosines(queries, candidates.astype(np.float64))
+    names = np.arange(len(candidates)) if same is None else same
+    for i, row in enumerate(table):
+        own = names == names[gold[i]]
+        rank = 1 + sum(score > row[own].max() - TIE for score in row[~own])
+        assert found[i] == pytest.approx(1 / rank, abs=1e-12)
+
+
+@settings(deadline=None, max_examples=40)
+@given(hard_spaces())
+def test_as_many_candidates_as_queries_are_a_bitext_like_any_other(embeddings: Space) -> None:
+    a, b, *_ = embeddings.values()
+    np.testing.assert_allclose(reciprocal_ranks(a, b), 1 / np.array(ranks(a, b)), atol=1e-12)
+
+
+def test_a_bitext_needs_the_memory_of_its_embeddings_and_little_more() -> None:
+    generator = np.random.default_rng(0)
+    candidates = generator.normal(size=(60_000, 32)).astype(np.float32)
+    gold = generator.permutation(60_000)[:1_000]
+    queries = candidates[gold] + 0.1 * generator.normal(size=(1_000, 32)).astype(np.float32)
+    same = np.arange(60_000)
+    bitext_ranks(queries, candidates, gold, same)
+    tracemalloc.start()
+    found = bitext_ranks(queries, candidates, gold, same)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # All cosines at a time would be 480 MB.
+    assert peak < 128 * 2**20
+    assert (found == 1).mean() > 0.95
+
+
+Bitext = tuple[Array, Array, Array, Array]
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda q, c, g, s: (q, c, g + 5, s), "translation of query 0 is at 5; give a place in 0"),
+        (lambda q, c, g, s: (q, c, g - 1, s), "translation of query 0 is at -1; give a place"),
+        (lambda q, c, g, s: (0 * q, c, g, s), "the embedding of query 0 has no direction"),
+        (lambda q, c, g, s: (q, np.diag([1, 0, 1]) @ c, g, s), "candidate 1 has no direction"),
+        (lambda q, c, g, s: (q, np.where(c == c[2], np.nan, c), g, s), "candidate 2 has no"),
+        (lambda q, c, g, s: (q, c, g, s[1:]), "3 candidates, and 2 numbers"),
+    ],
+)
+def test_bitexts_that_cannot_be_searched_are_refused(
+    change: Callable[[Array, Array, Array, Array], Bitext], message: str
+) -> None:
+    generator = np.random.default_rng(0)
+    queries, candidates = generator.normal(size=(3, 3)), generator.normal(size=(3, 3))
+    changed = change(queries, candidates, np.arange(3), np.arange(3))
+    with pytest.raises(AnalysisError, match=message):
+        bitext_ranks(*changed)

@@ -15,11 +15,12 @@ from steer_plugin import ExpertTable, ParallelCorpus, embed, embed_layers, find_
 from steer_plugin.adapters.loading import load_adapter
 from steer_plugin.analyses.alignment import alignment_figures
 from steer_plugin.analyses.controls import random_control
-from steer_plugin.analyses.experiment import run_experiment
+from steer_plugin.analyses.experiment import compare_methods, run_experiment
 from steer_plugin.analyses.expertise import experts_by_layer, overlap, score_curve
 from steer_plugin.analyses.report import write_report
 from steer_plugin.analyses.results import Results
 from steer_plugin.analyses.retrieval import retrieval_figures
+from steer_plugin.analyses.run_data import split_data
 from steer_plugin.analyses.statistics import compare
 from steer_plugin.cli import run_command
 from steer_plugin.errors import CorpusError, ModelError, SelectionError
@@ -205,9 +206,9 @@ def again(source: Path, adapter: Adapter, corpus: ParallelCorpus, tmp_path: Path
         model: Adapter = adapter, sentences: ParallelCorpus = corpus, **other: object
     ) -> tuple[Results, list[str]]:
         lines: list[str] = []
-        results = run_experiment(
-            model, sentences, settings_of(source, **other), tmp_path, say=lines.append
-        )
+        settings = settings_of(source, **other)
+        data = split_data(sentences, settings)
+        results = run_experiment(model, data, settings, tmp_path, say=lines.append)
         return results, kept("\n".join(lines))
 
     run()
@@ -376,10 +377,10 @@ def test_what_cannot_be_done_is_refused_before_the_long_steps(
     source: Path, adapter: Adapter, corpus: ParallelCorpus, tmp_path: Path
 ) -> None:
     def refused(error: type[Exception], message: str, **other: object) -> None:
+        settings = settings_of(source, **other)
         with pytest.raises(error, match=message):
-            run_experiment(
-                adapter, corpus, settings_of(source, **other), tmp_path, say=lambda _: None
-            )
+            data = split_data(corpus, settings)
+            run_experiment(adapter, data, settings, tmp_path, say=lambda _: None)
         assert not (tmp_path / "embeddings").exists()
 
     refused(CorpusError, "target 'tha_Thai' is not in the corpus", targets=("tha_Thai",))

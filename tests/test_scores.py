@@ -8,10 +8,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from steer_plugin.errors import ScoreError
-from steer_plugin.scores import SCORES, auroc, average_precision, scores
+from steer_plugin.scores import (
+    RANK_SCORES,
+    SCORES,
+    auroc,
+    average_precision,
+    chance_levels,
+    check_score,
+    doubled_midranks,
+    scores,
+)
 
 Array = np.ndarray[Any, Any]
 
@@ -141,8 +151,49 @@ def test_float64_takes_the_generic_branch_and_gives_what_the_packed_branch_gives
 ) -> None:
     responses, labels = case
     packed, generic = scores(responses, labels), scores(responses.astype(np.float64), labels)
-    for name in SCORES:
+    for name in RANK_SCORES:
         np.testing.assert_array_equal(packed[name], generic[name])
+
+
+@settings(deadline=None, max_examples=100)
+@given(labelled_units())
+def test_midranks_are_those_of_scipy_in_the_order_of_the_sentences(
+    case: tuple[Array, Array],
+) -> None:
+    responses, _ = case
+    for given_ in (responses, responses.astype(np.float64)):
+        found = doubled_midranks(given_).numpy()
+        np.testing.assert_array_equal(found, 2 * (rankdata(responses, axis=0).T - 1))
+
+
+@pytest.mark.parametrize("memory", [1, 2**40])
+def test_midranks_do_not_depend_on_chunks_and_name_a_bad_response(
+    mixed: tuple[Array, Array], memory: int
+) -> None:
+    matrix, _ = mixed
+    found = doubled_midranks(matrix, memory=memory).numpy()
+    np.testing.assert_array_equal(found, 2 * (rankdata(matrix, axis=0).T - 1))
+    matrix[7, 14] = np.nan
+    with pytest.raises(ScoreError, match="unit 14 to sentence 7 is nan"):
+        doubled_midranks(matrix, memory=memory)
+
+
+def test_each_score_has_a_level_of_chance() -> None:
+    labels = np.array([0, 1, 1, 2, 2, 2, 2, 2])
+    levels = {name: chance_levels(name, labels).tolist() for name in SCORES}
+    assert levels == {
+        "auroc": [0.5] * 3,
+        "average_precision": [1 / 8, 2 / 8, 5 / 8],
+        "mean_difference": [0] * 3,
+        "activation_frequency": [0] * 3,
+        "lape": [0] * 3,
+    }
+
+
+def test_a_name_that_is_no_score_is_refused() -> None:
+    message = r"'f1' is not a score; choose one of: auroc, .*, mean_difference, .*, lape$"
+    with pytest.raises(ScoreError, match=message):
+        check_score("f1")
 
 
 @pytest.mark.parametrize("positives", [1, 3, 7, 10, 49, 333])
@@ -219,7 +270,7 @@ def test_scores_do_not_depend_on_where_the_responses_lie(
     matrix, labels = mixed[0].astype(dtype), mixed[1]
     plain = scores(matrix, labels)
     laid_out = scores(LAYOUTS[layout](matrix), labels)
-    for name in SCORES:
+    for name in RANK_SCORES:
         np.testing.assert_array_equal(laid_out[name], plain[name])
 
 
@@ -231,7 +282,7 @@ def test_read_only_arrays_are_scored_and_stay_as_they_are(
     matrix.setflags(write=False)
     labels.setflags(write=False)
     found = scores(matrix, labels)
-    for name in SCORES:
+    for name in RANK_SCORES:
         np.testing.assert_array_equal(found[name], plain[name])
     np.testing.assert_array_equal(matrix, copy)
 
@@ -257,7 +308,7 @@ def test_chunks_of_any_size_give_the_same_bits(
     matrix, labels = mixed[0].astype(dtype), mixed[1]
     whole = scores(matrix, labels)
     chunked = scores(matrix, labels, memory=memory)
-    for name in SCORES:
+    for name in RANK_SCORES:
         np.testing.assert_array_equal(chunked[name], whole[name])
 
 
@@ -270,7 +321,7 @@ def test_two_threads_give_the_same_bits_as_one(mixed: tuple[Array, Array]) -> No
             found.append(scores(*mixed, memory=1))
     finally:
         torch.set_num_threads(before)
-    for name in SCORES:
+    for name in RANK_SCORES:
         np.testing.assert_array_equal(found[0][name], found[1][name])
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from steer_plugin import ParallelCorpus
 from steer_plugin.adapters.loading import DTYPES
+from steer_plugin.analyses.controls import PLAN_CONTROLS
 from steer_plugin.errors import SettingsError
-from steer_plugin.settings import Dtype, RunSettings, read_settings
+from steer_plugin.run_files import read_settings
+from steer_plugin.settings import ControlName, Dtype, GenerationSettings, RunSettings
 
 NEEDED = 'model = "m"\ntargets = ["deu_Latn"]\ntop_k = [3]\n'
 
@@ -30,19 +32,36 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
         "targets": ("deu_Latn",),
         "top_k": (3,),
         "corpus": "everyday",
+        "judge_corpus": None,
         "languages": None,
+        "find_languages": None,
+        "seen": None,
         "sentences": None,
         "site": "mlp.hook_post",
         "pooling": "max",
         "score": "auroc",
+        "selection": "top",
+        "per_layer": False,
+        "unit_layers": None,
         "operation": "set",
         "value": "mean",
         "strength": 1.0,
         "positions": "all",
         "steer_bos": True,
         "layers": None,
-        "split_seed": 0,
+        "controls": (),
         "control_seeds": (0,),
+        "methods": (),
+        "method_layer": None,
+        "permutations": 0,
+        "stability_resamples": 0,
+        "tatoeba": None,
+        "bucc": None,
+        "pawsx": None,
+        "bitext_queries": None,
+        "projections": ("pca",),
+        "generation": None,
+        "split_seed": 0,
         "resamples": 1000,
         "bootstrap_seed": 0,
         "bos": None,
@@ -54,11 +73,12 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
     }
 
 
-def test_every_setting_is_documented() -> None:
-    listed = (RunSettings.__doc__ or "").split("Attributes:")[1]
+@pytest.mark.parametrize("kind", [RunSettings, GenerationSettings])
+def test_every_setting_is_documented(kind: type) -> None:
+    listed = (kind.__doc__ or "").split("Attributes:")[1]
 
     assert [line.split(":")[0].strip() for line in listed.splitlines() if line[8:9].strip()] == [
-        field.name for field in fields(RunSettings)
+        field.name for field in fields(kind)
     ]
 
 
@@ -89,12 +109,53 @@ def test_every_setting_can_be_said(tmp_path: Path) -> None:
         dtype = "bfloat16"
         device = "cuda:0"
         batch_tokens = 64
+        judge_corpus = "others.tsv"
+        find_languages = ["deu_Latn", "spa_Latn", "zho_Hans"]
+        seen = ["deu_Latn"]
+        selection = "top+bottom"
+        per_layer = true
+        unit_layers = [0, 5]
+        controls = ["random-in-layers", "bottom", "centring"]
+        methods = ["set-mean", "steer-pca"]
+        method_layer = 4
+        permutations = 100
+        stability_resamples = 20
+        tatoeba = "xtreme/tatoeba"
+        bucc = "hf:google/xtreme"
+        pawsx = "paraphrases"
+        bitext_queries = 500
+        projections = ["pca", "umap"]
+
+        [generation]
+        top_k = [1, 2]
+        sentences = 16
+        seeds = [3, 4]
+        max_new_tokens = 8
+        temperature = 0.5
+        top_p = 1
+        documents = "wikipedia"
+        context = 256
+        stride = 128
+        tolerance = 1.5
         """,
     )
 
     assert (settings.value, settings.strength, settings.layers) == (2.0, 0.5, (3, 1))
     assert (settings.languages, settings.control_seeds) == (("deu_Latn", "spa_Latn"), (4, 2))
     assert (settings.bos, settings.steer_bos, settings.dtype) == (True, False, "bfloat16")
+    assert (settings.unit_layers, settings.controls[2]) == ((0, 5), "centring")
+    assert settings.generation == GenerationSettings(
+        top_k=(1, 2),
+        sentences=16,
+        seeds=(3, 4),
+        max_new_tokens=8,
+        temperature=0.5,
+        top_p=1.0,
+        documents="wikipedia",
+        context=256,
+        stride=128,
+        tolerance=1.5,
+    )
 
 
 @pytest.mark.parametrize(
@@ -102,6 +163,21 @@ def test_every_setting_can_be_said(tmp_path: Path) -> None:
     [
         ("colour = 1", r"'colour' is no setting; the settings are model, targets, .*batch_tokens"),
         ("[run]\nseed = 1", "'run' is no setting"),
+        ("[generation]\nsentence = 1", r"'sentence' is no setting of \[generation\]; .*tolerance"),
+        ('[generation]\nseeds = "0"', "generation.seeds: Input should be a valid list, not '0'"),
+        ("[generation]\nseeds = [1, 1]", "generation.seeds: Each item may be given once"),
+        ("[generation]\ntop_p = 0", "generation.top_p: Input should be greater than 0, not 0"),
+        ("generation = 3", "generation: Input should be .*GenerationSettings, not 3"),
+        ('controls = ["none"]', r"controls\.0: Input should be 'random-in-layers', .*, not 'none'"),
+        ('methods = ["none"]', r"methods\.0: Input should be one of set-mean, .*, not 'none'"),
+        ('selection = "best"', "selection: Input should be 'top', 'bottom' or 'top.bottom'"),
+        ("unit_layers = [5, 2]", "unit_layers: The first block should not come after the last"),
+        ("unit_layers = [5]", r"unit_layers\.1: Field required"),
+        (
+            'layers = "some"',
+            "layers: Input should be .*; layers: Input should be 'all', not 'some'",
+        ),
+        ('projections = ["tsne"]', r"projections\.0: Input should be 'pca' or 'umap', not 'tsne'"),
         ('top_k = "many"', "top_k: Input should be a valid list, not 'many'"),
         ("top_k = [1, 2.5]", r"top_k\.1: Input should be a valid integer, not 2.5"),
         ("top_k = [true]", r"top_k\.0: Input should be a valid integer, not True"),
@@ -117,7 +193,7 @@ def test_every_setting_can_be_said(tmp_path: Path) -> None:
         ("sentences = 3", "sentences: Input should be greater than or equal to 4, not 3"),
         ('site = "mlp"', r"site: Input should be one of mlp\.hook_post, .*, not 'mlp'"),
         ('pooling = "sum"', "pooling: Input should be 'max', 'mean', 'min' or 'last', not 'sum'"),
-        ('score = "f1"', "score: Input should be 'auroc' or 'average_precision', not 'f1'"),
+        ('score = "f1"', "score: Input should be 'auroc', 'average_precision', .*, not 'f1'"),
         ('operation = "zap"', "operation: Input should be 'set', 'add', .*, not 'zap'"),
         ('positions = "odd"', "positions: Input should be 'all', .*, not 'odd'"),
         ('dtype = "int8"', "dtype: Input should be 'float32', 'bfloat16' or 'float16'"),
@@ -165,12 +241,105 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
             read_settings(tmp_path / name)
 
 
+VARIED = (
+    NEEDED.replace('"m"', '"small/model"')
+    + """
+[generation]
+sentences = 8
+[variants.large]
+model = "large/model"
+top_k = [100, 500]
+[variants.large.generation]
+seeds = [7]
+"""
+)
+
+
+def varied(folder: Path, variant: str | None = None, *changes: str) -> RunSettings:
+    file = folder / "varied.toml"
+    file.write_text(VARIED, encoding="utf-8")
+    return read_settings(file, variant=variant, changes=changes)
+
+
+def test_a_variant_goes_before_the_file_and_a_change_before_both(tmp_path: Path) -> None:
+    assert varied(tmp_path).model == "small/model"
+
+    large = varied(tmp_path, "large")
+    assert (large.model, large.top_k, large.targets) == ("large/model", (100, 500), ("deu_Latn",))
+    assert large.generation == GenerationSettings(sentences=8, seeds=(7,))
+
+    changed = varied(
+        tmp_path, "large", "top_k=[9]", "corpus=my/corpus.tsv", "generation.seeds=[1, 2]"
+    )
+    assert (changed.top_k, changed.corpus, changed.model) == ((9,), "my/corpus.tsv", "large/model")
+    assert changed.generation == GenerationSettings(sentences=8, seeds=(1, 2))
+
+
+def test_the_last_of_two_changes_counts(tmp_path: Path) -> None:
+    assert varied(tmp_path, None, "top_k=[9]", "top_k = [8, 7]").top_k == (8, 7)
+
+
+@pytest.mark.parametrize(
+    ("variant", "change", "message"),
+    [
+        ("huge", (), "varied.toml has no variant 'huge'; it has: large"),
+        (None, ("top_k",), "'top_k' changes no setting; give key=value, such as top_k="),
+        (None, ("=3",), "'=3' changes no setting"),
+        (None, ("colour=3",), "'colour' is no setting; the settings are model, .*ndif_url"),
+        (None, ("top_k=many",), "top_k: Input should be a valid list, not 'many'"),
+        (None, ("generation.seed=3",), r"'seed' is no setting of \[generation\]"),
+    ],
+)
+def test_a_variant_or_change_that_is_not_understood_is_named(
+    variant: str | None, change: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingsError, match=message):
+        varied(tmp_path, variant, *change)
+
+
+def test_variants_must_be_tables(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="'variants' must hold tables"):
+        read(tmp_path, NEEDED + "[variants]\nlarge = 3\n")
+
+
+def test_what_is_missing_may_be_in_a_variant(tmp_path: Path) -> None:
+    text = VARIED.replace('model = "small/model"\n', "", 1)
+    with pytest.raises(SettingsError, match=r"'model' is missing.*choose a variant: large"):
+        read(tmp_path, text)
+
+
+def test_the_papers_protocol_ships_with_a_variant_for_each_of_its_models() -> None:
+    for variant, model, top_k in (
+        ("bloom", "bigscience/bloom-7b1", 100),
+        ("aya", "CohereLabs/aya-23-8B", 2000),
+        ("polylm", "DAMO-NLP-MT/polylm-chat-13b", 2000),
+    ):
+        settings = read_settings("sundar2025.toml", variant=variant)
+
+        # PAPER, steps 1 to 3, 7 and 9.
+        assert (settings.model, settings.top_k) == (model, (top_k,))
+        assert (len(settings.targets), len(settings.languages or ())) == (5, 22)
+        assert set(settings.find_languages or ()) == {*settings.targets, "zho_Hans"}
+        assert set(settings.seen or ()) < set(settings.languages or ())
+        assert (settings.score, settings.operation) == ("auroc", "set")
+        how = settings.generation
+        assert how is not None
+        assert (how.sentences, len(how.seeds), how.temperature, how.top_p) == (256, 8, 1.0, 0.9)
+        assert (how.stride, how.top_k) == (512, (100, 500, 1000, 2000, 5000))
+
+
+def test_the_controls_that_can_be_said_are_those_that_can_be_made() -> None:
+    names = set(typing.get_args(ControlName))
+
+    assert names == {*PLAN_CONTROLS, "constant-shift", "centring"}
+
+
 def test_the_dtypes_that_can_be_said_are_those_that_can_be_loaded() -> None:
     assert list(typing.get_args(Dtype)) == list(DTYPES)
 
 
 @pytest.mark.parametrize(
-    ("name", "targets", "ks", "seeds"), [("demo", 2, 1, 1), ("everyday", 3, 3, 3)]
+    ("name", "targets", "ks", "seeds"), [("demo", 2, 1, 1), ("sundar2025-small", 2, 3, 2)]
 )
 def test_the_shipped_run_files_cover_what_they_should(
     name: str, targets: int, ks: int, seeds: int

@@ -113,6 +113,7 @@ def test_every_site_and_pooling_in_one_pass_is_the_same_on_all_hosts(
     traced = gather(hosts.trace, TEXTS, readings)
     hooked = gather(hosts.bridge, TEXTS, readings)
 
+    assert traced.tokens.tolist() == [len(hosts.oracle.ids(text)) - 1 for text in TEXTS]
     every = [key for site in PATHS[name] for key in keys_of(site)]
     expected = [hosts.oracle.activations(text, every) for text in TEXTS]
     for reading in readings:

@@ -1,0 +1,48 @@
+"""All measures of one layer's embeddings, from the same unit vectors and the same products."""
+
+from steer_plugin.analyses import neighbours, retrieval
+from steer_plugin.analyses.alignment import alignment_of
+from steer_plugin.analyses.cosines import Same, searches
+from steer_plugin.analyses.figures import joined
+from steer_plugin.analyses.geometry import geometry_of
+from steer_plugin.analyses.statistics import Figures
+from steer_plugin.analyses.vectors import CENTRINGS, check_target, unit_vectors
+from steer_plugin.embeddings import Embeddings
+
+
+def all_figures(
+    embeddings: Embeddings, *, target: str | None, same: Same | None = None
+) -> dict[str, Figures]:
+    """Measure alignment, retrieval, neighbours and geometry in one pass.
+
+    One product a pair of languages and centring gives retrieval and neighbours both ways.
+
+    Args:
+        embeddings: language -> one row a sentence, the same sentences in each; at least four.
+        target: the language that is steered towards; None leaves its means out.
+        same: for each language a number a sentence, equal where texts are equal; see
+            `retrieval_figures`.
+
+    Returns:
+        `alignment`, `retrieval`, `neighbours` and `geometry`, each what `alignment_figures`,
+        `retrieval_figures`, `neighbour_figures` and `geometry_figures` give.
+
+    Raises:
+        AnalysisError: as those do.
+    """
+    check_target(embeddings, target)
+    tables: dict[str, list[Figures]] = {
+        name: [] for name in ("alignment", "retrieval", "neighbours", "geometry")
+    }
+    for centring in CENTRINGS:
+        units = unit_vectors(embeddings, centring)
+        tables["alignment"].append(alignment_of(units, target))
+        tables["geometry"].append(geometry_of(units, target))
+        if centring in retrieval.CENTRINGS:
+            found, near = {}, {}
+            for pair, search in searches(units, same):
+                found[pair] = retrieval.search_outcomes(search)
+                near[pair] = neighbours.neighbourhood(search)
+            tables["retrieval"].append(retrieval.retrieval_of(found, units, target))
+            tables["neighbours"].append(neighbours.neighbours_of(near, units, target))
+    return {name: joined(parts) for name, parts in tables.items()}

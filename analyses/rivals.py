@@ -1,0 +1,116 @@
+"""Rival interventions on the same axes: what each gains, and what it costs."""
+
+import pandas as pd
+
+from steer_plugin.analyses.alignment import alignment_figures
+from steer_plugin.analyses.conditions import BEFORE, Condition, Rival
+from steer_plugin.analyses.embedded import Embedded
+from steer_plugin.analyses.figures import WHOLE, joined
+from steer_plugin.analyses.results import VALUES
+from steer_plugin.analyses.retrieval import retrieval_figures
+from steer_plugin.analyses.statistics import Figures, compare
+from steer_plugin.analyses.tradeoff import UNSTEERED, tradeoff
+from steer_plugin.analyses.written import CONTROL, Writer
+from steer_plugin.embeddings import FINAL
+from steer_plugin.settings import RunSettings
+
+AXES = {"top-1": "retrieval", "matched distance": "centred distance"}
+"""What the figures of embeddings are called as axes."""
+
+WRITTEN = {"probability": "language probability", "perplexity": "perplexity"}
+"""What the figures of texts are called as axes, and what their change is called."""
+
+METHOD = "method"
+
+
+def compare_rival(
+    rival: Rival, embedded: Embedded, writer: Writer | None, settings: RunSettings
+) -> pd.DataFrame:
+    """Put one method on every axis, for one target, beside its control.
+
+    - `retrieval`: top-1 over all pairs of languages, raw embeddings after the final norm;
+    - `centred distance`: cosine distance between translations, each language's mean removed. (That
+      over all pairs is 1 by construction once the means are gone.)
+    - `language probability`: of the target language, of texts from BOS alone;
+    - `perplexity`: of documents in the target language. Its changes are ratios: 1 is no change.
+
+    Args:
+        rival: the method and its control.
+        embedded: the judging sentences, in the conditions of the rival.
+        writer: writes and scores; None where the run generates nothing.
+        settings: of the run.
+
+    Returns:
+        One row an axis: `method`, `target`, `top_k`, `block`, `axis`, then `results.VALUES` and
+        `sentences`. On the last two axes the control is its first draw, and a difference between
+        method and control is not made: `advantage` and its ends are NaN.
+    """
+    frame = pd.concat(
+        [_of_embeddings(rival, embedded, settings), _of_texts(rival, writer, settings)],
+        ignore_index=True,
+    )
+    keys = {
+        METHOD: rival.method,
+        "target": rival.target,
+        "top_k": rival.top_k,
+        "block": rival.block,
+    }
+    return pd.DataFrame([keys] * len(frame)).join(frame[["axis", *VALUES, "sentences"]])
+
+
+def _of_embeddings(rival: Rival, embedded: Embedded, settings: RunSettings) -> pd.DataFrame:
+    def measured(condition: Condition) -> Figures:
+        rows = embedded.load(condition)[FINAL]
+        return joined(
+            [
+                retrieval_figures(rows, target=None, centrings=("raw",)),
+                alignment_figures(rows, target=None, centrings=("language",)),
+            ]
+        )
+
+    frame = compare(
+        measured(BEFORE),
+        measured(rival.steered),
+        [measured(one) for one in rival.controls],
+        count=settings.resamples,
+        seed=settings.bootstrap_seed,
+    )
+    whole = (frame["query"] == WHOLE[0]) & (frame["candidates"] == WHOLE[1])
+    frame = frame[whole & frame["measure"].isin(AXES)]
+    return frame.assign(axis=frame["measure"].map(AXES))
+
+
+def _of_texts(rival: Rival, writer: Writer | None, settings: RunSettings) -> pd.DataFrame:
+    if writer is None:
+        return pd.DataFrame(columns=["axis", *VALUES, "sentences"])
+    before, steered, control = (
+        writer.outcome(condition, name, k, rival.target)
+        for condition, name, k in (
+            (BEFORE, UNSTEERED, 0),
+            (rival.steered, METHOD, rival.top_k),
+            (rival.controls[0], CONTROL, rival.top_k),
+        )
+    )
+    found = tradeoff(
+        rival.target,
+        before,
+        [steered, control],
+        count=settings.resamples,
+        seed=settings.bootstrap_seed,
+    ).set_index("condition")
+    rows = []
+    for figure, axis in WRITTEN.items():
+        change = {"probability": "gain", "perplexity": "cost"}[figure]
+        row = {name: float("nan") for name in VALUES} | {
+            "axis": axis,
+            "pre": found.loc[UNSTEERED, figure],
+            "post": found.loc[METHOD, figure],
+            "n_controls": 1,
+            "sentences": found.loc[METHOD, "sentences"],
+        }
+        row |= dict.fromkeys(("control", "control_min", "control_max"), found.loc[CONTROL, figure])
+        for end in ("", "_low", "_high"):
+            row[f"change{end}"] = found.loc[METHOD, f"{change}{end}"]
+            row[f"control_change{end}"] = found.loc[CONTROL, f"{change}{end}"]
+        rows.append(row)
+    return pd.DataFrame(rows)

@@ -1,0 +1,205 @@
+"""One pass over a corpus, from which every score of every unit follows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from steer_plugin.corpus import ParallelCorpus
+from steer_plugin.errors import ScoreError
+from steer_plugin.mean_difference import mean_difference
+from steer_plugin.pooling import SENTENCE_POOLINGS, SentencePooling, check_pooling
+from steer_plugin.protocols import Adapter, Reading
+from steer_plugin.provenance import provenance
+from steer_plugin.responses import gather
+from steer_plugin.scores import RANK_SCORES, ScoreName, check_score, scores
+from steer_plugin.sites import UnitSpace
+from steer_plugin.token_scores import activation_frequency, active_site, lape
+from steer_plugin.unit_chunks import MEMORY
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Responses of units to the same sentences in every concept. Made by `probe_units`.
+
+    Attributes:
+        responses: one row a text, finite.
+        active: the share of each text's tokens at which each unit is active, in [0, 1]; None where
+            it was not asked for. See `steer_plugin.token_scores.active_site`.
+        tokens: how many tokens each text has.
+        labels: the concept of each row, as an index into `concepts`.
+        concepts: names of the concepts, such as FLORES language codes.
+        sentences: which parallel sentence each row is; each stands once in every concept.
+        space: which units these are.
+        provenance: model, corpus and settings that the responses come from.
+
+    Raises:
+        ScoreError: rows, units or sentences do not fit together.
+    """
+
+    responses: Float[Tensor, "row unit"]
+    active: Float[Tensor, "row unit"] | None
+    tokens: Int[np.ndarray, " row"]
+    labels: Int[np.ndarray, " row"]
+    concepts: tuple[str, ...]
+    sentences: Int[np.ndarray, " row"]
+    space: UnitSpace
+    provenance: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        """Check that there is one row a concept and sentence, and one column a unit."""
+        rows, concepts = len(self.labels), len(self.concepts)
+        wanted = (rows, len(self.space))
+        matrices = (self.responses, self.active)
+        shapes = [tuple(matrix.shape) for matrix in matrices if matrix is not None]
+        if any(shape != wanted for shape in shapes) or len(self.tokens) != rows:
+            raise ScoreError(
+                f"responses of shape {' and '.join(map(str, shapes))} and {len(self.tokens)} token "
+                f"counts were given for {rows} labels and {len(self.space)} units at "
+                f"{self.space.site}; give one row a label and one column a unit"
+            )
+        pairs = np.unique(np.stack([self.sentences, self.labels]), axis=1)
+        names, times = np.unique(pairs[0], return_counts=True)
+        known = set(self.labels.tolist()) == set(range(concepts))
+        if not known or len(pairs.T) != rows or (times != concepts).any():
+            raise ScoreError(
+                f"{rows} rows are not each of {len(names)} sentences once in each of {concepts} "
+                "concepts; a probe needs parallel sentences"
+            )
+
+    def scores(self, name: ScoreName, *, memory: int = MEMORY) -> Float[np.ndarray, "concept unit"]:
+        """Score each unit for each concept; higher is more expert.
+
+        Args:
+            name: one of `steer_plugin.scores.SCORES`; `auroc`, `average_precision` and
+                `mean_difference` look at `responses`, the others at `active`.
+            memory: bytes of working memory.
+
+        Raises:
+            ScoreError: there is no such score, a response is NaN or infinite, or `active` is None
+                where it is needed.
+        """
+        check_score(name)
+        if name in RANK_SCORES:
+            return scores(self.responses, self.labels, (name,), memory=memory)[name]
+        if name == "mean_difference":
+            return mean_difference(self.responses, self.labels, memory=memory)
+        if self.active is None:
+            raise ScoreError(
+                f"{name} counts active tokens, which this probe has not read; give active=True"
+            )
+        of_tokens = activation_frequency if name == "activation_frequency" else lape
+        return of_tokens(self.active, self.tokens, self.labels, memory=memory)
+
+    def shuffled(self, seed: int) -> "Probe":
+        """Give the same responses under labels that say nothing.
+
+        Within each parallel sentence, the labels are permuted among its translations, each sentence
+        on its own. So every concept keeps the same sentences, and what is tested is only whether a
+        unit tells the concepts of one sentence apart (a permutation within blocks: Good 2005,
+        "Permutation, parametric, and bootstrap tests of hypotheses", chapter 5).
+
+        Args:
+            seed: of the permutations, 0 or more.
+        """
+        chance = np.random.default_rng(seed).random(len(self.labels))
+        in_order = np.argsort(self.sentences, kind="stable")
+        at_random = np.lexsort((chance, self.sentences))
+        labels = np.empty_like(self.labels)
+        labels[at_random] = self.labels[in_order]
+        return replace(
+            self, labels=labels, provenance={**self.provenance, "labels": f"shuffled, seed {seed}"}
+        )
+
+    def resampled(self, seed: int) -> "Probe":
+        """Draw as many parallel sentences with replacement, alike in all concepts.
+
+        Each draw counts as a sentence of its own, numbered from 0.
+
+        Args:
+            seed: of the draw, 0 or more.
+        """
+        names, sentence = np.unique(self.sentences, return_inverse=True)
+        # One row a sentence, its translations beside one another.
+        rows = np.lexsort((self.labels, sentence)).reshape(len(names), -1)
+        drawn = np.random.default_rng(seed).integers(len(names), size=len(names))
+        chosen = rows[drawn].T.ravel()
+        index = torch.from_numpy(chosen)
+        return replace(
+            self,
+            responses=self.responses[index],
+            active=None if self.active is None else self.active[index],
+            tokens=self.tokens[chosen],
+            labels=self.labels[chosen],
+            sentences=np.tile(np.arange(len(names)), len(self.concepts)),
+            provenance={**self.provenance, "sentences": f"resampled, seed {seed}"},
+        )
+
+
+def probe_units(
+    adapter: Adapter,
+    corpus: ParallelCorpus,
+    *,
+    site: str = "mlp.hook_post",
+    pooling: SentencePooling = "max",
+    layers: tuple[int, ...] | None = None,
+    active: bool = False,
+    progress: str | None = None,
+    keep: Path | None = None,
+) -> Probe:
+    """Read the responses of every unit to every sentence of a corpus, in one pass.
+
+    Args:
+        adapter: the model.
+        corpus: each language is a concept.
+        site: one of `steer_plugin.sites.SITES`.
+        pooling: how a sentence's tokens become one response.
+        layers: the blocks to look at; None for all.
+        active: whether the same pass also counts the tokens at which each unit is active, as
+            `steer_plugin.scores.TOKEN_SCORES` need it.
+        progress: what to call the work in a bar on stderr; None shows none.
+        keep: see `steer_plugin.responses.gather`.
+
+    Raises:
+        SiteError: the model lacks the site.
+        ModelError: there is no such pooling.
+        ScoreError: a response is NaN or infinite, or units at the site are never silent.
+    """
+    check_pooling(pooling, SENTENCE_POOLINGS)
+    readings = [Reading(site, pooling, layers)]
+    if active:
+        readings.append(Reading(active_site(site), "active", layers))
+    space = adapter.space(site, layers)
+    texts, labels = corpus.labelled()
+    found = gather(adapter, texts, readings, progress=progress, keep=keep)
+    for reading in readings:
+        _check_finite(found[reading], space, reading, texts)
+    return Probe(
+        responses=found[readings[0]],
+        active=found[readings[1]] if active else None,
+        tokens=found.tokens,
+        labels=labels,
+        concepts=corpus.languages,
+        sentences=np.tile(np.arange(len(corpus)), len(corpus.languages)),
+        space=space,
+        provenance=provenance(adapter.info, corpus, site=site, pooling=pooling),
+    )
+
+
+def _check_finite(
+    responses: Float[Tensor, "row unit"], space: UnitSpace, reading: Reading, texts: Sequence[str]
+) -> None:
+    finite = responses.isfinite().all(0)
+    if not bool(finite.all()):
+        unit = int((~finite).nonzero()[0, 0])
+        text = int((~responses[:, unit].isfinite()).nonzero()[0, 0])
+        raise ScoreError(
+            f"unit {space.label(unit)} at {reading.site} responds with "
+            f"{float(responses[text, unit])} to {texts[text]!r}; check the model's weights "
+            "and dtype"
+        )

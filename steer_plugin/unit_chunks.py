@@ -1,0 +1,111 @@
+"""Responses [sentence, unit], worked through some units at a time on all threads."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from steer_plugin.errors import ScoreError
+
+Matrix = Float[Tensor, "sentence unit"] | Float[np.ndarray, "sentence unit"]
+Labels = Int[Tensor, " sentence"] | Int[np.ndarray, " sentence"]
+Answer = TypeVar("Answer")
+
+MEMORY = 256 * 2**20
+BYTES_PER_RESPONSE = 64  # keys, ranks and temporaries of one response while it is worked on
+CACHED_RESPONSES = 2**18  # a chunk this large is sorted and ranked within a CPU core's cache
+
+
+def map_units(
+    work: Callable[[Float[Tensor, "sentence chunk"], int], Answer],
+    matrix: Float[Tensor, "sentence unit"],
+    memory: int = MEMORY,
+) -> list[Answer]:
+    """Cut responses into chunks of units and give what is made of each, in order.
+
+    Args:
+        work: takes a chunk and the number of its first unit; torch runs on one thread in it.
+        matrix: on an accelerator its chunks are larger and done one after another.
+        memory: bytes of working memory to stay within.
+    """
+    on_cpu = matrix.device.type == "cpu"
+    threads = torch.get_num_threads()
+    workers = threads if on_cpu else 1
+    chunk = memory // workers // BYTES_PER_RESPONSE
+    step = max(1, (min(chunk, CACHED_RESPONSES) if on_cpu else chunk) // len(matrix))
+
+    def answer(start: int) -> Answer:
+        return work(matrix[:, start : start + step], start)
+
+    starts = range(0, matrix.shape[1], step)
+    try:
+        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            return list(pool.map(answer, starts) if workers > 1 else map(answer, starts))
+    finally:
+        # What a worker sets, threads that start later inherit.
+        torch.set_num_threads(threads)
+
+
+def as_matrix(responses: Matrix) -> Float[Tensor, "sentence unit"]:
+    """Give responses as a tensor.
+
+    Raises:
+        ScoreError: they are no floating matrix, or an empty one.
+    """
+    matrix = as_tensor(responses)
+    if matrix.ndim != 2 or 0 in matrix.shape or not matrix.is_floating_point():
+        raise ScoreError(
+            f"responses have shape {tuple(matrix.shape)} and dtype {matrix.dtype}; give a "
+            "floating matrix [sentence, unit] that is not empty"
+        )
+    return matrix
+
+
+def as_tensor(array: Shaped[Tensor, "..."] | Shaped[np.ndarray, "..."]) -> Shaped[Tensor, "..."]:
+    """Give an array as a tensor, whatever its layout."""
+    if isinstance(array, np.ndarray):
+        # Torch takes neither read-only arrays, nor reversed ones, nor foreign byte orders.
+        array = np.require(array, array.dtype.newbyteorder("="), ["C", "W"])
+    tensor: Tensor = torch.as_tensor(array)
+    return tensor
+
+
+def count_concepts(labels: Shaped[Tensor, "..."], sentences: int) -> Int[Tensor, " concept"]:
+    """Count the sentences of each concept.
+
+    Raises:
+        ScoreError: there is not one label a sentence, or the labels do not cover 0..C-1, C >= 2.
+    """
+    if labels.shape != (sentences,) or labels.is_floating_point():
+        raise ScoreError(
+            f"labels have shape {tuple(labels.shape)} and dtype {labels.dtype}; give one whole "
+            f"number for each of the {sentences} sentences"
+        )
+    present, counts = np.unique(labels.cpu().numpy(), return_counts=True)
+    if present[0] < 0:
+        raise ScoreError(f"a label is {present[0]}; labels must be in 0..C-1")
+    absent = np.flatnonzero(present != np.arange(len(present)))
+    if len(absent):
+        raise ScoreError(f"no sentence has label {absent[0]}; labels must cover 0..{present[-1]}")
+    if len(counts) < 2:
+        raise ScoreError("only one concept is labelled; a score needs at least two")
+    return torch.from_numpy(counts).to(labels.device)
+
+
+def check_finite(responses: Float[Tensor, "sentence chunk"], first_unit: int) -> None:
+    """Refuse responses that are NaN or infinite.
+
+    Raises:
+        ScoreError: one is; it is named by its number among all units.
+    """
+    finite = responses.isfinite()
+    if not bool(finite.all()):
+        sentence, unit = (int(i) for i in (~finite).nonzero()[0])
+        raise ScoreError(
+            f"the response of unit {first_unit + unit} to sentence {sentence} is "
+            f"{float(responses[sentence, unit])}; scores need finite responses"
+        )
