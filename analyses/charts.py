@@ -4,6 +4,9 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses import charts_comparison, charts_experts, charts_space, finding, titles
+from steer_plugin.analyses.charts_controls import control_figures
+from steer_plugin.analyses.charts_generation import generation_figures
+from steer_plugin.analyses.charts_methods import method_figures
 from steer_plugin.analyses.figure import Figure as Figure
 from steer_plugin.analyses.results import FINAL, Results, layer_order
 from steer_plugin.analyses.theme import language_name
@@ -36,6 +39,12 @@ def figures(results: Results) -> list[Figure]:
         drawn.append(_effect_of_k(results))
     if not results.projection.empty:
         drawn.append(_embedding_map(results))
+    if not results.controls.empty:
+        drawn += control_figures(results.controls)
+    if not results.methods.empty:
+        drawn += method_figures(results.methods)
+    if not results.generation.empty:
+        drawn += generation_figures(results.generation)
     return drawn
 
 

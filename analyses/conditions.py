@@ -135,7 +135,7 @@ class Planner:
         experts = self.condition(f"{name}-experts", plan)
         draws = {}
         for control in (MATCHED, *controls):
-            seeds = settings.control_seeds if control in SEEDED else settings.control_seeds[:1]
+            seeds = settings.control_seeds if control in DRAWN else settings.control_seeds[:1]
             draws[control] = tuple(
                 self.condition(
                     f"{name}-{_FOLDERS.get(control, control)}-{seed}",
@@ -184,9 +184,6 @@ class Planner:
         )
         return Rival(method, target, 0 if vector else k, block if vector else -1, steered, controls)
 
-
-SEEDED = DRAWN | {"shuffled-labels"}
-"""The controls that are another one with another seed."""
 
 _FOLDERS = {MATCHED: "random"}
 

@@ -65,10 +65,11 @@ def run_experiment(
     planner = Planner(found, settings, {})
     comparisons = plan_comparisons(planner)
     rivals = plan_rivals(planner, block)
+    conditions = list(planner.known.values())
+    written = _plan_written(planner)
     by_layer = [experts_by_layer(found.experts, k) for k in settings.top_k]
     shared = [overlap(found.experts, k) for k in settings.top_k]
     judged = judge_units(adapter, data, settings, steps)
-    conditions = list(planner.known.values())
     embedded = embed_conditions(adapter, data.judge, layers, conditions, steps)
     say("Comparing alignment and retrieval before and after")
     tables = _compared(comparisons, embedded, settings, steps)
@@ -95,7 +96,7 @@ def run_experiment(
         stability=found.stability,
         mixed=pd.concat([within, tables["mixed"].assign(dataset="corpus")], ignore_index=True),
         bitexts=bitexts,
-        generation=_curves(planner, writer, settings),
+        generation=_curves(written, writer, settings),
         methods=_methods(rivals, embedded, writer, settings, steps),
     )
 
@@ -155,17 +156,24 @@ def _writer(adapter: Adapter, data: RunData, settings: RunSettings, steps: Steps
     return Writer(adapter, data, settings.generation, steps)
 
 
-def _curves(planner: Planner, writer: Writer | None, settings: RunSettings) -> pd.DataFrame:
+def _plan_written(planner: Planner) -> dict[str, list[Comparison]]:
+    """Plan, for each target, what writes: the experts and their control at every k."""
+    settings = planner.settings
+    if settings.generation is None:
+        return {}
+    ks = settings.generation.top_k or settings.top_k
+    return {target: [planner.comparison(target, k) for k in ks] for target in settings.targets}
+
+
+def _curves(
+    written: Mapping[str, list[Comparison]], writer: Writer | None, settings: RunSettings
+) -> pd.DataFrame:
     if writer is None:
         return pd.DataFrame()
-    ks = writer.generation.top_k or settings.top_k
-    return pd.concat(
-        [
-            curve(writer, target, [planner.comparison(target, k) for k in ks], settings)
-            for target in settings.targets
-        ],
-        ignore_index=True,
-    )
+    curves = [
+        curve(writer, target, comparisons, settings) for target, comparisons in written.items()
+    ]
+    return pd.concat(curves, ignore_index=True)
 
 
 def _methods(

@@ -195,10 +195,10 @@ def _best_auroc(
     # A third of the memory each for the labellings, some units' ranks and their products.
     share = memory // 3 // 8
     best = []
-    for some in labels.split(max(1, share // (rows * concepts))):
+    for some in torch.split(labels, max(1, share // (rows * concepts))):
         is_concept = (some.T.unsqueeze(-1) == concept).double().flatten(1)
         step = max(1, share // max(rows, is_concept.shape[1]))
-        sums = [(units.double() @ is_concept).amax(0) for units in ranks.split(step)]
+        sums = [(units.double() @ is_concept).amax(0) for units in torch.split(ranks, step)]
         best.append(torch.stack(sums).amax(0).reshape(-1, concepts))
     above = torch.cat(best) - positives * (positives - 1)
-    return (above / (2 * positives * negatives)).cpu().numpy()
+    return np.asarray((above / (2 * positives * negatives)).cpu())

@@ -51,9 +51,7 @@ def read_bitexts(source: Any, *, kind: Kind, languages: Sequence[str]) -> tuple[
         CorpusError: the set has none of the languages, or cannot be read; the message names the
             file and the line, or the data set and the row.
     """
-    wanted = [
-        language for language in dict.fromkeys(languages) if kind == "pawsx" or language != ENGLISH
-    ]
+    wanted = [language for language in languages if kind == "pawsx" or language != ENGLISH]
     name, read = _reader(source, kind)
     by_language = {language: read(language) for language in wanted}
     absent = ", ".join(language for language, own in by_language.items() if not own)

@@ -207,7 +207,7 @@ class ExpertTable:
                 f"{name!r} is not a value in the expert table; choose one of "
                 f"{', '.join([*self.statistics, 'zero'])}, or a number"
             )
-        return self.statistics[name][row, units].astype(np.float64)
+        return np.asarray(self.statistics[name][row, units], dtype=np.float64)
 
     def frame(self, concept: str, k: int) -> pd.DataFrame:
         """List the k best experts for a concept, one a row, best first.

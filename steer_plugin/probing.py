@@ -126,7 +126,7 @@ class Probe:
         """
         names, sentence = np.unique(self.sentences, return_inverse=True)
         # One row a sentence, its translations beside one another.
-        rows = np.lexsort((self.labels, sentence)).reshape(len(names), -1)
+        rows = np.argsort(sentence, kind="stable").reshape(len(names), -1)
         drawn = np.random.default_rng(seed).integers(len(names), size=len(names))
         chosen = rows[drawn].T.ravel()
         index = torch.from_numpy(chosen)

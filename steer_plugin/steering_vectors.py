@@ -124,8 +124,8 @@ def find_vectors(probe: Probe) -> SteeringVectors:
     """Find each concept's direction in each block, from the same sentences in every concept.
 
     - `mean_difference`: mu+ - mu-, the mean over the concept's sentences minus that over all others
-      (Marks and Tegmark 2023, "The geometry of truth", arXiv 2310.06824, section 5; Rimsky et al.
-      2024, arXiv 2312.06681, section 3).
+      (Marks and Tegmark 2023, "The geometry of truth", arXiv 2310.06824; Rimsky et al. 2024, arXiv
+      2312.06681, section 3).
     - `pca`: the first principal component of the matched differences, each the concept's sentence
       minus the mean of its translations (Zou et al. 2023, "Representation engineering", arXiv
       2310.01405, section 3.1). The component is about zero: there each pair is taken in random

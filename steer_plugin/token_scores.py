@@ -70,7 +70,7 @@ def activation_frequency(
     """
     counts, totals = _count_active(active, tokens, labels, memory)
     rest = (counts.sum(0) - counts) / (totals.sum() - totals)
-    return counts / totals - rest
+    return np.asarray(counts / totals - rest)
 
 
 def lape(

@@ -1,7 +1,7 @@
 """Linear-AcT: the straight line that carries a unit's responses from one sample to another.
 
 Rodriguez et al. 2024, "Controlling Language and Diffusion Models by Transporting Activations"
-(arXiv 2410.23054), sections 3.1 and 3.2.
+(arXiv 2410.23054), section 3.
 """
 
 from dataclasses import dataclass

@@ -125,7 +125,7 @@ def _quantile(
     below = int(place)
     above = min(below + 1, ascending.shape[1] - 1)
     share = place - below
-    return (1 - share) * ascending[:, below] + share * ascending[:, above]
+    return np.asarray((1 - share) * ascending[:, below] + share * ascending[:, above])
 
 
 def _line(

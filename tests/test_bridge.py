@@ -467,6 +467,20 @@ def test_every_operation_strength_position_and_bos_policy_equals_plain_hugging_f
         np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_float64_model_is_steered_to_its_full_precision(
+    operation: str, shipped: Callable[[str], Any]
+) -> None:
+    model = tiny.boot("gpt2", shipped("gpt2"), dtype=torch.float64)
+    oracle = Oracle("gpt2", model.plain, model.tokenizer, bos=True)
+    acts = plan("mlp.hook_post", operation)
+
+    found = _pooled(_adapter(model), FINAL_NORM, intervention=intervention(acts))
+
+    wanted = oracle.responses(SHORT, _keys(FINAL_NORM), "mean", acts)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("bos", [True, False])
 def test_padding_and_an_excluded_bos_are_never_touched(bos: bool, tiny_model: TinyModel) -> None:
     model = tiny_model("gpt2")

@@ -1,20 +1,33 @@
-"""The rival methods: what each plans, from the statistics that it is defined by."""
+"""The rival methods: what each plans, and that it is done alike on every host."""
 
+import copy
+import random
+from collections.abc import Callable
 from pathlib import Path
 
+import nnsight
 import numpy as np
 import pytest
 import torch
 
+from steer_plugin.adapters.bridge import BridgeAdapter
+from steer_plugin.adapters.trace import TraceAdapter
+from steer_plugin.corpus import ParallelCorpus
 from steer_plugin.errors import InterventionError, SelectionError, SiteError
 from steer_plugin.experts import ExpertTable, score_units
 from steer_plugin.interventions import Intervention
 from steer_plugin.methods import METHODS, UnitMethod, VectorMethod, plan_method
-from steer_plugin.probing import Probe
+from steer_plugin.probing import Probe, probe_units
+from steer_plugin.protocols import Reading
+from steer_plugin.responses import gather
 from steer_plugin.scores import ScoreName
-from steer_plugin.sites import UnitSpace
+from steer_plugin.sites import FINAL_NORM, UnitSpace
 from steer_plugin.steering_vectors import SteeringVectors, find_vectors
 from steer_plugin.transport import linear_transport
+
+import tiny
+from oracle import Oracle, Plan
+from tiny import Tiny
 
 CONCEPTS = ("deu_Latn", "eng_Latn", "fra_Latn")
 SENTENCES, UNITS = 20, 8
@@ -190,6 +203,85 @@ def test_every_method_says_its_name_keeps_the_tokens_asked_for_and_is_saved_and_
 
 def test_no_two_methods_plan_the_same(vectors: SteeringVectors) -> None:
     assert len({_plan(name, vectors) for name in METHODS}) == len(METHODS)
+
+
+# On real models
+
+
+def _corpus() -> ParallelCorpus:
+    """Give each language words of its own, sentence by sentence of one length."""
+    draw = random.Random(0)  # noqa: S311 (no secret)
+    lengths = [draw.randint(2, 9) for _ in range(12)]
+    return ParallelCorpus.read(
+        {
+            language: [
+                " ".join(draw.choices(tiny.WORDS[20 * row : 20 * row + 20], k=length))
+                for length in lengths
+            ]
+            for row, language in enumerate(CONCEPTS)
+        }
+    )
+
+
+def _as_oracle_takes_it(plan: Intervention) -> Plan:
+    return Plan(
+        plan.site,
+        tuple(zip(plan.layers, plan.indices, plan.values, strict=True)),
+        plan.operation,
+        plan.strength,
+        plan.positions,
+        plan.bos,
+        tuple(zip(plan.gains, plan.lows, plan.highs, strict=True)),
+    )
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "gemma3"])
+def test_every_method_does_the_same_to_a_model_on_every_host(
+    architecture: str, tiny_model: Callable[[str], Tiny]
+) -> None:
+    model = tiny_model(architecture)
+    bridge = BridgeAdapter(model.bridge, tokenizer=model.tokenizer, bos=True)
+    traced = nnsight.NNsight(copy.deepcopy(model.plain))
+    trace = TraceAdapter(traced, tokenizer=model.tokenizer, bos=True)
+    oracle = Oracle(architecture, model.plain, model.tokenizer, bos=True)
+    corpus, reading = _corpus(), Reading(FINAL_NORM, "mean")
+    experts = score_units(probe_units(bridge, corpus), "auroc")
+    vectors = find_vectors(probe_units(bridge, corpus, site="hook_resid_post", pooling="mean"))
+    texts = corpus.texts[0][:4]
+    before = gather(bridge, texts, [reading])[reading].numpy()
+
+    for name in METHODS:
+        plan = plan_method(name, experts, vectors, "deu_Latn", top_k=6, layer=1)
+        wanted = oracle.responses(texts, [(FINAL_NORM, 0)], "mean", _as_oracle_takes_it(plan))
+        assert np.abs(wanted - before).max() > 1e-3
+        for host in (bridge, trace):
+            found = gather(host, texts, [reading], intervention=plan)[reading].numpy()
+            np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_a_steering_vector_takes_the_mean_of_the_others_to_that_of_its_concept(
+    tiny_model: Callable[[str], Tiny],
+) -> None:
+    model = tiny_model("llama")
+    bridge = BridgeAdapter(model.bridge, tokenizer=model.tokenizer, bos=True)
+    corpus = _corpus()
+    probe = probe_units(bridge, corpus, site="hook_resid_post", pooling="mean")
+    vectors = find_vectors(probe)
+    plan = plan_method(
+        "steer-mean-difference", score_units(probe, "auroc"), vectors, "eng_Latn", top_k=1, layer=2
+    )
+
+    texts, labels = corpus.labelled()
+    reading = Reading("hook_resid_post", "mean", (2,))
+    found = gather(bridge, texts, [reading], intervention=plan)[reading].numpy()
+
+    before = probe.responses.numpy()[:, probe.space.layer_slice(2)]
+    np.testing.assert_allclose(found - before, [plan.values] * len(texts), atol=1e-5)
+    others = found[labels != 1].mean(0)
+    np.testing.assert_allclose(others, before[labels == 1].mean(0), atol=1e-5)
+
+
+# What is not there
 
 
 def test_what_is_missing_is_told(vectors: SteeringVectors) -> None:

@@ -273,7 +273,7 @@ def of(**changed: Any) -> Callable[[], Probe]:
         (of(concepts=("a", "b")), "24 rows are not each of 8 sentences once in each of 2 concepts"),
         (of(sentences=np.arange(24)), "24 rows are not each of 24 sentences once in each of 3 con"),
         (of(labels=np.zeros(24, int)), "24 rows are not each of 8 sentences once in each of 3"),
-        (of(labels=np.arange(24) % 3 + 1), "24 rows are not each of 8 sentences once in each of 3"),
+        (of(labels=made_up().labels + 1), "24 rows are not each of 8 sentences once in each of 3"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(make: Callable[[], Probe], message: str) -> None:

@@ -15,7 +15,7 @@ from steer_plugin import ExpertTable, ParallelCorpus, embed, embed_layers, find_
 from steer_plugin.adapters.loading import load_adapter
 from steer_plugin.analyses.alignment import alignment_figures
 from steer_plugin.analyses.controls import random_control
-from steer_plugin.analyses.experiment import compare_methods, run_experiment
+from steer_plugin.analyses.experiment import run_experiment
 from steer_plugin.analyses.expertise import experts_by_layer, overlap, score_curve
 from steer_plugin.analyses.report import write_report
 from steer_plugin.analyses.results import Results
@@ -378,9 +378,13 @@ def test_what_cannot_be_done_is_refused_before_the_long_steps(
 ) -> None:
     def refused(error: type[Exception], message: str, **other: object) -> None:
         settings = settings_of(source, **other)
-        with pytest.raises(error, match=message):
+
+        def run() -> None:
             data = split_data(corpus, settings)
             run_experiment(adapter, data, settings, tmp_path, say=lambda _: None)
+
+        with pytest.raises(error, match=message):
+            run()
         assert not (tmp_path / "embeddings").exists()
 
     refused(CorpusError, "target 'tha_Thai' is not in the corpus", targets=("tha_Thai",))

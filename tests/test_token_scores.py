@@ -121,6 +121,15 @@ def test_equal_shares_of_unequal_languages_are_exactly_at_chance() -> None:
     assert activation_frequency(active, tokens, labels)[:, 0].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("concepts", [3, 7, 11])
+def test_equal_shares_are_at_chance_whatever_rounding_does(concepts: int) -> None:
+    # Silent neurons enough to put the bar at 0.
+    counts = np.tile(np.concatenate([np.arange(50), np.zeros(950)]), (concepts, 1))
+    tokens = np.full(concepts, 49)
+    found = lape(shares(counts, tokens), tokens, np.arange(concepts))
+    assert (found == 0).all()
+
+
 def test_a_neuron_of_one_language_scores_one_and_one_of_two_a_half() -> None:
     labels = np.repeat(np.arange(4), 5)
     active = np.zeros((20, 100), dtype=np.float32)
