@@ -6,7 +6,9 @@ from altair.typing import ChartType
 from steer_plugin.analyses import charts_comparison, charts_experts, charts_space, finding, titles
 from steer_plugin.analyses.charts_controls import control_figures
 from steer_plugin.analyses.charts_generation import generation_figures
+from steer_plugin.analyses.charts_layers import layer_figures
 from steer_plugin.analyses.charts_methods import method_figures
+from steer_plugin.analyses.charts_targets import target_figures
 from steer_plugin.analyses.figure import Figure as Figure
 from steer_plugin.analyses.results import FINAL, Results, layer_order
 from steer_plugin.analyses.theme import language_name
@@ -33,8 +35,11 @@ def figures(results: Results) -> list[Figure]:
     drawn.append(_retrieval_before_after(results))
     if not charts_space.retrieval_matrix_table(results).empty:
         drawn.append(_retrieval_matrix(results))
+    drawn += target_figures(results)
     if len(layer_order(results.retrieval)) > 1:
         drawn.append(_by_layer(results))
+    if not results.geometry.empty:
+        drawn += layer_figures(results)
     if several_ks(results):
         drawn.append(_effect_of_k(results))
     if not results.projection.empty:

@@ -74,8 +74,8 @@ class Rival:
         top_k: how many units; 0 for a vector in the residual stream.
         block: the block whose residual stream is steered; -1 for units.
         steered: the condition with the method at work.
-        controls: the conditions with the same done to random units of the same layers, or with a
-            random vector of the same length.
+        control: the condition with the same done to random units of the same layers, or with a
+            random vector of the same length; the first draw of it.
     """
 
     method: str
@@ -83,7 +83,7 @@ class Rival:
     top_k: int
     block: int
     steered: Condition
-    controls: tuple[Condition, ...]
+    control: Condition
 
 
 BEFORE = Condition("before", None)
@@ -176,13 +176,11 @@ class Planner:
         vector = isinstance(METHODS[method], VectorMethod)
         space = found.vectors.space if vector and found.vectors else found.experts.space
         steered = self.condition(f"{target}-{method}", plan)
-        controls = tuple(
-            self.condition(
-                f"{target}-{method}-control-{seed}", matched_control(plan, space, seed=seed)
-            )
-            for seed in settings.control_seeds
+        seed = settings.control_seeds[0]
+        control = self.condition(
+            f"{target}-{method}-control-{seed}", matched_control(plan, space, seed=seed)
         )
-        return Rival(method, target, 0 if vector else k, block if vector else -1, steered, controls)
+        return Rival(method, target, 0 if vector else k, block if vector else -1, steered, control)
 
 
 _FOLDERS = {MATCHED: "random"}

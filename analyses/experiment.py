@@ -121,7 +121,7 @@ def compare_methods(
     # The names of conditions that a run has as well are the run's.
     plan_comparisons(planner)
     rivals = plan_rivals(planner, block)
-    wanted = {one: None for rival in rivals for one in (rival.steered, *rival.controls)}
+    wanted = {one: None for rival in rivals for one in (rival.steered, rival.control)}
     embedded = embed_conditions(adapter, data.judge, layers, list(wanted), steps)
     writer = _writer(adapter, data, settings, steps)
     return _methods(rivals, embedded, writer, settings, steps)
@@ -185,7 +185,7 @@ def _methods(
 ) -> pd.DataFrame:
     frames = []
     for rival in rivals:
-        conditions = (BEFORE, rival.steered, *rival.controls)
+        conditions = (BEFORE, rival.steered, rival.control)
         origin = {
             "embeddings": [embedded.origin(one) for one in conditions],
             "generation": None if writer is None else asdict(writer.generation),

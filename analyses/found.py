@@ -152,7 +152,14 @@ def _luck(finder: Finder, experts: ExpertTable) -> tuple[pd.DataFrame, pd.DataFr
     def stable() -> pd.DataFrame:
         count = settings.stability_resamples
         finder.steps.say(f"Choosing experts from {count} resamples of the sentences")
-        return stability(finder.probe, settings.score, settings.top_k, resamples=count, seed=seed)
+        return stability(
+            finder.probe,
+            settings.score,
+            settings.top_k,
+            concepts=settings.targets,
+            resamples=count,
+            seed=seed,
+        )
 
     null = stability_table = pd.DataFrame()
     if settings.permutations:
@@ -163,6 +170,7 @@ def _luck(finder: Finder, experts: ExpertTable) -> tuple[pd.DataFrame, pd.DataFr
     if settings.stability_resamples:
         origin = finder.origin(
             score=settings.score,
+            targets=str(settings.targets),
             top_k=str(settings.top_k),
             resamples=str(settings.stability_resamples),
             seed=str(seed),

@@ -22,6 +22,7 @@ from steer_plugin.analyses.page import (
 )
 from steer_plugin.analyses.results import Results as Results
 from steer_plugin.analyses.results import at_headline, layer_phrase, over_pairs
+from steer_plugin.analyses.tables_paper import paper_part
 from steer_plugin.analyses.theme import language_label
 from steer_plugin.artifacts import whole_file, whole_folder
 
@@ -33,7 +34,7 @@ def write_report(results: Results, folder: str | Path, first: Part | None = None
     """Write the report and its tables.
 
     The page is one file that works without a network. Beside it, `tables/` holds the rows behind
-    each chart under the chart's name, and the six tables of the results as they are.
+    each chart under the chart's name, and the tables of the results as they are.
 
     Args:
         results: what was measured.
@@ -48,7 +49,7 @@ def write_report(results: Results, folder: str | Path, first: Part | None = None
     """
     target = Path(folder)
     drawn = figures(results)
-    more = [] if first is None else [first]
+    more = [*([] if first is None else [first]), paper_part(results)]
     every = [*(figure for part in more for figure in part.figures), *drawn]
     specs = {figure.name: specification(figure) for figure in every}
     sections = [

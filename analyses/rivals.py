@@ -42,8 +42,8 @@ def compare_rival(
 
     Returns:
         One row an axis: `method`, `target`, `top_k`, `block`, `axis`, then `results.VALUES` and
-        `sentences`. On the last two axes the control is its first draw, and a difference between
-        method and control is not made: `advantage` and its ends are NaN.
+        `sentences`. The control is its first draw. On the last two axes a difference between method
+        and control is not made: `advantage` and its ends are NaN.
     """
     frame = pd.concat(
         [_of_embeddings(rival, embedded, settings), _of_texts(rival, writer, settings)],
@@ -71,7 +71,7 @@ def _of_embeddings(rival: Rival, embedded: Embedded, settings: RunSettings) -> p
     frame = compare(
         measured(BEFORE),
         measured(rival.steered),
-        [measured(one) for one in rival.controls],
+        [measured(rival.control)],
         count=settings.resamples,
         seed=settings.bootstrap_seed,
     )
@@ -88,7 +88,7 @@ def _of_texts(rival: Rival, writer: Writer | None, settings: RunSettings) -> pd.
         for condition, name, k in (
             (BEFORE, UNSTEERED, 0),
             (rival.steered, METHOD, rival.top_k),
-            (rival.controls[0], CONTROL, rival.top_k),
+            (rival.control, CONTROL, rival.top_k),
         )
     )
     found = tradeoff(

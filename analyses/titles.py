@@ -37,7 +37,14 @@ def experts_by_layer_title(shares: pd.DataFrame) -> str:
 def score_name(results: Results) -> str:
     """Name the expertise score as axes and sentences do."""
     score = results.provenance.get("score", "score")
-    return {"auroc": "AUROC", "average_precision": "average precision"}.get(score, score)
+    names = {
+        "auroc": "AUROC",
+        "average_precision": "average precision",
+        "mean_difference": "d\N{PRIME}",
+        "activation_frequency": "activation frequency",
+        "lape": "1 - LAPE",
+    }
+    return names.get(score, score)
 
 
 def score_curves_title(curve: pd.DataFrame, score: str) -> str:

@@ -136,7 +136,7 @@ class ExpertTable:
             concept: one of `concepts`.
             top_k: how many experts; see `top`.
             operation: see `steer_plugin.interventions.steer`.
-            value: the name of a statistic in `statistics`, `zero`, or a number for all units.
+            value: the name of a response in `statistics`, `zero`, or a number for all units.
                 `scale` takes a number, its gain; `aura` uses each unit's AUROC and `affine` each
                 unit's line (Linear-AcT), and both take the default.
             strength: 0 leaves the model as it is, 1 is the whole operation.
@@ -190,24 +190,25 @@ class ExpertTable:
                     f"'affine' moves each unit along its own line, but value is {value!r}; leave "
                     "value out"
                 )
-            return {field: self._statistic(name, row, units) for field, name in LINE.items()}
+            if not set(LINE.values()) <= set(self.statistics):
+                raise InterventionError(
+                    "'affine' moves each unit along its own line, and the expert table has none; "
+                    "find the experts anew"
+                )
+            return {field: self.statistics[name][row, units] for field, name in LINE.items()}
         if isinstance(value, str) and operation == "scale":
             raise InterventionError(
                 f"'scale' multiplies by a gain, but value is {value!r}; give a number, such as 2.0"
             )
-        if isinstance(value, str) and value != "zero":
-            return {"values": self._statistic(value, row, units)}
-        return {"values": np.full(len(units), 0.0 if value == "zero" else float(value))}
-
-    def _statistic(
-        self, name: str, row: int, units: Int[np.ndarray, " k"]
-    ) -> Float[np.ndarray, " k"]:
-        if name not in self.statistics:
+        if not isinstance(value, str) or value == "zero":
+            return {"values": np.full(len(units), 0.0 if value == "zero" else float(value))}
+        choices = [name for name in self.statistics if name not in LINE.values()]
+        if value not in choices:
             raise InterventionError(
-                f"{name!r} is not a value in the expert table; choose one of "
-                f"{', '.join([*self.statistics, 'zero'])}, or a number"
+                f"{value!r} is not a value in the expert table; choose one of "
+                f"{', '.join([*choices, 'zero'])}, or a number"
             )
-        return np.asarray(self.statistics[name][row, units], dtype=np.float64)
+        return {"values": self.statistics[value][row, units]}
 
     def frame(self, concept: str, k: int) -> pd.DataFrame:
         """List the k best experts for a concept, one a row, best first.

@@ -314,6 +314,11 @@ def test_every_layout_of_flores_plus_gives_the_same_corpus(layout: str, tmp_path
     assert ParallelCorpus.read(PLUS[layout](tmp_path), languages=LANGUAGES) == CORPUS
 
 
+@pytest.mark.parametrize("layout", ["archive", "json lines", "parquet"])
+def test_files_beside_those_of_languages_are_none(layout: str, tmp_path: Path) -> None:
+    assert ParallelCorpus.read(PLUS[layout](tmp_path)).languages == tuple(sorted(LANGUAGES))
+
+
 @pytest.mark.usefixtures("_cache")
 def test_a_data_set_by_name_has_the_languages_of_its_configurations(tmp_path: Path) -> None:
     source = plus_hub(tmp_path)

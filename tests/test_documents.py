@@ -138,6 +138,10 @@ BAD: dict[str, tuple[Writer, str]] = {
         ),
         "the dataset needs a split; give split= one of: train, test",
     ),
+    "a data set of several configurations": (
+        lambda tmp: hub_folder(tmp, {f"20231101.{n:020}": {"train": COLUMNS} for n in range(9)}),
+        r"cannot be loaded \(Config name is missing. .{160,176}\); check its name, the network and",
+    ),
     "another kind of file": (
         lambda tmp: parquet(tmp / "x.parquet").rename(tmp / "x.arrow"),
         r"x\.arrow has the unknown suffix '\.arrow'; give one of \.tsv",

@@ -508,7 +508,7 @@ def test_what_is_done_and_where_goes_into_the_plan() -> None:
         ("auroc", {"operation": "scale"}, "'scale' multiplies by a gain, but value is 'mean'"),
         ("auroc", {"operation": "aura", "value": "median"}, "'aura' scales by each unit's AUROC"),
         ("auroc", {"operation": "affine", "value": "q05"}, "'affine' moves each unit along its ow"),
-        ("auroc", {"operation": "affine"}, "'act_offset' is not a value in the expert table"),
+        ("auroc", {"operation": "affine"}, "its own line, and the expert table has none; find th"),
         ("average_precision", {"operation": "aura"}, "the table holds average_precision"),
     ],
 )
@@ -518,6 +518,13 @@ def test_a_value_that_does_not_suit_the_operation_is_refused(
     found = replace(table(TIED), score=score)
     with pytest.raises(InterventionError, match=message):
         found.intervention("concept 0", top_k=1, **choice)
+
+
+def test_an_end_of_a_line_is_no_value_to_set_a_unit_to() -> None:
+    units = np.arange(6, dtype=np.float32)[None]
+    found = replace(table(TIED), statistics={"act_low": units, "mean": units})
+    with pytest.raises(InterventionError, match=r"'act_low' is not a value .* one of mean, zero,"):
+        found.intervention("concept 0", top_k=1, value="act_low")
 
 
 def test_a_frame_lists_the_best_units_with_their_values() -> None:

@@ -427,12 +427,14 @@ def test_each_named_control_stands_as_it_would_alone() -> None:
         here = here.rename(columns={"control_value": "control", "n_seeds": "n_controls"})
         pd.testing.assert_frame_equal(here[list(alone.columns)], alone)
         assert list(here.columns[-3:]) == ["share", "share_low", "share_high"]
+    assert list(frame.columns[:2]) == ["measure", "control"]
 
 
-def test_the_share_is_the_ratio_of_the_changes_in_the_same_resamples() -> None:
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_share_is_the_ratio_of_the_changes_in_the_same_resamples(sign: int) -> None:
     pre = normal(0)
-    post = pre + normal(1, mean=2)
-    control = pre + normal(2, mean=0.8)
+    post = pre + sign * normal(1, mean=2)
+    control = pre + sign * normal(2, mean=0.8)
     named = {"half": [means(control)], "all": [means(post)], "none": [means(pre)]}
     frame = compare_controls(means(pre), means(post), named, count=COUNT, seed=4)
     frame = frame.set_index("control")

@@ -218,7 +218,7 @@ def test_the_papers_method_is_the_runs_own_experts(run: Run) -> None:
         " and query == 'all'"
     ).iloc[0]
 
-    for name in ("pre", "post", "control", "change_low", "change_high", "advantage_low"):
+    for name in ("pre", "post", "change", "change_low", "change_high"):
         assert own[name] == pytest.approx(retrieval[name])
 
 

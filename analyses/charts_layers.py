@@ -1,0 +1,130 @@
+"""Every measure at every layer, before, with experts and with random neurons."""
+
+import altair as alt
+import pandas as pd
+from altair.typing import ChartType
+
+from steer_plugin.analyses import finding, theme
+from steer_plugin.analyses.charts_comparison import condition_colour, conditions
+from steer_plugin.analyses.figure import Figure
+from steer_plugin.analyses.results import (
+    FINAL,
+    Results,
+    at_headline,
+    layer_order,
+    layer_phrase,
+    over_pairs,
+)
+
+PANELS = (
+    ("top-1", "raw", "Top-1 retrieval"),
+    ("top-1 CSLS", "raw", "Top-1 by CSLS"),
+    ("top-1 margin", "raw", "Top-1 by ratio margin"),
+    ("MEXA", "raw", "MEXA"),
+    ("top-1", "language", "Top-1, language means removed"),
+    ("CKA", "raw", "Linear CKA, unbiased"),
+    ("gap", "raw", "Matched-mismatched gap"),
+    ("gap", "language", "Gap, language means removed"),
+    ("hubness", "raw", "Hubness (skewness)"),
+    ("silhouette", "raw", "Silhouette by language"),
+    ("mean random cosine", "raw", "Mean random cosine"),
+    ("effective rank", "raw", "Effective rank"),
+)
+"""Measure, centring, and what the panel is called."""
+
+
+def layer_figures(results: Results) -> list[Figure]:
+    """Draw one chart a target; nothing where one layer alone was measured."""
+    table = measures_by_layer_table(results)
+    if table.empty or table["layer"].nunique() < 2:
+        return []
+    return [
+        Figure(
+            name=f"measures_by_layer_{target}",
+            heading=f"Every measure, layer by layer: {theme.language_name(target)}",
+            aid=(
+                "The last layer alone misleads: look where grey is highest, and whether blue keeps "
+                "what is there."
+            ),
+            caption=(
+                "Means over all pairs of languages, or of the whole space; the last point is after "
+                "the final norm. Bands: the value before plus the 95% interval of the change, "
+                "paired bootstrap over sentences. Hubness, silhouette and mean random cosine are "
+                "better low, all else high."
+            ),
+            chart=measures_by_layer(table[table["target"] == target]),
+            table=table[table["target"] == target].reset_index(drop=True),
+        )
+        for target in results.targets
+    ]
+
+
+def measures_by_layer_table(results: Results) -> pd.DataFrame:
+    """Give the rows that `measures_by_layer` draws, those of all targets."""
+    every = pd.concat([results.retrieval, results.alignment, results.geometry], ignore_index=True)
+    chosen = at_headline(results, every)
+    parts = [
+        over_pairs(chosen, measure, centring).assign(panel=said)
+        for measure, centring, said in PANELS
+    ]
+    return pd.concat(parts, ignore_index=True)
+
+
+def measures_by_layer_title(table: pd.DataFrame) -> str:
+    """Say at which layer the unsteered model retrieves best, and what steering leaves of it."""
+    rows = table[(table["measure"] == "top-1") & (table["centring"] == "raw")]
+    best = finding.records(rows.sort_values("pre", kind="stable"))[-1]
+    last = finding.records(rows[rows["layer"] == layer_order(rows)[-1]])[0]
+    moved = (
+        f"; with experts it is {finding.number(best['post'])} there "
+        f"({finding.interval(best['change_low'], best['change_high'])})"
+    )
+    if best["layer"] == last["layer"]:
+        return f"No layer retrieves better than the last ({finding.number(best['pre'])}){moved}"
+    return (
+        f"The unsteered model retrieves at {finding.number(best['pre'])} "
+        f"{layer_phrase(str(best['layer']))} and at {finding.number(last['pre'])} "
+        f"{layer_phrase(str(last['layer']))}{moved}"
+    )
+
+
+def measures_by_layer(table: pd.DataFrame) -> ChartType:
+    """Draw a panel a measure, a line a condition, for one target."""
+    order = layer_order(table)
+    data = conditions(table)
+    data["place"] = data["layer"].map({name: place for place, name in enumerate(order)})
+    step = max(1, len(order) // 5)
+    shown = [place for place in range(0, len(order), step) if order[place] != FINAL]
+    axis = alt.Axis(
+        values=shown, labelExpr="datum.label", grid=False, format="d", labelOverlap="greedy"
+    )
+    panels = []
+    for name in dict.fromkeys(data["panel"]):
+        part = data[data["panel"] == name]
+        base = alt.Chart(part).encode(
+            x=alt.X("place:Q", title="Block", axis=axis, scale=alt.Scale(nice=False)),
+            color=condition_colour(data),
+        )
+        scale = alt.Scale(zero=False, nice=True)
+        band = base.mark_area(opacity=0.2).encode(
+            y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q"
+        )
+        line = base.mark_line(strokeWidth=1.5, point=alt.OverlayMarkDef(size=14)).encode(
+            y=alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=4)),
+            tooltip=[
+                alt.Tooltip("layer:N"),
+                alt.Tooltip("condition:N"),
+                alt.Tooltip("value:Q", title=name, format=".3f"),
+                alt.Tooltip("difference:N", title="change (95% interval)"),
+            ],
+        )
+        panels.append(
+            alt.layer(band, line).properties(
+                width=230,
+                height=110,
+                title=alt.TitleParams(text=name, fontSize=12, anchor="middle", offset=4),
+            )
+        )
+    return alt.concat(*panels, columns=3, spacing=20).properties(
+        title=theme.heading(measures_by_layer_title(table), 900)
+    )

@@ -1,0 +1,264 @@
+"""The paper's tables as a report shows them, and what independent sets and chance say, in HTML."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from steer_plugin.analyses import finding
+from steer_plugin.analyses.page import Part, table, text
+from steer_plugin.analyses.paper_tables import distance_table, mixed_table
+from steer_plugin.analyses.results import Results, at_headline, is_pair
+from steer_plugin.analyses.theme import language_label, language_name
+
+CENTRINGS = {"raw": "as they are", "global": "common mean removed"}
+ACROSS = "corpus"
+
+
+def paper_part(results: Results) -> Part:
+    """Put Tables 1 to 3 of Sundar et al. 2025 (arXiv 2502.15639), and what backs them, together.
+
+    Each stands with a sentence that its own figures make. What the run left out has no table.
+    """
+    bodies = [
+        _distances(results),
+        *([_correlations(results)] if not results.correlations.empty else []),
+        *([_mixed(results)] if not results.mixed.empty else []),
+        *([_bitexts(results)] if not results.bitexts.empty else []),
+        *([_null(results)] if not results.null.empty else []),
+        *([_stability(results)] if not results.stability.empty else []),
+    ]
+    return Part(
+        name="paper_tables",
+        heading="The paper's tables, and what stands behind them",
+        opening="".join(bodies),
+        figures=(),
+        tables={"table_1": _last(results, distance_table(at_headline(results, results.alignment)))},
+    )
+
+
+def _block(heading: str, finding_: str, body: str, note: str) -> str:
+    return f'<h3>{text(heading)}</h3><p>{text(finding_)}</p>{body}<p class="note">{text(note)}</p>'
+
+
+def _last(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["layer"] == finding.reading_layer(results)].reset_index(drop=True)
+
+
+def _with_spread(row: Mapping[str, Any], name: str) -> str:
+    spread = row[f"{name}_sem"]
+    said = finding.number(row[name], digits=3)
+    return said if spread != spread else f"{said} ± {finding.number(spread, digits=3)}"
+
+
+def _between(row: Mapping[str, Any], name: str, digits: int = 3) -> str:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    if row[name] != row[name]:
+        return "none"
+    said = finding.number(row[name], signed=True, digits=digits)
+    return said if low != low else f"{said} ({finding.interval(low, high, digits=digits)})"
+
+
+def _distances(results: Results) -> str:
+    rows = _last(results, distance_table(at_headline(results, results.alignment)))
+    cells = [
+        [
+            f"{row['distance']}, {row['version']}, {CENTRINGS[row['centring']]}",
+            *(_with_spread(row, name) for name in ("pre", "post", "control")),
+        ]
+        for row in finding.records(rows)
+    ]
+    fell = rows[rows["post"] < rows["pre"]]
+    also = fell[fell["control"] < fell["pre"]]
+    said = (
+        f"Of {len(rows)} mean distances {len(fell)} are smaller with experts than before, "
+        f"{len(also)} of these with random neurons as well. A vector that all embeddings share "
+        "lowers every raw distance, so the rows with the common mean removed are the ones to read."
+    )
+    count = int(rows["targets"].max())
+    spread = (
+        "± is the standard error over targets"
+        if count > 1
+        else "with one target there is no standard error over targets"
+    )
+    note = f"Cosine distance (0 to 2), mean over {count} targets; {spread}."
+    header = ["", "Before", "Experts", "Random neurons"]
+    return _block("Table 1: distances", said, table(header, cells, "figures"), note)
+
+
+def _correlations(results: Results) -> str:
+    rows = _last(results, at_headline_or_all(results, results.correlations))
+    rows = rows[(rows["centring"] == "raw") & (rows["distance"] == "pair distance")]
+    sure = rows[(rows["r_low"] > 0) | (rows["r_high"] < 0)]
+    n = sorted({int(n) for n in rows["n"]})
+    said = (
+        f"{len(sure)} of {len(rows)} correlations have an interval that excludes 0. Each is over "
+        f"{finding.listed(map(str, n))} candidate languages: with so few, only very strong "
+        "relations can be told from none."
+    )
+    cells = []
+    for row in finding.records(rows):
+        who = "all targets" if row["target"] == "all" else language_label(str(row["target"]))
+        which = "" if row["languages"] == "all" else ", languages seen in pre-training"
+        cells.append(
+            [f"{row['correlation']}, {who}{which}", _between(row, "r", 2), f"{row['n']:.0f}"]
+        )
+    note = (
+        "Pearson's r over candidate languages of top-1 accuracy from the target and of the mean "
+        "cosine distance to it, raw embeddings. In brackets: 95% interval, bootstrap over "
+        "languages."
+    )
+    header = ["", "r", "Languages"]
+    return _block("Table 2: correlations", said, table(header, cells, "figures"), note)
+
+
+def at_headline_or_all(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
+    """Keep the rows at each target's headline k, and those of all targets at any of these."""
+    chosen = results.headline()
+    keep = [
+        k in chosen.values() if target == "all" else chosen.get(str(target)) == k
+        for target, k in zip(rows["target"], rows["top_k"], strict=True)
+    ]
+    return rows[keep].reset_index(drop=True)
+
+
+def _mixed(results: Results) -> str:
+    rows = []
+    for dataset, part in results.mixed.groupby("dataset", sort=False):
+        whole = results.retrieval if dataset == ACROSS else part
+        both = pd.concat([part, whole], ignore_index=True) if dataset == ACROSS else part
+        found = _last(results, mixed_table(at_headline(results, both)))
+        found = found[found["centring"] == "raw"]
+        if dataset == ACROSS:
+            found = found[~is_pair(found)]
+        rows.append(found.assign(dataset=dataset))
+    shown = pd.concat(rows, ignore_index=True)
+    cells = []
+    for row in finding.records(shown):
+        within = row["query"] == row["candidates"]
+        if within:
+            what = f"{row['dataset']}, {language_label(str(row['query']))}"
+        elif row["query"] == "all":
+            what = f"all pairs of languages, towards {language_name(str(row['target']))}"
+        else:
+            what = f"{language_name(str(row['target']))} to the others"
+        cells.append(
+            [
+                what,
+                *(finding.number(row[name]) for name in ("pre", "post", "mixed")),
+                finding.number(row["mixed_control"]),
+                _between(row, "change"),
+                _between(row, "mixed_change"),
+                f"{row['sentences']:.0f}",
+            ]
+        )
+    lost = shown[shown["mixed_change_high"] < 0]
+    kept = shown[(shown["change_low"] <= 0) & (shown["change_high"] >= 0)]
+    said = (
+        f"Searched among steered candidates by unsteered queries, {len(lost)} of {len(shown)} rows "
+        f"retrieve reliably less than before; with both sides steered {len(kept)} are not told "
+        "from before. Where the first falls and the second does not, steering moved the space as a "
+        "whole."
+    )
+    header = [
+        "",
+        "Before",
+        "Both steered",
+        "Mixed",
+        "Mixed, random",
+        "Both − before",
+        "Mixed − before",
+        "Queries",
+    ]
+    note = (
+        "Top-1 accuracy, raw embeddings; Mixed: queries of the unsteered model, candidates of the "
+        "steered one. In brackets: 95% interval, paired bootstrap over queries."
+    )
+    return _block("Table 3: mixed retrieval", said, table(header, cells, "figures"), note)
+
+
+def _bitexts(results: Results) -> str:
+    rows = at_headline(results, results.bitexts)
+    rows = rows[rows["measure"] == "top-1"]
+    up = rows[(rows["change_low"] > 0) & (rows["advantage_low"] > 0)]
+    said = (
+        f"Top-1 rises with experts, beyond random neurons, in {len(up)} of {len(rows)} searches of "
+        "independent sets."
+    )
+    cells = []
+    for row in finding.records(rows):
+        query, candidates, target = (
+            language_name(row[name]) for name in ("query", "candidates", "target")
+        )
+        cells.append(
+            [
+                f"{row['dataset']}, {query} to {candidates}, towards {target}",
+                *(finding.number(row[name], digits=3) for name in ("pre", "post", "control")),
+                _between(row, "change"),
+                _between(row, "advantage"),
+                f"{row['sentences']:.0f}",
+            ]
+        )
+    header = ["", "Before", "Experts", "Random", "Experts − before", "Experts − random", "Queries"]
+    note = (
+        "Top-1 accuracy after the final norm, ties counted as misses, candidates with the same "
+        "text as the translation as the translation. In brackets: 95% interval, paired bootstrap "
+        "over queries."
+    )
+    return _block("Independent sets", said, table(header, cells, "figures"), note)
+
+
+def _null(results: Results) -> str:
+    rows = results.null
+    beyond = rows[rows["best"] > rows["null_high"]]
+    permutations = int(rows["permutations"].max())
+    said = (
+        f"The best unit of {len(beyond)} of {len(rows)} languages scores above what the best of "
+        "all units reaches under shuffled labels 95% of the time."
+    )
+    cells = [
+        [
+            language_label(str(row["concept"])),
+            finding.number(row["best"], digits=3),
+            finding.number(row["null_high"], digits=3),
+            f"{row['above']:.0f}",
+            f"{row['p']:.3g}",
+        ]
+        for row in finding.records(rows)
+    ]
+    header = ["", "Best unit", "95% of the null", "Units beyond it", "p"]
+    note = (
+        f"{permutations} permutations of the languages within each sentence; the null is the best "
+        "of all units. No p can be below 1 / (1 + permutations)."
+    )
+    return _block("Experts against chance", said, table(header, cells, "figures"), note)
+
+
+def _stability(results: Results) -> str:
+    rows = results.stability
+    low, high = rows["jaccard"].min(), rows["jaccard"].max()
+    said = (
+        "With the sentences drawn anew, the same k experts are chosen with a Jaccard index of "
+        f"{finding.number(low)} to {finding.number(high)} on average."
+    )
+    ks = sorted({int(k) for k in rows["top_k"]})
+    cells = []
+    for concept, own in rows.groupby("concept", sort=False):
+        by_k = {int(row["top_k"]): row for row in finding.records(own)}
+        cells.append(
+            [
+                language_label(str(concept)),
+                *(
+                    f"{finding.number(by_k[k]['jaccard'])} "
+                    f"({finding.number(by_k[k]['jaccard_low'])} to "
+                    f"{finding.number(by_k[k]['jaccard_high'])})"
+                    for k in ks
+                ),
+            ]
+        )
+    header = ["", *(f"k = {k:,}" for k in ks)]
+    note = (
+        f"Mean over {int(rows['resamples'].max())} bootstrap resamples of the sentences that find; "
+        "in brackets the middle 95% of them."
+    )
+    return _block("How stable the choice is", said, table(header, cells, "figures"), note)
