@@ -113,10 +113,10 @@ def condition_colour(data: pd.DataFrame, symbol: str = "circle") -> alt.Color:
     )
 
 
-def _lanes(
+def condition_lanes(
     data: pd.DataFrame, *, columns: int, axis: str, digits: int = 2, mark: float | None = None
 ) -> alt.FacetChart:
-    """Draw a lane a target and condition, in panels by the column "panel".
+    """Draw a lane a name and condition, in panels by the column "panel".
 
     Args:
         data: as `conditions` gives it, with "panel", in the order of the panels.
@@ -171,7 +171,8 @@ def _lanes(
     )
 
 
-def _panels(parts: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+def in_panels(parts: Sequence[tuple[str, pd.DataFrame]]) -> pd.DataFrame:
+    """Put rows below each other, with the panel of each; panels without rows are left out."""
     return pd.concat(
         [figures.assign(panel=panel) for panel, figures in parts if not figures.empty],
         ignore_index=True,
@@ -189,7 +190,7 @@ def retrieval_before_after_table(results: Results) -> pd.DataFrame:
             (f"All ordered pairs, {said}", over_pairs(table, "top-1", centring, layer)),
             (f"Target to the others, {said}", from_target(table, "top-1", centring, layer)),
         ]
-    return _panels(parts)
+    return in_panels(parts)
 
 
 def retrieval_before_after(results: Results) -> ChartType:
@@ -197,7 +198,7 @@ def retrieval_before_after(results: Results) -> ChartType:
     data = conditions(retrieval_before_after_table(results))
     sentences = results.provenance.get("judge_sentences", "")
     chance = 1 / int(sentences) if sentences.isdigit() else None
-    chart = _lanes(data, columns=2, axis="Top-1 retrieval accuracy (0 to 1)", mark=chance)
+    chart = condition_lanes(data, columns=2, axis="Top-1 retrieval accuracy (0 to 1)", mark=chance)
     title = titles.retrieval_title(finding.top_1(results))
     return chart.properties(title=theme.heading(title, _WIDTH))
 
@@ -217,14 +218,14 @@ def distance_before_after_table(results: Results) -> pd.DataFrame:
             (f"{name}, {CENTRINGS[centring].lower()}", pick(table, measure, centring, layer))
             for centring in ("raw", "global")
         ]
-    return _panels(parts)
+    return in_panels(parts)
 
 
 def distance_before_after(results: Results) -> ChartType:
     """Draw cosine distances before, with random neurons and with experts, raw and centred."""
     data = conditions(distance_before_after_table(results))
     title = titles.distance_title(finding.at_last(results, "pair distance"))
-    chart = _lanes(data, columns=2, axis="Cosine distance (0 to 2)")
+    chart = condition_lanes(data, columns=2, axis="Cosine distance (0 to 2)")
     return chart.properties(title=theme.heading(title, _WIDTH))
 
 
@@ -232,7 +233,7 @@ def gap_before_after_table(results: Results) -> pd.DataFrame:
     """Give the rows that `gap_before_after` draws."""
     layer = finding.reading_layer(results)
     table = at_headline(results, results.alignment)
-    return _panels(
+    return in_panels(
         [(said, over_pairs(table, "gap", centring, layer)) for centring, said in CENTRINGS.items()]
     )
 
@@ -243,7 +244,7 @@ def gap_before_after(results: Results) -> ChartType:
     title = titles.gap_title(
         finding.at_last(results, "gap"), finding.at_last(results, "gap", "language")
     )
-    chart = _lanes(
+    chart = condition_lanes(
         data, columns=data["panel"].nunique(), axis="Gap (difference of mean cosines)", digits=3
     )
     return chart.properties(title=theme.heading(title, _WIDTH))

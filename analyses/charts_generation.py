@@ -76,7 +76,7 @@ def generation_figures(generation: pd.DataFrame) -> list[Figure]:
                 caption=(
                     f"{_measured(generation)} Labels: k, where there is room. Blue line: the "
                     "values of k that no other one beats in both. Bars: 95% bootstrap intervals. "
-                    f"{_recommended(generation)}"
+                    f"{titles_generation.recommendation(generation)}"
                 ),
                 chart=generation_tradeoff(generation),
                 table=generation_tradeoff_table(generation),
@@ -148,7 +148,7 @@ def _long(generation: pd.DataFrame) -> pd.DataFrame:
         ),
     ]
     table = pd.concat(parts, ignore_index=True)
-    return table[table["value"].notna()].reset_index(drop=True)
+    return table[np.isfinite(table["value"])].reset_index(drop=True)
 
 
 def _level(figures: pd.DataFrame, measure: str) -> "partial[alt.Y]":
@@ -203,7 +203,7 @@ def _rings(base: alt.Chart, data: pd.DataFrame) -> list[alt.Chart]:
 
 def generation_tradeoff_table(generation: pd.DataFrame) -> pd.DataFrame:
     """Give the rows that `generation_tradeoff` draws: those with gain and cost, of several k."""
-    table = generation[generation["gain"].notna() & generation["cost"].notna()]
+    table = generation[generation["gain"].notna() & _priced(generation)]
     if experts(table)["top_k"].nunique() < 2:
         return table[:0]
     return table.reset_index(drop=True)
@@ -239,13 +239,20 @@ def generation_tradeoff(generation: pd.DataFrame) -> ChartType:
 def _measured(generation: pd.DataFrame) -> str:
     texts = f"{_count(generation['sentences'])} texts with each of {_count(generation['seeds'])}"
     said = f"Mean probability under a language identifier of {texts} seeds, from BOS alone."
-    if generation["cost"].isna().all():
+    if not _priced(generation).any():
         return f"{said} Perplexity was not measured."
     documents = _count(generation["documents"])
+    infinite = " An infinite one is not drawn." if np.isinf(generation["cost"]).any() else ""
     return (
         f"{said} Perplexity on {_count(generation['tokens'])} tokens of the target language, in "
-        f"{documents} document{'' if documents == '1' else 's'}, over that of the unsteered model."
+        f"{documents} document{'' if documents == '1' else 's'}, over that of the unsteered "
+        f"model.{infinite}"
     )
+
+
+def _priced(generation: pd.DataFrame) -> pd.Series:
+    """Say which rows have a cost that can be drawn."""
+    return np.isfinite(generation["cost"])
 
 
 def _count(values: pd.Series) -> str:
@@ -253,23 +260,21 @@ def _count(values: pd.Series) -> str:
     return " to ".join(f"{value:,}" for value in dict.fromkeys([found[0], found[-1]]))
 
 
-def _recommended(generation: pd.DataFrame) -> str:
-    rule = titles_generation.recommendation_rule(generation)
-    if not experts(generation)["recommended"].any():
-        return f"No k is recommended: {rule}." if rule else "No k is recommended."
-    return f"Ring: the recommended k, {rule}; it is chosen by these very figures."
-
-
 def _caption(generation: pd.DataFrame) -> str:
     control = (
-        " Random neurons: as many, in the same layers, with the experts' values; a gain is beyond "
-        "theirs where its whole interval lies above their interval."
+        " Random neurons: as many, in the same layers, with the experts' values, one draw; a gain "
+        "is beyond theirs where its whole interval lies above their interval."
         if (generation["condition"] == "control").any()
         else " No random control was run."
     )
-    ratio = "" if generation["cost"].isna().all() else " and that of the ratio of perplexities,"
+    over = " and ".join(dict.fromkeys(generation["resampled"]))
+    ratio = (
+        f", and that of the ratio of perplexities (over {over})"
+        if _priced(generation).any()
+        else ""
+    )
     return (
-        f"{_measured(generation)} Bands and bars: the level before plus the 95% bootstrap interval "
-        f"of the gain,{ratio} not corrected for the number of comparisons.{control} "
-        f"{_recommended(generation)}"
+        f"{_measured(generation)} Bands and bars: the level before plus the 95% interval of the "
+        f"gain (bootstrap over seeds and their texts){ratio}; not corrected for the number of "
+        f"comparisons.{control} {titles_generation.recommendation(generation)}"
     )

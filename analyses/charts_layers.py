@@ -8,7 +8,6 @@ from steer_plugin.analyses import finding, theme
 from steer_plugin.analyses.charts_comparison import condition_colour, conditions
 from steer_plugin.analyses.figure import Figure
 from steer_plugin.analyses.results import (
-    FINAL,
     Results,
     at_headline,
     layer_order,
@@ -93,19 +92,20 @@ def measures_by_layer(table: pd.DataFrame) -> ChartType:
     order = layer_order(table)
     data = conditions(table)
     data["place"] = data["layer"].map({name: place for place, name in enumerate(order)})
-    step = max(1, len(order) // 5)
-    shown = [place for place in range(0, len(order), step) if order[place] != FINAL]
-    axis = alt.Axis(
-        values=shown, labelExpr="datum.label", grid=False, format="d", labelOverlap="greedy"
-    )
+    last = len(order) - 1
+    shown = [*range(0, last - last // 6, max(1, last // 4)), last]
+    said = f"datum.value == {last} ? '{order[-1]}' : {order[:last]}[datum.value]"
+    axis = alt.Axis(values=shown, labelExpr=said, grid=False)
+    across = alt.Scale(domain=[0, last], nice=False, padding=6)
     panels = []
     for name in dict.fromkeys(data["panel"]):
         part = data[data["panel"] == name]
         base = alt.Chart(part).encode(
-            x=alt.X("place:Q", title="Block", axis=axis, scale=alt.Scale(nice=False)),
+            x=alt.X("place:Q", title="Block", axis=axis, scale=across),
             color=condition_colour(data),
         )
-        scale = alt.Scale(zero=False, nice=True)
+        # Not nice: a label at the edge would push its panel's title up.
+        scale = alt.Scale(zero=False, nice=False, padding=8)
         band = base.mark_area(opacity=0.2).encode(
             y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q"
         )
@@ -122,9 +122,13 @@ def measures_by_layer(table: pd.DataFrame) -> ChartType:
             alt.layer(band, line).properties(
                 width=230,
                 height=110,
-                title=alt.TitleParams(text=name, fontSize=12, anchor="middle", offset=4),
+                title=alt.TitleParams(
+                    text=name, fontSize=12, anchor="middle", frame="group", offset=6
+                ),
             )
         )
-    return alt.concat(*panels, columns=3, spacing=20).properties(
+    # Flush, so that the widths of labels do not move the panels.
+    spacing = {"row": 72, "column": 62}
+    return alt.concat(*panels, columns=3, spacing=spacing, bounds="flush").properties(
         title=theme.heading(measures_by_layer_title(table), 900)
     )

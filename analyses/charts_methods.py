@@ -88,7 +88,8 @@ def method_figures(methods: pd.DataFrame) -> list[Figure]:
                 caption=(
                     "Gain in the probability of the target language under a language identifier, "
                     "against the perplexity of that language over that before. Lines: 95% "
-                    "bootstrap intervals. Methods and controls: see the chart above."
+                    f"bootstrap intervals.{_beyond(methods)} Methods and controls: see the chart "
+                    "above."
                 ),
                 chart=methods_tradeoff(methods),
                 table=methods_tradeoff_table(methods),
@@ -153,7 +154,7 @@ def methods_tradeoff_table(methods: pd.DataFrame) -> pd.DataFrame:
         columns = {f"change{end}": f"{name}{end}" for end in ends}
         parts.append(rows[[*keys, *columns]].rename(columns=columns))
     table = parts[0].merge(parts[1], on=keys, validate="one_to_one")
-    return table[table["gain"].notna() & table["cost"].notna()].reset_index(drop=True)
+    return table[table["gain"].notna() & np.isfinite(table["cost"])].reset_index(drop=True)
 
 
 def methods_tradeoff(methods: pd.DataFrame) -> ChartType:
@@ -201,19 +202,29 @@ def _caption(methods: pd.DataFrame) -> str:
         "direction of the same length; "
         + ("1 draw." if counts == [1] else f"mean of {listed(map(str, counts))} draws.")
     )
-    axes = set(methods["axis"])
+    written = methods["axis"].isin([PROBABILITY, PERPLEXITY])
     generated = (
         " Target language: mean probability that what the model writes is in it; perplexity: that "
         "of the target language, over that before."
-        if axes & {PROBABILITY, PERPLEXITY}
+        if written.any()
         else ""
     )
+    if np.isinf(methods.loc[written, "change"]).any():
+        generated += " An infinite perplexity is not drawn."
     return (
         "Retrieval: top-1 over all ordered pairs of languages, embeddings as they are; centred "
         "distance: cosine distance of translations with each language's mean removed; both after "
         f"the final norm.{generated} Points: after minus before, lines: 95% bootstrap intervals, "
         f"not corrected for the number of comparisons. {control} {_steered(methods)}"
     )
+
+
+def _beyond(methods: pd.DataFrame) -> str:
+    """Say when a gain in probability is beyond the control's, where no difference was made."""
+    rows = methods[methods["axis"] == PROBABILITY]
+    if not (rows["n_controls"] > 0).all() or rows["advantage"].notna().all():
+        return ""
+    return " A gain is beyond the control's where its whole interval lies above that one's."
 
 
 def _steered(methods: pd.DataFrame) -> str:

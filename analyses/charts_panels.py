@@ -58,9 +58,10 @@ def panel_width(n_panels: int) -> int:
 
 
 def ends(values: pd.DataFrame, *others: float) -> tuple[float, float]:
-    """Give the lowest and the highest of some figures, NaN aside."""
+    """Give the lowest and the highest of some figures that are finite."""
     flat = np.array([*values.to_numpy(dtype=float).ravel(), *others])
-    return float(np.nanmin(flat)), float(np.nanmax(flat))
+    finite = flat[np.isfinite(flat)]
+    return float(finite.min()), float(finite.max())
 
 
 def ratio_axis(low: float, high: float) -> tuple[alt.Scale, alt.Axis]:
@@ -245,8 +246,8 @@ def _axis(part: pd.DataFrame, panel: Panel) -> tuple[alt.Scale, alt.Axis]:
         return ratio_axis(low, high)
     room = 0.05 * (high - low) or 0.5
     # What lies beyond is written there, and must not run into a point or a dotted line.
-    left = 4 * room if (part["value"] < low - room).any() else room
-    right = 4 * room if (part["value"] > high + room).any() else room
+    left = 6 * room if (part["value"] < low - room).any() else room
+    right = 6 * room if (part["value"] > high + room).any() else room
     scale = alt.Scale(domain=[low - left, high + right], nice=False)
     return scale, alt.Axis(format=panel.format, tickCount=4, labelOverlap="greedy")
 

@@ -23,7 +23,7 @@ def target_figures(results: Results) -> list[Figure]:
         Figure(
             name="from_targets",
             heading="From the target to each language",
-            aid="Each lane is a language in which translations of the target's sentences are sought.",
+            aid="Each lane is a language in which the target's translations are sought.",
             caption=(
                 "Top-1 by cosine, raw embeddings, ties counted as misses. Lines: the value before "
                 "plus the 95% interval of the change, paired bootstrap over sentences, each "
@@ -63,7 +63,8 @@ def from_targets(results: Results) -> ChartType:
     ]
     order = list(data.groupby("language")["value"].max().sort_values(ascending=False).index)
     targets = list(dict.fromkeys(data["name"]))
-    scale = alt.Scale(domain=[0, max(float(data["end"].max()) * 1.05, 0.05)], nice=False)
+    lowest = min(0.0, 1.05 * float(data["low"].min()))
+    scale = alt.Scale(domain=[lowest, max(1.05 * float(data["end"].max()), 0.05)], nice=False)
     base = alt.Chart().encode(
         y=alt.Y(
             "language:N",

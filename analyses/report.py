@@ -49,15 +49,18 @@ def write_report(results: Results, folder: str | Path, first: Part | None = None
     """
     target = Path(folder)
     drawn = figures(results)
-    more = [*([] if first is None else [first]), paper_part(results)]
+    before, after = [] if first is None else [first], [paper_part(results)]
+    more = [*before, *after]
     every = [*(figure for part in more for figure in part.figures), *drawn]
     specs = {figure.name: specification(figure) for figure in every}
     sections = [
-        *(part_section(part, specs) for part in more),
+        *(part_section(part, specs) for part in before),
         *(figure_section(figure, specs[figure.name]) for figure in drawn),
+        *(part_section(part, specs) for part in after),
     ]
-    headings = {part.name: part.heading for part in more}
+    headings = {part.name: part.heading for part in before}
     headings |= {figure.name: figure.heading for figure in drawn}
+    headings |= {part.name: part.heading for part in after}
     links = "".join(f'<a href="#{name}">{text(said)}</a>' for name, said in headings.items())
     model = results.provenance.get("model", "a language model")
     content = page(

@@ -20,9 +20,9 @@ def constant_shift(before: Embeddings, *, fit: tuple[Fitted, Fitted]) -> Moved:
     what it gives of a change is no alignment: as a control of `statistics.compare_controls` its
     `share` says how much that is.
 
-    Where `fit` is of the sentences that are judged, the control has seen them and the intervention
-    has not, and the shift takes in their own mean error: one part in languages * sentences of the
-    effect's variance. Fitted on other sentences it has not.
+    Fitted on the sentences that are judged, the control has seen them and the intervention has not.
+    That favours the control, by little: one vector comes from all languages and sentences. Fitted
+    on other sentences it has no such favour.
 
     Args:
         before: what is shifted and judged: language -> one row a sentence.
@@ -49,10 +49,10 @@ def constant_shift(before: Embeddings, *, fit: tuple[Fitted, Fitted]) -> Moved:
 def centred(before: Embeddings, *, fit: Fitted) -> Moved:
     """Subtract each language's mean embedding, which undoes whatever moves a language as a whole.
 
-    As a control beside an intervention this asks whether that is all it takes. Means of `before`
-    itself take the `language` centring of `vectors.unit_vectors`, in which a resample's centres
-    stay and each language's own mean is nowhere; means of other sentences are those that one would
-    have at hand for a new sentence.
+    As a control beside an intervention this asks whether that is all it takes. Fitted on `before`
+    itself it is the `language` centring of `vectors.unit_vectors`, whose centres have seen each
+    sentence that is judged (a share of 1 / sentences of its own direction is taken off); fitted on
+    other sentences it is what one could do to a new sentence.
 
     Args:
         before: what is centred and judged: language -> one row a sentence.

@@ -54,7 +54,7 @@ def _with_spread(row: Mapping[str, Any], name: str) -> str:
 def _between(row: Mapping[str, Any], name: str, digits: int = 3) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     if row[name] != row[name]:
-        return "none"
+        return "too few"
     said = finding.number(row[name], signed=True, digits=digits)
     return said if low != low else f"{said} ({finding.interval(low, high, digits=digits)})"
 
@@ -124,18 +124,18 @@ def at_headline_or_all(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _mixed(results: Results) -> str:
     rows = []
-    for dataset, part in results.mixed.groupby("dataset", sort=False):
-        whole = results.retrieval if dataset == ACROSS else part
-        both = pd.concat([part, whole], ignore_index=True) if dataset == ACROSS else part
-        found = _last(results, mixed_table(at_headline(results, both)))
+    # Across languages the retrieval that is not mixed is that of the whole run.
+    unmixed = results.retrieval.assign(dataset=ACROSS)
+    for dataset, part in pd.concat([results.mixed, unmixed]).groupby("dataset", sort=False):
+        found = _last(results, mixed_table(at_headline(results, part)))
         found = found[found["centring"] == "raw"]
         if dataset == ACROSS:
             found = found[~is_pair(found)]
-        rows.append(found.assign(dataset=dataset))
+        rows.append(found)
     shown = pd.concat(rows, ignore_index=True)
     cells = []
     for row in finding.records(shown):
-        within = row["query"] == row["candidates"]
+        within = row["dataset"] != ACROSS
         if within:
             what = f"{row['dataset']}, {language_label(str(row['query']))}"
         elif row["query"] == "all":

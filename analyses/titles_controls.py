@@ -33,12 +33,12 @@ CONTROLS: Mapping[str, Words] = MappingProxyType(
         "random-in-layers": Words(
             "Random, same layers",
             "Random neurons of the same layers give",
-            "as many neurons of the same layers with the experts' values",
+            "as many other neurons of the same layers with the experts' values",
         ),
         "random-anywhere": Words(
             "Random, any layer",
             "Random neurons of any layer give",
-            "as many neurons of all layers with the experts' values",
+            "as many other neurons of all layers with the experts' values",
         ),
         "shuffled-values": Words(
             "Shuffled values",
@@ -48,17 +48,17 @@ CONTROLS: Mapping[str, Words] = MappingProxyType(
         "other-experts": Words(
             "Other languages' experts",
             "Other languages' experts give",
-            "the experts of another target with their own values",
+            "another language's experts with their own values",
         ),
         "bottom": Words(
             "Lowest-scoring neurons",
             "The lowest-scoring neurons give",
-            "as many neurons with the lowest scores",
+            "the neurons that score lowest, with their own values",
         ),
         "shuffled-labels": Words(
             "Shuffled labels",
             "Experts found with shuffled labels give",
-            "what the same search finds when sentences' languages are shuffled",
+            "the best neurons under shuffled labels, with those labels' values",
         ),
         "constant-shift": Words(
             "Constant shift",

@@ -62,23 +62,26 @@ def tradeoff_title(table: pd.DataFrame) -> str:
     return f"Gain against perplexity recommends {listed(parts)}"
 
 
-def recommendation_rule(table: pd.DataFrame) -> str:
-    """Say by which rule k is recommended, and for whom where targets differ; "" where none is said.
+def recommendation(table: pd.DataFrame) -> str:
+    """Say by which rule k is recommended, and why none is where none is.
 
     Args:
         table: rows of `Results.generation`.
     """
-    # The chosen row's words go before those of a target's other rows.
-    rows = table[table["reason"].fillna("") != ""]
-    rows = rows.sort_values("recommended", ascending=False, kind="stable")
-    first = rows.drop_duplicates("target")
-    first = first.sort_index()
-    reasons: dict[str, list[str]] = {}
-    for row in records(first):
-        reasons.setdefault(row["reason"].rstrip("."), []).append(language_name(row["target"]))
-    if len(reasons) == 1 and len(first) == table["target"].nunique():
-        return next(iter(reasons))
-    return "; ".join(f"{reason} ({listed(names)})" for reason, names in reasons.items())
+    steered = experts(table)
+    chosen = steered[steered["recommended"]]
+    before = table[(table["condition"] == "before") & (table["reason"].fillna("") != "")]
+    said = []
+    if not chosen.empty:
+        rule = "; ".join(dict.fromkeys(chosen["reason"]))
+        said.append(f"Ring: the recommended k, {rule}; it is chosen by these very figures.")
+    refused: dict[str, list[str]] = {}
+    for row in records(before[~before["target"].isin(chosen["target"])]):
+        refused.setdefault(row["reason"], []).append(language_name(row["target"]))
+    for reason, names in refused.items():
+        who = f" for {listed(names)}" if table["target"].nunique() > 1 else ""
+        said.append(f"No k is recommended{who}: {reason}.")
+    return " ".join(said)
 
 
 def _beyond(table: pd.DataFrame, up: pd.DataFrame, targets: pd.DataFrame) -> str:
@@ -111,12 +114,13 @@ def _levels(table: pd.DataFrame, some: pd.DataFrame) -> str:
 def _at_some_k(steered: pd.DataFrame, targets: pd.DataFrame) -> str:
     up = targets[targets["target"].isin(steered.loc[steered["gain_low"] > 0, "target"])]
     down = targets[targets["target"].isin(steered.loc[steered["gain_high"] < 0, "target"])]
+    ks = sorted({int(k) for k in steered["top_k"]})
+    at = f"at k = {ks[0]:,}" if len(ks) == 1 else "at some k"
     said = []
     if not up.empty:
-        said.append(f"raise {LANGUAGE} at some k{_for(up, targets)}")
+        said.append(f"raise {LANGUAGE} {at}{_for(up, targets)}")
     if not down.empty:
-        what = LANGUAGE if up.empty else "it"
-        said.append(f"lower {what} at some k{_for(down, targets)}")
+        said.append(f"lower {'it' if said else LANGUAGE} {at}{_for(down, targets)}")
     if not said:
         return f"at no k do experts reliably change {LANGUAGE}"
     return f"experts {listed(said)}"

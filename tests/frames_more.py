@@ -10,7 +10,11 @@ from frames import TARGETS
 
 SEVEN = ("eng_Latn", "deu_Latn", "fra_Latn", "spa_Latn", "jpn_Jpan", "rus_Cyrl", "zho_Hans")
 KS = (10, 30, 100, 300, 1000, 3000)
-RULE = "the largest gain among the values of k that cost at most 1.2 times the unsteered perplexity"
+RULE = "the highest probability on the front at no more than 1.2 times the unsteered perplexity"
+NO_RULE = (
+    "no k on the front costs at most 1.2 times the unsteered perplexity and gains beyond its "
+    "interval"
+)
 
 _REACH = {"deu_Latn": 0.83, "spa_Latn": 0.42, "jpn_Jpan": 0.03, "eng_Latn": 0.2, "fra_Latn": 0.66}
 _AXES = ("retrieval", "centred distance", "language probability", "perplexity")
@@ -74,6 +78,7 @@ def generation_frame(
         perplexity = 18.0 + 9 * number
         reach = _REACH.get(target, 0.3)
         shared = {"target": target, "sentences": 32, "seeds": 4, "documents": 12, "tokens": 9_650}
+        shared["resampled"] = "documents"
 
         def figures(gain: float, cost: float, half_width: float, base: float, level: float) -> Any:
             return {
@@ -87,7 +92,7 @@ def generation_frame(
 
         before = {**figures(0.0, 1.0, 0.0, unsteered, perplexity), "on_front": True}
         before |= {"cost_low": 1.0, "cost_high": 1.0}
-        flags = {"recommended": False, "reason": ""}
+        flags = {"recommended": False, "reason": "" if target in chosen else NO_RULE}
         rows.append({**shared, "top_k": 0, "condition": "before", **before, **flags})
         for place, k in enumerate(top_ks):
             rise = reach / (1 + (150 / k) ** 1.4) * (1 if k < 2000 else 0.93)
@@ -97,12 +102,14 @@ def generation_frame(
             flags = {
                 "on_front": k < 2000,
                 "recommended": is_chosen,
-                "reason": RULE if is_chosen else "",
+                "reason": RULE
+                if is_chosen
+                else "on the front, but k = 300 has a higher probability",
             }
             rows.append({**shared, "top_k": k, "condition": "experts", **here, **flags})
             if controlled:
                 there = figures(0.002 * place, 1 + 0.4 * (cost - 1), 0.012, unsteered, perplexity)
-                flags = {"on_front": False, "recommended": False, "reason": ""}
+                flags = {"on_front": False, "recommended": False, "reason": "a control"}
                 rows.append({**shared, "top_k": k, "condition": "control", **there, **flags})
     return pd.DataFrame(rows)
 
@@ -143,19 +150,20 @@ def methods_frame(
                     "top_k": 0 if vector else 300,
                     "block": 9 if vector else -1,
                     "axis": axis,
-                    "n_controls": 3 if controlled else 0,
+                    "n_controls": 1 if controlled else 0,
+                    "sentences": 32 if axis in _AXES[2:] else 150,
                 }
                 if axis == "perplexity":
                     pre += 5 * number
                     cost, control_cost = 1 + abs(change), 1 + abs(controls)
                     row |= {"pre": pre, "post": pre * cost, "control": pre * control_cost}
                     row |= _ends("change", cost, half) | _ends("control_change", control_cost, half)
-                    row |= _ends("advantage", cost / control_cost, half)
                 else:
                     row |= {"pre": pre, "post": pre + change, "control": pre + controls}
                     row |= _ends("change", change, half) | _ends("control_change", controls, half)
-                    row |= _ends("advantage", change - controls, half)
-                rows.append(row)
+                # No difference between method and control is made of what is written.
+                ahead = float("nan") if axis in _AXES[2:] else change - controls
+                rows.append({**row, **_ends("advantage", ahead, half)})
     table = pd.DataFrame(rows)
     if not controlled:
         of_control = [name for name in table if name.startswith(("control", "advantage"))]
