@@ -43,7 +43,8 @@ def figures(results: Results) -> list[Figure]:
     if several_ks(results):
         drawn.append(_effect_of_k(results))
     if not results.projection.empty:
-        drawn.append(_embedding_map(results))
+        methods = charts_space.projection_methods(results)
+        drawn += [_embedding_map(results, method) for method in methods]
     if not results.controls.empty:
         drawn += control_figures(results.controls)
     if not results.methods.empty:
@@ -281,16 +282,19 @@ def _effect_of_k(results: Results) -> Figure:
     )
 
 
-def _embedding_map(results: Results) -> Figure:
+_MAPS = {charts_space.PCA: "principal components", "umap": "UMAP"}
+
+
+def _embedding_map(results: Results, method: str) -> Figure:
     how = results.provenance.get("projection")
-    drawn = charts_space.embedding_map_table(results)
+    drawn = charts_space.embedding_map_table(results, method)
     shown, every = drawn["id"].nunique(), results.projection["id"].nunique()
     targets = results.projection["target"].nunique()
     maps = drawn["target"].nunique()
     left_out = f"; {maps} of {targets} targets" if maps < targets else ""
     return Figure(
-        name="embedding_map",
-        heading="The embedding space, before and after",
+        name="embedding_map" if method == charts_space.PCA else f"embedding_map_{method}",
+        heading=f"The embedding space, before and after: {_MAPS[method]}",
         aid=(
             "Each point is a sentence; the panels of a row have the same axes, so a cloud that "
             "shrinks or moves did so in the space."
@@ -301,6 +305,6 @@ def _embedding_map(results: Results) -> Figure:
             "all points in a panel that lies between the languages' means. A picture of two "
             "dimensions shows only part of what retrieval uses."
         ),
-        chart=charts_space.embedding_map(results),
+        chart=charts_space.embedding_map(results, method),
         table=drawn,
     )

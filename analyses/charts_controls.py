@@ -5,7 +5,8 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses import finding, theme, titles_controls
-from steer_plugin.analyses.charts_panels import Panel, ends, lanes, with_intervals
+from steer_plugin.analyses.charts_lanes import Panel, lanes
+from steer_plugin.analyses.charts_panels import ends, with_intervals
 from steer_plugin.analyses.figure import Figure
 from steer_plugin.analyses.results import layer_order, layer_phrase
 from steer_plugin.analyses.titles_controls import control_order, reliable, shown, words

@@ -6,12 +6,8 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses import theme, titles_methods
-from steer_plugin.analyses.charts_panels import (
-    Panel,
-    lanes,
-    look,
-    with_intervals,
-)
+from steer_plugin.analyses.charts_lanes import Panel, lanes
+from steer_plugin.analyses.charts_panels import look, with_intervals
 from steer_plugin.analyses.charts_tradeoff import COST, tradeoff
 from steer_plugin.analyses.figure import Figure
 from steer_plugin.analyses.finding import listed
@@ -200,7 +196,7 @@ def _caption(methods: pd.DataFrame) -> str:
         if counts[-1] == 0
         else "Hollow: the same done to random neurons of the same layers, or along a random "
         "direction of the same length; "
-        + ("1 draw." if counts == [1] else f"mean of {listed(map(str, counts))} draws.")
+        + ("1 draw." if counts == [1] else f"mean of {' to '.join(map(str, counts))} draws.")
     )
     written = methods["axis"].isin([PROBABILITY, PERPLEXITY])
     generated = (
@@ -209,8 +205,6 @@ def _caption(methods: pd.DataFrame) -> str:
         if written.any()
         else ""
     )
-    if np.isinf(methods.loc[written, "change"]).any():
-        generated += " An infinite perplexity is not drawn."
     return (
         "Retrieval: top-1 over all ordered pairs of languages, embeddings as they are; centred "
         "distance: cosine distance of translations with each language's mean removed; both after "
@@ -220,11 +214,13 @@ def _caption(methods: pd.DataFrame) -> str:
 
 
 def _beyond(methods: pd.DataFrame) -> str:
-    """Say when a gain in probability is beyond the control's, where no difference was made."""
+    """Say what is not drawn, and when a gain is beyond the control's without a difference."""
     rows = methods[methods["axis"] == PROBABILITY]
+    infinite = np.isinf(methods.loc[methods["axis"] == PERPLEXITY, "change"]).any()
+    said = " A method of infinite perplexity is not drawn." if infinite else ""
     if not (rows["n_controls"] > 0).all() or rows["advantage"].notna().all():
-        return ""
-    return " A gain is beyond the control's where its whole interval lies above that one's."
+        return said
+    return f"{said} A gain is beyond the control's where its whole interval lies above that one's."
 
 
 def _steered(methods: pd.DataFrame) -> str:

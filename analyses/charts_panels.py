@@ -1,48 +1,20 @@
-"""Panels that stand side by side, each with an axis of its own, and what they are made of."""
+"""What charts of several panels have in common: sizes, axes, looks and words."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from steer_plugin.analyses import finding, theme
+from steer_plugin.analyses import finding
 from steer_plugin.analyses.charts_space import looks
 
 ROOM = 820
 """Pixels for all panels of a row together."""
 
-_LANES = 740
 _ACROSS = 4
 _TICKS = 6
-_STEPS = {1: 24, 2: 15, 3: 12}
-
-
-@dataclass(frozen=True)
-class Panel:
-    """One of several panels with the same lanes.
-
-    Attributes:
-        name: what the panel's rows have in the column "panel".
-        heading: above it.
-        note: smaller, below the heading: what is better, what is not shown.
-        axis: title of the x axis, with its unit.
-        marks: where dotted lines stand, the first of them at no change.
-        format: of figures, as d3 writes it.
-        ratios: whether the axis is logarithmic, of ratios.
-        widest: the axis's ends at most; what lies beyond is written there.
-    """
-
-    name: str
-    heading: str
-    note: str
-    axis: str
-    marks: tuple[float, ...] = (0.0,)
-    format: str = ".3~f"
-    ratios: bool = False
-    widest: tuple[float, float] = (-math.inf, math.inf)
 
 
 def in_rows(names: Sequence[str]) -> list[list[str]]:
@@ -128,137 +100,3 @@ def with_intervals(table: pd.DataFrame, column: str, *, signed: bool = True) -> 
         between = f" ({low} to {high})" if row[f"{column}_low"] == row[f"{column}_low"] else ""
         said.append(f"{value}{between}" if row[column] == row[column] else "not measured")
     return said
-
-
-def lanes(
-    data: pd.DataFrame,
-    panels: Sequence[Panel],
-    *,
-    order: Sequence[str],
-    tooltip: Sequence[alt.Tooltip],
-) -> alt.HConcatChart:
-    """Draw lanes in panels side by side: in each lane a point and its interval for each target.
-
-    Args:
-        data: columns panel, lane, name (of the target), value, low, high, and what the tooltip
-            reads; where there is a column "beside", its values are hollow points in the colour of
-            random neurons, called as the column "control" says.
-        panels: from left to right.
-        order: the lanes from above.
-        tooltip: of every mark.
-    """
-    names = list(dict.fromkeys(data["name"]))
-    step = _STEPS.get(len(names), 10)
-    width = min(_LANES // len(panels), 300)
-    drawn = [
-        alt.layer(
-            *_layers(data, panel, order, names, tooltip, labels=panel == panels[0])
-        ).properties(width=width, height=alt.Step(step), title=_heading(panel))
-        for panel in panels
-    ]
-    return alt.hconcat(*drawn, spacing=18)
-
-
-def _layers(
-    data: pd.DataFrame,
-    panel: Panel,
-    order: Sequence[str],
-    names: Sequence[str],
-    tooltip: Sequence[alt.Tooltip],
-    labels: bool,
-) -> list[alt.Chart]:
-    part = data[data["panel"] == panel.name]
-    scale, axis = _axis(part, panel)
-    low, high = scale.domain
-    colour, shape = look(names, "name")
-    # Blank labels, not none: without an axis of labels a panel's heading would stand elsewhere.
-    lane = alt.Axis(
-        labelExpr="datum.label" if labels else "''",
-        ticks=False,
-        domain=False,
-        grid=True,
-        tickBand="extent",
-        labelLimit=280,
-    )
-    base = alt.Chart(part).encode(
-        y=alt.Y(
-            "lane:N",
-            title=None,
-            sort=list(order),
-            scale=alt.Scale(domain=list(order), paddingInner=0.2, paddingOuter=0.1),
-            axis=lane,
-        ),
-        yOffset=alt.YOffset("name:N", sort=list(names), scale=alt.Scale(domain=list(names))),
-        tooltip=list(tooltip),
-    )
-
-    def x(column: str) -> alt.X:
-        return alt.X(f"{column}:Q", title=panel.axis, scale=scale, axis=axis)
-
-    area = 4 * _STEPS.get(len(names), 10) + 16
-    layers = [
-        alt.Chart(pd.DataFrame({"mark": panel.marks}))
-        .mark_rule(strokeDash=[3, 3], color=theme.MUTED)
-        .encode(x=x("mark")),
-        base.transform_filter("isValid(datum.low) && isValid(datum.high)")
-        .mark_rule(strokeWidth=1.5, clip=True)
-        .encode(x=x("low"), x2="high:Q", color=colour),
-        base.transform_filter(f"inrange(datum.value, [{low}, {high}])")
-        .mark_point(filled=True, opacity=1, size=area)
-        .encode(x=x("value"), color=colour, shape=shape),
-    ]
-    printed = f"format(datum.value, '{panel.format}')"
-    for beyond, edge, align, said in (
-        (f"datum.value < {low}", low, "left", f"'← ' + {printed}"),
-        (f"datum.value > {high}", high, "right", f"{printed} + ' →'"),
-    ):
-        layers.append(
-            base.transform_filter(f"isValid(datum.value) && {beyond}")
-            .transform_calculate(said=said)
-            .mark_text(align=align, dx=3 if align == "left" else -3, fontSize=10)
-            .encode(x=alt.datum(edge), text="said:N")
-        )
-    if "beside" in part and part["beside"].notna().any():
-        layers.append(
-            base.transform_filter("isValid(datum.beside)")
-            .mark_point(filled=False, opacity=1, size=area, strokeWidth=1.6)
-            .encode(
-                x=x("beside"),
-                stroke=alt.Stroke(
-                    "control:N",
-                    title=None,
-                    scale=alt.Scale(
-                        domain=[part["control"].iloc[0]], range=[theme.CONDITION_COLOURS[1]]
-                    ),
-                    legend=alt.Legend(orient="top", symbolFillColor="transparent"),
-                ),
-            )
-        )
-    return layers
-
-
-def _axis(part: pd.DataFrame, panel: Panel) -> tuple[alt.Scale, alt.Axis]:
-    """Fit a panel's axis to its figures, to its marks, and to its widest ends."""
-    columns = [name for name in ("value", "low", "high", "beside") if name in part]
-    low, high = ends(part[columns], *panel.marks)
-    low, high = max(low, panel.widest[0]), min(high, panel.widest[1])
-    if panel.ratios:
-        return ratio_axis(low, high)
-    room = 0.05 * (high - low) or 0.5
-    # What lies beyond is written there, and must not run into a point or a dotted line.
-    left = 6 * room if (part["value"] < low - room).any() else room
-    right = 6 * room if (part["value"] > high + room).any() else room
-    scale = alt.Scale(domain=[low - left, high + right], nice=False)
-    return scale, alt.Axis(format=panel.format, tickCount=4, labelOverlap="greedy")
-
-
-def _heading(panel: Panel) -> alt.TitleParams:
-    return alt.TitleParams(
-        text=panel.heading,
-        subtitle=panel.note,
-        fontSize=13,
-        subtitleFontSize=11,
-        anchor="middle",
-        frame="group",
-        offset=6,
-    )

@@ -8,6 +8,7 @@ from altair.typing import ChartType
 from steer_plugin.analyses import finding, theme, titles
 from steer_plugin.analyses.results import Results, at_headline, between_languages
 
+PCA = "pca"
 MAX_POINTS = 2_000
 _MAX_MAPS = 3
 _MAX_LANGUAGES = 34
@@ -119,12 +120,23 @@ def retrieval_matrix(results: Results) -> ChartType:
     )
 
 
-def embedding_map_table(results: Results) -> pd.DataFrame:
+def projection_methods(results: Results) -> list[str]:
+    """List the ways in which the space was projected; results of old know PCA alone."""
+    projection = results.projection
+    return list(dict.fromkeys(projection["method"])) if "method" in projection else [PCA]
+
+
+def _projected(results: Results, method: str) -> pd.DataFrame:
+    table = at_headline(results, results.projection)
+    return table[table["method"] == method] if "method" in table else table
+
+
+def embedding_map_table(results: Results, method: str = PCA) -> pd.DataFrame:
     """Give the rows that `embedding_map` draws.
 
     The first three targets, and at most 2,000 points, of the same sentences in each panel.
     """
-    table = at_headline(results, results.projection)
+    table = _projected(results, method)
     table = table[table["target"].isin(results.targets[:_MAX_MAPS])]
     groups = table.groupby(["target", "condition", "language"], sort=False).ngroups
     ids = sorted(set(table["id"]), key=str)
@@ -172,10 +184,10 @@ def looks(n_languages: int) -> tuple[list[str], list[str]]:
     return colours, [theme.LANGUAGE_SHAPES[(turn + place) % n_shapes] for turn, place in turns]
 
 
-def embedding_map(results: Results) -> ChartType:
+def embedding_map(results: Results, method: str = PCA) -> ChartType:
     """Draw each sentence's embedding as a point, a panel a target and condition."""
-    shares = between_share(at_headline(results, results.projection))
-    data = embedding_map_table(results)
+    shares = between_share(_projected(results, method))
+    data = embedding_map_table(results, method)
     languages = [theme.language_label(code) for code in dict.fromkeys(data["language"])]
     said = {"before": theme.BEFORE, "control": theme.CONTROL, "experts": theme.EXPERTS}
     data = data.assign(

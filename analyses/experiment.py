@@ -21,7 +21,7 @@ from steer_plugin.analyses.embedded import Embedded, chosen_layers, embed_condit
 from steer_plugin.analyses.expertise import experts_by_layer, overlap, score_curve
 from steer_plugin.analyses.found import find_all, judge_units, method_block
 from steer_plugin.analyses.independent import compare_bitexts
-from steer_plugin.analyses.projection import project
+from steer_plugin.analyses.projection import check_method, described, project
 from steer_plugin.analyses.results import Results
 from steer_plugin.analyses.rivals import compare_rival
 from steer_plugin.analyses.run_data import RunData
@@ -60,6 +60,8 @@ def run_experiment(
     steps = Steps(folder, say)
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
+    for method in settings.projections:
+        check_method(method)
     found = find_all(adapter, data, settings, steps)
     # Plans and tables of experts come before the long steps, so that an impossible k ends the run.
     planner = Planner(found, settings, {})
@@ -282,8 +284,12 @@ def _describe(
             for one in data.bitexts
         ),
         **_generation(settings),
-        "projection": "fitted on the embeddings before; the random neurons of seed "
-        f"{settings.control_seeds[0]}",
+        "projection": "; ".join(
+            [
+                *(described(one, seed=settings.bootstrap_seed) for one in settings.projections),
+                f"the random neurons of seed {settings.control_seeds[0]}",
+            ]
+        ),
         **{f"version of {package}": found for package, found in origin["versions"].items()},
     }
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,11 @@ from steer_plugin.errors import AnalysisError
 Method = Literal["pca", "umap"]
 
 NEIGHBOURS = 15
+
+NOT_INSTALLED = (
+    "method 'umap' needs umap-learn, which is not installed: pip install 'steer-plugin[umap]', or "
+    "take 'pca'"
+)
 
 Place = Callable[
     [Float[np.ndarray, "sentence d_model"]],
@@ -86,6 +92,16 @@ def described(method: Method, *, seed: int) -> str:
     )
 
 
+def check_method(method: Method) -> None:
+    """Refuse, before any long work, a method whose package is not installed.
+
+    Raises:
+        AnalysisError: `umap` is asked for without umap-learn.
+    """
+    if method == "umap" and find_spec("umap") is None:
+        raise AnalysisError(NOT_INSTALLED)
+
+
 def _principal(before: Embeddings) -> tuple[Place, float]:
     stacked = np.concatenate(list(before.values())).astype(np.float64)
     centre = stacked.mean(0)
@@ -117,8 +133,5 @@ def _umap_module() -> Any:
             warnings.filterwarnings("ignore", "Tensorflow not installed", ImportWarning)
             import umap
     except ModuleNotFoundError as error:
-        raise AnalysisError(
-            "method 'umap' needs umap-learn, which is not installed: pip install "
-            "'steer-plugin[umap]', or take 'pca'"
-        ) from error
+        raise AnalysisError(NOT_INSTALLED) from error
     return umap

@@ -64,6 +64,7 @@ def test_the_page_order_is_experts_then_space_then_retrieval_then_the_picture(ru
         "gap_before_after",
         "retrieval_before_after",
         "retrieval_matrix",
+        "from_targets",
         "by_layer",
         "effect_of_k",
         "embedding_map",
@@ -477,6 +478,7 @@ def test_what_was_not_run_is_not_drawn() -> None:
         "gap_before_after",
         "retrieval_before_after",
         "retrieval_matrix",
+        "from_targets",
     ]
 
 
