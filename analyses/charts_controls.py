@@ -185,11 +185,11 @@ def _shares_caption(controls: pd.DataFrame) -> str:
         if not reliable(rows).all()
         else ""
     )
-    low, high = (f"{100 * end:.0f}".replace("-", finding.MINUS) + "%" for end in _WIDEST)
+    low, high = map(titles_controls.share_text, _WIDEST)
     return (
-        f"Change with a control over change with the experts.{none} The axis ends at {low} and "
-        f"{high} at the furthest; what lies beyond is written there. {_measured(controls)} "
-        f"{_defined(controls)}"
+        f"Change with a control over change with the experts.{none} What lies far below {low} or "
+        f"above {high} is written at the axis's end; a line that reaches an edge goes on. "
+        f"{_measured(controls)} {_defined(controls)}"
     )
 
 
@@ -200,8 +200,8 @@ def _advantages_caption(controls: pd.DataFrame, *, after_shares: bool) -> str:
     found = "".join(f"{sentence}. " for sentence in said if sentence)
     controls_are = "The controls are those above." if after_shares else _defined(controls)
     return (
-        f"{found}{_measured(controls)} The axes fit the controls that steer; what lies beyond is "
-        f"written at their ends. {controls_are}"
+        f"{found}{_measured(controls)} The axes fit the controls that steer; what lies far beyond "
+        f"is written at their ends, and a line that reaches an edge goes on. {controls_are}"
     )
 
 

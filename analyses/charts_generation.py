@@ -12,6 +12,7 @@ from steer_plugin.analyses import theme, titles_generation
 from steer_plugin.analyses.charts_comparison import condition_colour, k_axis
 from steer_plugin.analyses.charts_panels import (
     ends,
+    finite,
     in_rows,
     panel_width,
     ratio_axis,
@@ -148,7 +149,7 @@ def _long(generation: pd.DataFrame) -> pd.DataFrame:
         ),
     ]
     table = pd.concat(parts, ignore_index=True)
-    return table[np.isfinite(table["value"])].reset_index(drop=True)
+    return table[finite(table["value"])].reset_index(drop=True)
 
 
 def _level(figures: pd.DataFrame, measure: str) -> "partial[alt.Y]":
@@ -203,7 +204,7 @@ def _rings(base: alt.Chart, data: pd.DataFrame) -> list[alt.Chart]:
 
 def generation_tradeoff_table(generation: pd.DataFrame) -> pd.DataFrame:
     """Give the rows that `generation_tradeoff` draws: those with gain and cost, of several k."""
-    table = generation[generation["gain"].notna() & _priced(generation)]
+    table = generation[generation["gain"].notna() & finite(generation["cost"])]
     if experts(table)["top_k"].nunique() < 2:
         return table[:0]
     return table.reset_index(drop=True)
@@ -239,7 +240,7 @@ def generation_tradeoff(generation: pd.DataFrame) -> ChartType:
 def _measured(generation: pd.DataFrame) -> str:
     texts = f"{_count(generation['sentences'])} texts with each of {_count(generation['seeds'])}"
     said = f"Mean probability under a language identifier of {texts} seeds, from BOS alone."
-    if not _priced(generation).any():
+    if not finite(generation["cost"]).any():
         return f"{said} Perplexity was not measured."
     documents = _count(generation["documents"])
     infinite = " An infinite one is not drawn." if np.isinf(generation["cost"]).any() else ""
@@ -248,11 +249,6 @@ def _measured(generation: pd.DataFrame) -> str:
         f"{documents} document{'' if documents == '1' else 's'}, over that of the unsteered "
         f"model.{infinite}"
     )
-
-
-def _priced(generation: pd.DataFrame) -> pd.Series:
-    """Say which rows have a cost that can be drawn."""
-    return np.isfinite(generation["cost"])
 
 
 def _count(values: pd.Series) -> str:
@@ -270,7 +266,7 @@ def _caption(generation: pd.DataFrame) -> str:
     over = " and ".join(dict.fromkeys(generation["resampled"]))
     ratio = (
         f", and that of the ratio of perplexities (over {over})"
-        if _priced(generation).any()
+        if finite(generation["cost"]).any()
         else ""
     )
     return (

@@ -116,15 +116,15 @@ def _layers(
     ]
     # What is infinite has no number in JSON.
     printed = f"(isValid(datum.value) ? format(datum.value, '{panel.format}') : '∞')"
-    for beyond, edge, align, dx, said in (
-        (-1, scale.domain[0], "left", 3, f"'← ' + {printed}"),
-        (1, scale.domain[1], "right", -3, f"{printed} + ' →'"),
+    for beyond, edge, dx, said in (
+        (-1, scale.domain[0], 3, f"'← ' + {printed}"),
+        (1, scale.domain[1], -3, f"{printed} + ' →'"),
     ):
         if (part["beyond"] == beyond).any():
             layers.append(
                 base.transform_filter(alt.datum.beyond == beyond)
                 .transform_calculate(said=said)
-                .mark_text(align=align, dx=dx, fontSize=10)
+                .mark_text(align="left" if beyond < 0 else "right", dx=dx, fontSize=10)
                 .encode(x=alt.datum(edge), text="said:N")
             )
     if "beside" in part and part["beside"].notna().any():

@@ -7,7 +7,7 @@ from altair.typing import ChartType
 
 from steer_plugin.analyses import theme, titles_methods
 from steer_plugin.analyses.charts_lanes import Panel, lanes
-from steer_plugin.analyses.charts_panels import look, with_intervals
+from steer_plugin.analyses.charts_panels import finite, look, with_intervals
 from steer_plugin.analyses.charts_tradeoff import COST, tradeoff
 from steer_plugin.analyses.figure import Figure
 from steer_plugin.analyses.finding import listed
@@ -150,7 +150,7 @@ def methods_tradeoff_table(methods: pd.DataFrame) -> pd.DataFrame:
         columns = {f"change{end}": f"{name}{end}" for end in ends}
         parts.append(rows[[*keys, *columns]].rename(columns=columns))
     table = parts[0].merge(parts[1], on=keys, validate="one_to_one")
-    return table[table["gain"].notna() & np.isfinite(table["cost"])].reset_index(drop=True)
+    return table[table["gain"].notna() & finite(table["cost"])].reset_index(drop=True)
 
 
 def methods_tradeoff(methods: pd.DataFrame) -> ChartType:

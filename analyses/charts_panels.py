@@ -29,11 +29,16 @@ def panel_width(n_panels: int) -> int:
     return min(ROOM // n_panels, 420)
 
 
+def finite(values: pd.Series) -> pd.Series:
+    """Say which figures can be drawn."""
+    return pd.Series(np.isfinite(values.to_numpy(dtype=float)), values.index)
+
+
 def ends(values: pd.DataFrame, *others: float) -> tuple[float, float]:
     """Give the lowest and the highest of some figures that are finite."""
     flat = np.array([*values.to_numpy(dtype=float).ravel(), *others])
-    finite = flat[np.isfinite(flat)]
-    return float(finite.min()), float(finite.max())
+    drawn = flat[np.isfinite(flat)]
+    return float(drawn.min()), float(drawn.max())
 
 
 def ratio_axis(low: float, high: float) -> tuple[alt.Scale, alt.Axis]:

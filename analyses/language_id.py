@@ -33,6 +33,7 @@ def language_probabilities(texts: Sequence[str], language: str) -> Float[np.ndar
 
     Raises:
         AnalysisError: the identifier does not know the language.
+        CorpusError: the language has no ISO 639-1 code.
     """
     identifier = _identifier()
     code = iso_639_1(language)

@@ -100,7 +100,7 @@ def _beyond(table: pd.DataFrame, up: pd.DataFrame, targets: pd.DataFrame) -> str
 def _levels(table: pd.DataFrame, some: pd.DataFrame) -> str:
     """Give each target's probability before and after and its cost, or the largest gain of many."""
     before = table[table["condition"] == "before"].set_index("target")["probability"]
-    named = []
+    named: list[str] = []
     for row in records(some.nlargest(len(some), "gain")):
         levels = f"{number(float(before[row['target']]))} to {number(row['probability'])}"
         of_what = "" if named else " the perplexity"

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from steer_plugin.corpus import ParallelCorpus
     from steer_plugin.embeddings import embed, embed_layers
     from steer_plugin.errors import SteerError
-    from steer_plugin.experts import ExpertTable, find_experts
+    from steer_plugin.experts import ExpertTable, find_experts, score_units
     from steer_plugin.interventions import Intervention
+    from steer_plugin.probing import probe_units
     from steer_plugin.protocols import Adapter, Reading
     from steer_plugin.sites import SITES
+    from steer_plugin.steering_vectors import find_vectors
 
 # Loaded on first use: the command line answers before torch is imported.
 _HOMES = {
@@ -32,6 +34,9 @@ _HOMES = {
     "embed": "embeddings",
     "embed_layers": "embeddings",
     "find_experts": "experts",
+    "find_vectors": "steering_vectors",
+    "probe_units": "probing",
+    "score_units": "experts",
     "steered": "adapters",
 }
 
@@ -48,6 +53,9 @@ __all__ = [
     "embed",
     "embed_layers",
     "find_experts",
+    "find_vectors",
+    "probe_units",
+    "score_units",
     "steered",
 ]
 

@@ -42,6 +42,9 @@ PUBLIC = [
     "embed",
     "embed_layers",
     "find_experts",
+    "find_vectors",
+    "probe_units",
+    "score_units",
     "steered",
 ]
 

@@ -29,12 +29,13 @@ from steer_plugin.cli import run_command, steer_plugin
 from steer_plugin.interventions import OPERATIONS, POSITIONS
 from steer_plugin.pooling import SENTENCE_POOLINGS
 from steer_plugin.scores import SCORES
+from steer_plugin.selection import SELECTIONS
 from steer_plugin.sites import SITES
 
 import models
 from command import COMMAND, LIMIT, finish, start, stop, until
 
-COMMANDS = ("align", "demo", "find", "generate", "report", "retrieve", "run", "show")
+COMMANDS = ("align", "compare", "demo", "find", "generate", "report", "retrieve", "run", "show")
 SLOW = ("torch", "numpy", "pandas", "altair", "transformers", "transformer_lens", "pydantic")
 Steer = Callable[..., tuple[int, str, str]]
 
@@ -144,6 +145,7 @@ def test_every_choice_that_the_package_knows_can_be_made() -> None:
         "pooling": SENTENCE_POOLINGS,
         "positions": POSITIONS,
         "score": SCORES,
+        "selection": SELECTIONS,
         "site": tuple(SITES),
         "view": ("units", "layers", "overlap"),
     }

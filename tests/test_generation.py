@@ -28,7 +28,7 @@ from plans import intervention, plan
 from tiny import MAX_TOKENS, Tiny
 
 TinyModel = Callable[[str], Tiny]
-SMALL: dict[str, Any] = {"sentences": 7, "seeds": (3, 0), "max_new_tokens": 9, "batch": 4}
+SMALL: dict[str, Any] = {"sentences": 10, "seeds": (3, 0), "max_new_tokens": 9, "batch": 4}
 ACTS = plan("mlp.hook_post", "set", units=6)
 
 
@@ -53,7 +53,7 @@ def test_each_seed_writes_its_own_texts_after_bos_alone(adapter: BridgeAdapter) 
     found = generate_texts(adapter, None, **SMALL)
 
     assert list(found) == [3, 0]
-    assert all(len(texts) == 7 for texts in found.values())
+    assert all(len(texts) == 10 for texts in found.values())
     every = [text for texts in found.values() for text in texts]
     # Batches of one seed and the same batches of two seeds share no random numbers.
     assert len(set(every)) == len(every)
@@ -123,8 +123,8 @@ def test_a_model_without_bos_cannot_write_from_nothing(tiny_model: TinyModel) ->
     ("wrong", "message"),
     [
         ({"sentences": 0}, "0 sentences for 2 seeds, 4 at once; give at least one each"),
-        ({"seeds": ()}, "7 sentences for 0 seeds, 4 at once; give at least one each"),
-        ({"batch": 0}, "7 sentences for 2 seeds, 0 at once; give at least one each"),
+        ({"seeds": ()}, "10 sentences for 0 seeds, 4 at once; give at least one each"),
+        ({"batch": 0}, "10 sentences for 2 seeds, 0 at once; give at least one each"),
         ({"seeds": (1, 2, 1)}, r"seeds \[1, 2, 1\]; give each once, from 0"),
         ({"seeds": (0, -1)}, r"seeds \[0, -1\]; give each once, from 0"),
     ],

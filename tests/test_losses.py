@@ -123,14 +123,13 @@ def test_windows_side_by_side_lose_what_each_loses_alone(
     name: str, hosts_of: Callable[[str], Hosts]
 ) -> None:
     hosts = hosts_of(name)
-    how = intervention(plan("hook_resid_post", "blend"))
 
-    for given_plan in (None, how):
-        alone = hosts.single[0].losses(LONG, intervention=given_plan, context=16, stride=5)
-        assert [len(losses) for losses in alone] == [30, 4, 50, 17]
-        for adapter in (*hosts.batched, hosts.single[1]):
-            found = adapter.losses(LONG, intervention=given_plan, context=16, stride=5)
-            assert_all_close(found, alone)
+    for acts in (None, plan("hook_resid_post", "blend")):
+        wanted = [hosts.oracle.losses(text, 16, 5, acts) for text in LONG]
+        assert [len(losses) for losses in wanted] == [30, 4, 50, 17]
+        how = None if acts is None else intervention(acts)
+        for adapter in (*hosts.batched, *hosts.single):
+            assert_all_close(adapter.losses(LONG, intervention=how, context=16, stride=5), wanted)
 
 
 @pytest.mark.parametrize("bos", [True, False])
