@@ -10,7 +10,7 @@ from steer_plugin.analyses.cosines import Same
 from steer_plugin.analyses.figures import Key, group_means, groups, weighted_means
 from steer_plugin.analyses.retrieval import CENTRINGS, reciprocal_ranks
 from steer_plugin.analyses.statistics import Figures
-from steer_plugin.analyses.vectors import Centring, check_target, unit_vectors
+from steer_plugin.analyses.vectors import Centring, check_alike, check_target, unit_vectors
 from steer_plugin.embeddings import Embeddings
 from steer_plugin.errors import AnalysisError
 
@@ -57,7 +57,8 @@ def mixed_figures(
             languages; `same` lacks a language or sentences; or see `unit_vectors`.
     """
     check_target(queries, target)
-    _check_alike(queries, candidates, same)
+    check_alike(queries, candidates, "queries and candidates")
+    _check_same(candidates, same)
     pairs = list(permutations(queries, 2))
     places = groups(pairs, target, ordered=True)
     rows = [*pairs, *places]
@@ -129,16 +130,7 @@ def _measures(
     return {f"{prefix}top-1": (ranks == 1).astype(np.float64), f"{prefix}MRR": ranks}
 
 
-def _check_alike(queries: Embeddings, candidates: Embeddings, same: Same | None) -> None:
-    shapes = [
-        {language: rows.shape for language, rows in embeddings.items()}
-        for embeddings in (queries, candidates)
-    ]
-    if shapes[0] != shapes[1]:
-        raise AnalysisError(
-            f"queries and candidates differ: {shapes[0]} and {shapes[1]}; embed the same sentences "
-            "in both conditions"
-        )
+def _check_same(candidates: Embeddings, same: Same | None) -> None:
     missing = [] if same is None else [language for language in candidates if language not in same]
     if missing:
         raise AnalysisError(

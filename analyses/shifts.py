@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from jaxtyping import Float
 
+from steer_plugin.analyses.vectors import check_alike
 from steer_plugin.embeddings import Embeddings
 from steer_plugin.errors import AnalysisError
 
@@ -36,7 +37,7 @@ def constant_shift(before: Embeddings, *, fit: tuple[Fitted, Fitted]) -> Moved:
         AnalysisError: languages or shapes that do not fit each other.
     """
     unsteered, steered = fit
-    _check_alike(unsteered, steered)
+    check_alike(unsteered, steered, "embeddings without and with the intervention")
     _check_width(before, unsteered)
     effects = [
         rows.mean(0, dtype=np.float64) - unsteered[language].mean(0, dtype=np.float64)
@@ -75,18 +76,6 @@ def centred(before: Embeddings, *, fit: Fitted) -> Moved:
         language: rows - fit[language].mean(0, dtype=np.float64)
         for language, rows in before.items()
     }
-
-
-def _check_alike(unsteered: Fitted, steered: Fitted) -> None:
-    shapes = [
-        {language: rows.shape for language, rows in embeddings.items()}
-        for embeddings in (unsteered, steered)
-    ]
-    if shapes[0] != shapes[1]:
-        raise AnalysisError(
-            f"embeddings without and with the intervention differ: {shapes[0]} and {shapes[1]}; "
-            "embed the same sentences"
-        )
 
 
 def _check_width(before: Embeddings, fit: Fitted) -> None:

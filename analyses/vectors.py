@@ -75,6 +75,29 @@ def check_target(embeddings: Embeddings, target: str | None) -> None:
         )
 
 
+def check_alike(
+    one: Mapping[str, Float[np.ndarray, "_ _"]],
+    other: Mapping[str, Float[np.ndarray, "_ _"]],
+    what: str,
+) -> None:
+    """Refuse two sets of embeddings that are not of the same languages and shapes.
+
+    Args:
+        one: language -> one row a sentence.
+        other: the same.
+        what: the two, as the message calls them.
+
+    Raises:
+        AnalysisError: they differ.
+    """
+    shapes = [{name: rows.shape for name, rows in each.items()} for each in (one, other)]
+    if shapes[0] != shapes[1]:
+        raise AnalysisError(
+            f"{what} differ: {shapes[0]} and {shapes[1]}; embed the same sentences in both "
+            "conditions"
+        )
+
+
 def unit_vectors(embeddings: Embeddings, centring: Centring) -> UnitVectors:
     """Centre embeddings, then scale each to length 1, in float64.
 
