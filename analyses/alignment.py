@@ -41,8 +41,12 @@ def alignment_figures(
     - the target's `pair distance` and `centroid distance` to the other languages.
 
     Beside them, `matched distance`, over translations alone, and `gap`, the mean cosine of
-    translations minus that of all other pairs, which a shared component does not raise. Resamples
-    draw sentences; centres and the medoid stay.
+    translations minus that of all other pairs, which a shared component does not raise.
+
+    Resamples draw sentences; centres and the medoid stay. Two draws of one sentence are
+    translations of each other, so that among all pairs of a resample translations are twice as
+    frequent as among the sentences themselves. They count for 1/n all the same, in the products of
+    means too; else replicates of distances would be off by about the gap over n.
 
     For n sentences, L languages, d dimensions and R resamples, making takes O(n L^2 d) and
     evaluating O(R L d (n + L)) time a centring; what waits is O(n L^2) numbers.
@@ -57,9 +61,9 @@ def alignment_figures(
         Figures with the keys `measure`, `centring`, `query`, `candidates`, unordered pairs once;
         the mean over all pairs is `all`, `all`, over the target's `target`, `others`. For
         `medoid distance` `query` is the language, `all`, or with a target `others` (the mean over
-        the languages other than the target), `candidates` is `medoid`. A figure of a resample
-        that draws one sentence alone, or whose mean vector is zero, is NaN where that leaves
-        nothing to measure.
+        the languages other than the target), `candidates` is `medoid`. Where a resample is of one
+        sentence alone, all but `matched distance` is NaN; where it leaves a language no mean to
+        speak of, so are its distances.
 
     Raises:
         AnalysisError: the target is none of the languages; or see `unit_vectors`.
@@ -81,7 +85,7 @@ def alignment_of(units: UnitVectors, target: str | None) -> Figures:
     measures = ["pair distance", "matched distance", "gap"]
     index: list[Key] = [(measure, units.centring, *row) for measure in measures for row in rows]
     one, other = np.triu_indices(len(units), k=1)
-    matched = _products(units, None, None)[:, one, other]
+    matched = _products(units, None, None)
     centre = None
     if units.centring != "language":
         _check_means(units)
@@ -93,13 +97,19 @@ def alignment_of(units: UnitVectors, target: str | None) -> Figures:
 
     def evaluate(weights: Weights) -> Replicates:
         products = _products(units, weights, centre)
-        figures = _between(products[:, one, other], matched, weights)
-        figures = [part for values in figures for part in (values, group_means(values, places))]
+        size = len(units)
+        translations, others = _apart(products[:, :size, :size], matched, weights)
+        # The mean over all pairs of sentences is the product of the two mean unit vectors.
+        means = others + (translations - others) / len(matched)
+        figures = []
+        for between in (1 - means, 1 - translations, translations - others):
+            values = between[:, one, other]
+            figures += [values, group_means(values, places)]
         if centre is not None:
-            lengths = np.sqrt(products.diagonal(axis1=1, axis2=2))
-            lengths = np.where(lengths > NOWHERE, lengths, np.nan)
-            apart = 1 - products / (lengths[:, :, None] * lengths[:, None, :])
-            from_medoid, centroids = apart[:, -1, :-1], apart[:, one, other]
+            squared = means.diagonal(axis1=1, axis2=2)
+            lengths = np.sqrt(np.where(squared > NOWHERE**2, squared, np.nan))
+            from_medoid = 1 - products[:, -1, :size] / lengths
+            centroids = 1 - means[:, one, other] / (lengths[:, one] * lengths[:, other])
             figures += [from_medoid, from_medoid.mean(1, keepdims=True)]
             if target is not None:
                 figures.append(from_medoid[:, rest].mean(1, keepdims=True))
@@ -109,23 +119,25 @@ def alignment_of(units: UnitVectors, target: str | None) -> Figures:
     return Figures(pd.DataFrame(index, columns=KEYS), units.shape[0], evaluate)
 
 
-def _between(
-    cosine: Replicates, matched: Float[np.ndarray, "sentence pair"], weights: Weights
-) -> list[Replicates]:
-    """Give each pair of languages' distance over all pairs and over translations, and its gap.
+def _apart(
+    products: Float[np.ndarray, "resample language language"],
+    matched: Float[np.ndarray, "sentence language language"],
+    weights: Weights,
+) -> tuple[
+    Float[np.ndarray, "resample language language"], Float[np.ndarray, "resample language language"]
+]:
+    """Part the mean cosine of translations from that of all other pairs of sentences.
 
     Args:
-        cosine: the mean over all pairs of sentences, which is the product of the two languages'
-            mean unit vectors.
-        matched: the cosines of translations.
+        products: of the languages' mean unit vectors.
+        matched: the cosines of each sentence's translations.
         weights: on sentences.
     """
-    translations = weights @ matched
-    # Draws of the same sentence are translations of each other; the rest are not. Where one
-    # sentence is all that was drawn there is no rest, and no gap.
-    same = (weights**2).sum(1, keepdims=True)
-    others = (cosine - weights**2 @ matched) / np.where(same < 1, 1 - same, np.nan)
-    return [1 - cosine, 1 - translations, translations - others]
+    translations = np.tensordot(weights, matched, axes=1)
+    # Where one sentence is all that was drawn there are no other pairs.
+    same = (weights**2).sum(1)[:, None, None]
+    others = products - np.tensordot(weights**2, matched, axes=1)
+    return translations, others / np.where(same < 1, 1 - same, np.nan)
 
 
 def _products(

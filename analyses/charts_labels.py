@@ -8,6 +8,9 @@ from jaxtyping import Float
 Pixels = Float[np.ndarray, "point 2"]
 """From the left and from the top."""
 
+Obstacles = Float[np.ndarray, "obstacle 2"]
+"""The same, of what a label may not cover."""
+
 _LETTER = 6.2
 _TALL = 12.0
 _MARGIN = 3.0
@@ -16,7 +19,7 @@ _SIDES = ((8.0, 10.0), (8.0, -10.0), (-8.0, -10.0), (-8.0, 10.0), (9.0, 0.0), (-
 
 
 def free_places(
-    points: Pixels, texts: Sequence[str], obstacles: Pixels, size: tuple[float, float]
+    points: Pixels, texts: Sequence[str], obstacles: Obstacles, size: tuple[float, float]
 ) -> list[tuple[float, float] | None]:
     """Find a place for each text beside its point, nearer to it than to any other point.
 
@@ -42,8 +45,7 @@ def free_places(
             others = np.delete(away, own).min(initial=np.inf)
             if inside and not covers and _NEARER * away[own] <= others:
                 places[-1] = (float(left), float(middle))
-                ends = np.linspace(left, left + wide, 1 + int(wide // 4))
-                taken = np.concatenate([taken, np.stack([ends, 0 * ends + middle], axis=1)])
+                taken = np.concatenate([taken, _filled(left, middle, wide)])
                 break
     return places
 
@@ -55,14 +57,21 @@ def _away(points: Pixels, left: float, middle: float, wide: float) -> Float[np.n
     return np.hypot(np.maximum(across, 0), np.maximum(down, 0))
 
 
-def along(points: Pixels) -> Pixels:
+def _filled(left: float, middle: float, wide: float) -> Obstacles:
+    """Give points so dense in a label that no other fits between them."""
+    across = np.linspace(left, left + wide, 2 + int(wide // 4))
+    lines = [np.stack([across, 0 * across + middle + down], axis=1) for down in (-4.0, 4.0)]
+    return np.concatenate(lines)
+
+
+def along(points: Pixels) -> Obstacles:
     """Give points so dense along a line that no label fits between them.
 
     Args:
         points: where the line bends, in its order.
     """
-    if len(points) < 2:
-        return points
-    steps = np.arange(0, len(points) - 1, 0.02)
+    if len(points) == 0:
+        return np.empty((0, 2))
     places = np.arange(len(points))
+    steps = np.append(np.arange(0, len(points) - 1, 0.02), len(points) - 1)
     return np.stack([np.interp(steps, places, points[:, axis]) for axis in (0, 1)], axis=1)

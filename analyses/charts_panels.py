@@ -10,9 +10,7 @@ import pandas as pd
 from steer_plugin.analyses import finding
 from steer_plugin.analyses.charts_space import looks
 
-ROOM = 820
-"""Pixels for all panels of a row together."""
-
+_ROOM = 820
 _ACROSS = 4
 _TICKS = 6
 
@@ -26,7 +24,7 @@ def in_rows(names: Sequence[str]) -> list[list[str]]:
 
 def panel_width(n_panels: int) -> int:
     """Give the width in pixels of panels side by side."""
-    return min(ROOM // n_panels, 420)
+    return min(_ROOM // n_panels, 420)
 
 
 def finite(values: pd.Series) -> pd.Series:
@@ -68,7 +66,9 @@ def _ticks(low: float, high: float) -> list[list[float]]:
         return [[round(n * step, 3) for n in range(math.floor(high / step) + 1)] for step in steps]
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     parts = [[m * 10.0**p for p in powers for m in found] for found in ((1, 2, 5), (1, 3))]
-    return parts + [[10.0**p for p in powers if p % every == 0] for every in (1, 2, 4, 8, 16)]
+    return parts + [
+        [10.0**p for p in powers if p % every == 0] for every in (1, 2, 4, 8, 16, 32, 64)
+    ]
 
 
 def look(names: Sequence[str], column: str) -> tuple[alt.Color, alt.Shape]:

@@ -147,7 +147,7 @@ def test_bootstrap_replicates_are_the_figures_of_the_resampled_sentences() -> No
             rest = np.mean([value for value, same in pairs if not same])
             matched = np.mean([cosine(a[i], b[i]) for i in range(9)])
             wanted = {
-                "pair distance": 1 - np.mean([value for value, _ in pairs]),
+                "pair distance": 1 - (8 * rest + matched) / 9,
                 "matched distance": 1 - matched,
                 "gap": matched - rest,
             }
@@ -156,16 +156,23 @@ def test_bootstrap_replicates_are_the_figures_of_the_resampled_sentences() -> No
                 assert replicated == pytest.approx(expected, abs=1e-9)
 
 
-def test_a_resample_of_one_sentence_alone_has_no_gap_and_the_interval_is_of_the_others() -> None:
+def test_a_resample_of_one_sentence_alone_has_translations_and_nothing_else() -> None:
     figures = alignment_figures(space(n=2), target=None, centrings=("raw",))
     weights = np.array([[1.0, 0.0], [0.5, 0.5]])
-    gaps = (figures.index["measure"] == "gap").to_numpy()
+    matched = (figures.index["measure"] == "matched distance").to_numpy()
     alone, both = figures.evaluate(weights)
-    assert np.isnan(alone[gaps]).all()
-    assert np.isfinite(alone[~gaps]).all()
+    assert np.isfinite(alone).tolist() == matched.tolist()
     assert np.isfinite(both).all()
     frame = compare(figures, figures, [figures])
-    assert (frame[gaps][["change_low", "change_high"]] == 0).all(axis=None)
+    assert (frame[["change_low", "change_high"]] == 0).all(axis=None)
+
+
+def test_replicates_lie_around_the_figure() -> None:
+    figures = alignment_figures(space(n=60, d=20), target="fra_Latn")
+    even = np.full((1, 60), 1 / 60)
+    replicates = figures.evaluate(resamples(60, count=2000))
+    bias = replicates.mean(0) - figures.evaluate(even)[0]
+    assert (np.abs(bias) < 0.35 * replicates.std(0)).all()
 
 
 @pytest.mark.parametrize("centring", CENTRINGS)
@@ -282,20 +289,32 @@ def test_centroid_distances_are_those_between_the_means_of_unit_vectors(
     assert found == pytest.approx(to_target, abs=1e-9)
 
 
-def test_replicates_of_centroids_and_medoid_are_those_of_the_resampled_sentences() -> None:
+def test_replicates_of_centroids_and_medoid_pair_no_two_draws_of_one_sentence() -> None:
     embeddings = space(n=9)
     figures = alignment_figures(embeddings, target="fra_Latn", centrings=("global",))
     units = dict(unit_vectors(embeddings, "global"))
     middle = brute_force_medoid(units)
     weights = resamples(9, count=6, seed=1)
+
+    def product(one: Array, other: Array, rows: Array) -> float:
+        """Multiply two means over sentences, of which those of one and the same count for 1/n."""
+        pairs = [(i, j) for i in rows for j in rows if i != j]
+        matched = np.mean([np.dot(one[i], other[i]) for i in rows])
+        return float(8 * np.mean([np.dot(one[i], other[j]) for i, j in pairs]) + matched) / 9
+
     for row, replicate in zip(weights, figures.evaluate(weights), strict=True):
+        rows = drawn(row)
         found = figures.index.assign(value=replicate)
-        here = {language: unit[drawn(row)] for language, unit in units.items()}
-        for (one, other), distance in centroid_distances(here).items():
+        lengths = {name: np.sqrt(product(unit, unit, rows)) for name, unit in units.items()}
+        for one, other in unordered(embeddings):
+            cosines = product(units[one], units[other], rows) / (lengths[one] * lengths[other])
             keys = {"measure": "centroid distance", "query": one, "candidates": other}
-            assert value(found, **keys) == pytest.approx(distance, abs=1e-12)
-        distances = {language: 1 - cosine(unit.mean(0), middle) for language, unit in here.items()}
-        rest = [distances[language] for language in LANGUAGES if language != "fra_Latn"]
+            assert value(found, **keys) == pytest.approx(1 - cosines, abs=1e-12)
+        rest = [
+            1 - np.dot(units[name][rows].mean(0), middle) / lengths[name]
+            for name in LANGUAGES
+            if name != "fra_Latn"
+        ]
         keys = {"measure": "medoid distance", "query": "others", "candidates": "medoid"}
         assert value(found, **keys) == pytest.approx(np.mean(rest), abs=1e-12)
 
