@@ -320,6 +320,10 @@ RAGGED = {**BEFORE.texts, 30: BEFORE.texts[30][:-1]}
         (lambda b, _: (dataclasses.replace(b, texts={}), []), "at least two in all"),
         (lambda b, e: (b, [e, e]), "'experts' at k = 100 is given twice"),
         (lambda b, _: (b, [b]), "'before' at k = 0 is given twice"),
+        (
+            lambda b, _: (b, [dataclasses.replace(b, top_k=5)]),
+            "'before' at k = 5 is given twice",
+        ),
         (lambda b, e: (b, [dataclasses.replace(e, texts=FEWER)]), "has other seeds or numbers"),
         (lambda b, e: (b, [dataclasses.replace(e, texts=RAGGED)]), "has other seeds or numbers"),
         (
