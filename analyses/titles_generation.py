@@ -76,7 +76,7 @@ def recommendation(table: pd.DataFrame) -> str:
         rule = "; ".join(dict.fromkeys(chosen["reason"]))
         said.append(f"Ring: the recommended k, {rule}; it is chosen by these very figures.")
     refused: dict[str, list[str]] = {}
-    for row in records(before[~before["target"].isin(chosen["target"])]):
+    for row in records(before):
         refused.setdefault(row["reason"], []).append(language_name(row["target"]))
     for reason, names in refused.items():
         who = f" for {listed(names)}" if table["target"].nunique() > 1 else ""
