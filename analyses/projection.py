@@ -1,13 +1,15 @@
 """A plane through the embedding space, to look at it before and after."""
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float
 
 from steer_plugin.analyses.vectors import unit_vectors
@@ -122,8 +124,24 @@ def _umap(before: Embeddings, conditions: Mapping[str, Embeddings], seed: int) -
         transform_seed=seed,
         n_jobs=1,
     )
-    layout.fit(stacked)
-    return lambda rows: np.asarray(layout.transform(rows), dtype=np.float64)
+    with _same_threads():
+        layout.fit(stacked)
+
+    def place(rows: Float[np.ndarray, "sentence d_model"]) -> Float[np.ndarray, "sentence 2"]:
+        with _same_threads():
+            return np.asarray(layout.transform(rows), dtype=np.float64)
+
+    return place
+
+
+@contextmanager
+def _same_threads() -> Iterator[None]:
+    """Leave torch as many threads as it had: numba's OpenMP pool sets them for the process."""
+    threads = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _umap_module() -> Any:
