@@ -4,10 +4,15 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses import charts_comparison, charts_experts, charts_space, finding, titles
+from steer_plugin.analyses.called import rule
+from steer_plugin.analyses.charts_bitexts import bitext_retrieval_figures
 from steer_plugin.analyses.charts_controls import control_figures
+from steer_plugin.analyses.charts_correlations import correlation_figures
 from steer_plugin.analyses.charts_generation import generation_figures
 from steer_plugin.analyses.charts_layers import layer_figures
 from steer_plugin.analyses.charts_methods import method_figures
+from steer_plugin.analyses.charts_mixed import mixed_retrieval_figures
+from steer_plugin.analyses.charts_selection import selection_figures
 from steer_plugin.analyses.charts_targets import target_figures
 from steer_plugin.analyses.figure import Figure as Figure
 from steer_plugin.analyses.results import FINAL, Results, layer_order
@@ -36,6 +41,10 @@ def figures(results: Results) -> list[Figure]:
     if not charts_space.retrieval_matrix_table(results).empty:
         drawn.append(_retrieval_matrix(results))
     drawn += target_figures(results)
+    drawn += correlation_figures(results)
+    drawn += mixed_retrieval_figures(results)
+    drawn += bitext_retrieval_figures(results)
+    drawn += selection_figures(results)
     if len(layer_order(results.retrieval)) > 1:
         drawn.append(_by_layer(results))
     if not results.geometry.empty:
@@ -235,9 +244,8 @@ def _retrieval_matrix(results: Results) -> Figure:
             + ("; on the right, what random neurons do." if controlled(results) else ".")
         ),
         caption=(
-            f"Change of top-1 {_measured(results)}, at {_where(results)}. The title counts the "
-            "pairs whose 95% interval (paired bootstrap over sentences, each pair by itself) "
-            f"excludes 0{bold}.{left_out}"
+            f"Change of top-1 {_measured(results)}, at {_where(results)}. The title counts "
+            f"the pairs that are called changed {rule(table)}{bold}.{left_out}"
         ),
         chart=charts_space.retrieval_matrix(results),
         table=table,
@@ -283,6 +291,16 @@ def _effect_of_k(results: Results) -> Figure:
 
 
 _MAPS = {charts_space.PCA: "principal components", "umap": "UMAP"}
+_TITLED = {
+    charts_space.PCA: (
+        "The title gives the share of the variance of all points in a panel that lies between the "
+        "languages' means."
+    ),
+    "umap": (
+        "Who is near is kept and distances mean nothing; the title counts the points whose nearest "
+        "one is of their own language."
+    ),
+}
 
 
 def _embedding_map(results: Results, method: str) -> Figure:
@@ -301,8 +319,7 @@ def _embedding_map(results: Results, method: str) -> Figure:
         ),
         caption=(
             f"{shown} of {every} sentences a language, at {_where(results)}"
-            f"{f'; {how}' if how else ''}{left_out}. The title gives the share of the variance of "
-            "all points in a panel that lies between the languages' means. A picture of two "
+            f"{f'; {how}' if how else ''}{left_out}. {_TITLED[method]} A picture of two "
             "dimensions shows only part of what retrieval uses."
         ),
         chart=charts_space.embedding_map(results, method),

@@ -26,7 +26,6 @@ CENTRINGS = {
 
 _WIDTH = 960
 _TOOLTIP = [
-    alt.Tooltip("name:N", title="target"),
     alt.Tooltip("top_k:Q", title="k"),
     alt.Tooltip("layer:N"),
     alt.Tooltip("measure:N"),
@@ -114,7 +113,13 @@ def condition_colour(data: pd.DataFrame, symbol: str = "circle") -> alt.Color:
 
 
 def condition_lanes(
-    data: pd.DataFrame, *, columns: int, axis: str, digits: int = 2, mark: float | None = None
+    data: pd.DataFrame,
+    *,
+    columns: int,
+    axis: str,
+    digits: int = 2,
+    mark: float | None = None,
+    named: str = "target",
 ) -> alt.FacetChart:
     """Draw a lane a name and condition, in panels by the column "panel".
 
@@ -124,6 +129,7 @@ def condition_lanes(
         axis: title of the x axis.
         digits: decimals of the figures beside the points.
         mark: where a dotted line stands, in the axis's units.
+        named: what the names are of.
     """
     lowest = min(0.0, float(data[["value", "low", "least"]].min().min()))
     highest = float(data["end"].max())
@@ -139,7 +145,7 @@ def condition_lanes(
         ),
         yOffset=alt.YOffset("condition:N", sort=list(theme.CONDITIONS)),
         color=condition_colour(data),
-        tooltip=_TOOLTIP,
+        tooltip=[alt.Tooltip("name:N", title=named), *_TOOLTIP],
     )
     layers: list[alt.Chart] = [
         base.mark_bar(height=7, opacity=0.35).encode(
@@ -346,7 +352,7 @@ def _courses(table: pd.DataFrame, x: alt.X) -> alt.VConcatChart:
             y=alt.Y("low:Q", title=said, scale=scale), y2="high:Q"
         )
         lines = base.mark_line(point=alt.OverlayMarkDef(size=28, filled=True)).encode(
-            y=y, tooltip=_TOOLTIP
+            y=y, tooltip=[alt.Tooltip("name:N", title="target"), *_TOOLTIP]
         )
         rows.append(
             alt.layer(bands, lines, data=part)

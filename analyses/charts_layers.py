@@ -1,5 +1,8 @@
 """Every measure at every layer, before, with experts and with random neurons."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import altair as alt
 import pandas as pd
 from altair.typing import ChartType
@@ -46,16 +49,21 @@ def layer_figures(results: Results) -> list[Figure]:
                 "what is there."
             ),
             caption=(
-                "Means over all pairs of languages, or of the whole space; the last point is after "
-                "the final norm. Bands: the value before plus the 95% interval of the change, "
-                "paired bootstrap over sentences. Hubness, silhouette and mean random cosine are "
-                "better low, all else high."
+                "Means over all pairs of languages, or of the whole space, raw embeddings unless "
+                f"means are removed, {_k_of(table, target)}; the last point is after the final "
+                "norm. Bands: the value before plus the 95% interval of the change (paired "
+                "bootstrap over sentences, not corrected for the number of layers and measures). "
+                "Hubness, silhouette and mean random cosine are better low, all else high."
             ),
             chart=measures_by_layer(table[table["target"] == target]),
             table=table[table["target"] == target].reset_index(drop=True),
         )
         for target in results.targets
     ]
+
+
+def _k_of(table: pd.DataFrame, target: str) -> str:
+    return f"k = {int(table.loc[table['target'] == target, 'top_k'].iloc[0]):,}"
 
 
 def measures_by_layer_table(results: Results) -> pd.DataFrame:
@@ -74,17 +82,20 @@ def measures_by_layer_title(table: pd.DataFrame) -> str:
     rows = table[(table["measure"] == "top-1") & (table["centring"] == "raw")]
     best = finding.records(rows.sort_values("pre", kind="stable"))[-1]
     last = finding.records(rows[rows["layer"] == layer_order(rows)[-1]])[0]
-    moved = (
-        f"; with experts it is {finding.number(best['post'])} there "
-        f"({finding.interval(best['change_low'], best['change_high'])})"
-    )
     if best["layer"] == last["layer"]:
-        return f"No layer retrieves better than the last ({finding.number(best['pre'])}){moved}"
+        return f"No layer retrieves better than the last: {_steered(best)}"
     return (
-        f"The unsteered model retrieves at {finding.number(best['pre'])} "
-        f"{layer_phrase(str(best['layer']))} and at {finding.number(last['pre'])} "
-        f"{layer_phrase(str(last['layer']))}{moved}"
+        f"The unsteered model retrieves best {layer_phrase(str(best['layer']))}: {_steered(best)}; "
+        f"{layer_phrase(str(last['layer']))}: {_steered(last)}"
     )
+
+
+def _steered(row: Mapping[str, Any]) -> str:
+    """Print a level before and with experts, with the interval of the change if there is one."""
+    levels = f"{finding.number(row['pre'])}, with experts {finding.number(row['post'])}"
+    if row["change_low"] != row["change_low"]:
+        return levels
+    return f"{levels} (change {finding.interval(row['change_low'], row['change_high'])})"
 
 
 def measures_by_layer(table: pd.DataFrame) -> ChartType:
@@ -97,6 +108,7 @@ def measures_by_layer(table: pd.DataFrame) -> ChartType:
     said = f"datum.value == {last} ? '{order[-1]}' : {order[:last]}[datum.value]"
     axis = alt.Axis(values=shown, labelExpr=said, grid=False)
     across = alt.Scale(domain=[0, last], nice=False, padding=6)
+    upright = alt.Axis(tickCount=4, labelFlush=6)
     panels = []
     for name in dict.fromkeys(data["panel"]):
         part = data[data["panel"] == name]
@@ -104,13 +116,13 @@ def measures_by_layer(table: pd.DataFrame) -> ChartType:
             x=alt.X("place:Q", title="Block", axis=axis, scale=across),
             color=condition_colour(data),
         )
-        # Not nice: a label at the edge would push its panel's title up.
+        # Neither nice nor centred: a label at the edge would push its panel's title up.
         scale = alt.Scale(zero=False, nice=False, padding=8)
         band = base.mark_area(opacity=0.2).encode(
-            y=alt.Y("low:Q", title=None, scale=scale), y2="high:Q"
+            y=alt.Y("low:Q", title=None, scale=scale, axis=upright), y2="high:Q"
         )
         line = base.mark_line(strokeWidth=1.5, point=alt.OverlayMarkDef(size=14)).encode(
-            y=alt.Y("value:Q", title=None, scale=scale, axis=alt.Axis(tickCount=4)),
+            y=alt.Y("value:Q", title=None, scale=scale, axis=upright),
             tooltip=[
                 alt.Tooltip("layer:N"),
                 alt.Tooltip("condition:N"),

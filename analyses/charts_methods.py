@@ -62,7 +62,7 @@ def method_figures(methods: pd.DataFrame) -> list[Figure]:
         return []
     drawn = [
         Figure(
-            name="methods",
+            name="methods_compared",
             heading="Other ways to steer",
             aid=(
                 "What counts is how far a filled point is from its hollow one, and on which side "

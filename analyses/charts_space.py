@@ -5,8 +5,11 @@ import numpy as np
 import pandas as pd
 from altair.typing import ChartType
 
-from steer_plugin.analyses import finding, theme, titles
+from steer_plugin.analyses import finding, seen, theme, titles
+from steer_plugin.analyses.called import by_rate, called
+from steer_plugin.analyses.map_neighbours import neighbours_title, own_language_share
 from steer_plugin.analyses.results import Results, at_headline, between_languages
+from steer_plugin.analyses.titles_pairs import retrieval_matrix_title
 
 PCA = "pca"
 MAX_POINTS = 2_000
@@ -42,12 +45,14 @@ def retrieval_matrix(results: Results) -> ChartType:
     """Draw the change of top-1 for every ordered pair, with experts and with random neurons."""
     table = retrieval_matrix_table(results)
     languages = list(dict.fromkeys([*table["query"], *table["candidates"]]))
-    names = [theme.language_label(code) for code in languages]
+    not_seen = seen.unseen(results, languages)
+    label = {code: seen.marked(theme.language_label(code), code, not_seen) for code in languages}
+    names = list(label.values())
     parts = []
     for condition, column in ((theme.EXPERTS, "change"), (theme.CONTROL, "control_change")):
         part = table[["top_k", "layer", "pre"]].copy()
-        part["query"] = table["query"].map(theme.language_label)
-        part["candidates"] = table["candidates"].map(theme.language_label)
+        part["query"] = table["query"].map(label)
+        part["candidates"] = table["candidates"].map(label)
         part["target"] = [
             f"{theme.language_name(target)}, k = {k:,}"
             for target, k in zip(table["target"], table["top_k"], strict=True)
@@ -55,7 +60,11 @@ def retrieval_matrix(results: Results) -> ChartType:
         part["condition"] = condition
         part["change"] = table[column]
         part["after"] = table["pre"] + table[column]
-        part["sure"] = (table[f"{column}_low"] > 0) | (table[f"{column}_high"] < 0)
+        # There is no false-discovery rate of the control's changes, so none of them is called.
+        uncalled = condition == theme.CONTROL and by_rate(table)
+        part["sure"] = False if uncalled else called(table, column) != 0
+        rated = by_rate(table) and not uncalled
+        part["q"] = table["change_q"].map("{:.3f}".format) if rated else ""
         part["interval"] = [
             finding.interval(low, high)
             for low, high in zip(table[f"{column}_low"], table[f"{column}_high"], strict=True)
@@ -66,7 +75,7 @@ def retrieval_matrix(results: Results) -> ChartType:
     most = max(float(data["change"].abs().max()), 0.01)
     step = int(np.clip(320 // len(names), 15, 42))
     axis = alt.Axis(ticks=False, domain=False)
-    base = alt.Chart(data).encode(
+    base = alt.Chart().encode(
         x=alt.X("candidates:N", title="Candidates", sort=names, axis=axis),
         y=alt.Y("query:N", title="Query", sort=names, axis=axis),
     )
@@ -86,9 +95,10 @@ def retrieval_matrix(results: Results) -> ChartType:
             alt.Tooltip("after:Q", format=".3f"),
             alt.Tooltip("change:Q", format="+.3f"),
             alt.Tooltip("interval:N", title="95% interval"),
+            *([alt.Tooltip("q:N", title="false-discovery rate")] if by_rate(table) else []),
         ],
     )
-    layers = [cells]
+    layers = [cells, *([seen.key()] if not_seen else [])]
     if labelled(table):
         dark = f"abs(datum.change) > {0.6 * most}"
         for sure in (True, False):
@@ -104,7 +114,7 @@ def retrieval_matrix(results: Results) -> ChartType:
                 )
             )
     return (
-        alt.layer(*layers)
+        alt.layer(*layers, data=data)
         .properties(width=alt.Step(step), height=alt.Step(min(step, 26)))
         .facet(
             row=alt.Row(
@@ -116,7 +126,7 @@ def retrieval_matrix(results: Results) -> ChartType:
             column=alt.Column("condition:N", title=None, sort=list(theme.CONDITIONS[::-1])),
             spacing=14,
         )
-        .properties(title=theme.heading(titles.retrieval_matrix_title(table), 900))
+        .properties(title=theme.heading(retrieval_matrix_title(table), 900))
     )
 
 
@@ -185,13 +195,19 @@ def looks(n_languages: int) -> tuple[list[str], list[str]]:
 
 
 def embedding_map(results: Results, method: str = PCA) -> ChartType:
-    """Draw each sentence's embedding as a point, a panel a target and condition."""
-    shares = between_share(_projected(results, method))
+    """Draw each sentence's embedding as a point, a panel a target and condition.
+
+    Points of languages that were not seen in pre-training are hollow.
+    """
+    projected = _projected(results, method)
     data = embedding_map_table(results, method)
-    languages = [theme.language_label(code) for code in dict.fromkeys(data["language"])]
+    codes = list(dict.fromkeys(data["language"]))
+    not_seen = seen.unseen(results, codes)
+    label = {code: seen.marked(theme.language_label(code), code, not_seen) for code in codes}
+    languages = list(label.values())
     said = {"before": theme.BEFORE, "control": theme.CONTROL, "experts": theme.EXPERTS}
     data = data.assign(
-        language=data["language"].map(theme.language_label),
+        language=data["language"].map(label),
         condition=data["condition"].map(said),
         name=[
             f"Steered towards {theme.language_name(target)}, k = {k:,}"
@@ -199,6 +215,13 @@ def embedding_map(results: Results, method: str = PCA) -> ChartType:
         ],
     )
     colours, shapes = looks(len(languages))
+    inside = [
+        "white" if code in not_seen else colour for code, colour in zip(codes, colours, strict=True)
+    ]
+    if not_seen:
+        # An entry of the legend that no point has.
+        languages, shapes = [*languages, f"{seen.NOT_SEEN} (hollow)"], [*shapes, seen.DAGGER]
+        colours, inside = [*colours, theme.INK], [*inside, theme.INK]
     scale = alt.Scale(zero=False, nice=False, padding=12)
     bare = alt.Axis(labels=False, ticks=False, grid=False, domain=False)
     legend = alt.Legend(orient="top", columns=4)
@@ -206,7 +229,7 @@ def embedding_map(results: Results, method: str = PCA) -> ChartType:
     for name in dict.fromkeys(data["name"]):
         rows.append(
             alt.Chart(data[data["name"] == name])
-            .mark_point(size=26, filled=True, opacity=0.75)
+            .mark_point(size=26, filled=False, strokeWidth=1.2, opacity=0.75)
             .encode(
                 x=alt.X("x:Q", title=None, axis=bare, scale=scale),
                 y=alt.Y("y:Q", title=name, axis=bare, scale=scale),
@@ -214,6 +237,12 @@ def embedding_map(results: Results, method: str = PCA) -> ChartType:
                     "language:N",
                     title=None,
                     scale=alt.Scale(domain=languages, range=colours),
+                    legend=legend,
+                ),
+                fill=alt.Fill(
+                    "language:N",
+                    title=None,
+                    scale=alt.Scale(domain=languages, range=inside),
                     legend=legend,
                 ),
                 shape=alt.Shape(
@@ -235,6 +264,10 @@ def embedding_map(results: Results, method: str = PCA) -> ChartType:
                 spacing=12,
             )
         )
-    return alt.vconcat(*rows, spacing=12).properties(
-        title=theme.heading(titles.embedding_map_title(shares), 880)
+    # Distances mean something in a plane of the space, and only who is near does otherwise.
+    title = (
+        titles.embedding_map_title(between_share(projected))
+        if method == PCA
+        else neighbours_title(own_language_share(projected))
     )
+    return alt.vconcat(*rows, spacing=12).properties(title=theme.heading(title, 880))

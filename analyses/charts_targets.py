@@ -1,16 +1,33 @@
 """Retrieval from the target to each other language, before and after (the paper's Figure 4)."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
 import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
-from steer_plugin.analyses import finding, theme
-from steer_plugin.analyses.charts_comparison import condition_colour, conditions
+from steer_plugin.analyses import finding, seen, theme
+from steer_plugin.analyses.called import called, rule
+from steer_plugin.analyses.charts_comparison import conditions
+from steer_plugin.analyses.charts_panels import ends, in_rows
 from steer_plugin.analyses.figure import Figure
-from steer_plugin.analyses.results import Results, at_headline, between_languages
+from steer_plugin.analyses.results import Results, at_headline, between_languages, layer_phrase
+from steer_plugin.analyses.titles_pairs import from_targets_title, not_seen_sentence
 
-UNSEEN = "\N{DAGGER}"
-"""After the name of a language that the model did not see in pre-training."""
+_WIDTH = 960
+_AXIS = "Top-1 retrieval accuracy (0 to 1)"
+_ROOM = 1_020
+_LABELS = 100
+_TOOLTIP = [
+    alt.Tooltip("name:N", title="target"),
+    alt.Tooltip("top_k:Q", title="k", format=","),
+    alt.Tooltip("searched:N", title="language searched"),
+    alt.Tooltip("condition:N"),
+    alt.Tooltip("value:Q", title="top-1", format=".4f"),
+    alt.Tooltip("difference:N", title="change (95% interval)"),
+    alt.Tooltip("ahead:N", title="experts - random (95% interval)"),
+]
 
 
 def target_figures(results: Results) -> list[Figure]:
@@ -18,17 +35,17 @@ def target_figures(results: Results) -> list[Figure]:
     table = from_targets_table(results)
     if table.empty:
         return []
-    dagger = f" {UNSEEN}: not seen in pre-training." if _seen(results) else ""
+    controlled = bool((table["n_controls"] > 0).any())
     return [
         Figure(
             name="from_targets",
             heading="From the target to each language",
-            aid="Each lane is a language in which the target's translations are sought.",
-            caption=(
-                "Top-1 by cosine, raw embeddings, ties counted as misses. Lines: the value before "
-                "plus the 95% interval of the change, paired bootstrap over sentences, each "
-                f"language by itself; the title goes by a 5% false-discovery rate.{dagger}"
+            aid=(
+                "Each lane is a language in which the target's translations are sought; what "
+                "counts is how far blue is from grey"
+                + (", and whether the hollow point is as far." if controlled else ".")
             ),
+            caption=_caption(results, table),
             chart=from_targets(results),
             table=table,
         )
@@ -36,69 +53,142 @@ def target_figures(results: Results) -> list[Figure]:
 
 
 def from_targets_table(results: Results) -> pd.DataFrame:
-    """Give the rows that `from_targets` draws: the target asks, each other language answers."""
+    """Give the rows that `from_targets` draws: the target asks, each other language answers.
+
+    For each target the languages stand in the order of their accuracy before, the highest first.
+    """
     layer = finding.reading_layer(results)
     pairs = between_languages(at_headline(results, results.retrieval), "top-1", "raw", layer)
-    return pairs[pairs["query"] == pairs["target"]].reset_index(drop=True)
-
-
-def from_targets_title(table: pd.DataFrame) -> str:
-    """Say, by false-discovery rate, how many languages each target finds more and less often."""
-    parts = []
-    for target, rows in table.groupby("target", sort=False):
-        sure = rows["change_q"] < 0.05 if "change_q" in rows else rows["change_low"] > 0
-        up, down = (int((sure & moved).sum()) for moved in (rows["change"] > 0, rows["change"] < 0))
-        parts.append(f"{theme.language_name(str(target))} {up} up, {down} down of {len(rows)}")
-    return f"Retrieval from the target with experts: {'; '.join(parts)}"
+    pairs = pairs[pairs["query"] == pairs["target"]]
+    place = {target: number for number, target in enumerate(results.targets)}
+    order = pairs.assign(place=pairs["target"].map(place), down=-pairs["pre"])
+    order = order.sort_values(["place", "down"], kind="stable")
+    return pairs.loc[order.index].reset_index(drop=True)
 
 
 def from_targets(results: Results) -> ChartType:
-    """Draw a panel a target, a lane a language: before, random neurons, experts."""
+    """Draw a panel a target, a lane a language: before, with random neurons, with experts."""
     table = from_targets_table(results)
-    seen = _seen(results)
-    data = conditions(table)
-    data["language"] = [
-        theme.language_name(code) + (UNSEEN if seen and code not in seen else "")
-        for code in data["candidates"]
-    ]
-    order = list(data.groupby("language")["value"].max().sort_values(ascending=False).index)
-    targets = list(dict.fromkeys(data["name"]))
-    lowest = min(0.0, 1.05 * float(data["low"].min()))
-    scale = alt.Scale(domain=[lowest, max(1.05 * float(data["end"].max()), 0.05)], nice=False)
-    base = alt.Chart().encode(
-        y=alt.Y(
-            "language:N",
-            title=None,
-            sort=order,
-            axis=alt.Axis(ticks=False, domain=False, grid=True, tickBand="extent"),
-            scale=alt.Scale(paddingInner=0.25, paddingOuter=0.15),
+    not_seen = seen.unseen(results, dict.fromkeys(table["candidates"]))
+    label = _labels(list(dict.fromkeys(table["candidates"])), not_seen)
+    data = conditions(table.assign(called=called(table) != 0))
+    data["language"] = data["candidates"].map(label)
+    data["searched"] = data["candidates"].map(theme.language_label)
+    low, high = ends(data[["value", "low", "high"]], 0)
+    scale = alt.Scale(domain=[low, max(1.03 * high, 0.05)], nice=False)
+    rows = in_rows(list(dict.fromkeys(data["name"])))
+    width = min(_ROOM // max(map(len, rows)) - _LABELS, 420)
+    keys = [seen.key()] if not_seen else []
+    drawn = alt.vconcat(
+        *(
+            alt.hconcat(
+                *(
+                    _panel(data[data["name"] == name], data, scale, keys).properties(
+                        width=width,
+                        height=alt.Step(16),
+                        title=alt.TitleParams(
+                            text=name, fontSize=13, anchor="middle", frame="group", offset=6
+                        ),
+                    )
+                    for name in names
+                ),
+                spacing=16,
+            )
+            for names in rows
         ),
-        yOffset=alt.YOffset("condition:N", sort=list(theme.CONDITIONS)),
-        color=condition_colour(data),
-        tooltip=[
-            alt.Tooltip("name:N", title="target"),
-            alt.Tooltip("candidates:N"),
-            alt.Tooltip("condition:N"),
-            alt.Tooltip("value:Q", title="top-1", format=".3f"),
-            alt.Tooltip("difference:N", title="change (95% interval)"),
-            alt.Tooltip("ahead:N", title="experts - random (95% interval)"),
-        ],
+        spacing=16,
     )
-    title = "Top-1 retrieval accuracy (0 to 1)"
-    rules = base.mark_rule(strokeWidth=1.5).encode(
-        x=alt.X("low:Q", title=title, scale=scale), x2="high:Q"
+    title = from_targets_title(table)
+    return drawn.properties(title=theme.heading(title, _WIDTH))
+
+
+def _labels(codes: Sequence[str], not_seen: Sequence[str]) -> dict[str, str]:
+    """Name languages, in short where one name does for one of them."""
+    names = Counter(map(theme.language_name, codes))
+    return {
+        code: seen.marked(name if names[name] == 1 else theme.language_label(code), code, not_seen)
+        for code, name in zip(codes, map(theme.language_name, codes), strict=True)
+    }
+
+
+def _panel(
+    part: pd.DataFrame, data: pd.DataFrame, scale: alt.Scale, keys: Sequence[alt.Chart]
+) -> alt.LayerChart:
+    """Draw one target.
+
+    Args:
+        part: its rows.
+        data: those of all targets, which share the legend.
+        scale: of the accuracy.
+        keys: layers that are there for their legend.
+    """
+    order = list(dict.fromkeys(part["language"]))
+    bold = sorted(set(part.loc[part["called"], "language"]))
+    lane = alt.Axis(
+        ticks=False,
+        domain=False,
+        grid=True,
+        labelFontWeight=alt.condition(
+            f"indexof({bold}, datum.value) >= 0", alt.value("bold"), alt.value("normal")
+        ),
     )
-    points = base.mark_point(size=55, filled=True, opacity=1).encode(
-        x=alt.X("value:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5))
+    wide = part.pivot_table(index="language", columns="condition", values="value", sort=False)
+    spans = wide.reset_index()
+    base = alt.Chart(part).encode(
+        y=alt.Y("language:N", title=None, sort=order, axis=lane, scale=alt.Scale(domain=order)),
+        tooltip=_TOOLTIP,
     )
-    columns = min(len(targets), 3)
+    colours = dict(zip(theme.CONDITIONS, theme.CONDITION_COLOURS, strict=True))
+
+    def x_of(column: str) -> alt.X:
+        axis = alt.Axis(tickCount=4, grid=False)
+        return alt.X(f"{column}:Q", title=_AXIS, scale=scale, axis=axis)
+
+    of_experts = base.transform_filter(alt.datum.condition == theme.EXPERTS)
+    layers = [
+        alt.Chart(spans)
+        .mark_rule(strokeWidth=2, color=theme.RULE)
+        .encode(y=alt.Y("language:N", sort=order), x=x_of(theme.BEFORE), x2=theme.EXPERTS),
+        of_experts.transform_filter("isValid(datum.low) && isValid(datum.high)")
+        .mark_rule(strokeWidth=1.5, color=colours[theme.EXPERTS])
+        .encode(x=x_of("low"), x2="high:Q"),
+        base.mark_point(filled=False, size=48, strokeWidth=1.6, opacity=1).encode(
+            x=x_of("value"),
+            color=_legend(data, alt.Color, colours),
+            fill=_legend(data, alt.Fill, {**colours, theme.CONTROL: "white"}),
+        ),
+        *keys,
+    ]
+    return alt.LayerChart(layer=layers)
+
+
+def _legend(
+    data: pd.DataFrame, channel: type[alt.Color] | type[alt.Fill], colours: Mapping[str, str]
+) -> alt.Color | alt.Fill:
+    here = [name for name in theme.CONDITIONS if name in set(data["condition"])]
+    return channel(
+        "condition:N",
+        title=None,
+        sort=here,
+        scale=alt.Scale(domain=here, range=[colours[name] for name in here]),
+        legend=alt.Legend(orient="top", direction="horizontal", columnPadding=18, symbolOpacity=1),
+    )
+
+
+def _caption(results: Results, table: pd.DataFrame) -> str:
+    layer = layer_phrase(finding.reading_layer(results))
+    ks = finding.listed(f"{k:,}" for k in sorted({int(k) for k in table["top_k"]}))
+    hollow = (
+        f" Hollow: as many random neurons, {finding.seeds_phrase(results)}."
+        if (table["n_controls"] > 0).any()
+        else " No random control was run."
+    )
+    not_seen = seen.unseen(results, dict.fromkeys(table["candidates"]))
+    dagger = f" {seen.UNSEEN}: {seen.NOT_SEEN}. {not_seen_sentence(table, not_seen)}"
     return (
-        alt.layer(rules, points, data=data)
-        .properties(width=820 // columns, height=alt.Step(10))
-        .facet(facet=alt.Facet("name:N", title=None, sort=targets), columns=columns, spacing=18)
-        .properties(title=theme.heading(from_targets_title(table), 960))
+        "Top-1 by cosine of the target's sentences among all sentences of each language, ties "
+        f"counted as misses, raw embeddings, {layer}, k = {ks}. Languages stand in the order of "
+        "the accuracy before. Lines: the value before plus the 95% interval of the change (paired "
+        f"bootstrap over sentences). Bold: called changed {rule(table)}.{hollow}"
+        f"{dagger if not_seen else ''}"
     )
-
-
-def _seen(results: Results) -> set[str]:
-    return set(filter(None, results.provenance.get("seen", "").split(", ")))

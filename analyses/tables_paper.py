@@ -6,13 +6,16 @@ from typing import Any
 import pandas as pd
 
 from steer_plugin.analyses import finding
+from steer_plugin.analyses.charts_mixed import CORPUS
 from steer_plugin.analyses.page import Part, table, text
 from steer_plugin.analyses.paper_tables import distance_table, mixed_table
-from steer_plugin.analyses.results import Results, at_headline, is_pair
+from steer_plugin.analyses.results import Results, at_headline, is_pair, layer_phrase
 from steer_plugin.analyses.theme import language_label, language_name
+from steer_plugin.analyses.titles import distance_title
+from steer_plugin.analyses.titles_independent import dataset_name
 
 CENTRINGS = {"raw": "as they are", "global": "common mean removed"}
-ACROSS = "corpus"
+NOT_RUN = "not run"
 
 
 def paper_part(results: Results) -> Part:
@@ -45,16 +48,20 @@ def _last(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["layer"] == finding.reading_layer(results)].reset_index(drop=True)
 
 
+def _figure(value: float, digits: int = 2) -> str:
+    return finding.number(value, digits=digits) if value == value else NOT_RUN
+
+
 def _with_spread(row: Mapping[str, Any], name: str) -> str:
     spread = row[f"{name}_sem"]
-    said = finding.number(row[name], digits=3)
+    said = _figure(row[name], 3)
     return said if spread != spread else f"{said} ± {finding.number(spread, digits=3)}"
 
 
-def _between(row: Mapping[str, Any], name: str, digits: int = 3) -> str:
+def _between(row: Mapping[str, Any], name: str, digits: int, absent: str = NOT_RUN) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     if row[name] != row[name]:
-        return "too few"
+        return absent
     said = finding.number(row[name], signed=True, digits=digits)
     return said if low != low else f"{said} ({finding.interval(low, high, digits=digits)})"
 
@@ -68,22 +75,38 @@ def _distances(results: Results) -> str:
         ]
         for row in finding.records(rows)
     ]
-    fell = rows[rows["post"] < rows["pre"]]
-    also = fell[fell["control"] < fell["pre"]]
-    said = (
-        f"Of {len(rows)} mean distances {len(fell)} are smaller with experts than before, "
-        f"{len(also)} of these with random neurons as well. A vector that all embeddings share "
-        "lowers every raw distance, so the rows with the common mean removed are the ones to read."
-    )
     count = int(rows["targets"].max())
     spread = (
         "± is the standard error over targets"
         if count > 1
         else "with one target there is no standard error over targets"
     )
-    note = f"Cosine distance (0 to 2), mean over {count} targets; {spread}."
+    ks = finding.listed(f"{k:,}" for k in sorted({int(k) for k in rows["top_k"]}))
+    where = layer_phrase(finding.reading_layer(results))
+    over = "of 1 target" if count == 1 else f"mean over {count} targets"
+    note = f"Cosine distance (0 to 2) {where}, k = {ks}, {over}; {spread}."
     header = ["", "Before", "Experts", "Random neurons"]
+    said = _fall(results)
     return _block("Table 1: distances", said, table(header, cells, "figures"), note)
+
+
+def _fall(results: Results) -> str:
+    """Say by each target's interval whether distance falls, raw and centred."""
+    raw, centred = (finding.at_last(results, "pair distance", name) for name in ("raw", "global"))
+    said = [] if raw.empty else [f"{distance_title(raw)}."]
+    said.append(
+        "A vector that all embeddings share lowers every raw distance by itself, so the rows with "
+        "the common mean removed are the ones to read."
+    )
+    if not centred.empty:
+        fell = centred[centred["change_high"] < 0]
+        moves = (
+            f"does not fall reliably for {finding.none_of(centred)}"
+            if fell.empty
+            else f"falls for {finding.how_many(fell, centred)}"
+        )
+        said.append(f"With the common mean removed the distance over all pairs {moves}.")
+    return " ".join(said)
 
 
 def _correlations(results: Results) -> str:
@@ -101,7 +124,11 @@ def _correlations(results: Results) -> str:
         who = "all targets" if row["target"] == "all" else language_label(str(row["target"]))
         which = "" if row["languages"] == "all" else ", languages seen in pre-training"
         cells.append(
-            [f"{row['correlation']}, {who}{which}", _between(row, "r", 2), f"{row['n']:.0f}"]
+            [
+                f"{row['correlation']}, {who}{which}",
+                _between(row, "r", 2, "too few"),
+                f"{row['n']:.0f}",
+            ]
         )
     note = (
         "Pearson's r over candidate languages of top-1 accuracy from the target and of the mean "
@@ -125,19 +152,19 @@ def at_headline_or_all(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
 def _mixed(results: Results) -> str:
     rows = []
     # Across languages the retrieval that is not mixed is that of the whole run.
-    unmixed = results.retrieval.assign(dataset=ACROSS)
+    unmixed = results.retrieval.assign(dataset=CORPUS)
     for dataset, part in pd.concat([results.mixed, unmixed]).groupby("dataset", sort=False):
         found = _last(results, mixed_table(at_headline(results, part)))
         found = found[found["centring"] == "raw"]
-        if dataset == ACROSS:
+        if dataset == CORPUS:
             found = found[~is_pair(found)]
         rows.append(found)
     shown = pd.concat(rows, ignore_index=True)
     cells = []
     for row in finding.records(shown):
-        within = row["dataset"] != ACROSS
+        within = row["dataset"] != CORPUS
         if within:
-            what = f"{row['dataset']}, {language_label(str(row['query']))}"
+            what = f"{dataset_name(row['dataset'])}, {language_label(str(row['query']))}"
         elif row["query"] == "all":
             what = f"all pairs of languages, towards {language_name(str(row['target']))}"
         else:
@@ -146,10 +173,10 @@ def _mixed(results: Results) -> str:
             [
                 what,
                 *(finding.number(row[name]) for name in ("pre", "post", "mixed")),
-                finding.number(row["mixed_control"]),
-                _between(row, "change"),
-                _between(row, "mixed_change"),
-                f"{row['sentences']:.0f}",
+                _figure(row["mixed_control"]),
+                _between(row, "change", 2),
+                _between(row, "mixed_change", 2),
+                f"{row['sentences']:,.0f}",
             ]
         )
     lost = shown[shown["mixed_change_high"] < 0]
@@ -192,11 +219,11 @@ def _bitexts(results: Results) -> str:
         )
         cells.append(
             [
-                f"{row['dataset']}, {query} to {candidates}, towards {target}",
-                *(finding.number(row[name], digits=3) for name in ("pre", "post", "control")),
-                _between(row, "change"),
-                _between(row, "advantage"),
-                f"{row['sentences']:.0f}",
+                f"{dataset_name(row['dataset'])}, {query} to {candidates}, towards {target}",
+                *(_figure(row[name], 3) for name in ("pre", "post", "control")),
+                _between(row, "change", 2),
+                _between(row, "advantage", 2),
+                f"{row['sentences']:,.0f}",
             ]
         )
     header = ["", "Before", "Experts", "Random", "Experts − before", "Experts − random", "Queries"]
@@ -221,7 +248,7 @@ def _null(results: Results) -> str:
             language_label(str(row["concept"])),
             finding.number(row["best"], digits=3),
             finding.number(row["null_high"], digits=3),
-            f"{row['above']:.0f}",
+            f"{row['above']:,.0f}",
             f"{row['p']:.3g}",
         ]
         for row in finding.records(rows)

@@ -10,7 +10,6 @@ from steer_plugin.analyses.finding import (
     number,
     percent,
     records,
-    span,
 )
 from steer_plugin.analyses.results import Results, at_headline, layer_phrase, over_pairs
 from steer_plugin.analyses.theme import language_name
@@ -157,43 +156,6 @@ def _gap_moves(figures: pd.DataFrame) -> str:
     if not narrower.empty:
         said.append(f"shrinks for {how_many(narrower, figures)}")
     return listed(said) or f"does not change reliably for {none_of(figures)}"
-
-
-def retrieval_matrix_title(pairs: pd.DataFrame) -> str:
-    """Say how many pairs of languages gain and lose top-1, by their own intervals.
-
-    Args:
-        pairs: one row a target and an ordered pair.
-    """
-    counts = pd.DataFrame(
-        {
-            "target": str(target),
-            "controlled": bool((rows["n_controls"] > 0).all()),
-            "up": int((rows["change_low"] > 0).sum()),
-            "down": int((rows["change_high"] < 0).sum()),
-            "control_up": int((rows["control_change_low"] > 0).sum()),
-            "control_down": int((rows["control_change_high"] < 0).sum()),
-        }
-        for target, rows in pairs.groupby("target", sort=False)
-    )
-    few = len(counts) <= _NAMED
-    groups = (
-        [counts[counts["target"] == target] for target in counts["target"]] if few else [counts]
-    )
-    said = "; ".join(_up_and_down(group) for group in groups)
-    n = int(pairs.groupby("target").size().max())
-    return f"Top-1 of {n} pairs of languages with experts: {said}"
-
-
-def _up_and_down(counts: pd.DataFrame) -> str:
-    def moved(up: str, down: str) -> str:
-        return f"{span(counts[up], 0)} up, {span(counts[down], 0)} down"
-
-    who = language_name(counts["target"].iloc[0]) if len(counts) == 1 else f"{len(counts)} targets"
-    said = f"{who} {moved('up', 'down')}"
-    if counts["controlled"].all():
-        said += f" (random neurons {moved('control_up', 'control_down')})"
-    return said
 
 
 def by_layer_title(results: Results) -> str:

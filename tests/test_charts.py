@@ -1,5 +1,4 @@
 import dataclasses
-from collections.abc import Iterator
 from typing import Any
 
 import altair as alt
@@ -14,6 +13,7 @@ from steer_plugin.analyses.results import Results
 from steer_plugin.errors import AnalysisError
 
 from frames import LANGUAGES, TARGETS, changed, results
+from specs import encodings, rows_of, title_of
 
 HEADLINE = {"layer": "final", "measure": "top-1", "centring": "raw", "top_k": 300}
 OVER_ALL = {**HEADLINE, "query": "all", "candidates": "all"}
@@ -29,30 +29,6 @@ def run() -> Results:
 def specs(run: Results) -> dict[str, dict[str, Any]]:
     with theme.themed():
         return {name: chart.to_dict() for name, chart in charts(run).items()}
-
-
-def title_of(spec: dict[str, Any]) -> str:
-    return " ".join(spec["title"]["text"])
-
-
-def rows_of(spec: dict[str, Any]) -> pd.DataFrame:
-    """All rows of the largest dataset's columns."""
-    sets = [pd.DataFrame(rows) for rows in spec["datasets"].values()]
-    columns = max(sets, key=len).columns
-    return pd.concat([rows for rows in sets if list(rows.columns) == list(columns)])
-
-
-def encodings(part: Any) -> Iterator[dict[str, Any]]:
-    """Every mark's encoding anywhere in a specification."""
-    if isinstance(part, dict):
-        if "encoding" in part:
-            yield part["encoding"]
-        for key, value in part.items():
-            if key != "datasets":
-                yield from encodings(value)
-    elif isinstance(part, list):
-        for value in part:
-            yield from encodings(value)
 
 
 def test_the_page_order_is_experts_then_space_then_retrieval_then_the_picture(run: Results) -> None:

@@ -58,10 +58,25 @@ def title(best: float, after: float, last: float) -> str:
 
 def test_the_title_says_where_the_unsteered_model_retrieves_best_and_what_is_left_of_it() -> None:
     assert title(0.67, 0.48, 0.05) == (
-        "The unsteered model retrieves at 0.67 after block 12 and at 0.05 after the final norm; "
-        "with experts it is 0.48 there (−0.20 to −0.18)"
+        "The unsteered model retrieves best after block 12: 0.67, with experts 0.48 (change −0.20 "
+        "to −0.18); after the final norm: 0.05, with experts 0.05 (change −0.01 to +0.01)"
     )
-    assert title(0.3, 0.3, 0.5).startswith("No layer retrieves better than the last (0.50)")
+    assert title(0.3, 0.3, 0.5) == (
+        "No layer retrieves better than the last: 0.50, with experts 0.50 (change −0.01 to +0.01)"
+    )
+
+
+def test_the_title_gives_no_interval_where_there_is_none(base: Results) -> None:
+    rows = measures_by_layer_table(base).query("target == 'deu_Latn'")
+
+    said = measures_by_layer_title(rows.assign(change_low=float("nan"), change_high=float("nan")))
+
+    assert "change" not in said
+    assert "nan" not in said
+
+
+def test_the_caption_says_at_which_k(base: Results) -> None:
+    assert all("k = 300" in figure.caption for figure in layer_figures(base))
 
 
 def test_axes_say_which_block_and_end_at_the_final_norm(base: Results) -> None:

@@ -72,6 +72,25 @@ def test_table_1_is_the_mean_over_targets_with_its_standard_error(base: Results)
     ]
 
 
+def test_table_1_claims_a_fall_only_where_the_targets_intervals_hold_it(base: Results) -> None:
+    assert said(paper_part(base).opening, "Table 1") == (
+        "Raw distance falls with experts for all 3 targets, and with random neurons for all 3 "
+        "targets. A vector that all embeddings share lowers every raw distance by itself, so the "
+        "rows with the common mean removed are the ones to read. With the common mean removed the "
+        "distance over all pairs falls for all 3 targets."
+    )
+    flat = base.alignment.assign(change_low=-0.1, change_high=0.1)
+    page = with_table(base, alignment=flat)
+    assert said(page, "Table 1").startswith("Experts do not bring languages nearer in raw distance")
+    assert said(page, "Table 1").endswith("does not fall reliably for any of 3 targets.")
+
+
+def test_a_control_that_was_not_run_has_no_figure() -> None:
+    alone = frames.results(layers=("final",), top_ks=(300,), n_controls=0)
+    table = cells(paper_part(alone).opening, "Table 1")
+    assert {row[-1] for row in table} == {"not run"}
+
+
 def test_one_target_has_no_standard_error() -> None:
     one = frames.results(layers=("final",), top_ks=(300,), targets=("deu_Latn",))
     page = paper_part(one).opening
@@ -120,13 +139,13 @@ def test_table_3_puts_both_steered_beside_mixed(base: Results) -> None:
 
     assert cells(page, "Table 3") == [
         [
-            "paraphrases, German (deu_Latn)",
+            "Paraphrases, German (deu_Latn)",
             "0.96",
             "0.95",
             "0.31",
             "0.60",
-            "−0.010 (−0.030 to +0.010)",
-            "−0.650 (−0.670 to −0.630)",
+            "−0.01 (−0.03 to +0.01)",
+            "−0.65 (−0.67 to −0.63)",
             "48",
         ]
     ]
@@ -147,8 +166,8 @@ def test_independent_sets_count_what_rises_beyond_random_neurons(base: Results) 
 
     assert "in 1 of 2 searches of independent sets" in said(page, "Independent sets")
     first, _ = cells(page, "Independent sets")
-    assert first[0] == "tatoeba, German to English, towards German"
-    assert first[4:] == ["+0.300 (+0.280 to +0.320)", "+0.300 (+0.280 to +0.320)", "48"]
+    assert first[0] == "Tatoeba, German to English, towards German"
+    assert first[4:] == ["+0.30 (+0.28 to +0.32)", "+0.30 (+0.28 to +0.32)", "48"]
 
 
 def test_experts_stand_against_chance_and_against_other_samples(base: Results) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from steer_plugin.adapters.loading import load_adapter
 from steer_plugin.analyses.experiment import compare_methods, run_experiment
+from steer_plugin.analyses.report import write_report
 from steer_plugin.analyses.results import Results
 from steer_plugin.analyses.run_data import read_data
 from steer_plugin.cli import run_command
@@ -243,6 +244,14 @@ def test_bitexts_are_read_both_ways_and_paraphrases_are_mixed(run: Run) -> None:
     assert set(within["query"]) == set(within["candidates"]) == {"deu_Latn"}
     assert set(within["sentences"]) == {8}
     assert set(mixed["dataset"]) == {"pawsx", "corpus"}
+
+
+def test_the_report_keeps_every_table_under_its_own_name(run: Run, source: Path) -> None:
+    write_report(run.results, source / "report")
+
+    for name, table in run.results.tables().items():
+        stored = pd.read_parquet(source / "report" / "tables" / f"{name}.parquet")
+        pd.testing.assert_frame_equal(stored, table)
 
 
 def test_compare_gives_the_runs_methods_and_run_goes_on_from_there(
