@@ -21,6 +21,7 @@ from steer_plugin.analyses.embedded import Embedded, chosen_layers, embed_condit
 from steer_plugin.analyses.expertise import experts_by_layer, overlap, score_curve
 from steer_plugin.analyses.found import find_all, judge_units, method_block
 from steer_plugin.analyses.independent import compare_bitexts
+from steer_plugin.analyses.language_id import identified_code
 from steer_plugin.analyses.projection import check_method, described, project
 from steer_plugin.analyses.results import Results
 from steer_plugin.analyses.rivals import compare_rival
@@ -54,6 +55,7 @@ def run_experiment(
 
     Raises:
         SelectionError: a k is too large.
+        AnalysisError, CorpusError: the language of generations cannot be identified.
         ModelError: a layer does not exist.
         ArtifactError: the folder cannot be written.
     """
@@ -62,6 +64,7 @@ def run_experiment(
     block = method_block(adapter, settings)
     for method in settings.projections:
         check_method(method)
+    writer = _writer(adapter, data, settings, steps)
     found = find_all(adapter, data, settings, steps)
     # Plans and tables of experts come before the long steps, so that an impossible k ends the run.
     planner = Planner(found, settings, {})
@@ -76,7 +79,6 @@ def run_experiment(
     say("Comparing alignment and retrieval before and after")
     tables = _compared(comparisons, embedded, settings, steps)
     within, bitexts = _independent(adapter, data, comparisons, settings, steps)
-    writer = _writer(adapter, data, settings, steps)
     return Results(
         provenance=_describe(adapter, data, settings, layers),
         layers=pd.concat(by_layer, ignore_index=True),
@@ -112,6 +114,7 @@ def compare_methods(
 
     Raises:
         SelectionError: a k is too large.
+        AnalysisError, CorpusError: the language of generations cannot be identified.
         ModelError: a layer does not exist.
         ArtifactError: the folder cannot be written.
     """
@@ -119,13 +122,13 @@ def compare_methods(
     steps = Steps(folder, say)
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
+    writer = _writer(adapter, data, settings, steps)
     planner = Planner(find_all(adapter, data, settings, steps), settings, {})
     # The names of conditions that a run has as well are the run's.
     plan_comparisons(planner)
     rivals = plan_rivals(planner, block)
     wanted = {one: None for rival in rivals for one in (rival.steered, rival.control)}
     embedded = embed_conditions(adapter, data.judge, layers, list(wanted), steps)
-    writer = _writer(adapter, data, settings, steps)
     return _methods(rivals, embedded, writer, settings, steps)
 
 
@@ -155,6 +158,9 @@ def _resampling(settings: RunSettings) -> dict[str, int]:
 def _writer(adapter: Adapter, data: RunData, settings: RunSettings, steps: Steps) -> Writer | None:
     if settings.generation is None:
         return None
+    # What is written in them is identified hours later.
+    for target in settings.targets:
+        identified_code(target)
     return Writer(adapter, data, settings.generation, steps)
 
 

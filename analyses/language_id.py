@@ -35,6 +35,21 @@ def language_probabilities(texts: Sequence[str], language: str) -> Float[np.ndar
         AnalysisError: the identifier does not know the language.
         CorpusError: the language has no ISO 639-1 code.
     """
+    code = identified_code(language)
+    rank = _identifier().rank
+    probabilities = [
+        dict(rank(text))[code] if any(map(str.isalpha, text)) else 0.0 for text in texts
+    ]
+    return np.minimum(np.array(probabilities, dtype=np.float64), 1)
+
+
+def identified_code(language: str) -> str:
+    """Give the ISO 639-1 code by which the identifier knows a language.
+
+    Raises:
+        AnalysisError: the identifier does not know the language.
+        CorpusError: the language has no ISO 639-1 code.
+    """
     identifier = _identifier()
     code = iso_639_1(language)
     if code not in identifier.labels:
@@ -42,10 +57,7 @@ def language_probabilities(texts: Sequence[str], language: str) -> Float[np.ndar
             f"py3langid does not know {language} ({code}); give another identifier, or one of its "
             f"languages: {', '.join(sorted(identifier.labels))}"
         )
-    probabilities = [
-        dict(identifier.rank(text))[code] if any(map(str.isalpha, text)) else 0.0 for text in texts
-    ]
-    return np.minimum(np.array(probabilities, dtype=np.float64), 1)
+    return code
 
 
 @cache

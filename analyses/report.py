@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 import vl_convert
 
-from steer_plugin.analyses import finding, titles
+from steer_plugin.analyses import finding, titles, titles_controls
 from steer_plugin.analyses.charts import charts as charts
 from steer_plugin.analyses.charts import figures, headline_phrase, several_ks
 from steer_plugin.analyses.page import (
@@ -125,9 +125,9 @@ def _opening(results: Results) -> str:
         "over sentences; the draw of random neurons is not resampled. Distances and gaps are of "
         "raw embeddings."
     )
+    said = " ".join([finding.finding(results), *titles_controls.sentences(results.controls)])
     return (
-        f'<p class="headline">{text(headline)}.</p>'
-        f'<p id="finding">{text(finding.finding(results))}</p>'
+        f'<p class="headline">{text(headline)}.</p><p id="finding">{text(said)}</p>'
         f'{_glance(results)}<p class="note">{text(note)}</p>'
     )
 

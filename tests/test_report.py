@@ -18,6 +18,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from steer_plugin.analyses import titles_controls
 from steer_plugin.analyses.charts import figures
 from steer_plugin.analyses.finding import finding, number, top_1
 from steer_plugin.analyses.report import export_charts, write_report
@@ -209,7 +210,8 @@ def test_the_page_says_the_finding_and_the_provenance(
     run: Results, report: Path, chromium: Chrome
 ) -> None:
     open_page(chromium, report)
-    assert chromium.find_element(By.ID, "finding").text == finding(run)
+    said = [finding(run), *titles_controls.sentences(run.controls)]
+    assert chromium.find_element(By.ID, "finding").text == " ".join(said)
     shown = chromium.find_element(By.ID, "provenance").text
     for name, value in run.provenance.items():
         assert name.replace("_", " ") in shown

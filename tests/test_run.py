@@ -25,7 +25,7 @@ from steer_plugin.analyses.statistics import compare
 from steer_plugin.cli import run_command
 from steer_plugin.errors import CorpusError, ModelError, SelectionError
 from steer_plugin.protocols import Adapter
-from steer_plugin.settings import RunSettings
+from steer_plugin.settings import GenerationSettings, RunSettings
 
 import models
 from command import finish, start, stop, until
@@ -376,11 +376,13 @@ def test_a_damaged_step_is_done_again_and_only_that(
 def test_what_cannot_be_done_is_refused_before_the_long_steps(
     source: Path, adapter: Adapter, corpus: ParallelCorpus, tmp_path: Path
 ) -> None:
-    def refused(error: type[Exception], message: str, **other: object) -> None:
+    def refused(
+        error: type[Exception], message: str, of: ParallelCorpus = corpus, **other: object
+    ) -> None:
         settings = settings_of(source, **other)
 
         def run() -> None:
-            data = split_data(corpus, settings)
+            data = split_data(of, settings)
             run_experiment(adapter, data, settings, tmp_path, say=lambda _: None)
 
         with pytest.raises(error, match=message):
@@ -388,6 +390,14 @@ def test_what_cannot_be_done_is_refused_before_the_long_steps(
         assert not (tmp_path / "embeddings").exists()
 
     refused(CorpusError, "target 'tha_Thai' is not in the corpus", targets=("tha_Thai",))
+    cantonese = replace(corpus, languages=("yue_Hant", *corpus.languages[1:]))
+    refused(
+        CorpusError,
+        "'yue_Hant' has no ISO 639-1 code here",
+        of=cantonese,
+        targets=("yue_Hant",),
+        generation=GenerationSettings(),
+    )
     refused(ModelError, r"layer 3 does not exist; give 0\.\.2", layers=(1, 3))
     assert not (tmp_path / "experts").exists()
     refused(SelectionError, "top_k=73, but the model has 72 units", top_k=(73,))
