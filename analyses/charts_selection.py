@@ -82,7 +82,8 @@ def experts_against_chance(results: Results) -> ChartType:
     low, high = ends(data[["value"]])
     room = (high - low) or 0.05
     scale = alt.Scale(domain=[low - 0.08 * room, high + 0.22 * room], nice=False)
-    axis = alt.Axis(tickCount=6, grid=False)
+    # The room for the number of units is beyond what a score can be.
+    axis = alt.Axis(tickCount=6, grid=False, labelExpr=f"datum.value <= {high} ? datum.label : ''")
     said = f"{score[0].upper()}{score[1:]} of a unit"
     x = alt.X("value:Q", title=said, scale=scale, axis=axis)
     base = alt.Chart(data).encode(

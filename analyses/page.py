@@ -53,7 +53,8 @@ tbody th { font-weight: 600; white-space: nowrap; }
 .words td { overflow-wrap: anywhere; }
 @media (max-width: 600px) { main { padding: 20px 14px 40px; } h1 { font-size: 1.5rem; }
   figure::before { content: "Scroll sideways for the whole chart."; font-size: .8125rem;
-    color: var(--muted); } }
+    color: var(--muted); }
+  tbody th { white-space: normal; min-width: 8rem; } }
 @media print {
   main { max-width: none; padding: 0; } nav, .files { display: none; }
   figure, tr { break-inside: avoid; } h2, h3, h4 { break-after: avoid; }

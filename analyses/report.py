@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pandas as pd
 import vl_convert
 
-from steer_plugin.analyses import finding, titles, titles_controls
+from steer_plugin.analyses import finding, titles
 from steer_plugin.analyses.charts import charts as charts
 from steer_plugin.analyses.charts import figures, headline_phrase, several_ks
 from steer_plugin.analyses.page import (
@@ -24,6 +24,7 @@ from steer_plugin.analyses.results import Results as Results
 from steer_plugin.analyses.results import at_headline, layer_phrase, over_pairs
 from steer_plugin.analyses.tables_paper import paper_part
 from steer_plugin.analyses.theme import language_label
+from steer_plugin.analyses.titles_controls import share_sentence
 from steer_plugin.artifacts import whole_file, whole_folder
 
 PAGE = "report.html"
@@ -125,7 +126,9 @@ def _opening(results: Results) -> str:
         "over sentences; the draw of random neurons is not resampled. Distances and gaps are of "
         "raw embeddings."
     )
-    said = " ".join([finding.finding(results), *titles_controls.sentences(results.controls)])
+    said = finding.finding(results)
+    if shift := share_sentence(results.controls, "constant-shift"):
+        said += f" {shift}."
     return (
         f'<p class="headline">{text(headline)}.</p><p id="finding">{text(said)}</p>'
         f'{_glance(results)}<p class="note">{text(note)}</p>'

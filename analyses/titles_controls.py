@@ -234,19 +234,6 @@ def advantages_title(controls: pd.DataFrame) -> str:
     return f"{said}; {'no ' if up.empty else ''}better than the unsteered model{for_whom}"
 
 
-def sentences(controls: pd.DataFrame) -> list[str]:
-    """Say in a sentence each what a constant shift, and what centring, gives without steering.
-
-    Args:
-        controls: rows of `Results.controls`; may be empty.
-
-    Returns:
-        As many sentences as there are such controls.
-    """
-    said = [share_sentence(controls, "constant-shift"), centring_sentence(controls)]
-    return [f"{sentence}." for sentence in said if sentence]
-
-
 def _shares(known: pd.DataFrame) -> str:
     """Print shares with the ends of their intervals; of several, the outermost."""
     low, high = float(known["share"].min()), float(known["share"].max())

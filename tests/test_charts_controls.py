@@ -16,7 +16,6 @@ from steer_plugin.analyses.titles_controls import (
     CONTROLS,
     advantages_title,
     centring_sentence,
-    sentences,
     share_sentence,
     shares_title,
 )
@@ -189,13 +188,12 @@ def test_figures_without_intervals_are_drawn_and_claim_nothing(table: pd.DataFra
 
 def test_what_was_not_run_is_neither_drawn_nor_spoken_of(table: pd.DataFrame) -> None:
     assert control_figures(table[:0]) == []
-    assert sentences(table[:0]) == []
+    assert share_sentence(table[:0], "constant-shift") == centring_sentence(table[:0]) == ""
     drawn = controls_frame(controls=("random-in-layers", "bottom"))
-    assert sentences(drawn) == []
+    assert share_sentence(drawn, "constant-shift") == centring_sentence(drawn) == ""
     for figure in control_figures(drawn):
         assert "entring" not in figure.caption
         assert "onstant" not in figure.caption
-    assert len(sentences(controls_frame(controls=("centring",)))) == 1
     no_retrieval = table[table["measure"] == "pair distance"]
     assert [figure.name for figure in control_figures(no_retrieval)] == ["control_shares"]
     assert centring_sentence(no_retrieval) == ""
@@ -206,9 +204,9 @@ def test_the_constant_shift_has_a_sentence_with_its_share_and_interval(
 ) -> None:
     german = table[table["target"] == "deu_Latn"]
     one = set_where(german, SHIFT, share=0.97, share_low=0.951, share_high=0.988)
-    assert sentences(one)[0] == (
+    assert share_sentence(one, "constant-shift") == (
         "Adding the intervention's mean effect alone gives 97% (95% interval 95% to 99%) of the "
-        "drop in raw distance."
+        "drop in raw distance"
     )
     assert shares_title(one) == (
         "Adding the intervention's mean effect alone gives 97% (95% interval 95% to 99%) of the "
@@ -242,8 +240,8 @@ def test_there_is_no_share_where_the_interval_of_the_change_includes_0(
         "share of the change"
     )
     german = flat[flat["target"] == "deu_Latn"]
-    assert sentences(german)[0] == (
-        "Experts do not change raw distance reliably, so no control has a share of the change."
+    assert share_sentence(german, "constant-shift") == (
+        "Experts do not change raw distance reliably, so no control has a share of the change"
     )
     some = set_where(table, {**DISTANCE, "target": "spa_Latn"}, **FLAT)
     assert share_sentence(some, "constant-shift").endswith(
@@ -275,7 +273,6 @@ def test_centring_has_a_sentence_with_both_levels_and_the_verdict_of_the_interva
     german = levels[levels["target"] == "deu_Latn"]
     said = "Subtracting each language's mean, without steering, retrieves at 0.60, experts at "
     assert centring_sentence(german) == f"{said}0.17: reliably lower"
-    assert sentences(german)[1] == f"{said}0.17: reliably lower."
     assert centring_sentence(levels) == (
         f"{said}0.17 (German), 0.17 (Spanish) and 0.17 (Japanese): reliably lower for all 3 targets"
     )

@@ -18,14 +18,15 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from steer_plugin.analyses import titles_controls
 from steer_plugin.analyses.charts import figures
 from steer_plugin.analyses.finding import finding, number, top_1
 from steer_plugin.analyses.report import export_charts, write_report
 from steer_plugin.analyses.results import Results
 from steer_plugin.analyses.titles import distance_title, gap_title, retrieval_title
+from steer_plugin.analyses.titles_controls import share_sentence
 
 from frames import TARGETS, changed, results
+from frames_more import controls_frame
 
 AT_LAST = {"layer": "final", "centring": "raw", "query": "all", "candidates": "all", "top_k": 300}
 TOP_1 = {**AT_LAST, "measure": "top-1"}
@@ -207,11 +208,15 @@ def test_text_that_looks_like_html_is_shown_as_it_is(
 
 
 def test_the_page_says_the_finding_and_the_provenance(
-    run: Results, report: Path, chromium: Chrome
+    run: Results, report: Path, chromium: Chrome, tmp_path: Path
 ) -> None:
+    controls = controls_frame()
+    open_page(chromium, write_report(dataclasses.replace(run, controls=controls), tmp_path))
+    shift = share_sentence(controls, "constant-shift")
+    assert chromium.find_element(By.ID, "finding").text == f"{finding(run)} {shift}."
+
     open_page(chromium, report)
-    said = [finding(run), *titles_controls.sentences(run.controls)]
-    assert chromium.find_element(By.ID, "finding").text == " ".join(said)
+    assert chromium.find_element(By.ID, "finding").text == finding(run)
     shown = chromium.find_element(By.ID, "provenance").text
     for name, value in run.provenance.items():
         assert name.replace("_", " ") in shown
