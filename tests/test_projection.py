@@ -151,7 +151,7 @@ threads = torch.get_num_threads()
 project(before, {"before": before}, range(15), method="umap")
 print(torch.get_num_threads() - threads)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("0\n", 0), done.stderr
 
 
