@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, TypeVar
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import ValidationError
 
@@ -31,7 +32,7 @@ def read_settings(
             file is there.
         variant: one of the file's tables `[variants.NAME]`.
         changes: settings as `key=value`, the value in TOML, or as bare text; `section.key=value`
-            for one in a section.
+            for one in a section. A single number stands for a list of one.
 
     Raises:
         SettingsError: it is not there, is not TOML, or says something that is not understood.
@@ -46,7 +47,7 @@ def read_settings(
             raise SettingsError(f"{path} has no variant {variant!r}; it has: {known}")
         raw = _over(raw, variants[variant])
     for change in changes:
-        raw = _over(raw, _change(change))
+        raw = _over(raw, _in_lists(_change(change), RunSettings))
     faults: list[str] = []
     settings = _checked(RunSettings, _sections(_tuples(raw), faults), "", faults)
     if settings is None or faults:
@@ -98,6 +99,24 @@ def _change(change: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError:
         section, dot, name = key.strip().rpartition(".")
         return {section: {name: value}} if dot else {name: value}
+
+
+def _in_lists(change: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """Make a list of one of each single number whose setting takes lists alone."""
+    hints = get_type_hints(kind)
+    made: dict[str, Any] = {}
+    for name, value in change.items():
+        if name in _SECTIONS and isinstance(value, dict):
+            made[name] = _in_lists(value, _SECTIONS[name])
+        else:
+            number = isinstance(value, int | float)
+            made[name] = [value] if number and _takes_lists(hints.get(name)) else value
+    return made
+
+
+def _takes_lists(hint: Any) -> bool:
+    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return all(get_origin(kind) is tuple for kind in kinds if kind is not NoneType)
 
 
 def _over(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -275,6 +275,29 @@ def test_a_variant_goes_before_the_file_and_a_change_before_both(tmp_path: Path)
     assert changed.generation == GenerationSettings(sentences=8, seeds=(1, 2))
 
 
+@pytest.mark.parametrize(
+    ("change", "name", "expected"),
+    [
+        ("top_k=100", "top_k", (100,)),
+        ("top_k=[100]", "top_k", (100,)),
+        ('layers="all"', "layers", "all"),
+        ("layers=all", "layers", "all"),
+        ("sentences=100", "sentences", 100),
+    ],
+)
+def test_a_single_number_on_the_command_line_stands_for_a_list_of_one(
+    tmp_path: Path, change: str, name: str, expected: object
+) -> None:
+    assert getattr(varied(tmp_path, None, change), name) == expected
+
+
+def test_a_single_number_stands_for_a_list_of_one_in_a_section(tmp_path: Path) -> None:
+    generation = varied(tmp_path, None, "generation.top_k=50", "generation.sentences=3").generation
+
+    assert generation is not None
+    assert (generation.top_k, generation.sentences) == ((50,), 3)
+
+
 def test_the_last_of_two_changes_counts(tmp_path: Path) -> None:
     assert varied(tmp_path, None, "top_k=[9]", "top_k = [8, 7]").top_k == (8, 7)
 
