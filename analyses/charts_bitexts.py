@@ -4,7 +4,12 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses import finding, seen, theme
-from steer_plugin.analyses.charts_comparison import condition_lanes, conditions, in_panels
+from steer_plugin.analyses.charts_comparison import (
+    condition_lanes,
+    conditions,
+    in_panels,
+    random_lanes,
+)
 from steer_plugin.analyses.figure import Figure
 from steer_plugin.analyses.results import Results, at_headline, layer_phrase
 from steer_plugin.analyses.titles_independent import bitexts_title, dataset_name
@@ -64,29 +69,18 @@ def bitext_retrieval(results: Results) -> ChartType:
     return chart.properties(title=theme.heading(bitexts_title(table), _WIDTH))
 
 
-def _count(numbers: pd.Series) -> str:
-    return " to ".join(dict.fromkeys(f"{int(n):,}" for n in (numbers.min(), numbers.max())))
-
-
 def _caption(results: Results, table: pd.DataFrame) -> str:
-    ks = finding.listed(f"{k:,}" for k in sorted({int(k) for k in table["top_k"]}))
+    ks = finding.each(table["top_k"])
     layer = layer_phrase(str(table["layer"].iloc[0]))
     sizes = finding.listed(
-        f"{_count(part['sentences'])} ({dataset_name(str(dataset))})"
+        f"{finding.count_span(part['sentences'])} ({dataset_name(str(dataset))})"
         for dataset, part in table.groupby("dataset", sort=False)
     )
-    control = (
-        f" Random neurons: as many, in the same layers, {finding.seeds_phrase(results)}; pale "
-        "bars: lowest to highest seed."
-        if (table["n_controls"] > 0).any()
-        else " No random control was run."
-    )
     not_seen = seen.unseen(results, dict.fromkeys([*table["query"], *table["candidates"]]))
-    dagger = f" {seen.UNSEEN}: {seen.NOT_SEEN}." if not_seen else ""
     return (
         f"Top-1 by cosine over {sizes} queries a search, among all sentences of the other side, "
         "ties counted as misses, raw embeddings, "
         f"{layer}, k = {ks}. Lines: the value before plus the 95% interval of the change (paired "
         "bootstrap over queries, not corrected for the number of searches)."
-        f"{control}{dagger}"
+        f" {random_lanes(results, table)}{seen.footnote(not_seen)}"
     )

@@ -112,6 +112,16 @@ def condition_colour(data: pd.DataFrame, symbol: str = "circle") -> alt.Color:
     )
 
 
+def random_lanes(results: Results, table: pd.DataFrame) -> str:
+    """Say in a caption what the lanes of random neurons are."""
+    if not (table["n_controls"] > 0).any():
+        return "No random control was run."
+    return (
+        f"Random neurons: as many, in the same layers, {finding.seeds_phrase(results)}; pale bars: "
+        "lowest to highest seed."
+    )
+
+
 def condition_lanes(
     data: pd.DataFrame,
     *,

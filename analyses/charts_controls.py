@@ -208,8 +208,8 @@ def _advantages_caption(controls: pd.DataFrame, *, after_shares: bool) -> str:
 def _measured(controls: pd.DataFrame) -> str:
     rows = shown(controls)
     layer = layer_phrase(layer_order(rows)[-1])
-    ks = finding.listed(f"{k:,}" for k in sorted({int(k) for k in rows["top_k"]}))
-    sentences = finding.listed(f"{n:,}" for n in sorted({int(n) for n in rows["sentences"]}))
+    ks = finding.each(rows["top_k"])
+    sentences = finding.each(rows["sentences"])
     return (
         f"Means over all pairs of languages on {sentences} held-out sentences a language, "
         f"embeddings as they are, {layer}, k = {ks}. Lines: 95% intervals (paired bootstrap over "

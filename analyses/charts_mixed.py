@@ -4,9 +4,14 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses import finding, theme
-from steer_plugin.analyses.charts_comparison import condition_lanes, conditions, in_panels
+from steer_plugin.analyses.charts_comparison import (
+    condition_lanes,
+    conditions,
+    in_panels,
+    random_lanes,
+)
 from steer_plugin.analyses.figure import Figure
-from steer_plugin.analyses.mixed import MIXED
+from steer_plugin.analyses.mixed import CORPUS, MIXED
 from steer_plugin.analyses.results import (
     Results,
     at_headline,
@@ -15,9 +20,6 @@ from steer_plugin.analyses.results import (
     over_pairs,
 )
 from steer_plugin.analyses.titles_independent import dataset_name, mixed_title
-
-CORPUS = "corpus"
-"""What `Results.mixed` calls retrieval across the languages of the run's own corpus."""
 
 _MEASURE = "top-1"
 _SIDES = ("one model on both sides", "unsteered queries")
@@ -93,22 +95,17 @@ def _title(results: Results) -> str:
         return mixed_title(same, mix, "translations", "Between languages")
     single = len(same) == 1
     where = theme.language_name(same["target"].iloc[0]) if single else "the target language"
-    names = what.split(" in the target")[0]
+    names = dataset_name(str(same["dataset"].iloc[0]))
     found = "paraphrases" if names == "Paraphrases" else f"{names} paraphrases"
     return mixed_title(same, mix, found, f"Within {where}")
 
 
 def _caption(results: Results, table: pd.DataFrame) -> str:
     layer = layer_phrase(finding.reading_layer(results))
-    ks = finding.listed(f"{k:,}" for k in sorted({int(k) for k in table["top_k"]}))
-    control = (
-        f"Random neurons: as many, in the same layers, {finding.seeds_phrase(results)}; pale bars: "
-        "lowest to highest seed."
-        if (table["n_controls"] > 0).any()
-        else "No random control was run."
-    )
+    ks = finding.each(table["top_k"])
     return (
         f"Top-1 by cosine, ties counted as misses, raw embeddings, {layer}, k = {ks}. Grey is the "
         "unsteered model on both sides, left and right. Lines: that value plus the 95% interval of "
-        f"the change (paired bootstrap over queries, not corrected for their number). {control}"
+        f"the change (paired bootstrap over queries, not corrected for their number). "
+        f"{random_lanes(results, table)}"
     )

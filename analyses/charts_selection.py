@@ -178,8 +178,7 @@ def expert_stability(results: Results) -> ChartType:
 
 def _labels(results: Results, concepts: Iterable[str]) -> dict[str, str]:
     codes = list(concepts)
-    not_seen = seen.unseen(results, codes)
-    return {code: seen.marked(theme.language_name(code), code, not_seen) for code in codes}
+    return seen.labels(codes, seen.unseen(results, codes), theme.language_name)
 
 
 def _units(number: int) -> str:
@@ -187,15 +186,14 @@ def _units(number: int) -> str:
 
 
 def _dagger(results: Results, concepts: pd.Series) -> str:
-    not_seen = seen.unseen(results, concepts)
-    return f" {seen.UNSEEN}: {seen.NOT_SEEN}." if not_seen else ""
+    return seen.footnote(seen.unseen(results, concepts))
 
 
 def _null_caption(results: Results) -> str:
     table = results.null
     ks = sorted({int(k) for k in results.retrieval["top_k"]})
     short = short_of_units(table[table["concept"].isin(results.targets)], ks)
-    permutations = finding.listed(f"{n:,}" for n in sorted({int(n) for n in table["permutations"]}))
+    permutations = finding.each(table["permutations"])
     return (
         f"{titles.score_name(results)} on the sentences that choose the experts. The bar is "
         f"exceeded by the best of all units in 5% of {permutations} shufflings of the languages "
@@ -207,7 +205,7 @@ def _null_caption(results: Results) -> str:
 
 def _stability_caption(results: Results) -> str:
     table = results.stability
-    resamples = finding.listed(f"{n:,}" for n in sorted({int(n) for n in table["resamples"]}))
+    resamples = finding.each(table["resamples"])
     return (
         "Shared units over units in either, of the k best of all sentences that choose and the k "
         f"best of a bootstrap resample of them. Points: mean over {resamples} resamples; bands and "

@@ -46,7 +46,7 @@ def retrieval_matrix(results: Results) -> ChartType:
     table = retrieval_matrix_table(results)
     languages = list(dict.fromkeys([*table["query"], *table["candidates"]]))
     not_seen = seen.unseen(results, languages)
-    label = {code: seen.marked(theme.language_label(code), code, not_seen) for code in languages}
+    label = seen.labels(languages, not_seen, theme.language_label)
     names = list(label.values())
     parts = []
     for condition, column in ((theme.EXPERTS, "change"), (theme.CONTROL, "control_change")):
@@ -203,7 +203,7 @@ def embedding_map(results: Results, method: str = PCA) -> ChartType:
     data = embedding_map_table(results, method)
     codes = list(dict.fromkeys(data["language"]))
     not_seen = seen.unseen(results, codes)
-    label = {code: seen.marked(theme.language_label(code), code, not_seen) for code in codes}
+    label = seen.labels(codes, not_seen, theme.language_label)
     languages = list(label.values())
     said = {"before": theme.BEFORE, "control": theme.CONTROL, "experts": theme.EXPERTS}
     data = data.assign(

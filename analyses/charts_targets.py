@@ -177,14 +177,14 @@ def _legend(
 
 def _caption(results: Results, table: pd.DataFrame) -> str:
     layer = layer_phrase(finding.reading_layer(results))
-    ks = finding.listed(f"{k:,}" for k in sorted({int(k) for k in table["top_k"]}))
+    ks = finding.each(table["top_k"])
     hollow = (
         f" Hollow: as many random neurons, {finding.seeds_phrase(results)}."
         if (table["n_controls"] > 0).any()
         else " No random control was run."
     )
     not_seen = seen.unseen(results, dict.fromkeys(table["candidates"]))
-    dagger = f" {seen.UNSEEN}: {seen.NOT_SEEN}. {not_seen_sentence(table, not_seen)}"
+    dagger = f"{seen.footnote(not_seen)} {not_seen_sentence(table, not_seen)}"
     return (
         "Top-1 by cosine of the target's sentences among all sentences of each language, ties "
         f"counted as misses, raw embeddings, {layer}, k = {ks}. Languages stand in the order of "

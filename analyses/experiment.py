@@ -22,6 +22,7 @@ from steer_plugin.analyses.expertise import experts_by_layer, overlap, score_cur
 from steer_plugin.analyses.found import find_all, judge_units, method_block
 from steer_plugin.analyses.independent import compare_bitexts
 from steer_plugin.analyses.language_id import identified_code
+from steer_plugin.analyses.mixed import CORPUS
 from steer_plugin.analyses.projection import check_method, described, project
 from steer_plugin.analyses.results import Results
 from steer_plugin.analyses.rivals import compare_rival
@@ -98,7 +99,7 @@ def run_experiment(
         ),
         null=found.null,
         stability=found.stability,
-        mixed=pd.concat([within, tables["mixed"].assign(dataset="corpus")], ignore_index=True),
+        mixed=pd.concat([within, tables["mixed"].assign(dataset=CORPUS)], ignore_index=True),
         bitexts=bitexts,
         generation=_curves(written, writer, settings),
         methods=_methods(rivals, embedded, writer, settings, steps),

@@ -44,6 +44,16 @@ def listed(items: Iterable[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+def each(numbers: Iterable[float]) -> str:
+    """Print the different whole numbers among some, ascending: "50, 300 and 1,500"."""
+    return listed(f"{n:,}" for n in sorted({int(n) for n in numbers}))
+
+
+def count_span(counts: pd.Series) -> str:
+    """Print the lowest and the highest of some counts, or the one that they all are."""
+    return " to ".join(dict.fromkeys(f"{int(n):,}" for n in (counts.min(), counts.max())))
+
+
 def interval(low: float, high: float, *, digits: int = 2) -> str:
     """Print the two ends of an interval of a difference."""
     ends = [number(end, signed=True, digits=digits) for end in (low, high)]

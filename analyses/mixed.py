@@ -17,6 +17,9 @@ from steer_plugin.errors import AnalysisError
 MIXED = "mixed "
 """Before the name of a measure whose queries and candidates are of different conditions."""
 
+CORPUS = "corpus"
+"""What `Results.mixed` calls retrieval across the languages of the run's own corpus."""
+
 Ranks = Float[np.ndarray, " query"]
 
 

@@ -1,6 +1,6 @@
 """Which languages a model saw in pre-training, and how a chart marks those that it did not."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import altair as alt
 import pandas as pd
@@ -26,9 +26,21 @@ def unseen(results: Results, languages: Iterable[str]) -> list[str]:
     return [code for code in languages if seen and code not in seen]
 
 
-def marked(label: str, code: str, not_seen: Iterable[str]) -> str:
+def marked(label: str, code: str, not_seen: Collection[str]) -> str:
     """Put the mark after a language's label where it was not seen."""
     return f"{label} {UNSEEN}" if code in not_seen else label
+
+
+def labels(
+    codes: Iterable[str], not_seen: Collection[str], name: Callable[[str], str]
+) -> dict[str, str]:
+    """Give each language's label, by `name`, with the mark where it was not seen."""
+    return {code: marked(name(code), code, not_seen) for code in codes}
+
+
+def footnote(not_seen: Collection[str]) -> str:
+    """Say at the end of a caption what the mark means; or "" where no language has it."""
+    return f" {UNSEEN}: {NOT_SEEN}." if not_seen else ""
 
 
 def key() -> alt.Chart:

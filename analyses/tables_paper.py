@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from steer_plugin.analyses import finding
-from steer_plugin.analyses.charts_mixed import CORPUS
+from steer_plugin.analyses.mixed import CORPUS
 from steer_plugin.analyses.page import Part, table, text
 from steer_plugin.analyses.paper_tables import distance_table, mixed_table
 from steer_plugin.analyses.results import Results, at_headline, is_pair, layer_phrase
@@ -81,7 +81,7 @@ def _distances(results: Results) -> str:
         if count > 1
         else "with one target there is no standard error over targets"
     )
-    ks = finding.listed(f"{k:,}" for k in sorted({int(k) for k in rows["top_k"]}))
+    ks = finding.each(rows["top_k"])
     where = layer_phrase(finding.reading_layer(results))
     over = "of 1 target" if count == 1 else f"mean over {count} targets"
     note = f"Cosine distance (0 to 2) {where}, k = {ks}, {over}; {spread}."

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from steer_plugin.analyses.finding import how_many, listed, span
+from steer_plugin.analyses.finding import count_span, how_many, listed, span
 from steer_plugin.analyses.results import middle
 from steer_plugin.analyses.theme import language_name
 
@@ -29,7 +29,7 @@ def null_title(null: pd.DataFrame, score: str) -> str:
     many = "unit does" if units.max() == 1 else "units do"
     return (
         f"The best unit of {whom} scores beyond chance ({score} {_levels(beyond)}); "
-        f"{_count(units)} {many}{' in each' if len(beyond) > 1 else ''}"
+        f"{count_span(units)} {many}{' in each' if len(beyond) > 1 else ''}"
     )
 
 
@@ -72,7 +72,3 @@ def stability_title(stability: pd.DataFrame) -> str:
 
 def _levels(rows: pd.DataFrame) -> str:
     return f"{span(rows['best'])} against {span(rows['null_high'])}"
-
-
-def _count(units: pd.Series) -> str:
-    return " to ".join(dict.fromkeys(f"{int(n):,}" for n in (units.min(), units.max())))
