@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -106,23 +107,31 @@ class Tokens:
         Raises:
             ModelError: a text has nothing to pool over, or is too long.
         """
+        yield from self.side_by_side(self._with_content(texts), batch_tokens)
+
+    def batch_rows(self, texts: Sequence[str], batch_tokens: int) -> list[Int[np.ndarray, " text"]]:
+        """Give the rows of each batch that `batches` would make, in its order.
+
+        Whole batches, their texts in ascending order of rows or one batch after another, are cut
+        into the same batches again.
+
+        Raises:
+            ModelError: as `batches` does.
+        """
+        return [np.array(rows) for rows in _cut(self._with_content(texts), batch_tokens)]
+
+    def _with_content(self, texts: Sequence[str]) -> list[list[int]]:
         encoded = self.encode(texts)
         for row, ids in enumerate(encoded):
             if len(ids) == self.bos:
                 raise ModelError(f"text {row} has no tokens to pool over: {texts[row]!r}")
-        yield from self.side_by_side(encoded, batch_tokens)
+        return encoded
 
     def side_by_side(
         self, encoded: Sequence[Sequence[int]], batch_tokens: int
     ) -> Iterator[TokenBatch]:
         """Put encoded texts into batches of similar length, the longest first; see `batches`."""
-        rows: list[int] = []
-        for row in sorted(range(len(encoded)), key=lambda row: (-len(encoded[row]), row)):
-            if rows and len(encoded[rows[0]]) * (len(rows) + 1) > batch_tokens:
-                yield self.pad(rows, encoded, left=False)
-                rows = []
-            rows.append(row)
-        if rows:
+        for rows in _cut(encoded, batch_tokens):
             yield self.pad(rows, encoded, left=False)
 
     def pad(
@@ -140,6 +149,18 @@ class Tokens:
             attention[place, start:end] = True
             bos[place, start] = self.bos
         return TokenBatch(tuple(rows), ids, attention, bos)
+
+
+def _cut(encoded: Sequence[Sequence[int]], batch_tokens: int) -> Iterator[list[int]]:
+    """Fill one batch after another, the longest texts first, those of one length by row."""
+    rows: list[int] = []
+    for row in sorted(range(len(encoded)), key=lambda row: (-len(encoded[row]), row)):
+        if rows and len(encoded[rows[0]]) * (len(rows) + 1) > batch_tokens:
+            yield rows
+            rows = []
+        rows.append(row)
+    if rows:
+        yield rows
 
 
 def tokens_for(tokenizer: Any, bos: bool | None, config: Any) -> Tokens:

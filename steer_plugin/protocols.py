@@ -69,7 +69,7 @@ class Batch:
 
 @runtime_checkable
 class Adapter(Protocol):
-    """A model on some host, behind three verbs."""
+    """A model on some host, behind a few verbs."""
 
     @property
     def info(self) -> ModelInfo:
@@ -81,6 +81,18 @@ class Adapter(Protocol):
 
         Raises:
             SiteError: the model lacks the site, or it holds something else under that name.
+        """
+        ...
+
+    def batches(self, texts: Sequence[str]) -> list[Int[np.ndarray, " text"]]:
+        """Give the rows of each batch that `collect` makes of these texts, in its order.
+
+        Whole batches given to `collect` without the others are cut into the same batches again, so
+        that each response is the same to the last bit, as long as their texts are in ascending
+        order of rows, or one batch after another.
+
+        Raises:
+            ModelError: a text has no tokens, or too many.
         """
         ...
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -79,6 +80,28 @@ def test_batches_hold_each_text_once_sorted_by_length_within_their_size(
         assert (len(batch.rows) + 1) * batch.ids.shape[1] > batch_tokens, "one more would fit"
 
 
+@given(lengths=LENGTHS, batch_tokens=st.integers(0, 100), in_order=st.booleans(), data=st.data())
+def test_whole_batches_alone_are_cut_into_the_same_batches_again(
+    tokens: Tokens, lengths: list[int], batch_tokens: int, in_order: bool, data: st.DataObject
+) -> None:
+    texts = _texts(lengths)
+    planned = tokens.batch_rows(texts, batch_tokens)
+    run = list(tokens.batches(texts, batch_tokens))
+    kept = sorted(data.draw(st.sets(st.sampled_from(range(len(planned))), min_size=1)))
+    rows = np.concatenate([planned[batch] for batch in kept])
+    rows = np.sort(rows) if in_order else rows
+
+    again = list(tokens.batches([texts[row] for row in rows], batch_tokens))
+
+    assert [tuple(one) for one in planned] == [batch.rows for batch in run]
+    assert len(again) == len(kept)
+    for batch, same in zip([run[batch] for batch in kept], again, strict=True):
+        assert batch.rows == tuple(rows[list(same.rows)])
+        assert torch.equal(batch.ids, same.ids)
+        assert torch.equal(batch.attention, same.attention)
+        assert torch.equal(batch.bos, same.bos)
+
+
 @given(lengths=LENGTHS, left=st.booleans())
 def test_padding_bos_and_positions_are_explicit(
     tokens: Tokens, lengths: list[int], left: bool
@@ -121,8 +144,9 @@ def test_a_limit_counts_bos(shipped: Shipped) -> None:
 
 def test_a_text_without_tokens_is_refused_only_where_it_is_pooled(tokens: Tokens) -> None:
     assert tokens.encode(["air", ""])[1] == [BOS_ID] * tokens.bos
-    with pytest.raises(ModelError, match="text 1 has no tokens to pool over: ''"):
-        list(tokens.batches(["air", ""], 100))
+    for cut in (tokens.batches, tokens.batch_rows):
+        with pytest.raises(ModelError, match="text 1 has no tokens to pool over: ''"):
+            list(cut(["air", ""], 100))
 
 
 @pytest.mark.parametrize("texts", [[], "air ant", ""])
