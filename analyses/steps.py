@@ -11,6 +11,7 @@ import pandas as pd
 
 from steer_plugin.artifacts import CONFIG, Artifact, read_artifact, write_artifact
 from steer_plugin.errors import ArtifactError
+from steer_plugin.unit_chunks import MEMORY
 
 Say = Callable[[str], None]
 Origin = Mapping[str, Any]
@@ -26,10 +27,12 @@ class Steps:
     Attributes:
         folder: one folder a step below it.
         say: told what is being done, a line a step.
+        memory: bytes of working memory for the responses of units.
     """
 
     folder: Path
     say: Say
+    memory: int = MEMORY
 
     def is_done(
         self, name: str, kind: str, origin: Origin, read: Callable[[Artifact], object]

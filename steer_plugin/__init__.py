@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from steer_plugin.corpus import ParallelCorpus
     from steer_plugin.embeddings import embed, embed_layers
     from steer_plugin.errors import SteerError
-    from steer_plugin.experts import ExpertTable, find_experts, score_units
+    from steer_plugin.experts import ExpertTable, score_units
+    from steer_plugin.finding import find_experts
     from steer_plugin.interventions import Intervention
     from steer_plugin.probing import probe_units
     from steer_plugin.protocols import Adapter, Reading
@@ -33,7 +34,7 @@ _HOMES = {
     "apply_in_trace": "adapters.in_trace",
     "embed": "embeddings",
     "embed_layers": "embeddings",
-    "find_experts": "experts",
+    "find_experts": "finding",
     "find_vectors": "steering_vectors",
     "probe_units": "probing",
     "score_units": "experts",

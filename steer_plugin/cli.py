@@ -1,37 +1,31 @@
 """The command line. Every import of something slow lives in the command that needs it."""
 
-import json
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from steer_plugin.cli_cache import cache
 from steer_plugin.cli_choices import (
-    SITE_NAMES,
-    CorpusChoice,
     ModelChoice,
     Steering,
-    corpus_options,
     json_option,
     model_options,
     out_option,
     say,
-    split_option,
     steering_options,
 )
+from steer_plugin.cli_finding import find, merge
 from steer_plugin.cli_measuring import Measurement, measurement_options
+from steer_plugin.cli_output import best_units, print_frame
 from steer_plugin.cli_running import RunFile, Running, run_file_options, running_options
 from steer_plugin.errors import SteerError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from steer_plugin.analyses.page import Part
     from steer_plugin.analyses.results import Results
-    from steer_plugin.experts import ExpertTable
     from steer_plugin.interventions import Intervention
 
 FAILED = 1
@@ -51,7 +45,10 @@ def run_command(arguments: Sequence[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        say("Interrupted. What was finished is kept; `find`, `run` and `demo` go on from there.")
+        say(
+            "Interrupted. What was finished is kept; `find`, `run`, `compare` and `demo` go on "
+            "from there."
+        )
         return INTERRUPTED
     except (SteerError, OSError) as error:
         say(f"Error: {' '.join(str(error).split())}")
@@ -71,72 +68,9 @@ def steer_plugin() -> None:
     """
 
 
-@steer_plugin.command()
-@model_options
-@corpus_options
-@split_option
-@click.option(
-    "--site",
-    type=click.Choice(SITE_NAMES),
-    default="mlp.hook_post",
-    show_default=True,
-    help="Which tensor's coordinates are the units, by its TransformerLens name.",
-)
-@click.option(
-    "--pooling",
-    type=click.Choice(["max", "mean", "min", "last"]),
-    default="max",
-    show_default=True,
-    help="How a sentence's tokens become one response.",
-)
-@click.option(
-    "--score",
-    type=click.Choice(
-        ["auroc", "average_precision", "mean_difference", "activation_frequency", "lape"]
-    ),
-    default="auroc",
-    show_default=True,
-    help="How well a unit tells a language from the others.",
-)
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path, file_okay=False),
-    required=True,
-    help="Folder to save the expert table in.",
-)
-@json_option
-def find(
-    model: ModelChoice,
-    corpus: CorpusChoice,
-    split_seed: int,
-    site: str,
-    pooling: Any,
-    score: Any,
-    out: Path,
-    as_json: bool,
-) -> None:
-    """Score every unit for every language.
-
-    The sentences are the half of the corpus that finds; `align` and `retrieve` judge on the other.
-    """
-    from steer_plugin.experts import find_experts
-
-    finding, _ = corpus.read().split(seed=split_seed)
-    _claim(out)
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    experts = find_experts(
-        model.load(),
-        finding,
-        site=site,
-        pooling=pooling,
-        score=score,
-        progress="find",
-        keep=unfinished,
-    )
-    experts.save(out)
-    shutil.rmtree(unfinished, ignore_errors=True)
-    say(f"Saved {out}")
-    _print(_best(experts, experts.concepts, 1), as_json)
+steer_plugin.add_command(find)
+steer_plugin.add_command(merge)
+steer_plugin.add_command(cache)
 
 
 @steer_plugin.command()
@@ -170,11 +104,11 @@ def show(experts: Path, concepts: tuple[str, ...], top_k: int, view: str, as_jso
     for concept in chosen:
         table.row(concept)
     if view == "units":
-        frame = _best(table, chosen, top_k)
+        frame = best_units(table, chosen, top_k)
     else:
         frame = experts_by_layer(table, top_k) if view == "layers" else overlap(table, top_k)
         frame = frame[frame["concept"].isin(chosen)]
-    _print(frame, as_json)
+    print_frame(frame, as_json)
 
 
 @steer_plugin.command()
@@ -187,7 +121,7 @@ def align(measurement: Measurement, as_json: bool) -> None:
     """
     from steer_plugin.analyses.alignment import alignment_figures
 
-    _print(measurement.frame(alignment_figures), as_json)
+    print_frame(measurement.frame(alignment_figures), as_json)
 
 
 @steer_plugin.command()
@@ -200,7 +134,7 @@ def retrieve(measurement: Measurement, as_json: bool) -> None:
     """
     from steer_plugin.analyses.retrieval import retrieval_figures
 
-    _print(measurement.frame(retrieval_figures), as_json)
+    print_frame(measurement.frame(retrieval_figures, search=True), as_json)
 
 
 @steer_plugin.command()
@@ -273,7 +207,7 @@ def generate(
 
     before, after = continued(None), continued(plan)
     if as_json:
-        _print(pd.DataFrame({"prompt": prompts, "before": before, "after": after}), as_json)
+        print_frame(pd.DataFrame({"prompt": prompts, "before": before, "after": after}), as_json)
         return
     for texts in zip(prompts, before, after, strict=True):
         click.echo("prompt: {}\nbefore: {}\nafter:  {}\n".format(*texts))
@@ -352,7 +286,9 @@ def compare(run_file: RunFile, out: Path | None, running: Running, as_json: bool
     out = out or Path("out") / run_file.name
     settings = running.on_host(run_file.read())
     data, adapter = running.prepare(settings, out)
-    _print(compare_methods(adapter, data, settings, out, say=say), as_json)
+    print_frame(
+        compare_methods(adapter, data, settings, out, say=say, memory=running.memory), as_json
+    )
 
 
 @steer_plugin.command()
@@ -371,26 +307,3 @@ def demo(out: Path, running: Running) -> None:
     with the path of the report on stdout.
     """
     click.echo(running.carry_out(RunFile(Path("demo.toml"), None, None, ()).read(), out))
-
-
-def _claim(out: Path) -> None:
-    """Refuse, before the long work, a folder that cannot be replaced by an expert table."""
-    from steer_plugin.artifacts import read_artifact
-
-    out.mkdir(parents=True, exist_ok=True)
-    if any(out.iterdir()):
-        read_artifact(out, "experts")
-
-
-def _best(experts: "ExpertTable", concepts: Sequence[str], k: int) -> "pd.DataFrame":
-    import pandas as pd
-
-    return pd.concat([experts.frame(concept, k) for concept in concepts], ignore_index=True)
-
-
-def _print(frame: "pd.DataFrame", as_json: bool) -> None:
-    if as_json:
-        records = json.loads(frame.to_json(orient="records", double_precision=15))
-        click.echo(json.dumps(records, ensure_ascii=False, indent=2))
-    else:
-        click.echo(frame.to_string(index=False, float_format=lambda value: f"{value:.4g}"))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from steer_plugin.cli_choices import ModelChoice, bundle, host_options, options, say, threads_option
+from steer_plugin.cli_storing import memory_option
 
 if TYPE_CHECKING:
     from steer_plugin.adapters.loading import Host
@@ -52,6 +53,7 @@ class Running:
     host: "Host | None"
     ndif_url: str | None
     ndif_patience: float | None
+    memory: int
 
     def on_host(self, settings: "RunSettings") -> "RunSettings":
         """Put a host and URL that the command line gives before those of the run file."""
@@ -89,16 +91,19 @@ class Running:
             out: folder for results.
         """
         from steer_plugin.analyses.experiment import run_experiment
+        from steer_plugin.analyses.projection import check_method
         from steer_plugin.analyses.report import write_report
 
         settings = self.on_host(settings)
+        for method in settings.projections:
+            check_method(method)
         data, adapter = self.prepare(settings, out)
-        results = run_experiment(adapter, data, settings, out, say=say)
+        results = run_experiment(adapter, data, settings, out, say=say, memory=self.memory)
         results.save(out / "results")
         return write_report(results, out)
 
 
-running_options = bundle("running", Running, threads_option, host_options)
+running_options = bundle("running", Running, threads_option, memory_option, host_options)
 
 run_file_options = bundle(
     "run_file",

@@ -1,6 +1,6 @@
 """One pass over a corpus, from which every score of every unit follows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,17 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from steer_plugin.corpus import ParallelCorpus
+from steer_plugin.disk_matrix import DiskMatrix
 from steer_plugin.errors import ScoreError
 from steer_plugin.mean_difference import mean_difference
 from steer_plugin.pooling import SENTENCE_POOLINGS, SentencePooling, check_pooling
 from steer_plugin.protocols import Adapter, Reading
 from steer_plugin.provenance import provenance
-from steer_plugin.responses import gather
+from steer_plugin.responses import KeptResponses, Responses, gather, gather_on_disk
 from steer_plugin.scores import RANK_SCORES, ScoreName, check_score, scores
 from steer_plugin.sites import UnitSpace
 from steer_plugin.token_scores import activation_frequency, active_site, lape
-from steer_plugin.unit_chunks import MEMORY
+from steer_plugin.unit_chunks import DISK_SHARE, MEMORY
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +43,8 @@ class Probe:
         ScoreError: rows, units or sentences do not fit together.
     """
 
-    responses: Float[Tensor, "row unit"]
-    active: Float[Tensor, "row unit"] | None
+    responses: Float[Tensor, "row unit"] | DiskMatrix
+    active: Float[Tensor, "row unit"] | DiskMatrix | None
     tokens: Int[np.ndarray, " row"]
     labels: Int[np.ndarray, " row"]
     concepts: tuple[str, ...]
@@ -141,6 +142,67 @@ class Probe:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class ProbePass:
+    """What one pass over a corpus reads, and what the responses will mean.
+
+    Attributes:
+        readings: the responses and, where they are wanted, the shares of active tokens.
+        labels: the concept of each text of `ParallelCorpus.labelled`, as an index into `concepts`.
+        concepts: names of the concepts.
+        sentences: which parallel sentence each text is.
+        space: which units respond.
+        provenance: model, corpus and settings.
+    """
+
+    readings: tuple[Reading, ...]
+    labels: Int[np.ndarray, " text"]
+    concepts: tuple[str, ...]
+    sentences: Int[np.ndarray, " text"]
+    space: UnitSpace
+    provenance: Mapping[str, Any]
+
+    @classmethod
+    def over(
+        cls,
+        adapter: Adapter,
+        corpus: ParallelCorpus,
+        *,
+        site: str,
+        pooling: SentencePooling,
+        layers: tuple[int, ...] | None,
+        active: bool,
+    ) -> "ProbePass":
+        """Say what is read; arguments and errors are those of `probe_units`."""
+        check_pooling(pooling, SENTENCE_POOLINGS)
+        readings = [Reading(site, pooling, layers)]
+        if active:
+            readings.append(Reading(active_site(site), "active", layers))
+        _, labels = corpus.labelled()
+        return cls(
+            readings=tuple(readings),
+            labels=labels,
+            concepts=corpus.languages,
+            sentences=np.tile(np.arange(len(corpus)), len(corpus.languages)),
+            space=adapter.space(site, layers),
+            provenance=provenance(adapter.info, corpus, site=site, pooling=pooling),
+        )
+
+    def probe(self, found: Responses | KeptResponses) -> "Probe":
+        """Put the responses to it together with what they mean."""
+        matrices = [found[reading] for reading in self.readings]
+        return Probe(
+            responses=matrices[0],
+            active=matrices[1] if len(matrices) > 1 else None,
+            tokens=found.tokens,
+            labels=self.labels,
+            concepts=self.concepts,
+            sentences=self.sentences,
+            space=self.space,
+            provenance=self.provenance,
+        )
+
+
 def probe_units(
     adapter: Adapter,
     corpus: ParallelCorpus,
@@ -149,6 +211,7 @@ def probe_units(
     pooling: SentencePooling = "max",
     layers: tuple[int, ...] | None = None,
     active: bool = False,
+    memory: int = MEMORY,
     progress: str | None = None,
     keep: Path | None = None,
 ) -> Probe:
@@ -162,44 +225,20 @@ def probe_units(
         layers: the blocks to look at; None for all.
         active: whether the same pass also counts the tokens at which each unit is active, as
             `steer_plugin.scores.TOKEN_SCORES` need it.
+        memory: bytes of working memory. Responses that would take more than an eighth of it stay
+            on disk, where they are kept.
         progress: what to call the work in a bar on stderr; None shows none.
-        keep: see `steer_plugin.responses.gather`.
+        keep: see `steer_plugin.responses.gather`. None holds all responses in memory.
 
     Raises:
         SiteError: the model lacks the site.
-        ModelError: there is no such pooling.
-        ScoreError: a response is NaN or infinite, or units at the site are never silent.
+        ModelError: there is no such pooling, or the model answered with NaN or infinity.
+        ScoreError: units at the site are never silent.
+        ArtifactError: a batch cannot be kept.
     """
-    check_pooling(pooling, SENTENCE_POOLINGS)
-    readings = [Reading(site, pooling, layers)]
-    if active:
-        readings.append(Reading(active_site(site), "active", layers))
-    space = adapter.space(site, layers)
-    texts, labels = corpus.labelled()
-    found = gather(adapter, texts, readings, progress=progress, keep=keep)
-    for reading in readings:
-        _check_finite(found[reading], space, reading, texts)
-    return Probe(
-        responses=found[readings[0]],
-        active=found[readings[1]] if active else None,
-        tokens=found.tokens,
-        labels=labels,
-        concepts=corpus.languages,
-        sentences=np.tile(np.arange(len(corpus)), len(corpus.languages)),
-        space=space,
-        provenance=provenance(adapter.info, corpus, site=site, pooling=pooling),
-    )
-
-
-def _check_finite(
-    responses: Float[Tensor, "row unit"], space: UnitSpace, reading: Reading, texts: Sequence[str]
-) -> None:
-    finite = responses.isfinite().all(0)
-    if not bool(finite.all()):
-        unit = int((~finite).nonzero()[0, 0])
-        text = int((~responses[:, unit].isfinite()).nonzero()[0, 0])
-        raise ScoreError(
-            f"unit {space.label(unit)} at {reading.site} responds with "
-            f"{float(responses[text, unit])} to {texts[text]!r}; check the model's weights "
-            "and dtype"
-        )
+    one = ProbePass.over(adapter, corpus, site=site, pooling=pooling, layers=layers, active=active)
+    texts, _ = corpus.labelled()
+    if keep is None:
+        return one.probe(gather(adapter, texts, one.readings, progress=progress))
+    kept = gather_on_disk(adapter, texts, one.readings, keep=keep, progress=progress)
+    return one.probe(kept.within(memory // DISK_SHARE))

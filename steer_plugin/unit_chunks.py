@@ -1,4 +1,4 @@
-"""Responses [sentence, unit], worked through some units at a time on all threads."""
+"""Responses [sentence, unit], in memory or on disk, worked through some units at a time."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,20 +9,22 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from steer_plugin.disk_matrix import DiskMatrix
 from steer_plugin.errors import ScoreError
 
-Matrix = Float[Tensor, "sentence unit"] | Float[np.ndarray, "sentence unit"]
+Matrix = Float[Tensor, "sentence unit"] | Float[np.ndarray, "sentence unit"] | DiskMatrix
 Labels = Int[Tensor, " sentence"] | Int[np.ndarray, " sentence"]
 Answer = TypeVar("Answer")
 
 MEMORY = 256 * 2**20
 BYTES_PER_RESPONSE = 64  # keys, ranks and temporaries of one response while it is worked on
 CACHED_RESPONSES = 2**18  # a chunk this large is sorted and ranked within a CPU core's cache
+DISK_SHARE = 8  # of the memory, what one reading from disk may take
 
 
 def map_units(
     work: Callable[[Float[Tensor, "sentence chunk"], int], Answer],
-    matrix: Float[Tensor, "sentence unit"],
+    matrix: Float[Tensor, "sentence unit"] | DiskMatrix,
     memory: int = MEMORY,
 ) -> list[Answer]:
     """Cut responses into chunks of units and give what is made of each, in order.
@@ -32,6 +34,26 @@ def map_units(
         matrix: on an accelerator its chunks are larger and done one after another.
         memory: bytes of working memory to stay within.
     """
+    if not isinstance(matrix, DiskMatrix):
+        return _map_chunks(work, matrix, 0, memory)
+    answers: list[Answer] = []
+    step = units_at_a_time(len(matrix), matrix.dtype.itemsize, memory)
+    for start in range(0, matrix.shape[1], step):
+        answers += _map_chunks(work, matrix[:, start : start + step], start, memory)
+    return answers
+
+
+def units_at_a_time(sentences: int, itemsize: int, memory: int) -> int:
+    """Say of how many units the responses are read from disk at a time."""
+    return max(1, memory // DISK_SHARE // (sentences * itemsize))
+
+
+def _map_chunks(
+    work: Callable[[Float[Tensor, "sentence chunk"], int], Answer],
+    matrix: Float[Tensor, "sentence unit"],
+    first_unit: int,
+    memory: int,
+) -> list[Answer]:
     on_cpu = matrix.device.type == "cpu"
     threads = torch.get_num_threads()
     workers = threads if on_cpu else 1
@@ -39,7 +61,7 @@ def map_units(
     step = max(1, (min(chunk, CACHED_RESPONSES) if on_cpu else chunk) // len(matrix))
 
     def answer(start: int) -> Answer:
-        return work(matrix[:, start : start + step], start)
+        return work(matrix[:, start : start + step], first_unit + start)
 
     starts = range(0, matrix.shape[1], step)
     try:
@@ -50,13 +72,13 @@ def map_units(
         torch.set_num_threads(threads)
 
 
-def as_matrix(responses: Matrix) -> Float[Tensor, "sentence unit"]:
-    """Give responses as a tensor.
+def as_matrix(responses: Matrix) -> Float[Tensor, "sentence unit"] | DiskMatrix:
+    """Give responses as a tensor, or as they lie on disk.
 
     Raises:
         ScoreError: they are no floating matrix, or an empty one.
     """
-    matrix = as_tensor(responses)
+    matrix = responses if isinstance(responses, DiskMatrix) else as_tensor(responses)
     if matrix.ndim != 2 or 0 in matrix.shape or not matrix.is_floating_point():
         raise ScoreError(
             f"responses have shape {tuple(matrix.shape)} and dtype {matrix.dtype}; give a "

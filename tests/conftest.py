@@ -26,6 +26,12 @@ jaxtyping.install_import_hook(
 )
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what `find` keeps out of the user's cache, and apart from what other tests keep."""
+    monkeypatch.setenv("STEER_PLUGIN_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def unchecked() -> Iterator[None]:
     """Call the package as its users do: without run-time checks of annotations."""

@@ -20,7 +20,18 @@ PARTS = {
 }
 FILES = sorted(path for folder in PARTS.values() for path in folder.glob("*.py"))
 # The public facade and the command line put the parts together.
-FACADE = {"__init__", "__main__", "cli", "cli_choices", "cli_measuring", "cli_running"}
+FACADE = {
+    "__init__",
+    "__main__",
+    "cli",
+    "cli_cache",
+    "cli_choices",
+    "cli_finding",
+    "cli_measuring",
+    "cli_output",
+    "cli_running",
+    "cli_storing",
+}
 CORE = [path for path in FILES if path.parent == ROOT / "steer_plugin" and path.stem not in FACADE]
 HOSTS = {"transformer_lens", "nnsight"}
 OF_A_HOST = {

@@ -1,7 +1,13 @@
 """A pass over texts that is broken off goes on at the batch where it was."""
 
+import contextlib
 import dataclasses
+import os
+import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -9,20 +15,20 @@ import numpy as np
 import pytest
 import torch
 
-from steer_plugin import ExpertTable, Intervention
+from steer_plugin import Intervention
 from steer_plugin.adapters.bridge import BridgeAdapter
 from steer_plugin.errors import ArtifactError, ModelError
+from steer_plugin.parts import Part, Parts
 from steer_plugin.protocols import Adapter, Batch, ModelInfo, Reading
-from steer_plugin.responses import gather
+from steer_plugin.responses import gather, gather_on_disk
 from steer_plugin.sites import FINAL_NORM, UnitSpace
 
-import command
-import models
 import tiny
 from plans import intervention, plan
 from tiny import Tiny
 
 TEXTS = [" ".join(tiny.WORDS[start : start + 3]) for start in range(12)]
+NOBODY = 65534
 READINGS = (Reading("mlp.hook_post", "max"), Reading(FINAL_NORM, "mean"))
 
 
@@ -40,6 +46,9 @@ class Breaking:
 
     def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
         return self.adapter.space(site, layers)
+
+    def batches(self, texts: Sequence[str]) -> list[np.ndarray]:
+        return self.adapter.batches(texts)
 
     def collect(
         self,
@@ -66,7 +75,7 @@ class Breaking:
 @pytest.fixture
 def adapter(tiny_model: Callable[[str], Tiny]) -> BridgeAdapter:
     model = tiny_model("llama")
-    return BridgeAdapter(model.bridge, tokenizer=model.tokenizer, batch_tokens=8)
+    return BridgeAdapter(model.bridge, tokenizer=model.tokenizer, batch_tokens=8, revision="random")
 
 
 def broken_off(adapter: BridgeAdapter, keep: Path, **settings: Any) -> list[str]:
@@ -130,23 +139,167 @@ def test_another_model_finds_nothing(
     assert len(asked_again(other, tmp_path)) == len(TEXTS)
 
 
-@pytest.mark.parametrize("damage", ["cut", "emptied", "of another shape"])
+def test_weights_of_which_nobody_knows_what_they_are_are_not_mistaken_for_others(
+    tmp_path: Path, tiny_model: Callable[[str], Tiny]
+) -> None:
+    model = tiny_model("llama")
+    nameless = BridgeAdapter(model.bridge, tokenizer=model.tokenizer)
+
+    with pytest.raises(ModelError, match=r"say which these are with adapt\(\.\.\., revision="):
+        gather(nameless, TEXTS, READINGS, keep=tmp_path)
+
+
+def parts_in(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.safetensors"))
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+@pytest.mark.parametrize("damage", [cut, lambda _: b"", lambda content: content + b" "])
 def test_a_damaged_part_is_asked_for_again(
-    adapter: BridgeAdapter, tmp_path: Path, damage: str
+    adapter: BridgeAdapter, tmp_path: Path, damage: Callable[[bytes], bytes]
 ) -> None:
     first = broken_off(adapter, tmp_path)
-    part = min(tmp_path.rglob("*.safetensors"))
-    content = part.read_bytes()
-    if damage == "of another shape":
-        from safetensors.torch import save_file
-
-        save_file({"rows": torch.tensor([0, 1])}, part)
-    else:
-        part.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
+    part = parts_in(tmp_path)[0]
+    part.write_bytes(damage(part.read_bytes()))
 
     again = asked_again(adapter, tmp_path)
 
     assert len(again) == len(TEXTS) - len(first) + 2
+    assert asked_again(adapter, tmp_path) == []
+
+
+def test_one_flipped_byte_anywhere_in_a_part_is_seen(
+    adapter: BridgeAdapter, tmp_path: Path
+) -> None:
+    gather(adapter, TEXTS[:2], READINGS, keep=tmp_path)
+    (part,) = parts_in(tmp_path)
+    (folder,) = tmp_path.glob("*/")
+    content = part.read_bytes()
+    parts = Parts.at(folder)
+    assert len(parts.whole()) == 1
+
+    for place in range(0, len(content), 7):
+        changed = bytearray(content)
+        changed[place] ^= 1
+        part.write_bytes(changed)
+        assert parts.whole() == []
+
+
+@pytest.fixture
+def shared() -> Iterator[Path]:
+    """Give a folder that others than root may reach."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Take the right to write into a folder away from everybody, root included."""
+    inside = [folder, *folder.rglob("*")]
+    for path in inside:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    user = os.geteuid()
+    os.seteuid(NOBODY if user == 0 else user)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        for path in inside:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def test_a_part_whose_damage_cannot_be_removed_is_not_taken(
+    adapter: BridgeAdapter, shared: Path
+) -> None:
+    gather(adapter, TEXTS, READINGS, keep=shared)
+    part = parts_in(shared)[0]
+    part.write_bytes(cut(part.read_bytes()))
+
+    with read_only(shared), pytest.raises(ArtifactError, match="Permission denied"):
+        gather(adapter, TEXTS, READINGS, keep=shared)
+    assert len(asked_again(adapter, shared)) == 2
+
+
+def test_what_is_whole_is_read_where_nothing_can_be_written(
+    adapter: BridgeAdapter, shared: Path
+) -> None:
+    wanted = gather(adapter, TEXTS, READINGS, keep=shared)
+
+    with read_only(shared):
+        found = gather(adapter, TEXTS, READINGS, keep=shared)
+        with pytest.raises(ArtifactError, match=r"Permission denied.*; choose another folder"):
+            gather(adapter, [*TEXTS, "air"], READINGS, keep=shared)
+
+    for reading in READINGS:
+        assert torch.equal(found[reading], wanted[reading])
+
+
+@pytest.mark.parametrize(("pooling", "dtype"), [("max", torch.bfloat16), ("mean", torch.float32)])
+def test_a_16_bit_model_takes_half_the_disk_where_nothing_is_lost(
+    tmp_path: Path, shipped: Callable[[str], Any], pooling: Any, dtype: torch.dtype
+) -> None:
+    model = tiny.boot("llama", shipped("llama"))
+    model.bridge.to(torch.bfloat16)
+    adapter = BridgeAdapter(
+        model.bridge, tokenizer=model.tokenizer, batch_tokens=8, revision="random"
+    )
+    reading = Reading("mlp.hook_post", pooling)
+
+    kept = gather_on_disk(adapter, TEXTS, [reading], keep=tmp_path)[reading]
+    found = gather(adapter, TEXTS, [reading], keep=tmp_path)[reading]
+    wanted = gather(adapter, TEXTS, [reading])[reading]
+
+    assert kept.dtype == dtype
+    assert found.dtype == wanted.dtype == torch.float32
+    assert torch.equal(found, wanted)
+    assert torch.equal(kept[:, :].float(), wanted)
+
+
+def test_two_processes_that_ask_for_the_same_run_the_model_once(
+    adapter: BridgeAdapter, tmp_path: Path
+) -> None:
+    both = [Breaking(adapter, 1000) for _ in range(2)]
+    # The first is at its second batch when the second begins.
+    begun = threading.Event()
+    add = Parts.add
+
+    def slowly(parts: Parts, batch: Batch) -> Part:
+        begun.set()
+        time.sleep(0.05)
+        return add(parts, batch)
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
+        patch.setattr(Parts, "add", slowly)
+        first = pool.submit(gather, both[0], TEXTS, READINGS, keep=tmp_path)
+        assert begun.wait(60)
+        second = pool.submit(gather, both[1], TEXTS, READINGS, keep=tmp_path)
+        found = [one.result(120) for one in (first, second)]
+
+    assert sorted(both[0].asked) == sorted(TEXTS)
+    assert both[1].asked == []
+    for reading in READINGS:
+        assert torch.equal(found[0][reading], found[1][reading])
+
+
+def test_parts_that_another_process_writes_are_not_deleted(
+    adapter: BridgeAdapter, tmp_path: Path
+) -> None:
+    gather(adapter, TEXTS, READINGS, keep=tmp_path)
+    (folder,) = tmp_path.glob("*/")
+    parts = Parts.at(folder)
+
+    with (
+        parts.writing(),
+        pytest.raises(ArtifactError, match="is being written by another process"),
+    ):
+        parts.remove(wait=False)
+    assert len(parts.whole()) == 6
+    parts.remove(wait=False)
+    assert not folder.exists()
 
 
 def test_a_part_that_cannot_be_written_is_an_error_of_ours(
@@ -157,23 +310,3 @@ def test_a_part_that_cannot_be_written_is_an_error_of_ours(
 
     with pytest.raises(ArtifactError, match="cannot write"):
         gather(adapter, TEXTS, READINGS, keep=file)
-
-
-def test_a_find_that_was_killed_goes_on_and_tidies_up(tmp_path: Path) -> None:
-    folder = models.save_model(tmp_path / "llama")
-    corpus = models.save_corpus(tmp_path / "corpus.tsv", 900)
-    arguments = ["find", "--model", folder, "--corpus", corpus, "--batch-tokens", "12"]
-
-    process = command.start(*arguments, "--out", tmp_path / "experts")
-    command.until(process, r"find:  +[2-9]%")
-    process.kill()
-    command.finish(process)
-    assert list(tmp_path.glob(".experts.unfinished/*/*.safetensors"))
-    code, _, err = command.finish(command.start(*arguments, "--out", tmp_path / "experts"))
-
-    assert code == 0, err
-    assert "| 0/1350" not in err
-    assert not list(tmp_path.glob(".experts*"))
-    command.finish(command.start(*arguments, "--out", tmp_path / "anew"))
-    found, wanted = (ExpertTable.load(tmp_path / name) for name in ("experts", "anew"))
-    assert (found.scores == wanted.scores).all()

@@ -1,0 +1,61 @@
+"""`cache`: the responses that `find` keeps."""
+
+from pathlib import Path
+
+import click
+
+from steer_plugin.cli_choices import json_option, say
+from steer_plugin.cli_output import print_frame
+from steer_plugin.cli_storing import cache_option
+
+
+@click.group()
+def cache() -> None:
+    """List, verify or delete the responses that `find` keeps."""
+
+
+@cache.command()
+@cache_option
+@json_option
+def ls(cache: Path, as_json: bool) -> None:
+    """List what is kept: of which model, what of it, how many texts, how many bytes."""
+    from steer_plugin.cache import Cache
+
+    print_frame(Cache(cache).frame(), as_json)
+
+
+@cache.command()
+@click.argument("names", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Delete all of them.")
+@cache_option
+def rm(names: tuple[str, ...], everything: bool, cache: Path) -> None:
+    """Delete what is kept under these names, as `cache ls` gives them."""
+    from steer_plugin.cache import Cache
+    from steer_plugin.finding_plan import size
+
+    if everything == bool(names):
+        raise click.UsageError("give the names of what to delete, or --all")
+    freed = 0
+    for parts in Cache(cache).passes(names):
+        freed += parts.size
+        parts.remove(wait=False)
+    say(f"Deleted {size(freed)}")
+
+
+@cache.command()
+@click.argument("names", nargs=-1)
+@cache_option
+def verify(names: tuple[str, ...], cache: Path) -> None:
+    """Look at every byte of what is kept under these names, or of all.
+
+    Names files that are damaged on stdout and fails if there is one.
+    """
+    from steer_plugin.cache import Cache
+    from steer_plugin.errors import ArtifactError
+
+    damaged = Cache(cache).damaged(names)
+    for path in damaged:
+        click.echo(path)
+    if damaged:
+        raise ArtifactError(f"{len(damaged)} damaged; the command that read them reads them anew")
+    say("All is whole")

@@ -1,0 +1,62 @@
+"""What commands ask for about memory, disk and the cache."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+CACHE = "STEER_PLUGIN_CACHE"
+
+
+class Size(click.ParamType):
+    """A number of bytes, such as 4GB or 512MiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it.
+
+        Raises:
+            click.BadParameter: it is no size, or none at all.
+        """
+        if isinstance(value, int):
+            return value
+        from pydantic import ByteSize, TypeAdapter, ValidationError
+
+        try:
+            size = int(TypeAdapter(ByteSize).validate_python(value))
+        except ValidationError:
+            size = 0
+        if size <= 0:
+            self.fail(f"{value!r} is no size; give one such as 4GB or 512MiB", param, ctx)
+        return size
+
+
+def _cache(
+    context: click.Context,  # noqa: ARG001 (click hands it over)
+    option: click.Parameter,  # noqa: ARG001
+    value: Path | None,
+) -> Path:
+    if value is not None:
+        return value
+    from platformdirs import user_cache_path
+
+    return user_cache_path("steer-plugin") / "responses"
+
+
+cache_option = click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar=CACHE,
+    show_envvar=True,
+    callback=_cache,
+    help="Folder in which responses are kept. Default: in the user's own cache folder.",
+)
+
+memory_option = click.option(
+    "--memory",
+    type=Size(),
+    default="4GB",
+    show_default=True,
+    help="Working memory, beside the model and the activations of one batch.",
+)
