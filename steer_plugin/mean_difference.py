@@ -1,12 +1,14 @@
 """How far apart a unit's responses lie, in standard deviations: d'."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from steer_plugin.concept_sums import sum_by_concept
+from steer_plugin.sorting import sort_units, sorted_values, stable_argsort
 from steer_plugin.unit_chunks import (
     MEMORY,
     Labels,
@@ -35,6 +37,8 @@ def mean_difference(
     float64 with the sign of the difference, which sorts beyond every other. So are deviations
     below 1e-154 of the largest response.
 
+    Responses are added up in ascending order, so d' does not depend on the order of the sentences.
+
     Args:
         responses: any floating dtype, finite.
         labels: the concept of each sentence, in 0..C-1, each concept at least once, C >= 2.
@@ -48,46 +52,98 @@ def mean_difference(
     """
     matrix = as_matrix(responses)
     concept = as_tensor(labels).to(matrix.device)
-    counts = count_concepts(concept, len(matrix)).tolist()
-    order = concept.argsort(stable=True)
+    counts = count_concepts(concept, len(matrix))
 
     def score(chunk: Float[Tensor, "sentence chunk"], first_unit: int) -> Tensor:
-        check_finite(chunk, first_unit)
-        return _score_units(chunk[order], counts)
+        keys, sorted_labels, finite = sort_units(chunk, concept)
+        if not finite:
+            check_finite(chunk, first_unit)
+        ascending = sorted_values(keys, chunk.dtype).double()
+        own = ascending.gather(1, stable_argsort(sorted_labels, len(counts)))
+        return _score_units(own, counts)
 
-    return torch.cat(map_units(score, matrix, memory), 1).cpu().numpy()
+    return torch.cat(map_units(score, matrix, memory)).T.cpu().numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Mean and squared deviations of each unit's responses to some sentences.
+
+    The mean is kept as `origin`, one of the responses, and how far it is `away` from that: then
+    neither a large offset costs digits, nor does what does not vary get a variance from rounding.
+    """
+
+    size: Float[Tensor, " concept"]
+    origin: Float[Tensor, "unit concept"]
+    away: Float[Tensor, "unit concept"]
+    squares: Float[Tensor, "unit concept"]
+
+    def __getitem__(self, concepts: slice) -> "_Group":
+        return _Group(
+            self.size[concepts],
+            self.origin[:, concepts],
+            self.away[:, concepts],
+            self.squares[:, concepts],
+        )
+
+
+def _join(*groups: _Group) -> _Group:
+    """Put groups side by side."""
+    return _Group(
+        torch.cat([group.size for group in groups]),
+        torch.cat([group.origin for group in groups], 1),
+        torch.cat([group.away for group in groups], 1),
+        torch.cat([group.squares for group in groups], 1),
+    )
+
+
+def _merge(left: _Group, right: _Group) -> _Group:
+    """Merge groups pairwise, from the origin of the left one (Chan, Golub and LeVeque 1983)."""
+    size = left.size + right.size
+    share = right.size / size
+    gap = (right.origin - left.origin) + (right.away - left.away)
+    return _Group(
+        size,
+        left.origin,
+        left.away + gap * share,
+        left.squares + right.squares + gap.square() * (left.size * share),
+    )
+
+
+def _up_to(groups: _Group) -> _Group:
+    """Merge each group with all before it, by doubling how many are merged."""
+    merged, step = groups, 1
+    while step < len(groups.size):
+        merged = _join(merged[:step], _merge(merged[:-step], merged[step:]))
+        step *= 2
+    return merged
+
+
+def _from(groups: _Group) -> _Group:
+    """Merge each group with all after it."""
+    merged, step = groups, 1
+    while step < len(groups.size):
+        merged = _join(_merge(merged[:-step], merged[step:]), merged[-step:])
+        step *= 2
+    return merged
 
 
 def _score_units(
-    responses: Float[Tensor, "sentence unit"], counts: Sequence[int]
-) -> Float[Tensor, "concept unit"]:
-    """Score units whose rows are sorted by concept, so many of each.
-
-    Each concept's responses are taken relative to its first one: then neither a large offset costs
-    digits, nor does a concept that does not vary get a variance from rounding.
-    """
-    wide = responses.double()
-    _, exponent = torch.frexp(wide.abs().amax(0))
+    own: Float[Tensor, "unit sentence"], counts: Int[Tensor, " concept"]
+) -> Float[Tensor, "unit concept"]:
+    """Score units whose responses lie side by side by concept, so many of each, ascending."""
+    _, exponent = torch.frexp(own.abs().amax(1, keepdim=True))
     # By a power of two, which rounds nothing and leaves d' as it is: no square overflows.
-    wide = wide * torch.exp2(-exponent.clamp(min=-LARGEST_SHIFT).double())
-    blocks = torch.split(wide, list(counts))
-    origins = torch.stack([block[0] for block in blocks])
-    shifted = [block - block[0] for block in blocks]
-    means = torch.stack([block.mean(0) for block in shifted])
-    squares = torch.stack(
-        [(block - mean).square().sum(0) for block, mean in zip(shifted, means, strict=True)]
-    )
-    size = torch.tensor(counts, dtype=torch.float64, device=wide.device).unsqueeze(1)
-    scores = []
-    for concept in range(len(counts)):
-        others = [other for other in range(len(counts)) if other != concept]
-        # All relative to the first response of the first of the others.
-        away = (origins - origins[others[0]]) + means
-        weight = size[others] / size[others].sum()
-        mean = (weight * away[others]).sum(0)
-        between = (weight * (away[others] - mean).square()).sum(0)
-        within = (weight * squares[others] / size[others]).sum(0)
-        difference = away[concept] - mean
-        spread = ((squares[concept] / size[concept] + within + between) / 2).sqrt()
-        scores.append(torch.where(spread > 0, difference / spread, difference.sign() * INFINITE))
-    return torch.stack(scores)
+    own = own * torch.exp2(-exponent.clamp(min=-LARGEST_SHIFT).double())
+    size = counts.double()
+    origin = own[:, counts.cumsum(0) - counts]
+    shifted = own - origin.repeat_interleave(counts, 1)
+    mean = sum_by_concept(shifted, counts) / size
+    squares = sum_by_concept((shifted - mean.repeat_interleave(counts, 1)).square(), counts)
+    each = _Group(size, origin, mean, squares)
+    before, after = _up_to(each), _from(each)
+    # All others: those before and those after, of which the first has none and the last none.
+    others = _join(after[1:2], _merge(before[:-2], after[2:]), before[-2:-1])
+    difference = (origin - others.origin) + (mean - others.away)
+    spread = ((squares / size + others.squares / others.size) / 2).sqrt()
+    return torch.where(spread > 0, difference / spread, difference.sign() * INFINITE)

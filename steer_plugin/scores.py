@@ -10,9 +10,10 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from steer_plugin.concept_sums import sum_by_concept
 from steer_plugin.errors import ScoreError
 from steer_plugin.sorting import run_ends, run_starts, sort_units, stable_argsort
 from steer_plugin.unit_chunks import (
@@ -158,21 +159,14 @@ def _score_units(
     return result
 
 
-def _sum_by_concept(
-    values: Shaped[Tensor, "unit sentence"], counts: Int[Tensor, " concept"]
-) -> Shaped[Tensor, "concept unit"]:
-    return torch.stack([block.sum(1) for block in torch.split(values, counts.tolist(), 1)])
-
-
 def _auroc(
     order: Int[Tensor, "unit sentence"],
     doubled_midranks: Int[Tensor, "unit sentence"],
     counts: Int[Tensor, " concept"],
 ) -> Float[Tensor, "concept unit"]:
-    positives = counts.unsqueeze(1)
-    doubled = _sum_by_concept(doubled_midranks.gather(1, order), counts)
-    above = doubled - positives * (positives - 1)
-    return above.double() / (2 * positives * (order.shape[1] - positives))
+    doubled = sum_by_concept(doubled_midranks.gather(1, order), counts)
+    above = doubled - counts * (counts - 1)
+    return (above.double() / (2 * counts * (order.shape[1] - counts))).T
 
 
 def _average_precision(
@@ -189,7 +183,6 @@ def _average_precision(
     own_steps = start[:, 1:] != start[:, :-1]
     own_steps[:, edges[:-1] - 1] = True
     hits = torch.repeat_interleave(edges.int(), counts) - run_starts(own_steps)
-    positives = counts.unsqueeze(1).double()
-    precision = _sum_by_concept(hits / retrieved.double(), counts) / positives
+    precision = sum_by_concept(hits / retrieved.double(), counts) / counts
     # Adding up equal parts may round; a constant unit, all one run, is at chance exactly.
-    return torch.where(first[:, -1] > 0, precision, positives / sentences)
+    return torch.where(first[:, -1:] > 0, precision, counts.double() / sentences).T

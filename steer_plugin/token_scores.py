@@ -10,6 +10,7 @@ from jaxtyping import Float
 from scipy.special import xlogy
 from torch import Tensor
 
+from steer_plugin.concept_sums import sum_by_concept
 from steer_plugin.errors import ScoreError
 from steer_plugin.scores import TOKEN_SCORES
 from steer_plugin.unit_chunks import (
@@ -108,7 +109,7 @@ def _count_active(
     """Count, for each concept, the tokens at which each neuron is active, and all its tokens."""
     matrix = as_matrix(active)
     concept = as_tensor(labels).to(matrix.device)
-    sizes = count_concepts(concept, len(matrix)).tolist()
+    sizes = count_concepts(concept, len(matrix))
     lengths = as_tensor(tokens).to(matrix.device)
     if lengths.shape != (len(matrix),) or bool((lengths < 1).any()):
         raise ScoreError(
@@ -129,8 +130,8 @@ def _count_active(
                 f"{int(lengths[sentence])} tokens of sentence {int(order[sentence])}; give whole "
                 "numbers of tokens as shares, as the pooling 'active' does"
             )
-        return torch.stack([block.sum(0) for block in torch.split(whole, sizes)])
+        return sum_by_concept(whole.T, sizes)
 
-    counts = torch.cat(map_units(count, matrix, memory), 1)
-    totals = torch.stack([block.sum(0) for block in torch.split(lengths, sizes)])
-    return counts.cpu().numpy(), totals.cpu().numpy()
+    counts = torch.cat(map_units(count, matrix, memory))
+    totals = sum_by_concept(lengths.T, sizes)
+    return counts.T.cpu().numpy(), totals.T.cpu().numpy()

@@ -7,12 +7,18 @@ Rodriguez et al. 2024, "Controlling Language and Diffusion Models by Transportin
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
 
+from steer_plugin.concept_sums import least_of_others, sum_by_concept, sum_over_others
 from steer_plugin.errors import ScoreError
 
 # So many numbers of each sample at a time fit a processor's cache.
 CHUNK = 1 << 18
+# Others that span a smaller share of what all sentences span are fitted on a scale of their own.
+NARROW = 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,3 +125,104 @@ def fit_sorted(
         # At the mean of the source the line is at the mean of the target.
         offset = bottom + mean_rise - gain * low - np.where(constant, 0.0, slope * centre)
     return np.stack([gain, offset, low, high])
+
+
+def fit_from_others(
+    ascending: Float[Tensor, "unit sentence"],
+    order: Int[Tensor, "unit sentence"],
+    counts: Int[Tensor, " concept"],
+) -> Float[Tensor, "4 unit concept"]:
+    """Give gain, offset, low and high from all other sentences to each concept's.
+
+    The lines of `fit_sorted`, for all concepts in the time of a few passes over the responses: what
+    the others have up to a quantile is what all sentences have less what the concept has, both read
+    from running sums. These are of whole numbers, so that no digit is lost in a difference. They
+    are not finite where there is no line.
+
+    Args:
+        ascending: responses in float64.
+        order: the places in `ascending` of concept 0's sentences, ascending, then of concept 1's.
+        counts: how many sentences each concept has.
+    """
+    sentences = ascending.shape[1]
+    own = ascending.gather(1, order)
+    ends = counts.cumsum(0)
+    bottom, top = own[:, ends - counts], own[:, ends - 1]
+    low, high = least_of_others(bottom), -least_of_others(-top)
+    least = ascending[:, :1]
+    spread = ascending[:, -1:] - least
+    constant = spread == 0
+    divisor = spread.masked_fill(constant, 1.0)
+    # In [0, scale], where all places together stay below 2**62.
+    scale = 2.0 ** (62 - sentences.bit_length())
+    place = ((ascending - least) / divisor * scale).round().long()
+    own_place = place.gather(1, order)
+    others = sentences - counts
+    total = sum_over_others(sum_by_concept(own_place, counts))
+    centre = total.double() / others / scale
+    squares = sum_by_concept((own_place.double() / scale).square(), counts)
+    variance = sum_over_others(squares) / others - centre.square()
+
+    met = _met_by_each(place, own_place, order, counts, total) / scale
+    away = met / others.repeat_interleave(counts) - (centre / counts).repeat_interleave(counts, 1)
+    rise = own - bottom.repeat_interleave(counts, 1)
+    slope = sum_by_concept(away * rise, counts) / variance.masked_fill(constant, 1.0)
+    gain = (slope / divisor).masked_fill(constant, 1.0)
+    mean_rise = sum_by_concept(rise, counts) / counts
+    # At the mean of the source the line is at the mean of the target.
+    offset = bottom + mean_rise - gain * least - slope * centre
+    lines = torch.stack([gain, offset, low, high])
+
+    narrow = (high - low < NARROW * spread) & ~constant
+    for concept in narrow.any(0).nonzero().flatten().tolist():
+        units = narrow[:, concept].nonzero().flatten()
+        its = slice(int(ends[concept] - counts[concept]), int(ends[concept]))
+        other = torch.ones_like(ascending[units], dtype=torch.bool)
+        other.scatter_(1, order[units, its], value=False)
+        rest = ascending[units][other].view(len(units), -1)
+        fitted = fit_sorted(rest.cpu().numpy(), own[units, its].cpu().numpy())
+        lines[:, units, concept] = torch.from_numpy(fitted).to(lines.device)
+    return lines
+
+
+def _met_by_each(
+    place: Int[Tensor, "unit sentence"],
+    own_place: Int[Tensor, "unit sentence"],
+    order: Int[Tensor, "unit sentence"],
+    counts: Int[Tensor, " concept"],
+    total: Int[Tensor, "unit concept"],
+) -> Float[Tensor, "unit sentence"]:
+    """Add up, for each of a concept's m sentences, the places of the others that it meets.
+
+    The i-th meets the others' quantiles from i/m to (i+1)/m: of n others in ascending order those
+    from i n / m to (i+1) n / m, of which the first and the last in part.
+
+    Args:
+        place: of all sentences, ascending.
+        own_place: of concept 0's sentences, ascending, then of concept 1's.
+        order: where these are in `place`.
+        counts: how many sentences each concept has.
+        total: of all places of the others.
+    """
+    units, sentences = order.shape
+    column = torch.arange(sentences, device=order.device)
+    concept = torch.arange(len(counts), device=order.device).repeat_interleave(counts)
+    m, n = counts[concept], sentences - counts[concept]
+    start = (counts.cumsum(0) - counts)[concept]
+    i = column - start
+    whole, part = i * n // m, (i * n % m).double() / m
+    # A sentence that d others precede is passed once i n / m reaches d. Exact: d m / n is a whole
+    # number, or further from one than a float64's rounding.
+    passed_at = (((order - i) * m).double() / n).ceil().long()
+    # One more column a concept, for those that only the last quantile passes.
+    bins = order.new_zeros((units, sentences + len(counts)))
+    bins.scatter_add_(1, passed_at + (start + concept), torch.ones_like(order))
+    passed = bins.cumsum(1)[:, column + concept]
+    at = whole - start + passed
+    running, own_running = pad(place.cumsum(1), (1, 0)), pad(own_place.cumsum(1), (1, 0))
+    below = running.gather(1, at) - own_running.gather(1, passed) + own_running[:, start]
+    begun = place.gather(1, at) * part
+    ends = counts.cumsum(0) - 1
+    below_next, begun_next = below.roll(-1, 1), begun.roll(-1, 1)
+    below_next[:, ends], begun_next[:, ends] = total, 0.0
+    return (below_next - below).double() + (begun_next - begun)

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from steer_plugin.concept_sums import sum_by_concept, sum_over_others
 from steer_plugin.errors import ScoreError
 from steer_plugin.sorting import sort_units, sorted_values, stable_argsort
-from steer_plugin.transport import fit_sorted
+from steer_plugin.transport import fit_from_others
 from steer_plugin.unit_chunks import (
     MEMORY,
     Labels,
@@ -22,6 +24,7 @@ from steer_plugin.unit_chunks import (
 
 QUANTILES = (0.05, 0.25, 0.75, 0.95)
 STEEPEST = float(np.finfo(np.float32).max)
+TEMPORARIES = 3  # times as much working memory for a response as scoring takes
 
 
 def check_quantiles(quantiles: Sequence[float]) -> None:
@@ -42,6 +45,8 @@ def typical_responses(
     memory: int = MEMORY,
 ) -> dict[str, Float[np.ndarray, "concept unit"]]:
     """Describe each unit's responses to each concept, all from one sort of each unit.
+
+    Nothing here depends on the order of the sentences: what is added up is so in ascending order.
 
     Args:
         responses: any floating dtype, finite.
@@ -72,16 +77,21 @@ def typical_responses(
         keys, sorted_labels, finite = sort_units(chunk, concept)
         if not finite:
             check_finite(chunk, first_unit)
-        ascending = sorted_values(keys).cpu().numpy()
-        return _describe(ascending, sorted_labels.cpu(), counts.cpu().numpy(), quantiles)
+        ascending = sorted_values(keys, chunk.dtype).double()
+        order = stable_argsort(sorted_labels, len(counts))
+        named = _describe(ascending, order, counts, quantiles)
+        return {name: _narrowed(values.T) for name, values in named.items()}
 
-    parts = map_units(describe, matrix, memory)
+    parts = map_units(describe, matrix, memory // TEMPORARIES)
+    return {
+        name: np.concatenate([part.pop(name) for part in parts], 1) for name in sorted(parts[0])
+    }
+
+
+def _narrowed(values: Float[Tensor, "concept unit"]) -> Float[np.ndarray, "concept unit"]:
     try:
         with np.errstate(over="raise"):
-            return {
-                name: np.concatenate([part[name] for part in parts], 1).astype(np.float32)
-                for name in sorted(parts[0])
-            }
+            return values.cpu().numpy().astype(np.float32)
     except FloatingPointError as error:
         raise ScoreError(
             "a typical response is larger than a float32; check the model's weights and dtype"
@@ -89,55 +99,40 @@ def typical_responses(
 
 
 def _describe(
-    ascending: Float[np.ndarray, "unit sentence"],
-    labels: Int[Tensor, "unit sentence"],
-    counts: Int[np.ndarray, " concept"],
+    ascending: Float[Tensor, "unit sentence"],
+    order: Int[Tensor, "unit sentence"],
+    counts: Int[Tensor, " concept"],
     quantiles: Sequence[float],
-) -> dict[str, Float[np.ndarray, "concept unit"]]:
-    """Describe units whose responses ascend, each with its label."""
-    order = stable_argsort(labels, len(counts)).numpy()
-    wide = ascending.astype(np.float64)
-    own = np.split(np.take_along_axis(wide, order, 1), counts.cumsum()[:-1], axis=1)
-    sums = np.stack([responses.sum(1) for responses in own])
-    rows: dict[str, list[Float[np.ndarray, " unit"]]] = {}
-    for concept, responses in enumerate(own):
-        rest = wide[labels.numpy() != concept].reshape(len(wide), -1)
-        mean = sums[concept] / counts[concept]
-        # Not the sum of all less the concept's own: what is small beside that would be lost.
-        off_mean = np.delete(sums, concept, 0).sum(0) / rest.shape[1]
-        named = {
-            "mean": mean,
-            "off_mean": off_mean,
-            "mean_difference": mean - off_mean,
-            "median": _quantile(responses, 0.5),
-            **{f"q{100 * level:02g}": _quantile(responses, level) for level in quantiles},
-            **_line(rest, responses, mean - off_mean),
-        }
-        for name, values in named.items():
-            rows.setdefault(name, []).append(values)
-    return {name: np.stack(values) for name, values in rows.items()}
-
-
-def _quantile(
-    ascending: Float[np.ndarray, "unit sentence"], level: float
-) -> Float[np.ndarray, " unit"]:
-    place = level * (ascending.shape[1] - 1)
-    below = int(place)
-    above = min(below + 1, ascending.shape[1] - 1)
-    share = place - below
-    return np.asarray((1 - share) * ascending[:, below] + share * ascending[:, above])
-
-
-def _line(
-    rest: Float[np.ndarray, "unit other_sentence"],
-    own: Float[np.ndarray, "unit sentence"],
-    difference: Float[np.ndarray, " unit"],
-) -> dict[str, Float[np.ndarray, " unit"]]:
-    gain, offset, low, high = fit_sorted(rest, own)
-    fits = (np.abs(gain) <= STEEPEST) & (np.abs(offset) <= STEEPEST)
+) -> dict[str, Float[Tensor, "unit concept"]]:
+    """Describe units whose responses ascend; `order` is that of `stable_argsort`."""
+    own = ascending.gather(1, order)
+    sums = sum_by_concept(own, counts)
+    mean = sums / counts
+    off_mean = sum_over_others(sums) / (len(order[0]) - counts)
+    difference = mean - off_mean
+    gain, offset, low, high = fit_from_others(ascending, order, counts)
+    # NaN, where there is no line, is no number that fits.
+    fits = (gain.abs() <= STEEPEST) & (offset.abs() <= STEEPEST)
     return {
-        "act_gain": np.where(fits, gain, 1.0),
-        "act_offset": np.where(fits, offset, difference),
+        "mean": mean,
+        "off_mean": off_mean,
+        "mean_difference": difference,
+        "median": _quantile(own, counts, 0.5),
+        **{f"q{100 * level:02g}": _quantile(own, counts, level) for level in quantiles},
+        "act_gain": gain.where(fits, 1.0),
+        "act_offset": offset.where(fits, difference),
         "act_low": low,
         "act_high": high,
     }
+
+
+def _quantile(
+    own: Float[Tensor, "unit sentence"], counts: Int[Tensor, " concept"], level: float
+) -> Float[Tensor, "unit concept"]:
+    """Interpolate between the two responses of each concept that are next to a quantile."""
+    place = level * (counts - 1).double()
+    below = place.long()
+    above = torch.minimum(below + 1, counts - 1)
+    share = place - below
+    start = counts.cumsum(0) - counts
+    return (1 - share) * own[:, start + below] + share * own[:, start + above]

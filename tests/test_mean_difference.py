@@ -136,6 +136,33 @@ def test_dtypes_and_chunks_do_not_change_it(dtype: torch.dtype, memory: int) -> 
     assert_close(found, expected(responses.double().numpy(), labels))
 
 
+@settings(deadline=None, max_examples=100)
+@given(labelled_units(SINGLE), st.randoms(use_true_random=False))
+def test_it_does_not_depend_on_the_order_of_the_sentences(
+    case: tuple[Array, Array], random: Any
+) -> None:
+    responses, labels = case[0].astype(np.float32), case[1]
+    order = np.array(random.sample(range(len(labels)), len(labels)))
+    found = mean_difference(responses, labels)
+    np.testing.assert_array_equal(mean_difference(responses[order], labels[order]), found)
+
+
+def test_many_concepts_are_each_set_against_all_others() -> None:
+    generator = np.random.default_rng(2)
+    labels = generator.permutation(np.arange(500) % 201)
+    responses = generator.normal(size=(500, 1)) * 10.0 ** (labels % 7)[:, None]
+    assert_close(mean_difference(responses, labels), expected(responses, labels))
+
+
+@pytest.mark.parametrize("far", range(4))
+def test_a_concept_far_away_costs_the_others_no_digits(far: int) -> None:
+    labels = np.repeat(np.arange(4), 5)
+    responses = (
+        1e-3 * np.random.default_rng(3).normal(size=(20, 1)) + 1e13 * (labels == far)[:, None]
+    )
+    assert_close(mean_difference(responses, labels), expected(responses, labels))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_response_that_is_not_finite_is_named(bad: float) -> None:
     responses = np.zeros((30, 20))

@@ -178,6 +178,40 @@ def test_midranks_do_not_depend_on_chunks_and_name_a_bad_response(
         doubled_midranks(matrix, memory=memory)
 
 
+@settings(deadline=None, max_examples=100)
+@given(labelled_units(), st.randoms(use_true_random=False))
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_scores_do_not_depend_on_the_order_of_the_sentences(
+    dtype: torch.dtype, case: tuple[Array, Array], random: Any
+) -> None:
+    responses, labels = torch.from_numpy(case[0].clip(-6e4, 6e4)).to(dtype), case[1]
+    order = np.array(random.sample(range(len(labels)), len(labels)))
+    found, shuffled = scores(responses, labels), scores(responses[order], labels[order])
+    for name in RANK_SCORES:
+        np.testing.assert_array_equal(shuffled[name], found[name])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_an_accelerator_would_give_the_same_scores(
+    mixed: tuple[Array, Array], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    responses, labels = torch.from_numpy(mixed[0]).to(dtype), mixed[1]
+    here, ranks = scores(responses, labels), doubled_midranks(responses)
+    for module in ("sorting", "concept_sums"):
+        monkeypatch.setattr(f"steer_plugin.{module}.uses_numpy", lambda _tensor: False)
+    there = scores(responses, labels)
+    np.testing.assert_array_equal(there["auroc"], here["auroc"])
+    np.testing.assert_allclose(there["average_precision"], here["average_precision"], atol=EXACT)
+    assert torch.equal(doubled_midranks(responses), ranks)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_more_sentences_than_16_bits_can_number_are_ranked(dtype: torch.dtype) -> None:
+    responses = torch.from_numpy(np.random.default_rng(5).normal(size=(70_000, 1))).to(dtype)
+    found = doubled_midranks(responses).numpy()
+    np.testing.assert_array_equal(found, 2 * (rankdata(responses.double(), axis=0).T - 1))
+
+
 def test_each_score_has_a_level_of_chance() -> None:
     labels = np.array([0, 1, 1, 2, 2, 2, 2, 2])
     levels = {name: chance_levels(name, labels).tolist() for name in SCORES}
@@ -366,10 +400,12 @@ def test_only_the_scores_that_are_asked_for_come_back(
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("memory", [1, 2**30])
-def test_a_response_that_is_not_finite_is_named(bad: float, dtype: Any, memory: int) -> None:
-    responses = np.random.default_rng(6).normal(size=(50, 20)).astype(dtype)
+def test_a_response_that_is_not_finite_is_named(
+    bad: float, dtype: torch.dtype, memory: int
+) -> None:
+    responses = torch.from_numpy(np.random.default_rng(6).normal(size=(50, 20))).to(dtype)
     responses[31, 17] = bad
     with pytest.raises(ScoreError, match=rf"unit 17 to sentence 31 is {bad}; "):
         scores(responses, np.arange(50) % 2, memory=memory)

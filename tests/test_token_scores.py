@@ -97,6 +97,19 @@ def test_lape_is_what_the_entropy_misses_of_its_largest_value(
     assert ((found >= 0) & (found <= 1)).all()
 
 
+@settings(deadline=None, max_examples=50)
+@given(counted(), st.randoms(use_true_random=False))
+@pytest.mark.parametrize("score", [activation_frequency, lape])
+def test_the_order_of_the_sentences_does_not_matter(
+    score: Any, case: tuple[Array, Array, Array], random: Any
+) -> None:
+    counts, tokens, labels = case
+    order = np.array(random.sample(range(len(labels)), len(labels)))
+    active = shares(counts, tokens)
+    found = score(active[order], tokens[order], labels[order])
+    np.testing.assert_array_equal(found, score(active, tokens, labels))
+
+
 def test_shares_are_over_tokens_not_over_sentences() -> None:
     active = np.array([[1.0], [0.0], [0.5], [0.5]], dtype=np.float32)
     tokens, labels = np.array([1, 9, 4, 4]), np.array([0, 0, 1, 1])

@@ -1,6 +1,7 @@
 """Statistics of responses against numpy, one unit and one concept at a time."""
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from steer_plugin.errors import ScoreError
 from steer_plugin.transport import linear_transport
-from steer_plugin.typical_responses import check_quantiles, typical_responses
+from steer_plugin.typical_responses import STEEPEST, check_quantiles, typical_responses
 
 Array = np.ndarray[Any, Any]
 
@@ -82,17 +83,92 @@ def test_each_statistic_is_what_numpy_gives(case: tuple[Array, Array]) -> None:
             np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-4, err_msg=name)
 
 
-def test_the_lines_are_those_of_linear_transport() -> None:
-    generator = np.random.default_rng(0)
-    labels = generator.permutation(np.repeat(np.arange(3), [7, 20, 33]))
-    responses = generator.normal(size=(60, 40)).astype(np.float32)
+def exact_line(source: Array, target: Array) -> tuple[Fraction, Fraction, Fraction]:
+    """Fit the pairs of equal rank in fractions: gain, offset, and what the offset is made of."""
+    common = math.lcm(len(source), len(target))
+    x = [Fraction(h) for h in np.repeat(np.sort(source), common // len(source)).tolist()]
+    y = [Fraction(h) for h in np.repeat(np.sort(target), common // len(target)).tolist()]
+    mean_x, mean_y = sum(x, Fraction(0)) / common, sum(y, Fraction(0)) / common
+    variance = sum(((h - mean_x) ** 2 for h in x), Fraction(0))
+    together = sum(((a - mean_x) * b for a, b in zip(x, y, strict=True)), Fraction(0))
+    gain = together / variance if variance else Fraction(1)
+    return gain, mean_y - gain * mean_x, abs(mean_y) + abs(gain * mean_x)
+
+
+ANY = st.sampled_from([0.0, 1.0, -1.0, SMALLEST, 1e-30, 1e15, -1e15, 1e30]) | st.floats(
+    -(2.0**100), 2.0**100, width=32
+)
+
+
+@st.composite
+def any_units(draw: st.DrawFn) -> tuple[Array, Array]:
+    concepts = draw(st.integers(2, 6))
+    more = draw(st.lists(st.integers(0, concepts - 1), max_size=10))
+    labels = np.array(draw(st.permutations([*range(concepts), *more])))
+    unit = st.lists(ANY, min_size=len(labels), max_size=len(labels))
+    far = np.array(draw(st.sampled_from([0.0, 1e4, -1e8, 1e20]))) * (labels == 0)
+    return (np.array([draw(unit)]) + far).astype(np.float32).T, labels
+
+
+@settings(deadline=None, max_examples=300)
+@given(any_units())
+def test_a_line_is_that_of_fractions_to_the_last_digits_of_a_float32(
+    case: tuple[Array, Array],
+) -> None:
+    responses, labels = case
     found = typical_responses(responses, labels)
-    for concept in range(3):
-        wanted = linear_transport(responses[labels != concept], responses[labels == concept])
+    wide = responses[:, 0].astype(np.float64)
+    for concept in range(labels.max() + 1):
+        own, rest = wide[labels == concept], wide[labels != concept]
+        gain, offset, size = exact_line(rest, own)
+        if max(gain, abs(offset)) >= STEEPEST:
+            gain, offset, size = exact_line(rest[:1], own - rest.mean() + rest[0])
+        step = 2.0**-24 * (1 + 1e-5)
+        assert abs(Fraction(float(found["act_gain"][concept, 0])) - gain) <= step * gain + SMALLEST
+        error = abs(Fraction(float(found["act_offset"][concept, 0])) - offset)
+        assert error <= step * abs(offset) + 1e-13 * size + SMALLEST
+        assert found["act_low"][concept, 0] == rest.min()
+        assert found["act_high"][concept, 0] == rest.max()
+
+
+@settings(deadline=None, max_examples=100)
+@given(any_units(), st.randoms(use_true_random=False))
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_nothing_depends_on_the_order_of_the_sentences(
+    dtype: torch.dtype, case: tuple[Array, Array], random: Any
+) -> None:
+    responses, labels = torch.from_numpy(case[0]).to(dtype), case[1]
+    order = np.array(random.sample(range(len(labels)), len(labels)))
+    found = typical_responses(responses[order], labels[order])
+    for name, values in typical_responses(responses, labels).items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+@pytest.mark.parametrize("far", [0.0, 30.0, -1e6])
+@pytest.mark.parametrize("counts", [[7, 20, 33], [1, 1, 300], [50] * 40])
+def test_the_lines_are_those_of_linear_transport(counts: list[int], far: float) -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.permutation(np.repeat(np.arange(len(counts)), counts))
+    responses = generator.normal(size=(len(labels), 40)) + far * (labels == 1)[:, None]
+    found = typical_responses(responses.astype(np.float32), labels)
+    rounded = responses.astype(np.float32)
+    for concept in range(len(counts)):
+        wanted = linear_transport(rounded[labels != concept], rounded[labels == concept])
         for name in ("gain", "offset", "low", "high"):
-            np.testing.assert_array_equal(
-                found[f"act_{name}"][concept], getattr(wanted, name).astype(np.float32)
+            np.testing.assert_array_max_ulp(
+                found[f"act_{name}"][concept], getattr(wanted, name).astype(np.float32), maxulp=1
             )
+
+
+def test_an_accelerator_would_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(2)
+    labels = generator.permutation(np.repeat(np.arange(4), [3, 20, 30, 47]))
+    responses = generator.normal(size=(100, 30)) + 50 * (labels == 2)[:, None]
+    here = typical_responses(responses, labels)
+    for module in ("sorting", "concept_sums"):
+        monkeypatch.setattr(f"steer_plugin.{module}.uses_numpy", lambda _tensor: False)
+    for name, values in typical_responses(responses, labels).items():
+        np.testing.assert_allclose(values, here[name], rtol=2e-7, atol=1e-12, err_msg=name)
 
 
 def test_others_that_do_not_vary_are_moved_by_the_difference_of_means() -> None:
