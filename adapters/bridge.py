@@ -1,19 +1,27 @@
 """TransformerLens: a TransformerBridge as an adapter."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoTokenizer
 
-from steer_plugin.adapters.bridge_hooks import Hook, NamedHook, require_site, steering_hooks
-from steer_plugin.adapters.generation import generation_config
+from steer_plugin.adapters.bridge_hooks import (
+    Answer,
+    Key,
+    NamedHook,
+    reading_hooks,
+    require_site,
+    steering_hooks,
+)
+from steer_plugin.adapters.dtypes import dtype_of
+from steer_plugin.adapters.generation import generation_config, nucleus, sampling
 from steer_plugin.adapters.losses import (
     WindowBatch,
     by_text,
@@ -21,12 +29,12 @@ from steer_plugin.adapters.losses import (
     window_batches,
     windows,
 )
-from steer_plugin.adapters.steering import SteeredTokens
+from steer_plugin.adapters.steering import SteeredTokens, require_units
 from steer_plugin.adapters.tokens import BATCH_TOKENS, TokenBatch, tokens_for
 from steer_plugin.artifacts import one_line
 from steer_plugin.errors import ModelError
 from steer_plugin.interventions import Intervention
-from steer_plugin.pooling import check_pooling, pool
+from steer_plugin.pooling import Pooling, check_pooling, pool
 from steer_plugin.protocols import Batch, ModelInfo, Reading
 from steer_plugin.sites import UnitSpace, chosen_layers, hook_name
 
@@ -71,7 +79,7 @@ class BridgeAdapter:
             host=f"transformer_lens {version('transformer-lens')}",
             n_layers=int(bridge.cfg.n_layers),
             d_model=int(bridge.cfg.d_model),
-            dtype=str(next(self._model.parameters()).dtype).removeprefix("torch."),
+            dtype=dtype_of(self._model),
             bos=self.tokens.bos,
         )
 
@@ -83,7 +91,8 @@ class BridgeAdapter:
     @property
     def _device(self) -> torch.device:
         device: torch.device = self._model.get_input_embeddings().weight.device
-        return device
+        # Weights that are offloaded are nowhere yet, and move their inputs along with them.
+        return torch.device("cpu") if device.type == "meta" else device
 
     def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
         """Number the units that the model has at a site; see `Adapter.space`.
@@ -102,21 +111,24 @@ class BridgeAdapter:
     def _measure(self, site: str, layers: Sequence[int]) -> None:
         """Read widths from tensors, since configs name them in many ways."""
 
-        def recorder(layer: int) -> Hook:
-            def record(activations: Tensor, hook: object) -> None:  # noqa: ARG001
-                self._widths[site, layer] = activations.flatten(2).shape[2]
+        def width(activations: Tensor) -> int:
+            return activations.shape[2]
 
-            return record
-
-        hooks = [(hook_name(site, layer), recorder(layer)) for layer in layers]
         one = torch.ones((1, 1), dtype=torch.bool)
-        self._run(TokenBatch((0,), one.long(), one, ~one), hooks)
+        readers = {(site, layer): (hook_name(site, layer), width) for layer in layers}
+        self._widths |= self._read(TokenBatch((0,), one.long(), one, ~one), [], readers)
 
-    def _run(self, batch: TokenBatch, hooks: Sequence[NamedHook]) -> None:
-        """Run the blocks and the final norm, not the unembedding."""
+    def _read(
+        self,
+        batch: TokenBatch,
+        steering: Sequence[NamedHook],
+        readers: Mapping[Key, tuple[str, Callable[[Tensor], Answer]]],
+    ) -> dict[Key, Answer]:
+        """Run the blocks and the final norm as far as they are read, not the unembedding."""
         transformer = self._model.base_model
-        with torch.inference_mode(), self.bridge.hooks(fwd_hooks=list(hooks)):
+        with torch.inference_mode(), reading_hooks(self.bridge, steering, readers) as found:
             transformer(**self._inputs(transformer, batch))
+        return found
 
     def _inputs(self, module: Any, batch: TokenBatch) -> dict[str, Any]:
         inputs: dict[str, Any] = {
@@ -127,6 +139,14 @@ class BridgeAdapter:
         if "position_ids" in inspect.signature(module.forward).parameters:
             inputs["position_ids"] = batch.positions.to(self._device)
         return inputs
+
+    def batches(self, texts: Sequence[str]) -> list[Int[np.ndarray, " text"]]:
+        """Give the rows of each batch that `collect` makes; see `Adapter.batches`.
+
+        Raises:
+            ModelError: a text has no tokens, or too many.
+        """
+        return self.tokens.batch_rows(texts, self._batch_tokens)
 
     def collect(
         self,
@@ -145,13 +165,20 @@ class BridgeAdapter:
         for reading in readings:
             check_pooling(reading.pooling)
         for batch in self.tokens.batches(texts, self._batch_tokens):
-            steering = self._steering(intervention, batch)
-            pooled: dict[tuple[Reading, int], Tensor] = {}
-            self._run(batch, [*steering, *self._readers(spaces, batch, pooled)])
+            readers = {
+                (reading, layer): (
+                    hook_name(reading.site, layer),
+                    _pooler(batch.content, reading.pooling),
+                )
+                for reading, space in spaces.items()
+                for layer in space.layers
+            }
+            pooled = self._read(batch, self._steering(intervention, batch), readers)
             yield Batch(
                 np.array(batch.rows),
                 {
-                    reading: torch.cat([pooled[reading, layer] for layer in space.layers], 1).cpu()
+                    # Layers may be on several devices.
+                    reading: torch.cat([pooled[reading, layer].cpu() for layer in space.layers], 1)
                     for reading, space in spaces.items()
                 },
                 batch.content.sum(1).numpy(),
@@ -162,6 +189,7 @@ class BridgeAdapter:
     ) -> Sequence[NamedHook]:
         if intervention is None:
             return []
+        require_units(self.space, intervention)
         tokens = SteeredTokens(
             intervention.positions,
             intervention.bos,
@@ -169,27 +197,6 @@ class BridgeAdapter:
             attention=batch.attention,
         )
         return steering_hooks(self.bridge, intervention, tokens)
-
-    def _readers(
-        self,
-        spaces: dict[Reading, UnitSpace],
-        batch: TokenBatch,
-        pooled: dict[tuple[Reading, int], Tensor],
-    ) -> list[NamedHook]:
-        content = batch.content
-
-        def reader(reading: Reading, layer: int) -> Hook:
-            def read(activations: Tensor, hook: object) -> None:  # noqa: ARG001
-                valid = content.to(activations.device)
-                pooled[reading, layer] = pool(activations.flatten(2), valid, reading.pooling)
-
-            return read
-
-        return [
-            (hook_name(reading.site, layer), reader(reading, layer))
-            for reading, space in spaces.items()
-            for layer in space.layers
-        ]
 
     def generate(
         self,
@@ -222,11 +229,9 @@ class BridgeAdapter:
                 batch.ids.to(self._device),
                 attention_mask=batch.attention.long().to(self._device),
                 generation_config=generation_config(
-                    self.tokens.tokenizer,
-                    max_new_tokens=max_new_tokens,
-                    temperature=temperature,
-                    top_p=top_p,
+                    self.tokens.tokenizer, max_new_tokens=max_new_tokens, temperature=temperature
                 ),
+                logits_processor=sampling(temperature, top_p, nucleus),
             )
         new = ids[:, batch.ids.shape[1] :]
         return list(self.tokens.tokenizer.batch_decode(new, skip_special_tokens=True))
@@ -270,6 +275,10 @@ class BridgeAdapter:
                 yield one, losses.cpu()
 
         return by_text(cut, answers())
+
+
+def _pooler(content: Tensor, pooling: Pooling) -> Callable[[Tensor], Tensor]:
+    return lambda activations: pool(activations, content.to(activations.device), pooling)
 
 
 def _shipped_tokenizer(bridge: TransformerBridge) -> Any:

@@ -1,18 +1,22 @@
-"""Interventions as TransformerLens hooks, and which hook each site really is."""
+"""Interventions and readings as TransformerLens hooks, and which hook each site really is."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.exceptions import StopAtLayerException
 
-from steer_plugin.adapters.steering import SteeredTokens
-from steer_plugin.errors import InterventionError, SiteError
-from steer_plugin.interventions import Intervention, steer_units
+from steer_plugin.adapters.steering import SteeredTokens, missing_unit
+from steer_plugin.errors import SiteError
+from steer_plugin.interventions import Intervention, moved_once, steer_units
 from steer_plugin.sites import FINAL_NORM, check_site, hook_name
 
 Hook = Callable[..., Tensor | None]
 NamedHook = tuple[str, Hook]
+Key = TypeVar("Key", bound=Hashable)
+Answer = TypeVar("Answer")
 
 EMBEDDING_IN = "embed.hook_in"
 
@@ -75,20 +79,16 @@ def steering_hooks(
         tokens.follow(ids)
 
     def writer(layer: int, indices: Tensor, parameters: Tensor) -> Hook:
+        moved = moved_once(indices, parameters)
+        last = int(indices[-1])
+
         def write(activations: Tensor, hook: object) -> Tensor:  # noqa: ARG001
             flat = activations.flatten(2)
-            if int(indices[-1]) >= flat.shape[2]:
-                raise SiteError(
-                    f"unit L{layer}N{int(indices[-1])} does not exist: {intervention.site} has "
-                    f"{flat.shape[2]} units in layer {layer}; was the plan made for another model?"
-                )
-            where = tokens.where
-            if where is None or where.shape != flat.shape[:2]:
-                raise InterventionError(
-                    "this forward pass began without token ids, so which of its tokens to steer "
-                    "cannot be told; give ids, not embeddings"
-                )
-            return steer_units(flat, indices, parameters, intervention, where).view_as(activations)
+            if last >= flat.shape[2]:
+                raise SiteError(missing_unit(intervention.site, layer, last, flat.shape[2]))
+            where = tokens.where(flat)
+            steered = steer_units(flat, *moved(flat.device, flat.dtype), intervention, where)
+            return steered.view_as(activations)
 
         return write
 
@@ -97,6 +97,38 @@ def steering_hooks(
         require_site(bridge, intervention.site, layer)
         hooks.append((hook_name(intervention.site, layer), writer(layer, indices, parameters)))
     return hooks
+
+
+@contextlib.contextmanager
+def reading_hooks(
+    bridge: TransformerBridge,
+    steering: Sequence[NamedHook],
+    readers: Mapping[Key, tuple[str, Callable[[Tensor], Answer]]],
+) -> Iterator[dict[Key, Answer]]:
+    """Read from a forward pass inside the block, which ends with the last tensor that is read.
+
+    Args:
+        bridge: the model.
+        steering: hooks that act before anything is read.
+        readers: for each answer the name of a hook, and what to make of its tensor, flattened to
+            [text, token, unit].
+
+    Yields:
+        The answers; complete when the block is left.
+    """
+    found: dict[Key, Answer] = {}
+
+    def reader(key: Key, read: Callable[[Tensor], Answer]) -> Hook:
+        def hook_function(activations: Tensor, hook: object) -> None:  # noqa: ARG001
+            found[key] = read(activations.flatten(2))
+            if len(found) == len(readers):
+                raise StopAtLayerException(activations)
+
+        return hook_function
+
+    hooks = [*steering, *((name, reader(key, read)) for key, (name, read) in readers.items())]
+    with contextlib.suppress(StopAtLayerException), bridge.hooks(fwd_hooks=hooks):
+        yield found
 
 
 def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:

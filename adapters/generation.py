@@ -1,8 +1,13 @@
 """Generation settings that mean the same on every host."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from transformers import GenerationConfig
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import GenerationConfig, TemperatureLogitsWarper, TopPLogitsWarper
 
 # A model's own settings fill in whatever is left out, so what would change the text is set.
 _NEUTRAL: dict[str, Any] = {
@@ -13,6 +18,8 @@ _NEUTRAL: dict[str, Any] = {
     "no_repeat_ngram_size": 0,
 }
 _NEUTRAL_SAMPLING: dict[str, Any] = {
+    "temperature": 1.0,
+    "top_p": 1.0,
     "top_k": 0,
     "typical_p": 1.0,
     "epsilon_cutoff": 0.0,
@@ -21,22 +28,58 @@ _NEUTRAL_SAMPLING: dict[str, Any] = {
 
 
 def generation_config(
-    tokenizer: Any, *, max_new_tokens: int, temperature: float, top_p: float
+    tokenizer: Any, *, max_new_tokens: int, temperature: float
 ) -> GenerationConfig:
-    """Say how to continue a prompt; greedily at temperature 0.
+    """Say how to continue a prompt: greedily at temperature 0, else by sampling.
 
     Of the model's own settings only the end tokens are left to take effect.
 
     Args:
         tokenizer: of the model.
         max_new_tokens: at most so many tokens more.
-        temperature: of the sampling.
-        top_p: sample from the likeliest tokens that together have this probability.
+        temperature: of the sampling; `sampling` sees to it.
     """
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     settings: dict[str, Any] = {**_NEUTRAL, "max_new_tokens": max_new_tokens, "pad_token_id": pad}
     if temperature > 0:
-        settings |= {**_NEUTRAL_SAMPLING, "temperature": temperature, "top_p": top_p}
+        settings |= _NEUTRAL_SAMPLING
     kind: Any = GenerationConfig
     config: GenerationConfig = kind(do_sample=temperature > 0, **settings)
     return config
+
+
+def sampling(temperature: float, top_p: float, keep: Callable[..., Tensor]) -> list[Any]:
+    """List what `generate` does to the scores before it samples a token: its `logits_processor`.
+
+    Args:
+        temperature: of the sampling; 0 for none.
+        top_p: sample from the likeliest tokens that together have this probability.
+        keep: `nucleus`, or a copy of it that travels.
+    """
+    steps: list[Any] = []
+    if temperature not in (0, 1):
+        steps.append(TemperatureLogitsWarper(temperature))
+    if temperature > 0 and top_p < 1:
+        steps.append(partial(keep, top_p=top_p))
+    return steps
+
+
+def nucleus(
+    _: Int[Tensor, "text token"], scores: Float[Tensor, "text vocabulary"], *, top_p: float
+) -> Float[Tensor, "text vocabulary"]:
+    """Do what transformers' `TopPLogitsWarper` does, to the last bit, in a fraction of the time.
+
+    It sorts the vocabulary together with its indices, which takes as long as a small model. Unless
+    tokens tie at the edge, the sorted scores alone tell which tokens are kept.
+    """
+    warper = TopPLogitsWarper(top_p)
+    if scores.device.type != "cpu":
+        return warper(None, scores)
+    ascending = scores.clone(memory_format=torch.contiguous_format)
+    ascending.numpy().sort(axis=-1)
+    dropped = (ascending.softmax(-1).cumsum(-1) <= 1 - top_p).sum(-1, keepdim=True)
+    dropped = dropped.clamp(max=scores.shape[-1] - 1)
+    least = ascending.gather(-1, dropped)
+    if bool(((ascending.gather(-1, (dropped - 1).clamp(min=0)) == least) & (dropped > 0)).any()):
+        return warper(None, scores)
+    return scores.masked_fill(scores < least, float("-inf"))

@@ -9,8 +9,13 @@ from nnsight.intervention.iterator import Iterations
 
 from steer_plugin.adapters.module_paths import MODULE_PATHS, ModulePaths
 from steer_plugin.adapters.portable import portable, send_as_data
-from steer_plugin.adapters.steering import steered_tokens
-from steer_plugin.interventions import Intervention, steer_units, units_by_layer
+from steer_plugin.adapters.steering import missing_unit, steered_tokens
+from steer_plugin.interventions import (
+    Intervention,
+    moved_once,
+    steer_units,
+    units_by_layer,
+)
 from steer_plugin.sites import FINAL_NORM
 
 send_as_data(Intervention)
@@ -58,8 +63,11 @@ def locate(model: Any, site: str, layer: int) -> tuple[str, str]:
 
 
 def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None) -> None:
-    units = units_by_layer(intervention)
-    places = {layer: locate(model, intervention.site, layer) for layer in units}
+    layers = []
+    for layer, (indices, parameters) in units_by_layer(intervention).items():
+        path, side = locate(model, intervention.site, layer)
+        last, moved = int(indices[-1]), moved_once(indices, parameters)
+        layers.append((layer, model.get(path), side, last, moved))
     prompt = None
     try:
         for step in Iterations()[:]:
@@ -77,24 +85,20 @@ def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None) ->
                     )
             where = steered_tokens(
                 ids,
-                prompt.to(ids.device).bool(),
-                step == 0 or ids.shape[1] > 1,
+                prompt.to(ids.device).bool() if step == 0 or ids.shape[1] > 1 else None,
                 intervention.positions,
                 intervention.bos,
                 bos_id,
             )
-            for layer, (indices, parameters) in units.items():
-                path, side = places[layer]
-                module = model.get(path)
+            if where is False:
+                continue
+            for layer, module, side, last, moved in layers:
                 given = module.input if side == "input" else module.output
                 tensor = given[0] if isinstance(given, tuple) else given
-                flat = tensor.reshape(*where.shape, -1)
-                if int(indices[-1]) >= flat.shape[2]:
-                    raise LookupError(
-                        f"unit L{layer}N{int(indices[-1])} does not exist: {intervention.site} "
-                        f"has {flat.shape[2]} units there; was the plan made for another model?"
-                    )
-                steered = steer_units(flat, indices, parameters, intervention, where)
+                flat = tensor.reshape(*ids.shape, -1)
+                if last >= flat.shape[2]:
+                    raise LookupError(missing_unit(intervention.site, layer, last, flat.shape[2]))
+                steered = steer_units(flat, *moved(flat.device, flat.dtype), intervention, where)
                 steered = steered.reshape(tensor.shape)
                 if side == "input":
                     module.input = steered

@@ -3,7 +3,7 @@
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -188,7 +188,7 @@ class NDIF:
 
     def in_sessions(
         self,
-        jobs: Sequence[Job],
+        jobs: Iterable[Job],
         run: Callable[[Sequence[Job]], Sequence[Answer]],
         result_bytes: Callable[[Job], int],
     ) -> Iterator[tuple[Job, Answer]]:

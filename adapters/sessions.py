@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from nnsight.tracing.tracer import save
 from torch import Tensor
 
+from steer_plugin.adapters import dtypes, generation
 from steer_plugin.adapters import losses as losses_module
 from steer_plugin.adapters.in_trace import steer_beside
 from steer_plugin.adapters.portable import portable
@@ -23,15 +24,17 @@ Inputs = dict[str, Any]
 Place = tuple[str, str, tuple[Pooling, ...]]
 
 pooled = portable(pool)
+named_dtype = portable(dtypes.dtype_of)
+nucleus = portable(generation.nucleus)
 token_losses = portable(losses_module.token_losses)
 
 
 def dtype_of(model: Any, backend: Any) -> str:
-    """Give the parameters' dtype, such as `float32`."""
+    """Name what the model's numbers are; see `dtypes.dtype_of`."""
     dtype: str = ""
     with model.session(backend=backend):
-        dtype = save(str(next(model.parameters()).dtype))
-    return dtype.removeprefix("torch.")
+        dtype = save(named_dtype(model._module))
+    return str(dtype)
 
 
 def read_pooled(
@@ -62,8 +65,9 @@ def read_pooled(
                         given = given[0] if isinstance(given, tuple) else given
                         flat = given.reshape(*content.shape, -1)
                         valid = content.to(flat.device)
-                        found += [pooled(flat, valid, pooling).cpu() for pooling in poolings]
-                    answers.append(found)
+                        found += [pooled(flat, valid, pooling) for pooling in poolings]
+                    # At the end, since a device is not waited for before.
+                    answers.append([one.cpu() for one in found])
                     tracer.stop()
     return answers
 
@@ -73,6 +77,7 @@ def continue_prompts(
     backend: Any,
     inputs: Inputs,
     config: Any,
+    sampling: Sequence[Any],
     seed: int,
     plan: Intervention | None,
     bos_id: int | None,
@@ -81,7 +86,9 @@ def continue_prompts(
     ids: Tensor = torch.empty(0, dtype=torch.int64)
     with model.session(backend=backend):  # noqa: SIM117 (a session's block is all of its `with`)
         with torch.random.fork_rng():
-            with model.trace(**inputs, generation_config=config, fn="generate") as tracer:
+            with model.trace(
+                **inputs, generation_config=config, logits_processor=sampling, fn="generate"
+            ) as tracer:
                 torch.manual_seed(seed)
                 if plan is not None:
                     steer_beside(model, plan, bos_id)

@@ -1,10 +1,43 @@
-"""Which tokens of a forward pass an intervention touches."""
+"""Which units and which tokens of a forward pass an intervention touches."""
+
+from collections.abc import Callable
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from steer_plugin.interventions import Positions
+from steer_plugin.errors import InterventionError, SiteError
+from steer_plugin.interventions import Intervention, Positions
+from steer_plugin.sites import UnitSpace
+
+
+def require_units(
+    space: Callable[[str, tuple[int, ...]], UnitSpace], intervention: Intervention | None
+) -> None:
+    """Refuse, before anything runs, a plan that names what a model lacks.
+
+    Args:
+        space: of the model's adapter.
+        intervention: the plan, if there is one.
+
+    Raises:
+        SiteError: the model lacks the site, a layer or a unit.
+    """
+    if intervention is None or intervention.changes_nothing:
+        return
+    layers = intervention.by_layer()
+    widths = space(intervention.site, tuple(layers)).widths
+    for (layer, (indices, _)), width in zip(layers.items(), widths, strict=True):
+        if int(indices[-1]) >= width:
+            raise SiteError(missing_unit(intervention.site, layer, int(indices[-1]), width))
+
+
+def missing_unit(site: str, layer: int, index: int, width: int) -> str:
+    """Say that a layer has no such unit."""
+    return (
+        f"unit L{layer}N{index} does not exist: {site} has {width} units in layer {layer}; "
+        "was the plan made for another model?"
+    )
 
 
 class SteeredTokens:
@@ -40,24 +73,38 @@ class SteeredTokens:
         self._pad_id = pad_id
         self._before: Tensor | None = None
         self._prompt: Tensor | None = None
-        self.where: Bool[Tensor, "text token"] | None = None
+        self._where: Bool[Tensor, "text token"] | bool = False
 
     def follow(self, ids: Int[Tensor, "text token"]) -> None:
-        """Work out `where` for the pass that begins with these ids."""
+        """Work out which tokens are steered in the pass that begins with these ids."""
         prompt = self._prompt
         if prompt is None or (self._attention is None and not self._continues(ids)):
             prompt = self._prompt = ids
         fresh = prompt is ids
         has_prompt = ids.shape[1] >= prompt.shape[1] and (fresh or ids.shape[1] > 1)
-        self.where = steered_tokens(
+        self._where = steered_tokens(
             ids,
-            self._real(prompt).to(ids.device),
-            has_prompt,
+            self._real(prompt) if has_prompt else None,
             self._positions,
             self._bos,
             self._bos_id,
         )
         self._before = ids
+
+    def where(
+        self, activations: Float[Tensor, "text token unit"]
+    ) -> Bool[Tensor, "text token"] | bool:
+        """Give what `steer_units` takes for a tensor of the pass that was followed last.
+
+        Raises:
+            InterventionError: the tensor is of another pass, which began without token ids.
+        """
+        if self._before is None or self._before.shape != activations.shape[:2]:
+            raise InterventionError(
+                "this forward pass began without token ids, so which of its tokens to steer "
+                "cannot be told; give ids, not embeddings"
+            )
+        return self._where
 
     def _real(self, prompt: Tensor) -> Tensor:
         if self._attention is not None:
@@ -76,35 +123,36 @@ class SteeredTokens:
 
 def steered_tokens(
     ids: Int[Tensor, "text token"],
-    prompt: Bool[Tensor, "text prompt_token"],
-    has_prompt: bool,
+    prompt: Bool[Tensor, "text prompt_token"] | None,
     positions: Positions,
     bos: bool,
     bos_id: int | None,
-) -> Bool[Tensor, "text token"]:
+) -> Bool[Tensor, "text token"] | bool:
     """Tell which tokens of one forward pass are steered.
 
     Args:
         ids: the pass's tokens.
-        prompt: the real tokens of the prompt that the pass is, or continues.
-        has_prompt: whether the pass begins with that prompt; else all its tokens are generated.
+        prompt: the real tokens of the prompt that the pass begins with; None where all of its
+            tokens are generated.
         positions: `all`, `prompt` or `generated`.
         bos: whether the BOS token is steered.
         bos_id: its id, or None.
+
+    Returns:
+        Which; True for all of them, False for none.
     """
+    if prompt is None:
+        return positions != "prompt"
     real = torch.ones_like(ids, dtype=torch.bool)
-    is_prompt = torch.zeros_like(real)
-    if has_prompt:
-        width = prompt.shape[1]
-        real[:, :width] = prompt
-        is_prompt[:, :width] = True
-        if not bos and bos_id is not None:
-            first = real & (real.cumsum(1) == 1)
-            real &= ~(first & (ids == bos_id))
+    width = prompt.shape[1]
+    real[:, :width] = prompt
+    if not bos and bos_id is not None:
+        first = real & (real.cumsum(1) == 1)
+        real &= ~(first & (ids == bos_id))
     if positions == "prompt":
-        return real & is_prompt
+        real[:, width:] = False
     if positions == "generated":
-        return real & ~is_prompt
+        real[:, :width] = False
     return real
 
 

@@ -2,23 +2,24 @@
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from nnsight.intervention.interleaver import OutOfOrderError
 from transformers import AutoTokenizer
 
 from steer_plugin.adapters import sessions
-from steer_plugin.adapters.generation import generation_config
+from steer_plugin.adapters.generation import generation_config, sampling
 from steer_plugin.adapters.in_trace import locate
 from steer_plugin.adapters.losses import WindowBatch, by_text, window_batches, windows
 from steer_plugin.adapters.module_paths import MODULE_PATHS
 from steer_plugin.adapters.ndif import NDIF
+from steer_plugin.adapters.steering import require_units
 from steer_plugin.adapters.tokens import BATCH_TOKENS, TokenBatch, tokens_for
 from steer_plugin.artifacts import one_line
 from steer_plugin.errors import ModelError, SiteError
@@ -71,7 +72,13 @@ class TraceAdapter:
         self.ndif = ndif
         self._batch_tokens = batch_tokens
         if ndif is None:
-            if any(parameter.is_meta for parameter in self._module.parameters()):
+            if any(
+                parameter.is_meta
+                for part in self._module.modules()
+                # accelerate fetches the weights that it has offloaded.
+                if not hasattr(part, "_hf_hook")
+                for parameter in part.parameters(recurse=False)
+            ):
                 raise ModelError(
                     "the model has no weights here; load it with dispatch=True, or give "
                     "remote=True to run it on an NDIF server"
@@ -123,7 +130,7 @@ class TraceAdapter:
 
     def _in_sessions(
         self,
-        jobs: Sequence[Job],
+        jobs: Iterable[Job],
         run: Callable[[Sequence[Job]], Sequence[Answer]],
         result_bytes: Callable[[Job], int],
     ) -> Iterator[tuple[Job, Answer]]:
@@ -168,18 +175,13 @@ class TraceAdapter:
             inputs["position_ids"] = batch.positions
         return inputs
 
-    def _check(self, intervention: Intervention | None) -> None:
-        """Refuse, before anything runs, a plan that names what the model lacks."""
-        if intervention is None or intervention.changes_nothing:
-            return
-        layers = tuple(intervention.by_layer())
-        widths = dict(zip(layers, self.space(intervention.site, layers).widths, strict=True))
-        for layer, index in zip(intervention.layers, intervention.indices, strict=True):
-            if index >= widths[layer]:
-                raise SiteError(
-                    f"unit L{layer}N{index} does not exist: {intervention.site} has "
-                    f"{widths[layer]} units in layer {layer}; was the plan made for another model?"
-                )
+    def batches(self, texts: Sequence[str]) -> list[Int[np.ndarray, " text"]]:
+        """Give the rows of each batch that `collect` makes; see `Adapter.batches`.
+
+        Raises:
+            ModelError: a text has no tokens, or too many.
+        """
+        return self.tokens.batch_rows(texts, self._batch_tokens)
 
     def collect(
         self,
@@ -197,25 +199,22 @@ class TraceAdapter:
         for reading in readings:
             check_pooling(reading.pooling)
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
-        self._check(intervention)
+        require_units(self.space, intervention)
         places, keys = self._places(spaces)
         units = sum(map(len, spaces.values()))
-        waiting = [
-            (batch, {**self._inputs(batch), "use_cache": False})
-            for batch in self.tokens.batches(texts, self._batch_tokens)
-        ]
 
-        def read(some: Sequence[tuple[TokenBatch, sessions.Inputs]]) -> Any:
+        def read(some: Sequence[TokenBatch]) -> Any:
             return self._run(
                 sessions.read_pooled,
-                [(inputs, batch.content) for batch, inputs in some],
+                [({**self._inputs(batch), "use_cache": False}, batch.content) for batch in some],
                 places,
                 intervention,
                 self.tokens.tokenizer.bos_token_id,
             )
 
-        for (batch, _), found in self._in_sessions(
-            waiting, read, lambda job: 4 * units * len(job[0].rows)
+        batches = self.tokens.batches(texts, self._batch_tokens)
+        for batch, found in self._in_sessions(
+            batches, read, lambda batch: 4 * units * len(batch.rows)
         ):
             parts = dict(zip(keys, found, strict=True))
             yield Batch(
@@ -270,16 +269,17 @@ class TraceAdapter:
             ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
                 together are more than the model can take.
         """
-        self._check(intervention)
+        require_units(self.space, intervention)
         batch = self.tokens.prompts(prompts, max_new_tokens)
         tokenizer = self.tokens.tokenizer
         config = generation_config(
-            tokenizer, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p
+            tokenizer, max_new_tokens=max_new_tokens, temperature=temperature
         )
         ids = self._run(
             sessions.continue_prompts,
             self._inputs(batch),
             config,
+            sampling(temperature, top_p, sessions.nucleus),
             seed,
             intervention,
             tokenizer.bos_token_id,
@@ -301,9 +301,9 @@ class TraceAdapter:
             SiteError: the model lacks the intervention's site or one of its units.
             ModelError: a text is too short, or the window does not fit.
         """
-        self._check(intervention)
+        require_units(self.space, intervention)
         cut = windows(self.tokens, texts, context, stride)
-        waiting = list(window_batches(self.tokens, cut, self._batch_tokens, self._module.config))
+        waiting = window_batches(self.tokens, cut, self._batch_tokens, self._module.config)
 
         def score(some: Sequence[WindowBatch]) -> Any:
             return self._run(

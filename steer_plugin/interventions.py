@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from itertools import pairwise
 from operator import index
 from pathlib import Path
@@ -273,25 +274,42 @@ def steer(
     return steered.to(activations.dtype)
 
 
+def moved_once(
+    indices: Int[Tensor, " k"], parameters: Float[Tensor, "parameter k"]
+) -> Callable[[torch.device, torch.dtype], tuple[Tensor, Tensor]]:
+    """Put what `steer_units` takes where activations of a device and dtype are, once for each."""
+    return cache(
+        lambda device, dtype: (
+            indices.to(device),
+            parameters.to(torch.promote_types(dtype, torch.float32)).to(device),
+        )
+    )
+
+
 def steer_units(
     activations: Float[Tensor, "text token unit"],
     indices: Int[Tensor, " k"],
     parameters: Float[Tensor, "parameter k"],
     intervention: Intervention,
-    where: Bool[Tensor, "text token"] | None,
+    where: Bool[Tensor, "text token"] | bool,
 ) -> Float[Tensor, "text token unit"]:
-    """Give a copy of the activations in which some units are steered at some tokens.
+    """Give activations in which some units are steered at some tokens.
 
     Args:
         activations: at the intervention's site in one layer.
         indices: which units of that layer.
         parameters: those of each of `indices`; see `units_by_layer`.
         intervention: the operation and its strength.
-        where: which tokens; None for all.
+        where: which tokens; True for all, False for none.
+
+    Returns:
+        A copy; the activations themselves where no token is steered.
     """
+    if where is False:
+        return activations
     indices = indices.to(activations.device)
-    selected = activations[..., indices]
+    selected = activations.index_select(-1, indices)
     steered = steer(selected, parameters, intervention.operation, intervention.strength)
-    if where is not None:
+    if where is not True:
         steered = torch.where(where.to(activations.device).unsqueeze(-1), steered, selected)
     return activations.index_copy(-1, indices, steered)

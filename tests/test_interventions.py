@@ -440,7 +440,7 @@ def test_only_the_units_and_tokens_meant_are_written_and_into_a_copy() -> None:
     indices, parameters = plan.by_layer()[0]
 
     some = steer_units(h, indices, parameters, plan, where)
-    every = steer_units(h, indices, parameters, plan, None)
+    every = steer_units(h, indices, parameters, plan, True)
 
     assert torch.equal(h, before)
     changed = torch.zeros_like(h, dtype=torch.bool)

@@ -7,12 +7,17 @@ from functools import cache
 from typing import Any
 
 import nnsight
+import numpy as np
 import pytest
 import torch
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from steer_plugin import apply_in_trace, steered
 from steer_plugin.adapters.bridge import BridgeAdapter
-from steer_plugin.adapters.generation import generation_config
+from steer_plugin.adapters.generation import generation_config, nucleus
 from steer_plugin.adapters.trace import TraceAdapter
 from steer_plugin.interventions import OPERATIONS, POSITIONS
 
@@ -96,9 +101,7 @@ def by_trace(hosts: Hosts, prompts: Sequence[str], act: Plan, use_cache: bool) -
     """Generate by nnsight's own means."""
     model, tokens = hosts.trace.model, hosts.trace.tokens
     batch = tokens.prompts(list(prompts), NEW_TOKENS)
-    config = generation_config(
-        tokens.tokenizer, max_new_tokens=NEW_TOKENS, temperature=0, top_p=1.0
-    )
+    config = generation_config(tokens.tokenizer, max_new_tokens=NEW_TOKENS, temperature=0)
     config.use_cache = use_cache
     inputs = {"input_ids": batch.ids, "attention_mask": batch.attention.long()}
     given = intervention(act)
@@ -160,3 +163,66 @@ def test_each_operation_and_each_choice_of_positions_leads_to_a_text_of_its_own(
     ]
 
     assert len(set(map(tuple, texts))) == len(texts)
+
+
+# Sampling
+
+SCORES = st.one_of(
+    # Ties everywhere, tokens that are ruled out, and both zeros.
+    arrays.arrays(
+        np.float32, (3, 9), elements=st.sampled_from([-np.inf, -2.0, -0.0, 0.0, 1.0, 1.0, 3.5])
+    ),
+    arrays.arrays(np.float32, (2, 40), elements=st.floats(-30, 30, width=32)),
+    st.integers(0, 1000).map(
+        lambda seed: 9 * np.random.default_rng(seed).standard_normal((2, 3000), np.float32)
+    ),
+)
+
+
+@given(scores=SCORES, top_p=st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0])))
+def test_the_tokens_that_can_be_sampled_are_those_of_transformers_to_the_last_bit(
+    scores: np.ndarray, top_p: float
+) -> None:
+    given_ = torch.from_numpy(scores)
+    ids = torch.zeros((len(scores), 1), dtype=torch.int64)
+
+    found = nucleus(ids, given_.clone(), top_p=top_p)
+
+    wanted = transformers.TopPLogitsWarper(top_p)(ids, given_)
+    assert torch.equal(found, wanted)
+    assert torch.equal(found.softmax(-1).nan_to_num(), wanted.softmax(-1).nan_to_num())
+
+
+def test_scores_that_are_no_numbers_are_left_to_whoever_samples() -> None:
+    scores = torch.tensor([[float("nan"), 1.0, 2.0]])
+
+    found = nucleus(torch.zeros((1, 1), dtype=torch.int64), scores, top_p=0.5)
+
+    assert torch.equal(found.isnan(), scores.isnan())
+    assert found[0, 1:].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 0.7), (0.6, 0.9), (1.7, 1.0)])
+@pytest.mark.parametrize("name", NAMES)
+def test_sampled_texts_are_those_of_transformers_own_sampling(
+    name: str, temperature: float, top_p: float, hosts_of: Callable[[str], Hosts]
+) -> None:
+    hosts = hosts_of(name)
+    tokens = hosts.bridge.tokens
+    batch = tokens.prompts(PROMPTS, NEW_TOKENS)
+    torch.manual_seed(11)
+    wanted = hosts.oracle.model.generate(
+        batch.ids,
+        attention_mask=batch.attention.long(),
+        do_sample=True,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=0,
+        max_new_tokens=NEW_TOKENS,
+        pad_token_id=tokens.tokenizer.pad_token_id,
+    )
+
+    for adapter in (hosts.bridge, hosts.trace):
+        assert adapter.generate(
+            PROMPTS, max_new_tokens=NEW_TOKENS, temperature=temperature, top_p=top_p, seed=11
+        ) == decoded(hosts, wanted)

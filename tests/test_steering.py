@@ -392,8 +392,8 @@ def _followed(
     touched = []
     for ids in passes:
         tokens.follow(torch.tensor(ids))
-        assert tokens.where is not None
-        touched.append(tokens.where.int().tolist())
+        where = tokens.where(torch.zeros((*torch.tensor(ids).shape, 1)))
+        touched.append((torch.zeros_like(torch.tensor(ids)) + where).tolist())
     return touched
 
 

@@ -131,6 +131,26 @@ def test_every_site_and_pooling_in_one_pass_is_the_same_on_all_hosts(
             np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE, err_msg=str(reading))
 
 
+@pytest.mark.parametrize("host", ["trace", "bridge"])
+def test_every_other_batch_alone_gives_the_same_responses_to_the_last_bit(
+    host: str, hosts_of: Callable[[str], Hosts]
+) -> None:
+    adapter: Adapter = getattr(hosts_of("gemma3"), host)
+    reading = Reading("hook_resid_post", "mean")
+    texts = [sentence(words, words) for words in range(1, 24)]
+
+    planned = adapter.batches(texts)
+    whole = list(adapter.collect(texts, [reading]))
+    rows = np.sort(np.concatenate(planned[::2]))
+    part = list(adapter.collect([texts[row] for row in rows], [reading]))
+
+    assert len(planned) > 5
+    assert [list(one) for one in planned] == [list(batch.rows) for batch in whole]
+    for batch, same in zip(whole[::2], part, strict=True):
+        assert list(batch.rows) == list(rows[same.rows])
+        assert torch.equal(batch.responses[reading], same.responses[reading])
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_the_experts_are_the_same_in_the_same_order(
     name: str, hosts_of: Callable[[str], Hosts]
