@@ -187,6 +187,8 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 def public(node: ast.Module | ast.ClassDef, where: str) -> Iterator[tuple[str, Definition]]:
     for child in node.body:
         if isinstance(child, Definition):
+            if any(ast.unparse(one) == "overload" for one in child.decorator_list):
+                continue
             special = child.name.startswith("__") and child.name.endswith("__")
             if child.name.startswith("_") and not special:
                 continue

@@ -12,7 +12,7 @@ import torch
 
 from steer_plugin import ParallelCorpus, adapt, embed, embed_layers, find_experts, steered
 from steer_plugin.adapters.bridge import BridgeAdapter
-from steer_plugin.errors import ModelError, ScoreError, SiteError
+from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions import OPERATIONS, POSITIONS, Intervention
 from steer_plugin.pooling import POOLINGS
 from steer_plugin.protocols import Adapter, Reading
@@ -357,7 +357,7 @@ def test_nan_weights_are_found_out_by_unit_and_sentence(shipped: Callable[[str],
         bias[7] = float("nan")
     corpus = ParallelCorpus.read({"eng_Latn": ["air ant", "bay"], "deu_Latn": ["cat", "desk ear"]})
 
-    with pytest.raises(ScoreError, match=r"unit L1N7 at mlp\.hook_post responds with nan to 'air"):
+    with pytest.raises(ModelError, match=r"unit L1N7 at mlp\.hook_post responds with nan to 'air"):
         find_experts(_adapter(model), corpus)
 
 

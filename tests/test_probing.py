@@ -76,7 +76,8 @@ def passes(adapter: BridgeAdapter) -> Any:
         adapter.space(site)
     seen: list[None] = []
     transformer: Any = adapter.bridge.original_model
-    handle = transformer.base_model.register_forward_hook(lambda *_: seen.append(None))
+    embedding = transformer.get_input_embeddings()
+    handle = embedding.register_forward_hook(lambda *_: seen.append(None))
     yield seen
     handle.remove()
 
