@@ -6,6 +6,8 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn.functional import pad
 
+BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the bytes of a float
+
 
 def uses_numpy(tensor: Shaped[Tensor, "..."]) -> bool:
     """Tell whether NumPy, which sorts and scans faster than torch does, can work on a tensor."""
@@ -17,48 +19,28 @@ def sort_units(
 ) -> tuple[Shaped[Tensor, "unit sentence"], Int[Tensor, "unit sentence"], bool]:
     """Sort each unit's responses, and with them a number that each sentence carries.
 
-    Where a response and its number fit one integer they are sorted as such: 16 bits each for
-    responses of 16 bits and numbers below 65,536, else 32 bits each.
-
-    Args:
-        responses: any floating dtype.
-        carried: 0 or more.
-
     Returns:
         The responses, or keys that order like them (see `sorted_values`); what they carry; and
         whether all are finite. NaN and infinity sort to the ends, where that is looked up.
     """
-    if responses.dtype == torch.float64 or not uses_numpy(responses):
+    if not uses_numpy(responses):
         values, index = responses.T.sort(1)
         return values, carried[index], bool(values[:, [0, -1]].isfinite().all())
     # Copying the columns out before they are turned into rows halves the time in memory.
     rows = responses.contiguous().T.contiguous()
-    if rows.itemsize == 2 and int(carried.max()) < 2**16:
-        return _sort_packed(rows.view(torch.int16), rows.dtype, carried)
-    return _sort_packed(rows.float().view(torch.int32), torch.float32, carried)
-
-
-def _sort_packed(
-    bits: Int[Tensor, "unit sentence"], dtype: torch.dtype, carried: Int[Tensor, " sentence"]
-) -> tuple[Int[Tensor, "unit sentence"], Int[Tensor, "unit sentence"], bool]:
-    width = 8 * bits.itemsize
-    whole = {16: torch.int32, 32: torch.int64}[width]
-    packed = _ordered(bits).to(whole) << width
-    packed |= carried.to(whole)
-    packed.numpy().sort(axis=1)
-    keys = (packed >> width).to(bits.dtype)
-    infinity = int(torch.tensor(torch.inf, dtype=dtype).view(bits.dtype))
+    keys = _ordered(rows.view(BITS[rows.itemsize]))
+    index = _argsort(keys)
+    keys = keys.gather(1, index)
+    infinity = int(torch.tensor(torch.inf, dtype=rows.dtype).view(keys.dtype))
     finite = (keys[:, 0] > -infinity).all() & (keys[:, -1] < infinity).all()
-    return keys, (packed & (2**width - 1)).to(torch.int32), bool(finite)
+    return keys, torch.from_numpy(carried.numpy().take(index.numpy())), bool(finite)
 
 
 def sorted_values(
     keys: Shaped[Tensor, "unit sentence"], dtype: torch.dtype
 ) -> Float[Tensor, "unit sentence"]:
     """Give the responses, of such a dtype, whose keys `sort_units` gave; -0.0 comes back as 0.0."""
-    if keys.is_floating_point():
-        return keys
-    return _ordered(keys).view(dtype if keys.itemsize == dtype.itemsize else torch.float32)
+    return keys if keys.is_floating_point() else _ordered(keys).view(dtype)
 
 
 def _ordered(bits: Int[Tensor, "unit sentence"]) -> Int[Tensor, "unit sentence"]:
@@ -67,7 +49,25 @@ def _ordered(bits: Int[Tensor, "unit sentence"]) -> Int[Tensor, "unit sentence"]
     A float is a sign and a magnitude: the integer is the magnitude with that sign, so both zeros
     are 0.
     """
-    return torch.where(bits < 0, torch.iinfo(bits.dtype).min - bits, bits)
+    sign = bits >> (8 * bits.itemsize - 1)
+    magnitude = bits & torch.iinfo(bits.dtype).max
+    return magnitude.bitwise_xor_(sign).sub_(sign)
+
+
+def _argsort(keys: Int[Tensor, "unit sentence"]) -> Int[Tensor, "unit sentence"]:
+    """Give the order of each row, by 16 bits at a time from the lowest.
+
+    NumPy sorts 16 bits stably by radix: one round for responses of 16 bits, and even two take less
+    than half the time of sorting 64-bit integers in which a key and what it carries are packed.
+    """
+    # The highest 16 bits have the sign, all others count from 0.
+    *lower, highest = ((keys >> shift).to(torch.int16) for shift in range(0, 8 * keys.itemsize, 16))
+    index = torch.arange(keys.shape[1]).expand(keys.shape)
+    for digits in lower:
+        of_keys = digits.gather(1, index).numpy().view(np.uint16)
+        index = index.gather(1, torch.from_numpy(of_keys.argsort(axis=1, kind="stable")))
+    of_keys = highest.gather(1, index).numpy()
+    return index.gather(1, torch.from_numpy(of_keys.argsort(axis=1, kind="stable")))
 
 
 def stable_argsort(
@@ -92,7 +92,8 @@ def run_starts(steps: Bool[Tensor, "unit gap"]) -> Int[Tensor, "unit sentence"]:
     starts = pad(steps * place, (1, 0))
     if not uses_numpy(starts):
         return starts.cummax(1).values
-    return torch.from_numpy(np.maximum.accumulate(starts.numpy(), axis=1))
+    np.maximum.accumulate(starts.numpy(), axis=1, out=starts.numpy())
+    return starts
 
 
 def run_ends(steps: Bool[Tensor, "unit gap"]) -> Int[Tensor, "unit sentence"]:

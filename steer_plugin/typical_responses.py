@@ -9,7 +9,7 @@ from torch import Tensor
 
 from steer_plugin.concept_sums import sum_by_concept, sum_over_others
 from steer_plugin.errors import ScoreError
-from steer_plugin.sorting import sort_units, sorted_values, stable_argsort
+from steer_plugin.sorting import sort_units, sorted_values, stable_argsort, uses_numpy
 from steer_plugin.transport import fit_from_others
 from steer_plugin.unit_chunks import (
     MEMORY,
@@ -24,7 +24,9 @@ from steer_plugin.unit_chunks import (
 
 QUANTILES = (0.05, 0.25, 0.75, 0.95)
 STEEPEST = float(np.finfo(np.float32).max)
-TEMPORARIES = 3  # times as much working memory for a response as scoring takes
+# So many responses at a time: temporaries of this size, of which there are many, are used again
+# rather than given back and fetched anew.
+BLOCK = 2**16
 
 
 def check_quantiles(quantiles: Sequence[float]) -> None:
@@ -79,10 +81,16 @@ def typical_responses(
             check_finite(chunk, first_unit)
         ascending = sorted_values(keys, chunk.dtype).double()
         order = stable_argsort(sorted_labels, len(counts))
-        named = _describe(ascending, order, counts, quantiles)
-        return {name: _narrowed(values.T) for name, values in named.items()}
+        step = max(1, BLOCK // len(chunk)) if uses_numpy(chunk) else len(keys)
+        blocks = [
+            _describe(rows, places, counts, quantiles)
+            for rows, places in zip(ascending.split(step), order.split(step), strict=True)
+        ]
+        return {
+            name: _narrowed(torch.cat([block[name] for block in blocks]).T) for name in blocks[0]
+        }
 
-    parts = map_units(describe, matrix, memory // TEMPORARIES)
+    parts = map_units(describe, matrix, memory)
     return {
         name: np.concatenate([part.pop(name) for part in parts], 1) for name in sorted(parts[0])
     }

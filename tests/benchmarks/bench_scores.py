@@ -1,16 +1,22 @@
-"""AUROC and average precision of every unit for every language, against what they could cost."""
+"""Scores and typical responses of every unit for every language, against what they could cost."""
 
+import os
+from collections.abc import Callable
 from functools import partial
 from itertools import product
 
 import numpy as np
 import torch
 from contest import Row, medians, times_as_long, times_faster
+from joblib import Parallel, delayed
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from steer_plugin.scores import scores
+from steer_plugin.mean_difference import mean_difference
+from steer_plugin.scores import RANK_SCORES, scores
+from steer_plugin.typical_responses import typical_responses
 
-LANGUAGES, SENTENCES, UNITS = 5, 2_000, 4_096
+SENTENCES, UNITS, FEWER_UNITS = 10_000, 4_096, 1_024
+LANGUAGES, MANY_LANGUAGES = 5, 200
 SAMPLE = 60
 REPEATS = 3
 
@@ -18,13 +24,25 @@ REPEATS = 3
 def score_rows() -> list[Row]:
     """Score float32 responses, and responses of a bfloat16 model, most of which are tied."""
     generator = np.random.default_rng(0)
-    labels = generator.permutation(np.repeat(np.arange(LANGUAGES), SENTENCES))
-    responses = generator.standard_normal((len(labels), UNITS), dtype=np.float32)
-    rounded = torch.from_numpy(responses).bfloat16().float().numpy()
-    return [*_rows("float32", responses, labels), *_rows("bfloat16 values", rounded, labels)]
+    responses = generator.standard_normal((SENTENCES, UNITS), dtype=np.float32)
+    narrow = torch.from_numpy(responses).bfloat16()
+    wide = narrow.float().numpy()
+    labels = generator.permutation(np.arange(SENTENCES) % LANGUAGES)
+    many = generator.permutation(np.arange(SENTENCES) % MANY_LANGUAGES)
+    return [
+        *_against_others("float32", responses, labels),
+        *_against_others("bfloat16 values", wide, labels),
+        _against_a_pool(responses, labels),
+        _narrow_against_wide(narrow, wide, labels),
+        *_many_against_few(responses, labels, many),
+    ]
 
 
-def _rows(name: str, responses: np.ndarray, labels: np.ndarray) -> list[Row]:
+def _what(name: str, languages: int, units: int) -> str:
+    return f"{name}, {languages} languages, {SENTENCES:,} sentences x {units:,} units"
+
+
+def _against_others(values: str, responses: np.ndarray, labels: np.ndarray) -> list[Row]:
     sample = list(product(range(SAMPLE // LANGUAGES), range(LANGUAGES)))
 
     def loop() -> None:
@@ -41,7 +59,7 @@ def _rows(name: str, responses: np.ndarray, labels: np.ndarray) -> list[Row]:
         repeats=REPEATS,
     )
     whole_loop = seconds["loop"] / len(sample) * UNITS * LANGUAGES
-    what = f"AUROC + AP, {LANGUAGES} x {SENTENCES:,} sentences x {UNITS:,} units, {name}"
+    what = f"{_what('AUROC + AP', LANGUAGES, UNITS)}, {values}"
     return [
         times_faster(
             what,
@@ -54,3 +72,67 @@ def _rows(name: str, responses: np.ndarray, labels: np.ndarray) -> list[Row]:
             what, "one numpy.sort of the matrix", seconds["scores"], seconds["sort"], "<= 4"
         ),
     ]
+
+
+def _against_a_pool(responses: np.ndarray, labels: np.ndarray) -> Row:
+    """Score as ml-selfcond does: by processes, one unit and one concept a call."""
+    calls = [
+        delayed(average_precision_score)(labels == language, responses[:, unit])
+        for unit, language in product(range(SAMPLE // LANGUAGES), range(LANGUAGES))
+    ]
+    processes = os.cpu_count()
+    with Parallel(n_jobs=processes, batch_size=1) as pool:
+        seconds = medians(
+            {
+                "scores": partial(scores, responses, labels, ("average_precision",)),
+                "pool": partial(pool, calls),
+            },
+            repeats=REPEATS,
+        )
+    return times_faster(
+        f"{_what('AP', LANGUAGES, UNITS)}, float32",
+        f"{processes} processes of average_precision_score "
+        f"(from {len(calls)} of {UNITS * LANGUAGES:,} calls)",
+        seconds["scores"],
+        seconds["pool"] / len(calls) * UNITS * LANGUAGES,
+        "",
+    )
+
+
+def _narrow_against_wide(narrow: torch.Tensor, wide: np.ndarray, labels: np.ndarray) -> Row:
+    seconds = medians(
+        {"narrow": partial(scores, narrow, labels), "wide": partial(scores, wide, labels)},
+        repeats=REPEATS,
+    )
+    return times_as_long(
+        f"{_what('AUROC + AP', LANGUAGES, UNITS)}, bfloat16",
+        "the same values in float32",
+        seconds["narrow"],
+        seconds["wide"],
+        "< 1",
+    )
+
+
+def _many_against_few(responses: np.ndarray, few: np.ndarray, many: np.ndarray) -> list[Row]:
+    fewer = np.ascontiguousarray(responses[:, :FEWER_UNITS])
+    works: dict[str, tuple[Callable[..., object], np.ndarray]] = {
+        " + ".join(RANK_SCORES): (scores, responses),
+        "mean_difference": (mean_difference, fewer),
+        "typical_responses": (typical_responses, fewer),
+    }
+    rows = []
+    for name, (work, matrix) in works.items():
+        seconds = medians(
+            {"many": partial(work, matrix, many), "few": partial(work, matrix, few)},
+            repeats=REPEATS,
+        )
+        rows.append(
+            times_as_long(
+                _what(name, MANY_LANGUAGES, matrix.shape[1]),
+                f"{LANGUAGES} languages of the same sentences",
+                seconds["many"],
+                seconds["few"],
+                "<= 3",
+            )
+        )
+    return rows

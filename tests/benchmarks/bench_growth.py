@@ -1,0 +1,107 @@
+"""How time and memory grow with sentences, units and languages, each size in a process of its own.
+
+Run as a program, it is that process: it does one kind of work at one size and prints what it cost.
+"""
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from contest import Row, times_as_long
+
+from steer_plugin.scores import scores
+from steer_plugin.typical_responses import typical_responses
+
+REPEATS = 3
+WORKS: dict[str, Callable[..., object]] = {
+    "AUROC + AP": scores,
+    "typical responses": typical_responses,
+}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much there is to score; `sentences` are those of all languages together."""
+
+    languages: int = 5
+    sentences: int = 5_000
+    units: int = 2_048
+
+
+BASE = Size()
+GROWN = {
+    "sentences": (2, replace(BASE, sentences=2 * BASE.sentences)),
+    "units": (2, replace(BASE, units=2 * BASE.units)),
+    "languages of the same sentences": (10, replace(BASE, languages=10 * BASE.languages)),
+}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What some work took: the median of repeats, and memory at its peak beyond the imports."""
+
+    seconds: float
+    mebibytes: float
+
+
+def growth_rows() -> list[Row]:
+    """Compare the cost of each kind of work at each grown size with its cost at the base size."""
+    rows = []
+    for name in WORKS:
+        base = cost_of(name, BASE)
+        for what, (factor, size) in GROWN.items():
+            cost = cost_of(name, size)
+            time_exponent = math.log(cost.seconds / base.seconds, factor)
+            memory_exponent = math.log(cost.mebibytes / base.mebibytes, factor)
+            rows.append(
+                times_as_long(
+                    f"{name}, {factor} times the {what}: time ^ {time_exponent:.2f}, peak memory ^ "
+                    f"{memory_exponent:.2f} ({base.mebibytes:.0f} -> {cost.mebibytes:.0f} MiB)",
+                    f"{BASE.languages} languages, {BASE.sentences:,} sentences x {BASE.units:,}",
+                    cost.seconds,
+                    base.seconds,
+                    "",
+                )
+            )
+    return rows
+
+
+def cost_of(name: str, size: Size) -> Cost:
+    """Do it in a fresh process."""
+    command = [sys.executable, str(Path(__file__)), name, *map(str, astuple(size))]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return Cost(**json.loads(done.stdout))
+
+
+def measure(name: str, size: Size) -> Cost:
+    """Do it here."""
+    imported = peak_mebibytes()
+    generator = np.random.default_rng(0)
+    responses = generator.standard_normal((size.sentences, size.units), dtype=np.float32)
+    labels = generator.permutation(np.arange(size.sentences) % size.languages)
+    seconds = []
+    for _ in range(REPEATS + 1):
+        start = time.perf_counter()
+        WORKS[name](responses, labels)
+        seconds.append(time.perf_counter() - start)
+    return Cost(median(seconds[1:]), peak_mebibytes() - imported)
+
+
+def peak_mebibytes() -> float:
+    """Give the most memory this process has had; Linux's `ru_maxrss` would count its parent's."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    fields = dict(line.split(":", 1) for line in status.splitlines())
+    return int(fields["VmHWM"].removesuffix("kB")) / 1024
+
+
+if __name__ == "__main__":
+    work, *numbers = sys.argv[1:]
+    found = measure(work, Size(*map(int, numbers)))
+    print(json.dumps({"seconds": found.seconds, "mebibytes": found.mebibytes}))
