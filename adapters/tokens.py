@@ -78,17 +78,22 @@ class Tokens:
         """Put prompts side by side for generation, padded on the left.
 
         An empty prompt is BOS alone, as in the generation check of Sundar et al. 2025
-        (arXiv 2502.15639).
+        (arXiv 2502.15639), also where no BOS is put before texts.
 
         Raises:
-            ModelError: a prompt is empty and there is no BOS, or prompt and new tokens together
-                are more than the model can take.
+            ModelError: a prompt is empty and the tokenizer has no BOS, or prompt and new tokens
+                together are more than the model can take.
         """
-        encoded = self.encode(prompts)
+        alone = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
+        given = self.encode(prompts)
+        encoded = [ids or alone for ids in given]
         for row, ids in enumerate(encoded):
             if not ids:
-                raise ModelError(f"prompt {row} has no tokens and bos is off; give it some text")
+                raise ModelError(
+                    f"prompt {row} has no tokens and the tokenizer has no BOS; give it some text"
+                )
         batch = self.pad(range(len(encoded)), encoded, left=True)
+        batch.bos[[not ids for ids in given], -1] = True
         width = batch.ids.shape[1]
         if self.limit is not None and width + max_new_tokens > self.limit:
             raise ModelError(

@@ -1,5 +1,6 @@
 """The TransformerLens adapter against plain Hugging Face models."""
 
+import copy
 import itertools
 import random
 from collections.abc import Callable, Sequence
@@ -620,9 +621,28 @@ def test_a_bos_token_that_is_generated_begins_no_new_prompt(
     assert generated == [text.greedy(prompt, new, acts)]
 
 
-def test_a_prompt_without_tokens_needs_bos(tiny_model: TinyModel) -> None:
-    with pytest.raises(ModelError, match="prompt 1 has no tokens and bos is off"):
-        _adapter(tiny_model("gpt2"), bos=False).generate(["air", ""])
+@pytest.mark.parametrize("steer_bos", [True, False])
+def test_a_prompt_without_tokens_is_bos_alone_whether_or_not_texts_have_one(
+    steer_bos: bool, tiny_model: TinyModel
+) -> None:
+    model = tiny_model("bloom")
+    acts = plan("mlp.hook_post", "set", bos=steer_bos)
+    with_bos = Oracle("bloom", model.plain, model.tokenizer, bos=True)
+    without = Oracle("bloom", model.plain, model.tokenizer, bos=False)
+
+    found = _adapter(model, bos=False).generate(
+        ["air ant bark", ""], intervention=intervention(acts), max_new_tokens=6, temperature=0
+    )
+
+    assert found == [without.greedy("air ant bark", 6, acts), with_bos.greedy("", 6, acts)]
+
+
+def test_a_prompt_without_tokens_needs_a_tokenizer_with_bos(tiny_model: TinyModel) -> None:
+    model = tiny_model("gpt2")
+    bare = copy.deepcopy(model.tokenizer)
+    bare.bos_token = None
+    with pytest.raises(ModelError, match="prompt 1 has no tokens and the tokenizer has no BOS"):
+        BridgeAdapter(model.bridge, tokenizer=bare).generate(["air", ""])
 
 
 def test_more_new_tokens_than_the_model_can_take_are_refused(tiny_model: TinyModel) -> None:

@@ -111,12 +111,13 @@ def test_sampling_settings_reach_the_model(adapter: BridgeAdapter, tiny_model: T
     assert max(len(text.split()) for text in found[0]) == 9
 
 
-def test_a_model_without_bos_cannot_write_from_nothing(tiny_model: TinyModel) -> None:
+def test_a_model_whose_texts_have_no_bos_writes_from_bos_alone_like_any_other(
+    adapter: BridgeAdapter, tiny_model: TinyModel
+) -> None:
     model = tiny_model("llama")
     bare = BridgeAdapter(model.bridge, tokenizer=model.tokenizer, bos=False)
 
-    with pytest.raises(ModelError, match="prompt 0 has no tokens and bos is off"):
-        generate_texts(bare, None, **SMALL)
+    assert generate_texts(bare, None, **SMALL) == generate_texts(adapter, None, **SMALL)
 
 
 @pytest.mark.parametrize(
@@ -206,12 +207,20 @@ def test_a_plan_for_generated_tokens_has_no_perplexity(adapter: BridgeAdapter) -
     pd.testing.assert_frame_equal(found, score_documents(adapter, DOCUMENTS, None, **settings))
 
 
-def test_a_loss_that_is_not_finite_is_refused_by_document(shipped: Callable[[str], Any]) -> None:
+def test_a_loss_that_is_not_finite_is_refused_by_document_and_infinite_under_a_plan(
+    shipped: Callable[[str], Any],
+) -> None:
     model = tiny.boot("llama", shipped("llama"))
     adapter = BridgeAdapter(model.bridge, tokenizer=model.tokenizer, bos=True)
     with torch.no_grad():
         embedding = model.bridge.original_model.get_input_embeddings().weight
         embedding[tiny.WORDS.index("owl") + len(tiny.SPECIAL)] = float("nan")
 
-    with pytest.raises(AnalysisError, match="document 1 has a loss that is not finite; lower"):
-        score_documents(adapter, ["air ant", "an owl ant"], None, context=8, stride=4)
+    documents = ["air ant", "an owl ant"]
+    window: dict[str, Any] = {"context": 8, "stride": 4}
+
+    with pytest.raises(AnalysisError, match="document 1 has a loss that is not finite under the u"):
+        score_documents(adapter, documents, None, **window)
+    under_a_plan = score_documents(adapter, documents, intervention(ACTS), **window)
+    assert np.isfinite(under_a_plan["nll"]).tolist() == [True, False]
+    assert under_a_plan["nll"][1] == np.inf
