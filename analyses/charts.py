@@ -3,7 +3,14 @@
 import pandas as pd
 from altair.typing import ChartType
 
-from steer_plugin.analyses import charts_comparison, charts_experts, charts_space, finding, titles
+from steer_plugin.analyses import (
+    charts_comparison,
+    charts_experts,
+    charts_space,
+    chosen,
+    finding,
+    titles,
+)
 from steer_plugin.analyses.called import rule
 from steer_plugin.analyses.charts_bitexts import bitext_retrieval_figures
 from steer_plugin.analyses.charts_controls import control_figures
@@ -17,6 +24,7 @@ from steer_plugin.analyses.charts_targets import target_figures
 from steer_plugin.analyses.figure import Figure as Figure
 from steer_plugin.analyses.results import FINAL, Results, layer_order
 from steer_plugin.analyses.theme import language_name
+from steer_plugin.selection import TOP
 
 
 def charts(results: Results) -> dict[str, ChartType]:
@@ -54,21 +62,23 @@ def figures(results: Results) -> list[Figure]:
     if not results.projection.empty:
         methods = charts_space.projection_methods(results)
         drawn += [_embedding_map(results, method) for method in methods]
+    choice = chosen.choice_of(results)
     if not results.controls.empty:
-        drawn += control_figures(results.controls)
+        drawn += control_figures(results.controls, choice)
     if not results.methods.empty:
-        drawn += method_figures(results.methods)
+        drawn += method_figures(results.methods, choice)
     if not results.generation.empty:
-        drawn += generation_figures(results.generation)
+        drawn += generation_figures(results.generation, choice)
     return drawn
 
 
 def headline_phrase(results: Results) -> str:
     """Say which k each target is reported at."""
-    chosen = results.headline()
-    if len(set(chosen.values())) == 1:
-        return f"k = {next(iter(chosen.values())):,}"
-    return "k = " + ", ".join(f"{k:,} ({language_name(name)})" for name, k in chosen.items())
+    ks = results.headline()
+    each = chosen.each(chosen.choice_of(results))
+    if len(set(ks.values())) == 1:
+        return f"k = {next(iter(ks.values())):,}{each}"
+    return "k = " + ", ".join(f"{k:,} ({language_name(name)})" for name, k in ks.items()) + each
 
 
 def several_ks(results: Results) -> bool:
@@ -79,6 +89,11 @@ def several_ks(results: Results) -> bool:
 def controlled(results: Results) -> bool:
     """Say whether a random control was run."""
     return bool((results.retrieval["n_controls"] > 0).any())
+
+
+def several_draws(results: Results) -> bool:
+    """Say whether the random control was drawn several times, so that intervals draw these too."""
+    return bool((results.retrieval["n_controls"] > 1).any())
 
 
 def _where(results: Results) -> str:
@@ -100,15 +115,17 @@ def _controls(results: Results) -> str:
     )
 
 
-_INTERVAL = (
-    "the value before plus the 95% interval of the change (paired bootstrap over sentences, not "
-    "corrected for the number of comparisons)"
-)
+def _interval(results: Results) -> str:
+    draws = " and draws of random neurons" if several_draws(results) else ""
+    return (
+        f"the value before plus the 95% interval of the change (paired bootstrap over sentences"
+        f"{draws}, not corrected for the number of comparisons)"
+    )
 
 
 def _lines(results: Results) -> str:
     seeds = "; pale bars: lowest to highest seed" if controlled(results) else ""
-    return f"Lines: {_INTERVAL}{seeds}. {_controls(results)}"
+    return f"Lines: {_interval(results)}{seeds}. {_controls(results)}"
 
 
 def _cut(drawn: pd.DataFrame, whole: pd.DataFrame, file: str) -> str:
@@ -119,16 +136,18 @@ def _cut(drawn: pd.DataFrame, whole: pd.DataFrame, file: str) -> str:
 
 
 def _experts_by_layer(results: Results) -> Figure:
+    choice = chosen.choice_of(results)
     site = results.provenance.get("site", "the chosen site")
     table = charts_experts.experts_by_layer_table(results)
+    short = titles.short_of_experts(table)
     return Figure(
         name="experts_by_layer",
         heading="Where the experts sit",
         aid="The darker a cell, the more of that language's experts are in that layer.",
         caption=(
-            f"Experts are the k units with the highest {titles.score_name(results)} at {site}, "
-            "ranked over all layers. Figures are numbers of units; an empty cell has none. The "
-            f"title averages over the languages.{_cut(table, results.layers, 'layers')}"
+            f"Experts are {chosen.ranked(choice, titles.score_name(results), site)}. Figures are "
+            "numbers of units; an empty cell has none. The title averages over the languages."
+            f"{f' {short}' if short else ''}{_cut(table, results.layers, 'layers')}"
         ),
         chart=charts_experts.experts_by_layer(results),
         table=table,
@@ -139,6 +158,12 @@ def _score_curves(results: Results) -> Figure:
     score = titles.score_name(results)
     table = charts_experts.score_curves_table(results)
     chance = " 0.5 is chance." if score == "AUROC" else ""
+    ranked = chosen.choice_of(results) == TOP
+    marks = (
+        "Dotted lines: the values of k that were steered."
+        if ranked
+        else "What was steered is not counted along these ranks, so no k is drawn."
+    )
     return Figure(
         name="score_curves",
         heading="How good the experts are",
@@ -148,7 +173,7 @@ def _score_curves(results: Results) -> Figure:
         ),
         caption=(
             f"{score} of each unit as a detector of its language against the others.{chance} "
-            f"Dotted lines: the values of k that were steered.{_cut(table, results.curve, 'curve')}"
+            f"{marks}{_cut(table, results.curve, 'curve')}"
         ),
         chart=charts_experts.score_curves(results),
         table=table,
@@ -157,12 +182,17 @@ def _score_curves(results: Results) -> Figure:
 
 def _expert_overlap(results: Results) -> Figure:
     table = charts_experts.expert_overlap_table(results)
+    choice = chosen.choice_of(results)
     return Figure(
         name="expert_overlap",
         heading="Which experts languages share",
-        aid="Each cell counts the units that are among the k best of both languages.",
+        aid=(
+            f"Each cell counts the units that are among the k {chosen.end(choice)} of both "
+            f"languages{chosen.k_of_layers(choice)}."
+        ),
         caption=(
-            "The share is of k. A language's overlap with itself is left blank."
+            f"The share is of {'all that are chosen' if choice.per_layer else 'k'}. A language's "
+            "overlap with itself is left blank."
             f"{_cut(table, results.overlap, 'overlap')}"
         ),
         chart=charts_experts.expert_overlap(results),
@@ -262,8 +292,8 @@ def _by_layer(results: Results) -> Figure:
         ),
         caption=(
             f"Means over all pairs of languages {_measured(results)}, raw embeddings, "
-            f"{headline_phrase(results)}; “final” is after the final norm. Bands: {_INTERVAL}. "
-            f"{_controls(results)}"
+            f"{headline_phrase(results)}; “final” is after the final norm. Bands: "
+            f"{_interval(results)}. {_controls(results)}"
         ),
         chart=charts_comparison.by_layer(results),
         table=charts_comparison.by_layer_table(results),
@@ -282,8 +312,8 @@ def _effect_of_k(results: Results) -> Figure:
         ),
         caption=(
             f"Means over all pairs of languages {_measured(results)}, raw embeddings, at "
-            f"{_where(results)}. Bands: {_INTERVAL}. {_controls(results)} The title goes by the "
-            f"95% interval of experts minus {against}."
+            f"{_where(results)}. Bands: {_interval(results)}. {_controls(results)} The title goes "
+            f"by the 95% interval of experts minus {against}."
         ),
         chart=charts_comparison.effect_of_k(results),
         table=charts_comparison.effect_of_k_table(results),

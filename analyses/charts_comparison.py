@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from altair.typing import ChartType
 
-from steer_plugin.analyses import finding, theme, titles
+from steer_plugin.analyses import chosen, finding, theme, titles
 from steer_plugin.analyses.results import (
     VALUES,
     Results,
@@ -17,6 +17,7 @@ from steer_plugin.analyses.results import (
     layer_order,
     over_pairs,
 )
+from steer_plugin.selection import Choice
 
 CENTRINGS = {
     "raw": "Embeddings as they are",
@@ -309,12 +310,12 @@ def effect_of_k_table(results: Results) -> pd.DataFrame:
     )
 
 
-def k_axis(table: pd.DataFrame) -> alt.X:
+def k_axis(table: pd.DataFrame, choice: Choice) -> alt.X:
     """Give a logarithmic axis of the values of k that a table has."""
     ks = sorted({int(k) for k in table["top_k"]})
     return alt.X(
         "top_k:Q",
-        title="k neurons steered (log)",
+        title="k neurons a layer (log)" if choice.per_layer else "k neurons steered (log)",
         scale=alt.Scale(type="log", domain=[ks[0] / 1.3, ks[-1] * 1.3], nice=False),
         axis=alt.Axis(values=ks, format=",", grid=False, labelOverlap="greedy", labelSeparation=6),
     )
@@ -323,7 +324,7 @@ def k_axis(table: pd.DataFrame) -> alt.X:
 def effect_of_k(results: Results) -> ChartType:
     """Draw retrieval, distance and gap against the number of neurons that were set."""
     table = effect_of_k_table(results)
-    x = k_axis(table)
+    x = k_axis(table, chosen.choice_of(results))
     figures = table[table["measure"] == "top-1"]
     return _courses(table, x).properties(
         title=theme.heading(titles.effect_of_k_title(figures), _WIDTH)

@@ -4,12 +4,13 @@ import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
-from steer_plugin.analyses import finding, theme, titles_controls
+from steer_plugin.analyses import chosen, finding, theme, titles_controls
 from steer_plugin.analyses.charts_lanes import Panel, lanes
 from steer_plugin.analyses.charts_panels import ends, with_intervals
 from steer_plugin.analyses.figure import Figure
 from steer_plugin.analyses.results import layer_order, layer_phrase
 from steer_plugin.analyses.titles_controls import control_order, reliable, shown, words
+from steer_plugin.selection import TOP, Choice
 
 _WIDTH = 1000
 _WIDEST = (-1.0, 2.0)
@@ -35,11 +36,12 @@ _TOOLTIP = [
 ]
 
 
-def control_figures(controls: pd.DataFrame) -> list[Figure]:
+def control_figures(controls: pd.DataFrame, choice: Choice = TOP) -> list[Figure]:
     """Draw what `Results.controls` holds, with the words beside it.
 
     Args:
         controls: one row a figure and control; may be empty.
+        choice: of the units that are steered.
     """
     rows = shown(controls)
     drawn = []
@@ -52,7 +54,7 @@ def control_figures(controls: pd.DataFrame) -> list[Figure]:
                     "At 100% a control changes the measure as much as the experts do; at 0% not at "
                     "all; left of it, the other way."
                 ),
-                caption=_shares_caption(controls),
+                caption=_shares_caption(controls, choice),
                 chart=control_shares(controls),
                 table=control_shares_table(controls),
             )
@@ -66,7 +68,7 @@ def control_figures(controls: pd.DataFrame) -> list[Figure]:
                     "What counts is whether a line stays clear of the dotted one, and on which "
                     "side of it."
                 ),
-                caption=_advantages_caption(controls, after_shares=bool(drawn)),
+                caption=_advantages_caption(controls, choice, after_shares=bool(drawn)),
                 chart=control_advantages(controls),
                 table=control_advantages_table(controls),
             )
@@ -178,7 +180,7 @@ def _change_note(rows: pd.DataFrame) -> str:
     return f"{said}; no share: {who}"
 
 
-def _shares_caption(controls: pd.DataFrame) -> str:
+def _shares_caption(controls: pd.DataFrame, choice: Choice) -> str:
     rows = shown(controls)
     none = (
         " Where the 95% interval of the experts' change includes 0 there is no share."
@@ -189,39 +191,41 @@ def _shares_caption(controls: pd.DataFrame) -> str:
     return (
         f"Change with a control over change with the experts.{none} What lies far below {low} or "
         f"above {high} is written at the axis's end; a line that reaches an edge goes on. "
-        f"{_measured(controls)} {_defined(controls)}"
+        f"{_measured(controls, choice)} {_defined(controls, choice)}"
     )
 
 
-def _advantages_caption(controls: pd.DataFrame, *, after_shares: bool) -> str:
+def _advantages_caption(controls: pd.DataFrame, choice: Choice, *, after_shares: bool) -> str:
     said = [titles_controls.centring_sentence(controls)]
     if not after_shares:
         said.insert(0, titles_controls.shares_title(controls))
     found = "".join(f"{sentence}. " for sentence in said if sentence)
-    controls_are = "The controls are those above." if after_shares else _defined(controls)
+    controls_are = "The controls are those above." if after_shares else _defined(controls, choice)
     return (
-        f"{found}{_measured(controls)} The axes fit the controls that steer; what lies far beyond "
-        f"is written at their ends, and a line that reaches an edge goes on. {controls_are}"
+        f"{found}{_measured(controls, choice)} The axes fit the controls that steer; what lies far "
+        f"beyond is written at their ends, and a line that reaches an edge goes on. {controls_are}"
     )
 
 
-def _measured(controls: pd.DataFrame) -> str:
+def _measured(controls: pd.DataFrame, choice: Choice) -> str:
     rows = shown(controls)
     layer = layer_phrase(layer_order(rows)[-1])
-    ks = finding.each(rows["top_k"])
+    ks = f"{finding.each(rows['top_k'])}{chosen.each(choice)}"
     sentences = finding.each(rows["sentences"])
+    draws = " and seeds" if (rows["n_seeds"] > 1).any() else ""
     return (
         f"Means over all pairs of languages on {sentences} held-out sentences a language, "
         f"embeddings as they are, {layer}, k = {ks}. Lines: 95% intervals (paired bootstrap over "
-        "sentences and seeds, not corrected for the number of comparisons)."
+        f"sentences{draws}, not corrected for the number of comparisons)."
     )
 
 
-def _defined(controls: pd.DataFrame) -> str:
+def _defined(controls: pd.DataFrame, choice: Choice) -> str:
     """Say what each control is, and how many seeds those have that are drawn."""
     rows = shown(controls)
     seeds = sorted({int(n) for n in rows["n_seeds"] if n > 1})
     drawn = f" What is drawn: mean of {finding.listed(map(str, seeds))} seeds." if seeds else ""
     names = control_order(rows)
     said = "; ".join(f"{words(name).label.lower()}: {words(name).what}" for name in names)
+    said = said.format(end=chosen.end(choice), layers=chosen.of_layers(choice))
     return f"{said[0].upper()}{said[1:]}.{drawn}"

@@ -5,8 +5,9 @@ import numpy as np
 import pandas as pd
 from altair.typing import ChartType
 
-from steer_plugin.analyses import theme, titles
+from steer_plugin.analyses import chosen, theme, titles
 from steer_plugin.analyses.results import Results
+from steer_plugin.selection import TOP
 
 MAX_ROWS = 5_000
 """What Altair draws of one table."""
@@ -61,7 +62,8 @@ def experts_by_layer(results: Results) -> ChartType:
     n_layers = table["layer"].nunique()
     step = int(np.clip(800 // n_layers, 9, 42))
     at_shown = table[table["top_k"] == shown_k(results, table)]
-    title = titles.experts_by_layer_title(at_shown)
+    choice = chosen.choice_of(results)
+    title = titles.experts_by_layer_title(at_shown, choice)
     data = _named(table, "concept").assign(panel=[f"k = {k:,}" for k in table["top_k"]])
     base = alt.Chart(data).encode(
         x=alt.X(
@@ -79,7 +81,7 @@ def experts_by_layer(results: Results) -> ChartType:
     cells = base.mark_rect(stroke="white", strokeWidth=1).encode(
         color=alt.Color(
             "share:Q",
-            title="Share of the language's k experts",
+            title=f"Share of the language's {'' if choice.per_layer else 'k '}experts",
             scale=alt.Scale(range=list(theme.SHARES), domainMin=0),
             legend=alt.Legend(format="%", orient="top", gradientLength=220),
         ),
@@ -185,23 +187,30 @@ def score_curves(results: Results) -> ChartType:
             alt.Tooltip("value:Q", title=score, format=".4f"),
         ],
     )
-    ks = pd.DataFrame({"k": sorted({int(k) for k in results.retrieval["top_k"]})})
-    ks["label"] = _spaced([f"{k:,}" for k in ks["k"]], ks["k"], int(data["rank"].max()))
-    rules = alt.Chart(ks).mark_rule(strokeDash=[2, 3], color=theme.MUTED).encode(x="k:Q")
-    marks = (
-        alt.Chart(ks)
-        .mark_text(align="left", baseline="top", dx=3, fontSize=10, color=theme.MUTED)
-        .encode(x="k:Q", y=alt.value(3), text="label:N")
-    )
     columns = min(4, len(concepts))
     chart: alt.FacetChart = (
-        alt.layer(rules, marks, lines, points, data=data)
+        alt.layer(*_marks(results, int(data["rank"].max())), lines, points, data=data)
         .properties(width=_CURVE_WIDTH, height=130)
         .facet(facet=alt.Facet("concept:N", title=None, sort=concepts), columns=columns, spacing=18)
         .resolve_axis(x="independent")
     )
     title = titles.score_curves_title(results.curve, score)
     return chart.properties(title=theme.heading(title, columns * 235))
+
+
+def _marks(results: Results, last_rank: int) -> list[alt.Chart]:
+    """Draw every k at its rank, where the units that are steered are the k first."""
+    if chosen.choice_of(results) != TOP:
+        return []
+    ks = pd.DataFrame({"k": sorted({int(k) for k in results.retrieval["top_k"]})})
+    ks["label"] = _spaced([f"{k:,}" for k in ks["k"]], ks["k"], last_rank)
+    rules = alt.Chart(ks).mark_rule(strokeDash=[2, 3], color=theme.MUTED).encode(x="k:Q")
+    texts = (
+        alt.Chart(ks)
+        .mark_text(align="left", baseline="top", dx=3, fontSize=10, color=theme.MUTED)
+        .encode(x="k:Q", y=alt.value(3), text="label:N")
+    )
+    return [rules, texts]
 
 
 def expert_overlap_table(results: Results) -> pd.DataFrame:
@@ -214,7 +223,8 @@ def expert_overlap_table(results: Results) -> pd.DataFrame:
 def expert_overlap(results: Results) -> ChartType:
     """Draw how many experts each two languages share, as a matrix a value of k."""
     table = expert_overlap_table(results)
-    title = titles.expert_overlap_title(table[table["top_k"] == shown_k(results, table)])
+    choice = chosen.choice_of(results)
+    title = titles.expert_overlap_title(table[table["top_k"] == shown_k(results, table)], choice)
     data = _named(table, "concept", "other").assign(panel=[f"k = {k:,}" for k in table["top_k"]])
     names = list(dict.fromkeys(data["concept"]))
     most = max(float(table["share"].max()), 0.1)
@@ -226,7 +236,7 @@ def expert_overlap(results: Results) -> ChartType:
     cells = base.mark_rect(stroke="white", strokeWidth=1).encode(
         color=alt.Color(
             "share:Q",
-            title="Share of k that both languages have",
+            title=f"Share {'' if choice.per_layer else 'of k '}that both languages have",
             scale=alt.Scale(range=list(theme.SHARES), domain=[0, most]),
             legend=alt.Legend(format="%", orient="top", gradientLength=220),
         ),

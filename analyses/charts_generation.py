@@ -21,6 +21,7 @@ from steer_plugin.analyses.charts_panels import (
 from steer_plugin.analyses.charts_tradeoff import COST, tradeoff
 from steer_plugin.analyses.figure import Figure
 from steer_plugin.analyses.titles_generation import experts
+from steer_plugin.selection import TOP, Choice
 
 RECOMMENDED = "Recommended k"
 
@@ -44,11 +45,12 @@ _TOOLTIP = [
 ]
 
 
-def generation_figures(generation: pd.DataFrame) -> list[Figure]:
+def generation_figures(generation: pd.DataFrame, choice: Choice = TOP) -> list[Figure]:
     """Draw what `Results.generation` holds, with the words beside it.
 
     Args:
         generation: one row a target, k and condition; may be empty.
+        choice: of the units that are steered.
     """
     if titles_generation.experts(generation).empty:
         return []
@@ -61,7 +63,7 @@ def generation_figures(generation: pd.DataFrame) -> list[Figure]:
                 "language. Below: how much worse it predicts that language; at 1 steering is free."
             ),
             caption=_caption(generation),
-            chart=generation_by_k(generation),
+            chart=generation_by_k(generation, choice),
             table=generation_by_k_table(generation),
         )
     ]
@@ -91,13 +93,13 @@ def generation_by_k_table(generation: pd.DataFrame) -> pd.DataFrame:
     return generation.reset_index(drop=True)
 
 
-def generation_by_k(generation: pd.DataFrame) -> ChartType:
+def generation_by_k(generation: pd.DataFrame, choice: Choice = TOP) -> ChartType:
     """Draw probability and relative perplexity against k, a column of panels a target."""
     data = _long(generation)
     rows = in_rows(list(dict.fromkeys(data["name"])))
     measures = [measure for measure in _MEASURES if measure in set(data["measure"])]
     width = panel_width(max(map(len, rows)))
-    x = k_axis(experts(generation))
+    x = k_axis(experts(generation), choice)
     drawn = []
     for names in rows:
         for measure in measures:

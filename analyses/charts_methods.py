@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from altair.typing import ChartType
 
-from steer_plugin.analyses import theme, titles_methods
+from steer_plugin.analyses import chosen, theme, titles_methods
 from steer_plugin.analyses.charts_lanes import Panel, lanes
 from steer_plugin.analyses.charts_panels import finite, look, with_intervals
 from steer_plugin.analyses.charts_tradeoff import COST, tradeoff
@@ -20,6 +20,7 @@ from steer_plugin.analyses.titles_methods import (
     method_title,
 )
 from steer_plugin.methods import METHODS
+from steer_plugin.selection import TOP, Choice
 
 BESIDE = "The method's control"
 
@@ -52,11 +53,12 @@ _POINT_TOOLTIP = [
 ]
 
 
-def method_figures(methods: pd.DataFrame) -> list[Figure]:
+def method_figures(methods: pd.DataFrame, choice: Choice = TOP) -> list[Figure]:
     """Draw what `Results.methods` holds, with the words beside it.
 
     Args:
         methods: one row a method, target and axis; may be empty.
+        choice: of the units that are steered.
     """
     if methods[methods["axis"] == RETRIEVAL].empty:
         return []
@@ -70,7 +72,7 @@ def method_figures(methods: pd.DataFrame) -> list[Figure]:
                 if (methods["n_controls"] > 0).any()
                 else "What counts is how far a point is from the dotted line, and on which side."
             ),
-            caption=_caption(methods),
+            caption=_caption(methods, choice),
             chart=methods_compared(methods),
             table=methods_compared_table(methods),
         )
@@ -189,7 +191,7 @@ def _capital(words: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _caption(methods: pd.DataFrame) -> str:
+def _caption(methods: pd.DataFrame, choice: Choice) -> str:
     counts = sorted({int(n) for n in methods["n_controls"]})
     control = (
         "No random control was run."
@@ -209,7 +211,8 @@ def _caption(methods: pd.DataFrame) -> str:
         "Retrieval: top-1 over all ordered pairs of languages, embeddings as they are; centred "
         "distance: cosine distance of translations with each language's mean removed; both after "
         f"the final norm.{generated} Points: after minus before, lines: 95% bootstrap intervals, "
-        f"not corrected for the number of comparisons. {control} {_steered(methods)}"
+        f"not corrected for the number of comparisons. {control} "
+        f"{_steered(methods, choice)}"
     )
 
 
@@ -223,14 +226,14 @@ def _beyond(methods: pd.DataFrame) -> str:
     return f"{said} A gain is beyond the control's where its whole interval lies above that one's."
 
 
-def _steered(methods: pd.DataFrame) -> str:
+def _steered(methods: pd.DataFrame, choice: Choice) -> str:
     """Say what each method steers, and who proposed it."""
     table = methods_compared_table(methods)
     ks = sorted({int(k) for k in table["top_k"] if k > 0})
     blocks = sorted({int(block) for block in table["block"] if block >= 0})
     said = []
     if ks:
-        said.append(f"experts: k = {listed(f'{k:,}' for k in ks)}")
+        said.append(f"experts: k = {listed(f'{k:,}' for k in ks)}{chosen.each(choice)}")
     if blocks:
         said.append(f"residual stream: after block {listed(map(str, blocks))}")
     cited = [

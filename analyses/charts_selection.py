@@ -7,12 +7,13 @@ import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
-from steer_plugin.analyses import finding, seen, theme, titles
+from steer_plugin.analyses import chosen, finding, seen, theme, titles
 from steer_plugin.analyses.charts_comparison import k_axis
 from steer_plugin.analyses.charts_panels import ends, with_intervals
 from steer_plugin.analyses.figure import Figure
 from steer_plugin.analyses.results import Results
 from steer_plugin.analyses.titles_selection import null_title, short_of_units, stability_title
+from steer_plugin.selection import TOP
 
 BEST, BAR = "Best unit", "Best of all units by chance (95% bar)"
 
@@ -140,6 +141,7 @@ def expert_stability_table(results: Results) -> pd.DataFrame:
 def expert_stability(results: Results) -> ChartType:
     """Draw Jaccard's index against k, a panel a language."""
     table = expert_stability_table(results)
+    choice = chosen.choice_of(results)
     label = _labels(results, dict.fromkeys(table["concept"]))
     data = table.assign(
         name=table["concept"].map(label), said=with_intervals(table, "jaccard", signed=False)
@@ -151,7 +153,7 @@ def expert_stability(results: Results) -> ChartType:
     title = "Jaccard's index (0 to 1)"
     colour = theme.CONDITION_COLOURS[-1]
     base = alt.Chart().encode(
-        x=k_axis(data).title("k (log)"),
+        x=k_axis(data, choice).title(f"k{chosen.each(choice)} (log)"),
         tooltip=[
             alt.Tooltip("name:N", title="language"),
             alt.Tooltip("top_k:Q", title="k", format=","),
@@ -172,7 +174,7 @@ def expert_stability(results: Results) -> ChartType:
         )
         .properties(width=min((_ROOM - 60) // columns - 16, 300), height=120)
         .facet(facet=alt.Facet("name:N", title=None, sort=names), columns=columns, spacing=16)
-        .properties(title=theme.heading(stability_title(table), _WIDTH))
+        .properties(title=theme.heading(stability_title(table, choice), _WIDTH))
     )
 
 
@@ -192,7 +194,9 @@ def _dagger(results: Results, concepts: pd.Series) -> str:
 def _null_caption(results: Results) -> str:
     table = results.null
     ks = sorted({int(k) for k in results.retrieval["top_k"]})
-    short = short_of_units(table[table["concept"].isin(results.targets)], ks)
+    steered = table[table["concept"].isin(results.targets)]
+    # The bar is for the best of all units: it says nothing of units that are chosen otherwise.
+    short = short_of_units(steered, ks) if chosen.choice_of(results) == TOP else ""
     permutations = finding.each(table["permutations"])
     return (
         f"{titles.score_name(results)} on the sentences that choose the experts. The bar is "
@@ -206,9 +210,12 @@ def _null_caption(results: Results) -> str:
 def _stability_caption(results: Results) -> str:
     table = results.stability
     resamples = finding.each(table["resamples"])
+    choice = chosen.choice_of(results)
+    end = chosen.end(choice)
     return (
-        "Shared units over units in either, of the k best of all sentences that choose and the k "
-        f"best of a bootstrap resample of them. Points: mean over {resamples} resamples; bands and "
-        "bars: the middle 95% of these, which is how much one resample differs from the next."
+        f"Shared units over units in either, of the k {end} of all sentences that choose and the k "
+        f"{end} of a bootstrap resample of them{chosen.k_of_layers(choice)}. Points: mean over "
+        f"{resamples} resamples; bands and bars: the middle 95% of these, which is how much one "
+        "resample differs from the next."
         f"{_dagger(results, table['concept'])}"
     )

@@ -3,19 +3,24 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from steer_plugin.analyses.controls import (
     DRAWN,
     PLAN_CONTROLS,
     ControlContext,
+    check_controls,
     matched_control,
 )
 from steer_plugin.analyses.found import Found
 from steer_plugin.analyses.results import middle
-from steer_plugin.experts import ExpertTable
+from steer_plugin.experts import ExpertTable, check_end, check_value
 from steer_plugin.interventions import Intervention
 from steer_plugin.methods import METHODS, VectorMethod, plan_method
-from steer_plugin.selection import Selection
+from steer_plugin.selection import Choice, check_choice
 from steer_plugin.settings import RunSettings
+from steer_plugin.sites import UnitSpace
+from steer_plugin.typical_responses import typical_responses
 
 MATCHED = "random-in-layers"
 """The control that stands beside every figure."""
@@ -43,8 +48,8 @@ class Comparison:
         top_k: how many units.
         headline: whether this is the k that the report begins with.
         experts: the condition with the experts steered.
-        controls: by the word of the run file, the conditions with each draw of the control;
-            `random-in-layers` first.
+        controls: by the word of the run file, the conditions with each draw of the control, equal
+            ones once; `random-in-layers` first.
     """
 
     target: str
@@ -116,7 +121,7 @@ class Planner:
         """
         settings = self.settings
 
-        def plan_from(table: ExpertTable, concept: str, selection: Selection) -> Intervention:
+        def plan_from(table: ExpertTable, concept: str, choice: Choice) -> Intervention:
             return table.intervention(
                 concept,
                 top_k=k,
@@ -125,34 +130,32 @@ class Planner:
                 strength=settings.strength,
                 positions=settings.positions,
                 bos=settings.steer_bos,
-                selection=selection,
-                per_layer=settings.per_layer,
-                layers=settings.unit_layers,
+                choice=choice,
             )
 
-        plan = plan_from(self.found.experts, target, settings.selection)
+        plan = plan_from(self.found.experts, target, settings.choice)
         name = f"{target}-k{k}"
         experts = self.condition(f"{name}-experts", plan)
+        context = ControlContext(
+            plan=plan,
+            plan_from=plan_from,
+            experts=self.found.experts,
+            concept=target,
+            choice=settings.choice,
+            shuffled=self.found.shuffled,
+        )
         draws = {}
         for control in (MATCHED, *controls):
             seeds = settings.control_seeds if control in DRAWN else settings.control_seeds[:1]
-            draws[control] = tuple(
+            drawn = [
                 self.condition(
                     f"{name}-{_FOLDERS.get(control, control)}-{seed}",
-                    PLAN_CONTROLS[control].draw(
-                        ControlContext(
-                            plan=plan,
-                            plan_from=plan_from,
-                            experts=self.found.experts,
-                            concept=target,
-                            selection=settings.selection,
-                            shuffled=self.found.shuffled,
-                        ),
-                        seed,
-                    ),
+                    PLAN_CONTROLS[control](context, seed),
                 )
                 for seed in seeds
-            )
+            ]
+            # More seeds than there are draws say no more than one of each.
+            draws[control] = tuple(dict.fromkeys(drawn))
         return Comparison(target, k, k == middle(settings.top_k), experts, draws)
 
     def rival(self, method: str, target: str, k: int, block: int) -> Rival:
@@ -172,6 +175,7 @@ class Planner:
             layer=block,
             positions=settings.positions,
             bos=settings.steer_bos,
+            choice=settings.choice,
         )
         vector = isinstance(METHODS[method], VectorMethod)
         space = found.vectors.space if vector and found.vectors else found.experts.space
@@ -184,6 +188,41 @@ class Planner:
 
 
 _FOLDERS = {MATCHED: "random"}
+
+
+def check_plans(settings: RunSettings, space: UnitSpace) -> None:
+    """Refuse what no table of experts would have plans for, before there is one.
+
+    Args:
+        settings: of the run.
+        space: the units of its site.
+
+    Raises:
+        SelectionError: there are fewer units than are steered, or a control cannot be drawn.
+        InterventionError: operation, value and strength do not go together.
+    """
+    choice, k = settings.choice, middle(settings.top_k)
+    for one in settings.every_k:
+        check_choice(space, one, choice)
+    check_end(settings.score, choice)
+    # Any responses have these.
+    statistics = typical_responses(np.zeros((2, 1), dtype=np.float32), np.arange(2))
+    check_value(settings.operation, settings.value, settings.score, statistics)
+    # A plan checks itself, with or without units.
+    Intervention(
+        settings.site,
+        *((), (), ()),
+        operation=settings.operation,
+        strength=settings.strength,
+        positions=settings.positions,
+    )
+    check_controls(
+        settings.controls,
+        score=settings.score,
+        choice=choice,
+        count=choice.count(space, k),
+        value=settings.value,
+    )
 
 
 def plan_comparisons(planner: Planner) -> list[Comparison]:

@@ -1,6 +1,6 @@
 """Controls: plans that do as much as the experts' without what is claimed for the experts."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -9,7 +9,8 @@ import numpy as np
 from steer_plugin.errors import SelectionError
 from steer_plugin.experts import ExpertTable
 from steer_plugin.interventions import Intervention
-from steer_plugin.selection import Selection
+from steer_plugin.scores import ScoreName
+from steer_plugin.selection import TOP, Choice
 from steer_plugin.sites import UnitSpace
 
 
@@ -20,33 +21,20 @@ class ControlContext:
     Attributes:
         plan: the experts' plan.
         plan_from: makes such a plan, with all of its other settings, from a table of experts, a
-            concept and a selection.
+            concept and a choice of units.
         experts: the table that `plan` is from.
         concept: that `plan` steers towards.
-        selection: that `plan` is from.
+        choice: of the units of `plan`.
         shuffled: by seed, the same units scored under labels that say nothing (see
             `steer_plugin.probing.Probe.shuffled`); empty where `shuffled-labels` is not asked for.
     """
 
     plan: Intervention
-    plan_from: Callable[[ExpertTable, str, Selection], Intervention]
+    plan_from: Callable[[ExpertTable, str, Choice], Intervention]
     experts: ExpertTable
     concept: str
-    selection: Selection = "top"
+    choice: Choice = TOP
     shuffled: Mapping[int, ExpertTable] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Control:
-    """A control that is a plan.
-
-    Attributes:
-        title: for charts.
-        draw: plans it, given a seed.
-    """
-
-    title: str
-    draw: Callable[[ControlContext, int], Intervention]
 
 
 def random_control(intervention: Intervention, space: UnitSpace, *, seed: int) -> Intervention:
@@ -124,10 +112,7 @@ def shuffled_values(intervention: Intervention, *, seed: int) -> Intervention:
     """
     rows = [row for _, rows in intervention.by_layer().values() for row in rows.T.tolist()]
     if len(set(map(tuple, rows))) < 2:
-        raise SelectionError(
-            f"all {len(intervention)} units have the same value, so shuffled values are the plan "
-            "itself; leave this control out"
-        )
+        raise _alike(len(intervention))
     generator = np.random.default_rng(seed)
     own = np.arange(len(intervention))
     while True:
@@ -213,7 +198,7 @@ def other_experts(context: ControlContext, seed: int) -> Intervention:
     if not others:
         raise SelectionError(f"the expert table has no concept but {context.concept}; find more")
     other = others[seed % len(others)]
-    plan = context.plan_from(context.experts, other, context.selection)
+    plan = context.plan_from(context.experts, other, context.choice)
     return _noted(plan, f"experts of {other}")
 
 
@@ -223,11 +208,8 @@ def bottom(context: ControlContext, _seed: int) -> Intervention:
     Raises:
         SelectionError: the plan itself steers these, or there are too few.
     """
-    if context.selection == "bottom":
-        raise SelectionError(
-            "the lowest-scoring units are the plan itself; leave the control 'bottom' out"
-        )
-    plan = context.plan_from(context.experts, context.concept, "bottom")
+    lowest = _lowest(context.choice, context.experts.score)
+    plan = context.plan_from(context.experts, context.concept, lowest)
     return _noted(plan, "lowest-scoring units")
 
 
@@ -249,33 +231,71 @@ def shuffled_labels(context: ControlContext, seed: int) -> Intervention:
             f"the experts are of {len(context.experts.space)} at {context.experts.space.site}; "
             "give the same"
         )
-    plan = context.plan_from(table, context.concept, context.selection)
+    plan = context.plan_from(table, context.concept, context.choice)
     return _noted(plan, f"labels shuffled, seed {seed}")
 
 
-PLAN_CONTROLS: Mapping[str, Control] = MappingProxyType(
+PLAN_CONTROLS: Mapping[str, Callable[[ControlContext, int], Intervention]] = MappingProxyType(
     {
-        "random-in-layers": Control(
-            "random units of the same layers",
-            lambda context, seed: random_control(context.plan, context.experts.space, seed=seed),
+        "random-in-layers": lambda context, seed: random_control(
+            context.plan, context.experts.space, seed=seed
         ),
-        "random-anywhere": Control(
-            "random units anywhere",
-            lambda context, seed: random_anywhere(context.plan, context.experts.space, seed=seed),
+        "random-anywhere": lambda context, seed: random_anywhere(
+            context.plan, context.experts.space, seed=seed
         ),
-        "shuffled-values": Control(
-            "experts with shuffled values",
-            lambda context, seed: shuffled_values(context.plan, seed=seed),
-        ),
-        "other-experts": Control("experts of another language", other_experts),
-        "bottom": Control("lowest-scoring units", bottom),
-        "shuffled-labels": Control("experts by shuffled labels", shuffled_labels),
+        "shuffled-values": lambda context, seed: shuffled_values(context.plan, seed=seed),
+        "other-experts": other_experts,
+        "bottom": bottom,
+        "shuffled-labels": shuffled_labels,
     }
 )
-"""What each word of a run file plans."""
+"""What each word of a run file plans, given a seed."""
 
 DRAWN = frozenset(PLAN_CONTROLS) - {"bottom"}
 """Those of `PLAN_CONTROLS` that are another plan with another seed."""
+
+
+def check_controls(
+    names: Collection[str], *, score: ScoreName, choice: Choice, count: int, value: str | float
+) -> None:
+    """Refuse controls that no table of experts has a plan for.
+
+    Args:
+        names: of `PLAN_CONTROLS`, among others.
+        score: of the experts.
+        choice: of the units that are steered.
+        count: how many these are.
+        value: what is written to them; see `ExpertTable.intervention`.
+
+    Raises:
+        SelectionError: a control would be the plan itself, or has no units.
+    """
+    if "bottom" in names:
+        _lowest(choice, score)
+    if "shuffled-values" in names and (count < 2 or not isinstance(value, str) or value == "zero"):
+        raise _alike(count)
+
+
+def _lowest(choice: Choice, score: ScoreName) -> Choice:
+    """Choose from the other end."""
+    lowest = replace(choice, selection="bottom")
+    if choice == lowest:
+        raise SelectionError(
+            "the lowest-scoring units are the plan itself; leave the control 'bottom' out"
+        )
+    if score == "lape":
+        raise SelectionError(
+            "no unit scores below chance by lape; leave the control 'bottom' out, or take another "
+            "score"
+        )
+    return lowest
+
+
+def _alike(count: int) -> SelectionError:
+    return SelectionError(
+        f"all {count} units have the same value, so shuffled values are the plan itself; leave "
+        "the control 'shuffled-values' out"
+    )
 
 
 def _check_space(intervention: Intervention, space: UnitSpace) -> None:

@@ -13,13 +13,14 @@ from steer_plugin.analyses.conditions import (
     Comparison,
     Planner,
     Rival,
+    check_plans,
     plan_comparisons,
     plan_rivals,
 )
 from steer_plugin.analyses.correlations import correlations
 from steer_plugin.analyses.embedded import Embedded, chosen_layers, embed_conditions
 from steer_plugin.analyses.expertise import experts_by_layer, overlap, score_curve
-from steer_plugin.analyses.found import find_all, judge_units, method_block
+from steer_plugin.analyses.found import Finder, find_all, judge_units, measure_luck, method_block
 from steer_plugin.analyses.independent import compare_bitexts
 from steer_plugin.analyses.language_id import identified_code
 from steer_plugin.analyses.mixed import CORPUS
@@ -28,18 +29,25 @@ from steer_plugin.analyses.results import Results
 from steer_plugin.analyses.rivals import compare_rival
 from steer_plugin.analyses.run_data import RunData
 from steer_plugin.analyses.steps import Say, Steps
-from steer_plugin.analyses.written import Writer, curve
+from steer_plugin.analyses.written import BATCH, Writer, check_unsteered, curve
 from steer_plugin.embeddings import FINAL
 from steer_plugin.methods import METHODS
 from steer_plugin.protocols import Adapter
 from steer_plugin.provenance import provenance
 from steer_plugin.settings import RunSettings
+from steer_plugin.unit_chunks import MEMORY
 
 Tables = dict[str, pd.DataFrame]
 
 
 def run_experiment(
-    adapter: Adapter, data: RunData, settings: RunSettings, folder: Path, *, say: Say
+    adapter: Adapter,
+    data: RunData,
+    settings: RunSettings,
+    folder: Path,
+    *,
+    say: Say,
+    memory: int = MEMORY,
 ) -> Results:
     """Take every step that is not taken yet, and put the tables together.
 
@@ -53,35 +61,45 @@ def run_experiment(
         settings: what to do.
         folder: where results go.
         say: told what is being done, a line a step.
+        memory: bytes of working memory for the responses of units.
 
     Raises:
-        SelectionError: a k is too large.
-        AnalysisError, CorpusError: the language of generations cannot be identified.
-        ModelError: a layer does not exist.
+        SelectionError: a k is too large, or a control cannot be drawn.
+        InterventionError: value and operation do not go together.
+        SiteError: the model lacks the site.
+        ScoreError: a response is NaN or infinite, or the score is not defined at the site.
+        AnalysisError, CorpusError: the language of generations cannot be identified, or something
+            cannot be measured: unsteered, or under a plan, which is then named.
+        ModelError: a layer does not exist, or the model cannot write or score what is asked for.
         ArtifactError: the folder cannot be written.
     """
-    steps = Steps(folder, say)
+    steps = Steps(folder, say, memory)
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
     for method in settings.projections:
         check_method(method)
+    check_plans(settings, adapter.space(settings.site))
     writer = _writer(adapter, data, settings, steps)
-    found = find_all(adapter, data, settings, steps)
+    check_unsteered(writer, settings.targets)
+    finder = Finder(adapter, data.find, settings, steps, "experts")
+    found = find_all(finder)
     # Plans and tables of experts come before the long steps, so that an impossible k ends the run.
     planner = Planner(found, settings, {})
     comparisons = plan_comparisons(planner)
     rivals = plan_rivals(planner, block)
     conditions = list(planner.known.values())
     written = _plan_written(planner)
-    by_layer = [experts_by_layer(found.experts, k) for k in settings.top_k]
-    shared = [overlap(found.experts, k) for k in settings.top_k]
+    by_layer = [experts_by_layer(found.experts, k, settings.choice) for k in settings.top_k]
+    shared = [overlap(found.experts, k, settings.choice) for k in settings.top_k]
+    null, stability = measure_luck(finder, found.experts)
+    finder.finish()
     judged = judge_units(adapter, data, settings, steps)
     embedded = embed_conditions(adapter, data.judge, layers, conditions, steps)
     say("Comparing alignment and retrieval before and after")
     tables = _compared(comparisons, embedded, settings, steps)
     within, bitexts = _independent(adapter, data, comparisons, settings, steps)
     return Results(
-        provenance=_describe(adapter, data, settings, layers),
+        provenance=_describe(adapter, data, settings, layers, block, writer),
         layers=pd.concat(by_layer, ignore_index=True),
         curve=score_curve(found.experts, judged),
         overlap=pd.concat(shared, ignore_index=True),
@@ -97,8 +115,8 @@ def run_experiment(
             count=settings.resamples,
             seed=settings.bootstrap_seed,
         ),
-        null=found.null,
-        stability=found.stability,
+        null=null,
+        stability=stability,
         mixed=pd.concat([within, tables["mixed"].assign(dataset=CORPUS)], ignore_index=True),
         bitexts=bitexts,
         generation=_curves(written, writer, settings),
@@ -107,27 +125,41 @@ def run_experiment(
 
 
 def compare_methods(
-    adapter: Adapter, data: RunData, settings: RunSettings, folder: Path, *, say: Say
+    adapter: Adapter,
+    data: RunData,
+    settings: RunSettings,
+    folder: Path,
+    *,
+    say: Say,
+    memory: int = MEMORY,
 ) -> pd.DataFrame:
     """Take the steps that put the methods of a run on the same axes; see `rivals.compare_rival`.
 
-    Where the settings name no method, all are compared. Steps are shared with `run_experiment`.
+    Where the settings name no method, all are compared. Steps are shared with `run_experiment`;
+    what the methods do not need, such as further controls, is left out.
 
     Raises:
-        SelectionError: a k is too large.
-        AnalysisError, CorpusError: the language of generations cannot be identified.
-        ModelError: a layer does not exist.
-        ArtifactError: the folder cannot be written.
+        As `run_experiment`.
     """
-    settings = replace(settings, methods=settings.methods or tuple(METHODS))
-    steps = Steps(folder, say)
+    settings = replace(
+        settings,
+        methods=settings.methods or tuple(METHODS),
+        controls=(),
+        permutations=0,
+        stability_resamples=0,
+    )
+    steps = Steps(folder, say, memory)
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
+    check_plans(settings, adapter.space(settings.site))
     writer = _writer(adapter, data, settings, steps)
-    planner = Planner(find_all(adapter, data, settings, steps), settings, {})
+    check_unsteered(writer, settings.targets)
+    finder = Finder(adapter, data.find, settings, steps, "experts")
+    planner = Planner(find_all(finder), settings, {})
     # The names of conditions that a run has as well are the run's.
     plan_comparisons(planner)
     rivals = plan_rivals(planner, block)
+    finder.finish()
     wanted = {one: None for rival in rivals for one in (rival.steered, rival.control)}
     embedded = embed_conditions(adapter, data.judge, layers, list(wanted), steps)
     return _methods(rivals, embedded, writer, settings, steps)
@@ -142,6 +174,7 @@ def _compared(
         origin = {
             "embeddings": [embedded.origin(one) for one in (BEFORE, *comparison.conditions)],
             "controls": list(settings.controls),
+            "headline": comparison.headline,
             **_resampling(settings),
         }
         found = steps.tables(name, origin, partial(compare_experts, comparison, embedded, settings))
@@ -198,6 +231,7 @@ def _methods(
         origin = {
             "embeddings": [embedded.origin(one) for one in conditions],
             "generation": None if writer is None else asdict(writer.generation),
+            "documents": None if writer is None else writer.documents_hash(rival.target),
             **_resampling(settings),
         }
         name = f"methods/{rival.target}-{rival.method}"
@@ -226,15 +260,15 @@ def _independent(
 def _project(
     comparisons: Iterable[Comparison], embedded: Embedded, settings: RunSettings
 ) -> pd.DataFrame:
-    before = embedded.load(BEFORE)[FINAL]
+    before = embedded.load(BEFORE, FINAL)
     frames = []
     for comparison in comparisons:
         if not comparison.headline:
             continue
         conditions = {
             "before": before,
-            "experts": embedded.load(comparison.experts)[FINAL],
-            "control": embedded.load(comparison.matched[0])[FINAL],
+            "experts": embedded.load(comparison.experts, FINAL),
+            "control": embedded.load(comparison.matched[0], FINAL),
         }
         for method in settings.projections:
             plane = project(
@@ -251,11 +285,17 @@ def _project(
 
 
 def _describe(
-    adapter: Adapter, data: RunData, settings: RunSettings, layers: Iterable[object]
+    adapter: Adapter,
+    data: RunData,
+    settings: RunSettings,
+    layers: Iterable[object],
+    block: int,
+    writer: Writer | None,
 ) -> dict[str, str]:
+    """Say what the figures depend on: every setting, as it was resolved, and what it led to."""
     info = adapter.info
     origin = provenance(info, data.judge)
-    return {
+    told = {
         "model": info.name,
         "revision": info.revision,
         "host": info.host,
@@ -265,7 +305,7 @@ def _describe(
         "site": settings.site,
         "pooling": settings.pooling,
         "score": settings.score,
-        "selection": _selection(settings),
+        "selection": str(settings.choice),
         "operation": settings.operation,
         "value": str(settings.value),
         "strength": str(settings.strength),
@@ -274,7 +314,8 @@ def _describe(
         "judge_corpus": settings.judge_corpus or settings.corpus,
         "languages": ", ".join(data.judge.languages),
         "find_languages": ", ".join(data.find.languages),
-        "seen": ", ".join(settings.seen or ()),
+        # Nothing where the file does not say; see `seen.unseen`.
+        "seen": "" if settings.seen is None else ", ".join(settings.seen) or "none",
         "split_seed": str(settings.split_seed),
         "find_sentences": str(len(data.find)),
         "find_hash": data.find.hash,
@@ -286,30 +327,40 @@ def _describe(
         "resamples": str(settings.resamples),
         "bootstrap_seed": str(settings.bootstrap_seed),
         "layers": ", ".join(map(str, layers)),
+        "method_layer": str(block),
         "bitexts": "; ".join(
             f"{one.name} {one.query_language}-{one.candidates_language} {one.hash[:12]}"
             for one in data.bitexts
         ),
-        **_generation(settings),
+        **_generation(settings, writer),
         "projection": "; ".join(
             [
                 *(described(one, seed=settings.bootstrap_seed) for one in settings.projections),
                 f"the random neurons of seed {settings.control_seeds[0]}",
             ]
         ),
-        **{f"version of {package}": found for package, found in origin["versions"].items()},
     }
+    given = {
+        name: _setting(value)
+        for name, value in asdict(settings).items()
+        if name not in told and name != "generation"
+    }
+    packages = {f"version of {package}": found for package, found in origin["versions"].items()}
+    return {**told, **given, **packages}
 
 
-def _selection(settings: RunSettings) -> str:
-    parts = [settings.selection, "in each layer" if settings.per_layer else "over all layers"]
-    if settings.unit_layers is not None:
-        parts.append("of blocks {} to {}".format(*settings.unit_layers))
-    return " ".join(parts)
+def _setting(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return "not given" if value is None else str(value)
 
 
-def _generation(settings: RunSettings) -> Mapping[str, str]:
-    if settings.generation is None:
+def _generation(settings: RunSettings, writer: Writer | None) -> Mapping[str, str]:
+    if writer is None:
         return {"generation": "none"}
-    how = asdict(settings.generation)
-    return {f"generation {name}": str(value) for name, value in how.items()}
+    how = {name: _setting(value) for name, value in asdict(writer.generation).items()}
+    how["documents_hash"] = ", ".join(
+        f"{target} {writer.documents_hash(target)[:12]}" for target in settings.targets
+    )
+    how["texts at once"] = str(BATCH)
+    return {f"generation {name}": value for name, value in how.items()}

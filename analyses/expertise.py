@@ -5,17 +5,23 @@ import pandas as pd
 
 from steer_plugin.errors import AnalysisError
 from steer_plugin.experts import ExpertTable
+from steer_plugin.selection import TOP, Choice
 
 
-def experts_by_layer(experts: ExpertTable, k: int) -> pd.DataFrame:
-    """Count each concept's k best experts in each layer.
+def experts_by_layer(experts: ExpertTable, k: int, choice: Choice = TOP) -> pd.DataFrame:
+    """Count each concept's k experts in each layer; a concept that has fewer has those it has.
 
     Returns:
-        One row a concept and layer: `concept`, `layer`, `top_k`, `experts`, `share` of k.
+        One row a concept and layer: `concept`, `layer`, `top_k`, `experts`, `share` of all that are
+        chosen.
+
+    Raises:
+        SelectionError: see `ExpertTable.top`.
     """
+    whole = max(choice.count(experts.space, k), 1)
     frames = []
     for concept in experts.concepts:
-        layers, _ = experts.space.addresses(experts.top(concept, k))
+        layers, _ = experts.space.addresses(experts.top(concept, k, choice, at_most=True))
         counts = [int((layers == layer).sum()) for layer in experts.space.layers]
         frames.append(
             pd.DataFrame(
@@ -24,7 +30,7 @@ def experts_by_layer(experts: ExpertTable, k: int) -> pd.DataFrame:
                     "layer": experts.space.layers,
                     "top_k": k,
                     "experts": counts,
-                    "share": np.array(counts) / max(k, 1),
+                    "share": np.array(counts) / whole,
                 }
             )
         )
@@ -70,17 +76,26 @@ def score_curve(find: ExpertTable, judge: ExpertTable, *, points: int = 60) -> p
     return pd.concat(frames, ignore_index=True)
 
 
-def overlap(experts: ExpertTable, k: int) -> pd.DataFrame:
-    """Count the experts that concepts share among their k best (PAPER step 18).
+def overlap(experts: ExpertTable, k: int, choice: Choice = TOP) -> pd.DataFrame:
+    """Count the experts that concepts share among their k (PAPER step 18).
+
+    A concept that has fewer is counted with those it has.
 
     Returns:
         One row an ordered pair, a concept with itself included: `concept`, `other`, `top_k`,
-        `shared`, `share` of k.
+        `shared`, `share` of all that are chosen.
+
+    Raises:
+        SelectionError: see `ExpertTable.top`.
     """
-    sets = {concept: set(experts.top(concept, k).tolist()) for concept in experts.concepts}
+    whole = max(choice.count(experts.space, k), 1)
+    sets = {
+        concept: set(experts.top(concept, k, choice, at_most=True).tolist())
+        for concept in experts.concepts
+    }
     return pd.DataFrame(
         [
-            (concept, other, k, len(mine & theirs), len(mine & theirs) / max(k, 1))
+            (concept, other, k, len(mine & theirs), len(mine & theirs) / whole)
             for concept, mine in sets.items()
             for other, theirs in sets.items()
         ],

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from steer_plugin.analyses import chosen
 from steer_plugin.analyses.results import (
     Results,
     at_headline,
@@ -13,6 +14,7 @@ from steer_plugin.analyses.results import (
     over_pairs,
 )
 from steer_plugin.analyses.theme import language_name
+from steer_plugin.selection import Choice
 
 _MANY = 3
 MINUS = "\N{MINUS SIGN}"
@@ -101,9 +103,10 @@ def finding(results: Results) -> str:
     Each target is reported at its headline k, at the last layer, beside random neurons. Where an
     interval includes 0 the words claim no effect.
     """
+    choice = chosen.choice_of(results)
     sentences = [
         _setting(results),
-        *(_retrieval(figure) for figure in records(top_1(results))),
+        *(_retrieval(figure, choice) for figure in records(top_1(results))),
         *_distances(results),
         *_layers(results),
         *_centring(results),
@@ -123,11 +126,12 @@ def _setting(results: Results) -> str:
         control = ""
     return (
         f"{model} is mean top-1 accuracy over all ordered pairs of languages, {where}, on "
-        f"{count} a language{chance}; brackets are 95% intervals of differences{control}."
+        f"{count} a language{chance}; brackets are 95% intervals of differences{control}"
+        f"{chosen.defined(chosen.choice_of(results))}."
     )
 
 
-def _retrieval(figure: dict[str, Any]) -> str:
+def _retrieval(figure: dict[str, Any], choice: Choice) -> str:
     levels = f"from {number(figure['pre'])} to {number(figure['post'])}"
     change = interval(figure["change_low"], figure["change_high"])
     if figure["change_low"] > 0:
@@ -137,7 +141,7 @@ def _retrieval(figure: dict[str, Any]) -> str:
     else:
         moved = f"it did not change reliably, {levels} ({change})"
     name = language_name(str(figure["target"]))
-    start = f"With the top {figure['top_k']} {name} experts steered {moved}"
+    start = f"With {chosen.experts(choice, figure['top_k'], name)} steered {moved}"
     if not figure["n_controls"] > 0:
         return f"{start}; no random control was run, so it cannot be put down to the experts."
     ahead = interval(figure["advantage_low"], figure["advantage_high"])
@@ -186,7 +190,7 @@ def _distances(results: Results) -> list[str]:
             f"{_distance_of_control(fell, raw)}."
         )
     if not still.empty:
-        said.append(f"Raw distance between languages did not fall: {_levels(still, raw)}.")
+        said.append(f"Raw distance between languages did not fall reliably: {_levels(still, raw)}.")
     centred = at_last(results, "pair distance", "global")
     if not centred.empty:
         said.append(f"With the common mean removed, distance went {_levels(centred, raw)}.")
@@ -198,7 +202,7 @@ def _distance_of_control(fell: pd.DataFrame, among: pd.DataFrame) -> str:
         return ""
     also = fell[fell["control_change_high"] < 0]
     if also.empty:
-        return ", and did not with random neurons"
+        return ", and did not reliably with random neurons"
     return (
         f", but it fell with random neurons too, to {_each(also, 'control', among)}, as it does "
         "when one vector is added to every embedding: by itself no sign of alignment"
@@ -217,7 +221,9 @@ def _gaps(results: Results, fell: pd.DataFrame) -> list[str]:
         said.append(f"The {name} widened {_levels(wider, gap, 3)}.")
     if not flat.empty:
         which = "gap" if said else name
-        said.append(f"While distance fell, the {which} did not improve: {_levels(flat, gap, 3)}.")
+        said.append(
+            f"While distance fell, the {which} did not improve reliably: {_levels(flat, gap, 3)}."
+        )
     centred = at_last(results, "gap", "language")
     if said and not centred.empty:
         said.append(f"With each language's mean removed the gap went {_levels(centred, gap, 3)}.")
@@ -245,6 +251,8 @@ def gains_and_losses(results: Results) -> list[tuple[str, dict[str, Any], dict[s
 
 def _layers(results: Results) -> list[str]:
     said = []
+    rows = at_headline(results, over_pairs(results.retrieval, "top-1"))
+    layers = rows["layer"].nunique()
     both = gains_and_losses(results)
     if both:
         shown = sorted(both, key=lambda found: -found[1]["change"]) if len(both) > _MANY else both
@@ -255,19 +263,25 @@ def _layers(results: Results) -> list[str]:
             for target, gain, loss in shown[:_MANY]
         )
         count = f" for {len(both)} of {len(results.targets)} targets" if len(both) > _MANY else ""
-        said.append(f"One layer gains what another loses{count}: {parts}.")
-    rows = at_headline(results, over_pairs(results.retrieval, "top-1"))
-    if rows["layer"].nunique() > 1:
+        said.append(
+            f"One layer gains what another loses{count}: {parts}; these are the largest of "
+            f"{layers} layers, each by an interval that is not corrected for their number."
+        )
+    if layers > 1:
         best = records(rows.sort_values("pre", kind="stable"))[-1]
         if best["pre"] >= rows["post"].max():
             said.append(
                 f"The unsteered model retrieves best {layer_phrase(str(best['layer']))} "
-                f"({number(best['pre'])}), and no layer reads higher with experts."
+                f"({number(best['pre'])}), and no layer reads higher with experts; these are the "
+                "best of several figures, without an interval."
             )
     return said
 
 
 def _centring(results: Results) -> list[str]:
+    # The control has the interval of this difference: `titles_controls.centring_sentence` gives it.
+    if (results.controls["control"] == "centring").any():
+        return []
     layer = reading_layer(results)
     centred = at_headline(results, over_pairs(results.retrieval, "top-1", "language", layer))
     if centred.empty:
@@ -277,6 +291,7 @@ def _centring(results: Results) -> list[str]:
         (
             "Without steering, taking each language's mean off its embeddings gives "
             f"{number(float(centred['pre'].iloc[0]))}; the best target with experts, "
-            f"{language_name(best['target'])}, gives {number(best['post'])}."
+            f"{language_name(best['target'])}, gives {number(best['post'])}; no interval is made "
+            "of that difference."
         )
     ]

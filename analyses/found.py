@@ -33,21 +33,19 @@ class Found:
         shuffled: by control seed, a table found under labels that say nothing; empty where no
             control asks for it.
         vectors: directions in the residual stream; None where no method asks for them.
-        null: what the best unit scores by chance; empty where the run leaves it out.
-        stability: how far the choice of experts hangs on the sentences; empty likewise.
     """
 
     experts: ExpertTable
     by_auroc: ExpertTable | None
     shuffled: Mapping[int, ExpertTable]
     vectors: SteeringVectors | None
-    null: pd.DataFrame
-    stability: pd.DataFrame
 
 
 @dataclass(frozen=True, eq=False)
 class Finder:
     """A model, the sentences that it is probed with, and where what is found lies.
+
+    Who makes one finishes it.
 
     Attributes:
         adapter: the model.
@@ -74,9 +72,15 @@ class Finder:
             site=self.settings.site,
             pooling=self.settings.pooling,
             active=self.settings.score in TOKEN_SCORES,
+            memory=self.steps.memory,
             progress=self.name,
             keep=self.steps.unfinished(self.name),
         )
+
+    def finish(self) -> None:
+        """Forget all responses, in memory and on disk."""
+        vars(self).pop("probe", None)
+        self.steps.finish(self.name)
 
     def origin(self, **more: str) -> dict[str, Any]:
         """Say what everything that is made of the pass depends on, and what else this does."""
@@ -102,12 +106,12 @@ class Finder:
             self.steps.say(f"Kept {name}")
             return ExpertTable.load(self.steps.folder / name)
         probe = self.probe if shuffled is None else self.probe.shuffled(shuffled)
-        table = score_units(probe, score)
+        table = score_units(probe, score, memory=self.steps.memory)
         table.save(self.steps.folder / name)
         return table
 
 
-def find_all(adapter: Adapter, data: RunData, settings: RunSettings, steps: Steps) -> Found:
+def find_all(finder: Finder) -> Found:
     """Find what the run's interventions are planned from.
 
     Raises:
@@ -115,8 +119,12 @@ def find_all(adapter: Adapter, data: RunData, settings: RunSettings, steps: Step
         ScoreError: a response is NaN or infinite, or the score is not defined at the site.
         SelectionError: there are fewer experts than the run steers.
     """
-    finder = Finder(adapter, data.find, settings, steps, "experts")
+    settings = finder.settings
     experts = finder.table("experts", settings.score)
+    # Too few experts end the run here.
+    for target in settings.targets:
+        for k in settings.every_k:
+            experts.top(target, k, settings.choice)
     by_auroc = None
     if "aura" in settings.methods:
         auroc = settings.score == "auroc"
@@ -125,9 +133,7 @@ def find_all(adapter: Adapter, data: RunData, settings: RunSettings, steps: Step
     shuffled = {
         seed: finder.table(f"experts-shuffled-{seed}", settings.score, seed) for seed in seeds
     }
-    null, stable = _luck(finder, experts)
-    steps.finish("experts")
-    return Found(experts, by_auroc, shuffled, _vectors(finder), null, stable)
+    return Found(experts, by_auroc, shuffled, _vectors(finder))
 
 
 def judge_units(
@@ -136,17 +142,32 @@ def judge_units(
     """Score the same units on sentences that did not choose them."""
     finder = Finder(adapter, data.held_out, settings, steps, "experts-judged")
     table = finder.table("experts-judged", settings.score)
-    steps.finish("experts-judged")
+    finder.finish()
     return table
 
 
-def _luck(finder: Finder, experts: ExpertTable) -> tuple[pd.DataFrame, pd.DataFrame]:
+def measure_luck(finder: Finder, experts: ExpertTable) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give what the best unit scores by chance, and how the choice hangs on the sentences.
+
+    Returns:
+        The tables of `resampled_scores.null_frame` and `resampled_scores.stability`, each empty
+        where the run leaves it out.
+
+    Raises:
+        ScoreError: see `find_all`.
+    """
     settings, seed = finder.settings, finder.settings.bootstrap_seed
 
     def chance() -> pd.DataFrame:
         count = settings.permutations
         finder.steps.say(f"Scoring units under {count} permutations of the labels")
-        null = best_of_units_null(finder.probe, settings.score, permutations=count, seed=seed)
+        null = best_of_units_null(
+            finder.probe,
+            settings.score,
+            permutations=count,
+            seed=seed,
+            memory=finder.steps.memory,
+        )
         return null_frame(experts, null).assign(score=settings.score)
 
     def stable() -> pd.DataFrame:
@@ -156,9 +177,11 @@ def _luck(finder: Finder, experts: ExpertTable) -> tuple[pd.DataFrame, pd.DataFr
             finder.probe,
             settings.score,
             settings.top_k,
+            settings.choice,
             concepts=settings.targets,
             resamples=count,
             seed=seed,
+            memory=finder.steps.memory,
         )
 
     null = stability_table = pd.DataFrame()
@@ -172,6 +195,7 @@ def _luck(finder: Finder, experts: ExpertTable) -> tuple[pd.DataFrame, pd.DataFr
             score=settings.score,
             targets=str(settings.targets),
             top_k=str(settings.top_k),
+            choice=str(settings.choice),
             resamples=str(settings.stability_resamples),
             seed=str(seed),
         )
@@ -208,6 +232,7 @@ def _vectors(finder: Finder) -> SteeringVectors | None:
         site=VECTOR_SITE,
         pooling="mean",
         layers=(block,),
+        memory=steps.memory,
         progress="vectors",
         keep=steps.unfinished("vectors"),
     )

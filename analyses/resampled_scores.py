@@ -5,17 +5,18 @@ has to beat; and had other sentences been drawn, other units might have been cho
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
-from steer_plugin.errors import AnalysisError, SelectionError
+from steer_plugin.errors import AnalysisError
 from steer_plugin.experts import ExpertTable
 from steer_plugin.probing import Probe
 from steer_plugin.scores import ScoreName, chance_levels, doubled_midranks
-from steer_plugin.selection import select_units
+from steer_plugin.selection import TOP, Choice
 from steer_plugin.unit_chunks import MEMORY
 
 PERMUTATIONS = 1000
@@ -42,7 +43,7 @@ def best_of_units_null(
             others are worked out anew for each.
         permutations: how many, at least 1.
         seed: of the permutations.
-        memory: bytes of working memory; AUROC holds the ranks of all responses beside it.
+        memory: bytes of working memory.
 
     Raises:
         AnalysisError: no permutations.
@@ -97,17 +98,18 @@ def stability(
     probe: Probe,
     score: ScoreName,
     top_ks: Sequence[int],
+    choice: Choice = TOP,
     *,
     concepts: Sequence[str] | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    memory: int = MEMORY,
 ) -> pd.DataFrame:
-    """Measure how far the k best experts stay the same when the sentences are drawn anew.
+    """Measure how far the same k experts are chosen when the sentences are drawn anew.
 
     Each resample draws as many parallel sentences with replacement (`Probe.resampled`) and scores
-    every unit again. Its k best, those above chance, are compared with the k best of all sentences
-    by Jaccard's index, shared units over units in either; a resample with fewer than k units above
-    chance has only these.
+    every unit again. Its k experts are compared with those of all sentences by Jaccard's index,
+    shared units over units in either; a resample with fewer than k has only these.
 
     The interval spans the middle 95% of the resamples: how much the index varies from one to the
     next. It is not an interval for `jaccard`, which more resamples do not narrow. A resample
@@ -119,9 +121,11 @@ def stability(
         probe: the responses.
         score: one of `steer_plugin.scores.SCORES`.
         top_ks: numbers of experts.
+        choice: which experts; see `ExpertTable.top`.
         concepts: which of the probe's to look at; None for all.
         resamples: how many, at least 1.
         seed: of the resamples.
+        memory: bytes of working memory.
 
     Returns:
         One row a concept and k: `concept`, `top_k`, `jaccard` (mean over resamples, in [0, 1]),
@@ -129,8 +133,7 @@ def stability(
 
     Raises:
         AnalysisError: no resamples, or a k below 1.
-        SelectionError: there is no such concept, or fewer than k units are above chance in all
-            sentences.
+        SelectionError: there is no such concept, or fewer than k experts by all sentences.
         ScoreError: see `Probe.scores`.
     """
     if resamples < 1 or min(top_ks, default=0) < 1:
@@ -139,30 +142,26 @@ def stability(
             "of each, from 1 up"
         )
     wanted = probe.concepts if concepts is None else concepts
-    unknown = [concept for concept in wanted if concept not in probe.concepts]
-    if unknown:
-        raise SelectionError(
-            f"{unknown[0]!r} is not among the concepts; these are: {', '.join(probe.concepts)}"
-        )
-    chance, whole = chance_levels(score, probe.labels), probe.scores(score)
-    rows_of = {concept: probe.concepts.index(concept) for concept in wanted}
-
-    def best(scores: Float[np.ndarray, "concept unit"], concept: str, k: int) -> list[int]:
-        row = rows_of[concept]
-        found = select_units(scores[row], float(chance[row]), probe.space, k, concept=concept)
-        return [int(unit) for unit in found]
-
+    experts = ExpertTable(
+        concepts=probe.concepts,
+        space=probe.space,
+        score=score,
+        scores=probe.scores(score, memory=memory),
+        chance=tuple(chance_levels(score, probe.labels).tolist()),
+        statistics={},
+        provenance={},
+    )
     chosen = {
-        (concept, k): frozenset(best(whole, concept, k)) for concept in rows_of for k in top_ks
+        (concept, k): frozenset(experts.top(concept, k, choice).tolist())
+        for concept in wanted
+        for k in top_ks
     }
     found: dict[tuple[str, int], list[float]] = {key: [] for key in chosen}
     for one in _seeds(seed, resamples):
-        drawn = probe.resampled(one).scores(score)
-        for concept, row in rows_of.items():
-            above = int((drawn[row] > chance[row]).sum())
-            order = best(drawn, concept, min(max(top_ks), above))
-            for k in top_ks:
-                found[concept, k].append(_jaccard(chosen[concept, k], frozenset(order[:k])))
+        drawn = replace(experts, scores=probe.resampled(one).scores(score, memory=memory))
+        for (concept, k), units in chosen.items():
+            again = drawn.top(concept, k, choice, at_most=True)
+            found[concept, k].append(_jaccard(units, frozenset(again.tolist())))
     rows = [
         (concept, k, np.mean(values), *np.quantile(values, [0.025, 0.975]), resamples)
         for (concept, k), values in found.items()
@@ -189,16 +188,20 @@ def _best_auroc(
     rows, concepts = labellings.shape[1], len(probe.concepts)
     positives = rows // concepts
     negatives = rows - positives
-    ranks = doubled_midranks(probe.responses, memory=memory)
-    labels = torch.from_numpy(labellings).to(ranks.device)
-    concept = torch.arange(concepts, device=ranks.device)
-    # A third of the memory each for the labellings, some units' ranks and their products.
-    share = memory // 3 // 8
-    best = []
-    for some in torch.split(labels, max(1, share // (rows * concepts))):
-        is_concept = (some.T.unsqueeze(-1) == concept).double().flatten(1)
-        step = max(1, share // max(rows, is_concept.shape[1]))
-        sums = [(units.double() @ is_concept).amax(0) for units in torch.split(ranks, step)]
-        best.append(torch.stack(sums).amax(0).reshape(-1, concepts))
-    above = torch.cat(best) - positives * (positives - 1)
+    labels = torch.from_numpy(labellings).to(probe.responses.device)
+    concept = torch.arange(concepts, device=labels.device)
+    # A quarter of the memory each for ranking, ranks, the labellings, and some units' products.
+    share = memory // 4 // 8
+    best = torch.zeros(len(labels) * concepts, dtype=torch.float64, device=labels.device)
+    step = max(1, share // rows)
+    for start in range(0, len(probe.space), step):
+        ranks = doubled_midranks(probe.responses[:, start : start + step], memory=2 * share)
+        at = 0
+        for some in torch.split(labels, max(1, share // (rows * concepts))):
+            is_concept = (some.T.unsqueeze(-1) == concept).double().flatten(1)
+            within = slice(at, at + is_concept.shape[1])
+            for units in torch.split(ranks, max(1, share // max(rows, is_concept.shape[1]))):
+                best[within] = torch.maximum(best[within], (units.double() @ is_concept).amax(0))
+            at = within.stop
+    above = best.reshape(-1, concepts) - positives * (positives - 1)
     return np.asarray((above / (2 * positives * negatives)).cpu())

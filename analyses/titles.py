@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from steer_plugin.analyses.chosen import each
 from steer_plugin.analyses.finding import (
     gains_and_losses,
     how_many,
@@ -13,24 +14,45 @@ from steer_plugin.analyses.finding import (
 )
 from steer_plugin.analyses.results import Results, at_headline, layer_phrase, over_pairs
 from steer_plugin.analyses.theme import language_name
+from steer_plugin.selection import TOP, Choice
 
 _NAMED = 3
 
 
-def experts_by_layer_title(shares: pd.DataFrame) -> str:
-    """Say in how few layers half of the experts sit.
+def experts_by_layer_title(shares: pd.DataFrame, choice: Choice = TOP) -> str:
+    """Say in how few layers half of the experts sit, or that this was the choice.
 
     Args:
         shares: rows of `Results.layers` at one k.
+        choice: of the experts.
     """
+    k = int(shares["top_k"].iloc[0])
+    if choice.per_layer:
+        n = shares.loc[shares["experts"] > 0, "layer"].nunique()
+        return f"By choice, {k} of a language's experts sit in each of {n} layers"
     mean = shares.groupby("layer")["share"].mean().sort_values(ascending=False, kind="stable")
     needed = int((mean.cumsum() < 0.5 * mean.sum()).sum()) + 1
     layers = sorted(int(layer) for layer in mean.index[:needed])
     where = f"block {layers[0]}" if needed == 1 else f"blocks {listed(map(str, layers))}"
-    return (
-        f"Half of a language's {int(shares['top_k'].iloc[0])} experts sit in "
-        f"{needed} of {len(mean)} layers: {where}"
-    )
+    return f"Half of a language's {k} experts sit in {needed} of {len(mean)} layers: {where}"
+
+
+def short_of_experts(layers: pd.DataFrame) -> str:
+    """Say which languages have fewer experts than were asked for; or "".
+
+    Args:
+        layers: rows of `Results.layers`.
+    """
+    counts = layers.groupby(["top_k", "concept"], sort=False)["experts"].sum()
+    parts = []
+    for k, own in counts.groupby(level="top_k"):
+        few = own[own < own.max()]
+        if few.empty:
+            continue
+        names = [f"{n:,} of {language_name(str(code))}" for (_, code), n in few.items()]
+        who = listed(names) if len(names) <= _NAMED else f"fewer of {len(names)} languages"
+        parts.append(f"{who} at k = {k:,}")
+    return f"Not all languages have so many: there are {'; '.join(parts)}." if parts else ""
 
 
 def score_name(results: Results) -> str:
@@ -54,19 +76,20 @@ def score_curves_title(curve: pd.DataFrame, score: str) -> str:
     return f"The best neuron of each language reaches {score} {span} on held-out sentences"
 
 
-def expert_overlap_title(pairs: pd.DataFrame) -> str:
+def expert_overlap_title(pairs: pd.DataFrame, choice: Choice = TOP) -> str:
     """Say which two languages share most experts.
 
     Args:
         pairs: rows of `Results.overlap` at one k, without a language's pair with itself.
+        choice: of the experts.
     """
     most = records(pairs.sort_values("shared", ascending=False, kind="stable"))[0]
     k = int(most["top_k"])
     if most["shared"] == 0:
-        return f"No two languages share any of their {k} experts"
+        return f"No two languages share any of their {k} experts{each(choice)}"
     names = f"{language_name(most['concept'])} and {language_name(most['other'])}"
     return (
-        f"Of {k} experts, two languages share at most {most['shared']} "
+        f"Of {k} experts{each(choice)}, two languages share at most {most['shared']} "
         f"({percent(most['share'])}): {names}"
     )
 

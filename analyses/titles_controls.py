@@ -20,7 +20,8 @@ class Words:
     Attributes:
         label: beside its lane.
         subject: of a sentence, with its verb "to give".
-        what: it is, for a caption.
+        what: it is, for a caption; `{end}` and `{layers}` stand for what the units of a run are,
+            as `chosen.end` and `chosen.of_layers` say it.
     """
 
     label: str
@@ -53,12 +54,12 @@ CONTROLS: Mapping[str, Words] = MappingProxyType(
         "bottom": Words(
             "Lowest-scoring neurons",
             "The lowest-scoring neurons give",
-            "the neurons that score lowest, with their own values",
+            "the neurons{layers} that score lowest, with their own values",
         ),
         "shuffled-labels": Words(
             "Shuffled labels",
             "Experts found with shuffled labels give",
-            "the best neurons under shuffled labels, with those labels' values",
+            "the {end} neurons{layers} under shuffled labels, with those labels' values",
         ),
         "constant-shift": Words(
             "Constant shift",

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from steer_plugin.analyses.chosen import end, of_layers
 from steer_plugin.analyses.finding import count_span, how_many, listed, span
 from steer_plugin.analyses.results import middle
 from steer_plugin.analyses.theme import language_name
+from steer_plugin.selection import TOP, Choice
 
 _NAMED = 3
 
@@ -51,18 +53,20 @@ def short_of_units(null: pd.DataFrame, ks: Sequence[int]) -> str:
     return f"Fewer than k units lie beyond it {listed(parts)}." if parts else ""
 
 
-def stability_title(stability: pd.DataFrame) -> str:
+def stability_title(stability: pd.DataFrame, choice: Choice = TOP) -> str:
     """Say how much of the choice is found again, at the middle k and as k grows.
 
     Args:
         stability: `Results.stability`, one row a language and k.
+        choice: of the units.
     """
     ks = sorted({int(k) for k in stability["top_k"]})
     k = middle(ks)
     here = stability[stability["top_k"] == k]
     said = (
         "With the sentences drawn anew, Jaccard's index of the "
-        f"{k:,} best units with those chosen is {span(here['jaccard'])} on average"
+        f"{k:,} {end(choice)} units{of_layers(choice)} with those chosen is "
+        f"{span(here['jaccard'])} on average"
     )
     if len(ks) == 1:
         return said

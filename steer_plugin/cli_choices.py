@@ -143,6 +143,8 @@ class Steering:
             SelectionError: the language is unknown, or there are too few experts.
             InterventionError: the value does not suit the operation.
         """
+        from steer_plugin.selection import Choice
+
         try:
             value: str | float = float(self.value)
         except ValueError:
@@ -155,9 +157,7 @@ class Steering:
             strength=self.strength,
             positions=self.positions,
             bos=self.steer_bos,
-            selection=self.selection,
-            per_layer=self.per_layer,
-            layers=self.unit_layers,
+            choice=Choice(self.selection, self.per_layer, self.unit_layers),
         )
 
 

@@ -1,7 +1,7 @@
 """How well each unit of a model tells each concept, and what it is then set to."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +10,13 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from steer_plugin.artifacts import CONFIG, read_artifact, readable, write_artifact
-from steer_plugin.corpus import ParallelCorpus
 from steer_plugin.errors import InterventionError, SelectionError
 from steer_plugin.interventions import Intervention, Operation, Positions
-from steer_plugin.pooling import SentencePooling
-from steer_plugin.probing import Probe, probe_units
-from steer_plugin.protocols import Adapter
-from steer_plugin.scores import TOKEN_SCORES, ScoreName, chance_levels, check_score
-from steer_plugin.selection import Selection, select_units
+from steer_plugin.probing import Probe
+from steer_plugin.scores import ScoreName, chance_levels
+from steer_plugin.selection import TOP, Choice, select_units
 from steer_plugin.sites import UnitSpace
-from steer_plugin.typical_responses import QUANTILES, check_quantiles, typical_responses
+from steer_plugin.typical_responses import QUANTILES, typical_responses
 from steer_plugin.unit_chunks import MEMORY
 
 # Linear-AcT as statistics of an expert table hold it: the fields of an `affine` plan.
@@ -68,11 +65,10 @@ class ExpertTable:
         self,
         concept: str,
         k: int,
+        choice: Choice = TOP,
         *,
-        selection: Selection = "top",
-        per_layer: bool = False,
-        layers: tuple[int, int] | None = None,
-    ) -> Int[np.ndarray, " k"]:
+        at_most: bool = False,
+    ) -> Int[np.ndarray, " chosen"]:
         """Select k experts for a concept by score.
 
         Units are in total order of (score, layer, index), so ties are settled the same way every
@@ -82,35 +78,26 @@ class ExpertTable:
         Args:
             concept: one of `concepts`.
             k: how many; 0 selects none.
-            selection: `top`, the best, best first; `bottom`, the worst, worst first: units that
-                are quiet for the concept; `top+bottom`, half of k from each end, an odd one from
-                the top, the best before the worst (Kojima et al. 2024, section 3).
-            per_layer: k from each layer, layer after layer, instead of k from all of them.
-            layers: first and last block to select from; None for all.
+            choice: from which end, and from which layers.
+            at_most: whether fewer are selected where fewer are experts.
 
         Returns:
             Unit numbers in `space`.
 
         Raises:
-            SelectionError: an unknown concept, selection or layer, an end that the score does not
-                have, or fewer than k units to choose from.
+            SelectionError: an unknown concept or layer, an end that the score does not have, or
+                fewer than k units to choose from.
         """
         row = self.row(concept)
-        if self.score == "lape" and "bottom" in selection:
-            raise SelectionError(
-                f"selection={selection!r}, but no unit scores below chance by lape: its entropy "
-                "tells which concepts a unit is active in, not which it is silent in; take 'top', "
-                "or another score"
-            )
+        check_end(self.score, choice)
         return select_units(
             self.scores[row],
             self.chance[row],
             self.space,
             k,
+            choice,
             concept=concept,
-            selection=selection,
-            per_layer=per_layer,
-            layers=layers,
+            at_most=at_most,
         )
 
     def intervention(
@@ -123,9 +110,7 @@ class ExpertTable:
         strength: float = 1.0,
         positions: Positions = "all",
         bos: bool = True,
-        selection: Selection = "top",
-        per_layer: bool = False,
-        layers: tuple[int, int] | None = None,
+        choice: Choice = TOP,
     ) -> Intervention:
         """Plan what to do to the experts for a concept.
 
@@ -142,15 +127,13 @@ class ExpertTable:
             strength: 0 leaves the model as it is, 1 is the whole operation.
             positions: `all`, `prompt` or `generated` tokens.
             bos: whether the BOS token is steered as well.
-            selection: which experts; see `top`, as for the next two.
-            per_layer: choose top_k in each layer.
-            layers: first and last block to choose from.
+            choice: which experts; see `top`.
 
         Raises:
             SelectionError: see `top`.
             InterventionError: the value does not suit the operation.
         """
-        units = self.top(concept, top_k, selection=selection, per_layer=per_layer, layers=layers)
+        units = self.top(concept, top_k, choice)
         where, indices = self.space.addresses(units)
         values = self._values(concept, units, operation, value)
         return Intervention(
@@ -165,9 +148,7 @@ class ExpertTable:
             provenance={
                 **self.provenance,
                 "concept": concept,
-                "selection": f"{selection} {top_k} by {self.score}"
-                + (" in each layer" if per_layer else "")
-                + (f" of layers {layers[0]} to {layers[1]}" if layers else ""),
+                "selection": f"{top_k} by {self.score}, {choice}",
                 "value": {"aura": "auroc", "affine": "linear transport"}.get(operation, value),
             },
         )
@@ -177,37 +158,13 @@ class ExpertTable:
     ) -> dict[str, Float[np.ndarray, " k"]]:
         """Give the fields of a plan that say what is done to each unit."""
         row = self.row(concept)
+        check_value(operation, value, self.score, self.statistics)
         if operation == "aura":
-            if self.score != "auroc" or value != "mean":
-                raise InterventionError(
-                    f"'aura' scales by each unit's AUROC, but value is {value!r} and the table "
-                    f"holds {self.score}; leave value out and find experts by auroc"
-                )
             return {"values": self.scores[row, units]}
         if operation == "affine":
-            if value != "mean":
-                raise InterventionError(
-                    f"'affine' moves each unit along its own line, but value is {value!r}; leave "
-                    "value out"
-                )
-            if not set(LINE.values()) <= set(self.statistics):
-                raise InterventionError(
-                    "'affine' moves each unit along its own line, and the expert table has none; "
-                    "find the experts anew"
-                )
             return {field: self.statistics[name][row, units] for field, name in LINE.items()}
-        if isinstance(value, str) and operation == "scale":
-            raise InterventionError(
-                f"'scale' multiplies by a gain, but value is {value!r}; give a number, such as 2.0"
-            )
         if not isinstance(value, str) or value == "zero":
             return {"values": np.full(len(units), 0.0 if value == "zero" else float(value))}
-        choices = [name for name in self.statistics if name not in LINE.values()]
-        if value not in choices:
-            raise InterventionError(
-                f"{value!r} is not a value in the expert table; choose one of "
-                f"{', '.join([*choices, 'zero'])}, or a number"
-            )
         return {"values": self.statistics[value][row, units]}
 
     def frame(self, concept: str, k: int) -> pd.DataFrame:
@@ -228,6 +185,28 @@ class ExpertTable:
                 D_PRIME if self.score == "mean_difference" else self.score: self.scores[row, units],
                 **{name: values[row, units] for name, values in self.statistics.items()},
             }
+        )
+
+    def beside(self, other: "ExpertTable") -> "ExpertTable":
+        """Put the units of later layers beside these.
+
+        Raises:
+            SelectionError: they are not of the same concepts, score and statistics.
+        """
+        same = [
+            getattr(self, name) == getattr(other, name) for name in ("concepts", "score", "chance")
+        ]
+        if not all(same) or self.statistics.keys() != other.statistics.keys():
+            raise SelectionError("only tables of the same concepts, score and statistics join")
+        mine, more = self.space, other.space
+        return replace(
+            self,
+            space=UnitSpace(mine.site, mine.layers + more.layers, mine.widths + more.widths),
+            scores=np.concatenate([self.scores, other.scores], axis=1),
+            statistics={
+                name: np.concatenate([values, other.statistics[name]], axis=1)
+                for name, values in self.statistics.items()
+            },
         )
 
     def save(self, folder: str | Path) -> None:
@@ -274,6 +253,62 @@ class ExpertTable:
             )
 
 
+def check_end(score: ScoreName, choice: Choice) -> None:
+    """Refuse to choose from an end that a score does not have.
+
+    Raises:
+        SelectionError: the score has none.
+    """
+    if score == "lape" and "bottom" in choice.selection:
+        raise SelectionError(
+            f"selection={choice.selection!r}, but no unit scores below chance by lape: its entropy "
+            "tells which concepts a unit is active in, not which it is silent in; take 'top', "
+            "or another score"
+        )
+
+
+def check_value(
+    operation: Operation, value: str | float, score: ScoreName, statistics: Collection[str]
+) -> None:
+    """Refuse a value that does not suit the operation, or that a table of experts does not have.
+
+    Args:
+        operation: see `steer_plugin.interventions.steer`.
+        value: see `ExpertTable.intervention`.
+        score: of the table.
+        statistics: names of those that it holds.
+
+    Raises:
+        InterventionError: it does not suit, or is not there.
+    """
+    if operation == "aura" and (score != "auroc" or value != "mean"):
+        raise InterventionError(
+            f"'aura' scales by each unit's AUROC, but value is {value!r} and the table "
+            f"holds {score}; leave value out and find experts by auroc"
+        )
+    if operation == "affine":
+        if value != "mean":
+            raise InterventionError(
+                f"'affine' moves each unit along its own line, but value is {value!r}; leave "
+                "value out"
+            )
+        if not set(LINE.values()) <= set(statistics):
+            raise InterventionError(
+                "'affine' moves each unit along its own line, and the expert table has none; "
+                "find the experts anew"
+            )
+    if operation == "scale" and isinstance(value, str):
+        raise InterventionError(
+            f"'scale' multiplies by a gain, but value is {value!r}; give a number, such as 2.0"
+        )
+    choices = [*(name for name in statistics if name not in LINE.values()), "zero"]
+    if isinstance(value, str) and operation not in ("aura", "affine") and value not in choices:
+        raise InterventionError(
+            f"{value!r} is not a value in the expert table; choose one of "
+            f"{', '.join(choices)}, or a number"
+        )
+
+
 def score_units(
     probe: Probe,
     score: ScoreName,
@@ -301,54 +336,3 @@ def score_units(
         statistics=typical_responses(probe.responses, probe.labels, quantiles, memory=memory),
         provenance={**probe.provenance, "score": score},
     )
-
-
-def find_experts(
-    adapter: Adapter,
-    corpus: ParallelCorpus,
-    *,
-    site: str = "mlp.hook_post",
-    pooling: SentencePooling = "max",
-    score: ScoreName = "auroc",
-    layers: tuple[int, ...] | None = None,
-    quantiles: tuple[float, ...] = QUANTILES,
-    memory: int = MEMORY,
-    progress: str | None = None,
-    keep: Path | None = None,
-) -> ExpertTable:
-    """Score every unit as a detector of each language of a corpus against the others.
-
-    Several scores from one pass are `steer_plugin.probing.probe_units` and then `score_units`.
-
-    Args:
-        adapter: the model.
-        corpus: each language is a concept; its sentences are the positives, all others the
-            negatives (Sundar et al. 2025, section 3).
-        site: one of `steer_plugin.sites.SITES`.
-        pooling: how a sentence's tokens become one response.
-        score: one of `steer_plugin.scores.SCORES`.
-        layers: the blocks to look at; None for all.
-        quantiles: which quantiles of the positives' responses to keep, each in [0, 1].
-        memory: bytes of working memory for the scores.
-        progress: what to call the work in a bar on stderr; None shows none.
-        keep: see `steer_plugin.responses.gather`.
-
-    Raises:
-        SiteError: the model lacks the site.
-        ModelError: there is no such pooling.
-        ScoreError: a response is NaN or infinite, there is no such score or quantile, or the score
-            is not defined at the site.
-    """
-    check_score(score)
-    check_quantiles(quantiles)
-    probe = probe_units(
-        adapter,
-        corpus,
-        site=site,
-        pooling=pooling,
-        layers=layers,
-        active=score in TOKEN_SCORES,
-        progress=progress,
-        keep=keep,
-    )
-    return score_units(probe, score, quantiles=quantiles, memory=memory)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from steer_plugin.errors import InterventionError
 from steer_plugin.experts import ExpertTable
 from steer_plugin.interventions import Intervention, Operation, Positions
+from steer_plugin.selection import TOP, Choice
 from steer_plugin.steering_vectors import SteeringVectors, VectorName
 
 
@@ -79,6 +80,7 @@ def plan_method(
     layer: int,
     positions: Positions = "all",
     bos: bool = True,
+    choice: Choice = TOP,
 ) -> Intervention:
     """Plan one of the methods.
 
@@ -91,6 +93,7 @@ def plan_method(
         layer: the block whose residual stream is steered.
         positions: `all`, `prompt` or `generated` tokens.
         bos: whether the BOS token is steered as well.
+        choice: which experts; see `ExpertTable.top`.
 
     Raises:
         InterventionError: there is no such method, or what it needs is not given.
@@ -109,6 +112,7 @@ def plan_method(
             strength=method.strength,
             positions=positions,
             bos=bos,
+            choice=choice,
         )
     elif vectors is None:
         raise InterventionError(f"{name!r} adds a steering vector; give vectors")

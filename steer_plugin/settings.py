@@ -9,7 +9,7 @@ from steer_plugin.interventions import Operation, Positions
 from steer_plugin.methods import METHODS
 from steer_plugin.pooling import SentencePooling
 from steer_plugin.scores import ScoreName
-from steer_plugin.selection import Selection
+from steer_plugin.selection import Choice, Selection
 from steer_plugin.sites import SITES
 
 
@@ -128,7 +128,8 @@ class RunSettings:
         steer_bos: whether the BOS token is steered as well.
         layers: blocks to embed at beside the final norm, or "all"; None takes those at one and two
             thirds of the depth.
-        controls: what stands beside the experts besides random units of the same layers.
+        controls: what stands beside the experts besides random units of the same layers; these
+            always do, so naming "random-in-layers" changes nothing.
         control_seeds: one draw each, of every control that is drawn.
         methods: the rival interventions to compare; see `steer_plugin.methods.METHODS`.
         method_layer: the block where the methods that steer the residual stream do it; None takes
@@ -144,7 +145,7 @@ class RunSettings:
         generation: what is generated and scored; None leaves it out.
         split_seed: of the split into the half that finds and the half that judges.
         resamples: of the bootstrap.
-        bootstrap_seed: of everything that is resampled or permuted.
+        bootstrap_seed: of everything that is resampled, permuted or projected; below 2**32.
         bos: whether BOS is put before each text; None does as the tokenizer ships.
         dtype: of the model.
         device: that the model runs on.
@@ -189,10 +190,21 @@ class RunSettings:
     generation: GenerationSettings | None = None
     split_seed: Index = 0
     resamples: Count = 1000
-    bootstrap_seed: Index = 0
+    bootstrap_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     bos: bool | None = None
     dtype: Dtype = "float32"
     device: str = "cpu"
     batch_tokens: Count = 2048
     host: Literal["transformer_lens", "nnsight", "ndif"] = "transformer_lens"
     ndif_url: str | None = None
+
+    @property
+    def choice(self) -> Choice:
+        """Which units are steered."""
+        return Choice(self.selection, self.per_layer, self.unit_layers)
+
+    @property
+    def every_k(self) -> tuple[int, ...]:
+        """The numbers of units to steer, those of generation among them."""
+        written = None if self.generation is None else self.generation.top_k
+        return tuple(dict.fromkeys((*self.top_k, *(written or ()))))

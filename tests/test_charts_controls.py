@@ -335,13 +335,16 @@ def test_the_title_claims_no_advantage_that_its_interval_does_not_support() -> N
 def test_captions_say_what_each_control_is_once(table: pd.DataFrame) -> None:
     first, second = control_figures(table)
     for words in CONTROLS.values():
-        assert words.what in first.caption
-        assert words.what not in second.caption
+        what = words.what.format(end="best", layers="")
+        assert what in first.caption
+        assert what not in second.caption
     for figure in (first, second):
         assert "150 held-out sentences" in figure.caption
         assert "k = 300" in figure.caption
         assert "after the final norm" in figure.caption
         assert "95% intervals (paired bootstrap over sentences and seeds" in figure.caption
+    for figure in control_figures(table.assign(n_seeds=1)):
+        assert "95% intervals (paired bootstrap over sentences, not" in figure.caption
     assert "mean of 3 seeds" in first.caption
     pd.testing.assert_frame_equal(first.table, control_shares_table(table))
     pd.testing.assert_frame_equal(second.table, control_advantages_table(table))

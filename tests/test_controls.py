@@ -1,5 +1,6 @@
 """Controls: what each shares with the experts' plan, and in what it differs."""
 
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,9 +15,9 @@ from hypothesis import strategies as st
 from steer_plugin.analyses.controls import (
     DRAWN,
     PLAN_CONTROLS,
-    Control,
     ControlContext,
     adds_to_whole_blocks,
+    check_controls,
     matched_control,
     random_anywhere,
     random_control,
@@ -26,7 +27,7 @@ from steer_plugin.analyses.controls import (
 from steer_plugin.errors import SelectionError
 from steer_plugin.experts import ExpertTable
 from steer_plugin.interventions import Intervention
-from steer_plugin.selection import Selection
+from steer_plugin.selection import SELECTIONS, TOP, Choice, Selection
 from steer_plugin.sites import UnitSpace
 
 SPACE = UnitSpace("mlp.hook_post", (0, 2, 3, 7), (40, 30, 20, 10))
@@ -344,19 +345,22 @@ def table(seed: int = 0, space: UnitSpace = SPACE) -> ExpertTable:
     )
 
 
-def plan_from(experts: ExpertTable, concept: str, selection: Selection) -> Intervention:
+LOWEST = Choice("bottom")
+
+
+def plan_from(experts: ExpertTable, concept: str, choice: Choice) -> Intervention:
     return experts.intervention(
-        concept, top_k=9, operation="blend", strength=0.75, bos=False, selection=selection
+        concept, top_k=3, operation="blend", strength=0.75, bos=False, choice=choice
     )
 
 
-def context(selection: Selection = "top", **fields: Any) -> ControlContext:
+def context(choice: Choice = TOP, **fields: Any) -> ControlContext:
     return ControlContext(
-        plan=plan_from(table(), "eng_Latn", selection),
+        plan=plan_from(table(), "eng_Latn", choice),
         plan_from=plan_from,
         experts=table(),
         concept="eng_Latn",
-        selection=selection,
+        choice=choice,
         **fields,
     )
 
@@ -367,9 +371,9 @@ def context(selection: Selection = "top", **fields: Any) -> ControlContext:
         ("random-in-layers", lambda plan: random_control(plan, SPACE, seed=5)),
         ("random-anywhere", lambda plan: random_anywhere(plan, SPACE, seed=5)),
         ("shuffled-values", lambda plan: shuffled_values(plan, seed=5)),
-        ("other-experts", lambda _: plan_from(table(), "deu_Latn", "top")),
-        ("bottom", lambda _: plan_from(table(), "eng_Latn", "bottom")),
-        ("shuffled-labels", lambda _: plan_from(table(5), "eng_Latn", "top")),
+        ("other-experts", lambda _: plan_from(table(), "deu_Latn", TOP)),
+        ("bottom", lambda _: plan_from(table(), "eng_Latn", LOWEST)),
+        ("shuffled-labels", lambda _: plan_from(table(5), "eng_Latn", TOP)),
     ],
 )
 def test_each_word_plans_its_control_and_its_provenance_says_so(
@@ -377,53 +381,92 @@ def test_each_word_plans_its_control_and_its_provenance_says_so(
 ) -> None:
     given = context(shuffled={5: table(5), 6: table(6)})
 
-    control = PLAN_CONTROLS[word].draw(given, 5)
+    control = PLAN_CONTROLS[word](given, 5)
 
     assert control == draw(given.plan) != given.plan
     assert control.provenance["control"]
     assert "control" not in given.plan.provenance
-    other = PLAN_CONTROLS[word].draw(given, 6)
+    other = PLAN_CONTROLS[word](given, 6)
     assert (other != control) == (word in DRAWN)
     assert (other.provenance["control"] != control.provenance["control"]) == (word in DRAWN)
 
 
-def test_every_control_has_a_title_of_its_own() -> None:
-    assert all(isinstance(control, Control) and control.title for control in PLAN_CONTROLS.values())
-    assert len({control.title for control in PLAN_CONTROLS.values()}) == len(PLAN_CONTROLS) == 6
+def test_all_controls_but_one_are_another_plan_with_another_seed() -> None:
+    assert len(PLAN_CONTROLS) == 6
     assert PLAN_CONTROLS.keys() - DRAWN == {"bottom"}
 
 
 def test_the_other_concepts_take_turns_from_the_next_one_on() -> None:
     notes = [
-        PLAN_CONTROLS["other-experts"].draw(context(), seed).provenance["control"]
-        for seed in range(4)
+        PLAN_CONTROLS["other-experts"](context(), seed).provenance["control"] for seed in range(4)
     ]
     languages = ["jpn_Jpan", "deu_Latn", "jpn_Jpan", "deu_Latn"]
     assert notes == [f"experts of {language}" for language in languages]
 
 
-@pytest.mark.parametrize("selection", ["bottom", "top+bottom"])
-def test_what_is_drawn_from_a_table_is_drawn_as_the_plan_was(selection: Selection) -> None:
-    given = context(selection, shuffled={0: table(1)})
-    other = PLAN_CONTROLS["other-experts"].draw(given, 0)
-    assert other == plan_from(table(), "jpn_Jpan", selection)
-    shuffled = PLAN_CONTROLS["shuffled-labels"].draw(given, 0)
-    assert shuffled == plan_from(table(1), "eng_Latn", selection)
+@pytest.mark.parametrize(
+    "choice",
+    [LOWEST, Choice("top+bottom"), Choice(per_layer=True), Choice(layers=(2, 3))],
+    ids=str,
+)
+def test_what_is_drawn_from_a_table_is_drawn_as_the_plan_was(choice: Choice) -> None:
+    given = context(choice, shuffled={0: table(1)})
+    other = PLAN_CONTROLS["other-experts"](given, 0)
+    assert other == plan_from(table(), "jpn_Jpan", choice)
+    shuffled = PLAN_CONTROLS["shuffled-labels"](given, 0)
+    assert shuffled == plan_from(table(1), "eng_Latn", choice)
+    if choice != LOWEST:
+        lowest = PLAN_CONTROLS["bottom"](given, 0)
+        assert lowest == plan_from(table(), "eng_Latn", replace(choice, selection="bottom"))
 
 
 def test_a_control_that_would_be_the_plan_itself_is_refused() -> None:
     with pytest.raises(SelectionError, match="are the plan itself; leave the control 'bottom' out"):
-        PLAN_CONTROLS["bottom"].draw(context("bottom"), 0)
+        PLAN_CONTROLS["bottom"](context(LOWEST), 0)
     alone = replace(table(), concepts=CONCEPTS[1:2])
     with pytest.raises(SelectionError, match="the expert table has no concept but eng_Latn"):
-        PLAN_CONTROLS["other-experts"].draw(replace(context(), experts=alone), 0)
+        PLAN_CONTROLS["other-experts"](replace(context(), experts=alone), 0)
 
 
 def test_a_table_by_shuffled_labels_of_another_seed_or_other_units_is_refused() -> None:
-    draw = PLAN_CONTROLS["shuffled-labels"].draw
+    draw = PLAN_CONTROLS["shuffled-labels"]
     with pytest.raises(SelectionError, match=r"labels shuffled with seed 2, only with \[0, 1\]"):
         draw(context(shuffled={0: table(), 1: table()}), 2)
     other = UnitSpace("hook_mlp_out", (0,), (60,))
     message = "of 60 units at hook_mlp_out, the experts are of 100 at mlp.hook_post; give the same"
     with pytest.raises(SelectionError, match=message):
         draw(context(shuffled={0: table(space=other)}), 0)
+
+
+EVERY = dict.fromkeys(PLAN_CONTROLS) | dict.fromkeys(("constant-shift", "centring"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"choice": LOWEST}, "are the plan itself; leave the control 'bottom' out"),
+        ({"score": "lape"}, "no unit scores below chance by lape; leave the control 'bottom' out"),
+        ({"value": 2.5}, "all 9 units have the same value, .* the control 'shuffled-values' out"),
+        ({"value": "zero"}, "all 9 units have the same value"),
+        ({"count": 1}, "all 1 units have the same value"),
+    ],
+)
+def test_what_no_table_has_a_control_for_is_refused_without_one(
+    changed: dict[str, Any], message: str
+) -> None:
+    given = {"score": "auroc", "choice": TOP, "count": 9, "value": "mean"} | changed
+
+    with pytest.raises(SelectionError, match=message):
+        check_controls(EVERY, **given)
+    left = re.search("the control '(.*)' out", message)
+    refused = left[1] if left else "shuffled-values"
+    check_controls(EVERY.keys() - {refused}, **given)
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_what_the_check_lets_through_can_be_drawn(selection: Selection) -> None:
+    choice = Choice(selection)
+    asked = [name for name in PLAN_CONTROLS if (name, selection) != ("bottom", "bottom")]
+    check_controls(asked, score="auroc", choice=choice, count=3, value="mean")
+    for name in asked:
+        PLAN_CONTROLS[name](context(choice, shuffled={0: table(1)}), 0)

@@ -9,6 +9,7 @@ import pytest
 from steer_plugin.analyses.expertise import experts_by_layer, overlap, score_curve
 from steer_plugin.errors import AnalysisError, SelectionError
 from steer_plugin.experts import ExpertTable
+from steer_plugin.selection import Choice
 from steer_plugin.sites import UnitSpace
 
 SPACE = UnitSpace("mlp.hook_post", (1, 4), (4, 6))
@@ -112,6 +113,45 @@ def test_k_of_zero_has_no_experts_anywhere() -> None:
 
 
 @pytest.mark.parametrize("measure", [experts_by_layer, overlap])
-def test_more_experts_than_there_are_is_an_error(measure: Any) -> None:
-    with pytest.raises(SelectionError, match="top_k=5, but only 4 units of the model score above"):
-        measure(FIND, 5)
+def test_more_experts_than_units_are_an_error(measure: Any) -> None:
+    with pytest.raises(SelectionError, match="top_k=11, but the model has 10 units"):
+        measure(FIND, 11)
+
+
+def test_a_concept_with_fewer_experts_is_tabulated_with_those() -> None:
+    few = replace(FIND, scores=FIND.scores - np.array([[0.0], [0.0], [0.35]]))
+    layers = experts_by_layer(few, 3).set_index(["concept", "layer"])
+    assert layers.loc["fra_Latn", "experts"].tolist() == [0, 1]
+    assert layers.loc["fra_Latn", "share"].tolist() == [0, 1 / 3]
+    shared = overlap(few, 3).set_index(["concept", "other"])["shared"]
+    assert shared["fra_Latn", "fra_Latn"] == 1
+    assert shared["deu_Latn", "deu_Latn"] == 3
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        Choice("bottom"),
+        Choice("top+bottom"),
+        Choice(per_layer=True),
+        Choice("bottom", layers=(4, 4)),
+        Choice("top+bottom", per_layer=True, layers=(1, 4)),
+    ],
+    ids=str,
+)
+def test_the_tables_are_of_the_units_that_are_chosen(choice: Choice) -> None:
+    sets = {
+        concept: set(FIND.top(concept, 2, choice, at_most=True).tolist())
+        for concept in FIND.concepts
+    }
+    layers, shared = experts_by_layer(FIND, 2, choice), overlap(FIND, 2, choice)
+
+    for _, row in layers.iterrows():
+        here = SPACE.layer_slice(int(row["layer"]))
+        inside = [unit for unit in sets[row["concept"]] if here.start <= unit < here.stop]
+        assert row["experts"] == len(inside)
+        assert row["share"] == len(inside) / choice.count(SPACE, 2)
+    for _, row in shared.iterrows():
+        common = sets[row["concept"]] & sets[row["other"]]
+        assert row["shared"] == len(common)
+        assert row["share"] == len(common) / choice.count(SPACE, 2)

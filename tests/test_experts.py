@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from steer_plugin.corpus import ParallelCorpus
 from steer_plugin.errors import (
@@ -17,12 +19,14 @@ from steer_plugin.errors import (
     SelectionError,
     SiteError,
 )
-from steer_plugin.experts import ExpertTable, find_experts, score_units
+from steer_plugin.experts import ExpertTable, score_units
+from steer_plugin.finding import find_experts
 from steer_plugin.interventions import Intervention
 from steer_plugin.probing import probe_units
 from steer_plugin.protocols import Batch, ModelInfo, Reading
 from steer_plugin.responses import gather
 from steer_plugin.scores import scores
+from steer_plugin.selection import SELECTIONS, TOP, Choice, check_choice
 from steer_plugin.sites import UnitSpace
 from steer_plugin.transport import linear_transport
 
@@ -51,6 +55,10 @@ class InMemoryAdapter:
         chosen = tuple(range(len(WIDTHS))) if layers is None else layers
         return UnitSpace(site, chosen, tuple(WIDTHS[layer] for layer in chosen))
 
+    def batches(self, texts: Sequence[str]) -> list[Array]:
+        # Batches of a length-sorted pass come in another order than the texts.
+        return np.array_split(np.random.default_rng(0).permutation(len(texts)), 7)
+
     def collect(
         self,
         texts: Sequence[str],
@@ -60,8 +68,7 @@ class InMemoryAdapter:
     ) -> Iterator[Batch]:
         self.passes += 1
         everything = UnitSpace(SITE, tuple(range(len(WIDTHS))), WIDTHS)
-        # Batches of a length-sorted pass come in another order than the texts.
-        for rows in np.array_split(np.random.default_rng(0).permutation(len(texts)), 7):
+        for rows in self.batches(texts):
             matrix = torch.stack([self.responses[texts[row]] for row in rows])
             if intervention is not None:
                 matrix = matrix + float(intervention.strength)
@@ -246,7 +253,7 @@ def test_a_response_that_is_not_finite_is_named_by_layer_and_unit(
 ) -> None:
     responses[34, 7] = bad
     message = rf"unit L1N2 at mlp.hook_post responds with {bad} to 'eng_Latn 4'"
-    with pytest.raises(ScoreError, match=message):
+    with pytest.raises(ModelError, match=message):
         find_experts(InMemoryAdapter(corpus, responses), corpus)
 
 
@@ -335,48 +342,98 @@ def test_top_is_a_prefix_of_a_longer_top(experts: ExpertTable) -> None:
 
 
 def test_per_layer_takes_k_from_each_layer() -> None:
-    assert table(TIED).top("concept 0", 2, per_layer=True).tolist() == [1, 0, 3, 5]
+    assert table(TIED).top("concept 0", 2, Choice(per_layer=True)).tolist() == [1, 0, 3, 5]
 
 
 ENDS = [[0.1, 0.6, 0.3, 0.1, 0.5, 0.9]]
 
 
 @pytest.mark.parametrize(
-    ("choice", "wanted"),
+    ("k", "choice", "wanted"),
     [
-        ({"k": 3, "selection": "bottom"}, [0, 3, 2]),
-        ({"k": 1, "selection": "bottom", "per_layer": True}, [0, 3]),
-        ({"k": 4, "selection": "top+bottom"}, [5, 1, 0, 3]),
-        ({"k": 3, "selection": "top+bottom"}, [5, 1, 0]),
-        ({"k": 1, "selection": "top+bottom"}, [5]),
-        ({"k": 2, "selection": "top+bottom", "per_layer": True}, [1, 0, 5, 3]),
-        ({"k": 1, "layers": (2, 2)}, [1]),
-        ({"k": 2, "layers": (2, 5)}, [5, 1]),
-        ({"k": 1, "layers": (3, 5)}, [5]),
-        ({"k": 1, "selection": "bottom", "layers": (5, 5)}, [3]),
-        ({"k": 2, "selection": "top+bottom", "layers": (5, 5), "per_layer": True}, [5, 3]),
+        (3, Choice("bottom"), [0, 3, 2]),
+        (1, Choice("bottom", per_layer=True), [0, 3]),
+        (4, Choice("top+bottom"), [5, 1, 0, 3]),
+        (3, Choice("top+bottom"), [5, 1, 0]),
+        (1, Choice("top+bottom"), [5]),
+        (2, Choice("top+bottom", per_layer=True), [1, 0, 5, 3]),
+        (1, Choice(layers=(2, 2)), [1]),
+        (2, Choice(layers=(2, 5)), [5, 1]),
+        (1, Choice(layers=(3, 5)), [5]),
+        (1, Choice("bottom", layers=(5, 5)), [3]),
+        (2, Choice("top+bottom", per_layer=True, layers=(5, 5)), [5, 3]),
     ],
+    ids=str,
 )
 def test_units_are_selected_from_either_end_and_any_range_of_layers(
-    choice: dict[str, Any], wanted: list[int]
+    k: int, choice: Choice, wanted: list[int]
 ) -> None:
-    assert table(ENDS).top("concept 0", **choice).tolist() == wanted
+    found = table(ENDS)
+    assert found.top("concept 0", k, choice).tolist() == wanted
+    assert choice.count(found.space, k) == len(wanted)
+
+
+@pytest.mark.parametrize(
+    ("k", "choice", "wanted"),
+    [
+        (6, TOP, [5, 1]),
+        (6, Choice("top+bottom"), [5, 1, 0, 3, 2]),
+        (4, Choice("bottom", layers=(2, 2), per_layer=True), None),
+        (3, Choice("bottom", per_layer=True), [0, 2, 3]),
+    ],
+    ids=str,
+)
+def test_fewer_are_given_where_fewer_will_do_but_never_from_fewer_units_than_k(
+    k: int, choice: Choice, wanted: list[int] | None
+) -> None:
+    if wanted is None:
+        with pytest.raises(SelectionError, match="but layer 2 has 3 units"):
+            table(ENDS).top("concept 0", k, choice, at_most=True)
+    else:
+        assert table(ENDS).top("concept 0", k, choice, at_most=True).tolist() == wanted
+
+
+@given(
+    st.builds(
+        Choice,
+        st.sampled_from(SELECTIONS),
+        st.booleans(),
+        st.none() | st.tuples(st.integers(0, 99), st.integers(0, 99)),
+    )
+)
+def test_a_choice_is_read_as_it_is_printed(choice: Choice) -> None:
+    assert Choice.parse(str(choice)) == choice
+
+
+def test_a_choice_is_printed_in_words() -> None:
+    assert str(TOP) == "top over all layers"
+    assert str(Choice("bottom", True, (0, 5))) == "bottom in each layer of blocks 0 to 5"
+    assert Choice.parse("top+bottom") == Choice("top+bottom")
+    for text in ("", "best over all layers", "top over all layers of blocks 0", "top, in layers"):
+        with pytest.raises(SelectionError, match="is no choice of units, such as 'top over all la"):
+            Choice.parse(text)
 
 
 @pytest.mark.usefixtures("unchecked")
+def test_a_selection_that_there_is_not_is_refused() -> None:
+    with pytest.raises(SelectionError, match="'lowest' is not a selection; choose one of: top, bo"):
+        Choice("lowest")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
-    ("choice", "message"),
+    ("layers", "message"),
     [
-        ({"selection": "lowest"}, "'lowest' is not a selection; choose one of: top, bottom, top"),
-        ({"layers": (0, 1)}, r"layers=0\.\.1 is no range of the layers .* those are 2, 5"),
-        ({"layers": (3, 4)}, r"layers=3\.\.4 is no range of the layers"),
-        ({"layers": (5, 2)}, r"layers=5\.\.2 is no range of the layers"),
-        ({"layers": (2, 6)}, r"layers=2\.\.6 is no range of the layers"),
+        ((0, 1), r"layers=0\.\.1 is no range of the layers .* those are 2, 5"),
+        ((3, 4), r"layers=3\.\.4 is no range of the layers"),
+        ((5, 2), r"layers=5\.\.2 is no range of the layers"),
+        ((2, 6), r"layers=2\.\.6 is no range of the layers"),
     ],
 )
-def test_a_selection_that_is_not_to_be_had_is_refused(choice: dict[str, Any], message: str) -> None:
+def test_layers_that_there_are_not_are_refused(layers: tuple[int, int], message: str) -> None:
     with pytest.raises(SelectionError, match=message):
-        table(ENDS).top("concept 0", 1, **choice)
+        table(ENDS).top("concept 0", 1, Choice(layers=layers))
+    with pytest.raises(SelectionError, match=message):
+        check_choice(table(ENDS).space, 1, Choice(layers=layers))
 
 
 @pytest.mark.parametrize("selection", ["bottom", "top+bottom"])
@@ -384,50 +441,52 @@ def test_lape_has_no_other_end(selection: Any) -> None:
     found = replace(table([[0.0, 0.6, 0.0, 0.1, 0.0, 0.9]]), score="lape", chance=(0.0,))
     assert found.top("concept 0", 3).tolist() == [5, 1, 3]
     with pytest.raises(SelectionError, match="no unit scores below chance by lape"):
-        found.top("concept 0", 1, selection=selection)
+        found.top("concept 0", 1, Choice(selection))
     with pytest.raises(SelectionError, match=r"only 3 units of the model score above chance \(0\)"):
         found.top("concept 0", 4)
 
 
-@pytest.mark.parametrize("per_layer", [False, True])
-def test_k_of_zero_selects_nothing(per_layer: bool) -> None:
+@pytest.mark.parametrize("choice", [TOP, Choice(per_layer=True)])
+def test_k_of_zero_selects_nothing(choice: Choice) -> None:
     found = table(TIED)
-    assert found.top("concept 0", 0, per_layer=per_layer).tolist() == []
-    plan = found.intervention("concept 0", top_k=0, per_layer=per_layer)
+    assert found.top("concept 0", 0, choice).tolist() == []
+    plan = found.intervention("concept 0", top_k=0, choice=choice)
     assert len(plan) == 0
     assert plan.changes_nothing
     assert found.frame("concept 0", 0).empty
 
 
 @pytest.mark.parametrize(
-    ("rows", "choice", "message"),
+    ("rows", "k", "choice", "message"),
     [
-        (TIED, {"k": 7}, "top_k=7, but the model has 6 units at mlp.hook_post; take fewer"),
-        (TIED, {"k": 4, "per_layer": True}, "top_k=4, but layer 2 has 3 units at mlp.hook_post"),
-        (TIED, {"k": 6}, r"top_k=6, but only 5 units of the model score above chance \(0.5\)"),
-        (TIED, {"k": 3, "per_layer": True}, "only 2 units of layer 2 score above chance"),
-        (TIED, {"k": 2, "selection": "bottom"}, "only 1 units of the model score below chance"),
+        (TIED, 7, TOP, "top_k=7, but the model has 6 units at mlp.hook_post; take fewer"),
+        (TIED, 4, Choice(per_layer=True), "top_k=4, but layer 2 has 3 units at mlp.hook_post"),
+        (TIED, 6, TOP, r"top_k=6, but only 5 units of the model score above chance \(0.5\)"),
+        (TIED, 3, Choice(per_layer=True), "only 2 units of layer 2 score above chance"),
+        (TIED, 2, Choice("bottom"), "only 1 units of the model score below chance"),
         (
             TIED,
-            {"k": 4, "selection": "top+bottom"},
+            4,
+            Choice("top+bottom"),
             "top_k=4 takes 2 units below chance, but only 1 units of the model score below chance",
         ),
         (
             ENDS,
-            {"k": 5, "selection": "top+bottom"},
+            5,
+            Choice("top+bottom"),
             "top_k=5 takes 3 units above chance, but only 2 units of the model score above",
         ),
-        (TIED, {"k": 4, "layers": (2, 4)}, "but the range of layers 2 to 4 has 3 units at mlp.ho"),
-        (TIED, {"k": -1}, "k is -1; give 0 or more"),
-        ([[0.5] * 6], {"k": 1}, "only 0 units of the model score above chance"),
-        ([[0.5] * 6], {"k": 1, "selection": "bottom"}, "only 0 units of the model score below"),
+        (TIED, 4, Choice(layers=(2, 4)), "but the range of layers 2 to 4 has 3 units at mlp.ho"),
+        (TIED, -1, TOP, "k is -1; give 0 or more"),
+        ([[0.5] * 6], 1, TOP, "only 0 units of the model score above chance"),
+        ([[0.5] * 6], 1, Choice("bottom"), "only 0 units of the model score below"),
     ],
 )
 def test_more_units_than_there_are_to_choose_from_are_refused(
-    rows: list[list[float]], choice: dict[str, Any], message: str
+    rows: list[list[float]], k: int, choice: Choice, message: str
 ) -> None:
     with pytest.raises(SelectionError, match=message):
-        table(rows).top("concept 0", **choice)
+        table(rows).top("concept 0", k, choice)
 
 
 def test_a_concept_that_is_not_there_is_named() -> None:
@@ -485,19 +544,19 @@ def test_what_is_done_and_where_goes_into_the_plan() -> None:
         strength=-0.5,
         positions="generated",
         bos=False,
-        selection="bottom",
+        choice=Choice("bottom"),
     )
     assert (plan.strength, plan.positions, plan.bos) == (-0.5, "generated", False)
     assert plan.provenance == {
         "model": {"name": "made up"},
         "concept": "concept 0",
-        "selection": "bottom 1 by auroc",
+        "selection": "1 by auroc, bottom over all layers",
         "value": "mean",
     }
     each = table(TIED).intervention(
-        "concept 0", top_k=1, operation="aura", per_layer=True, layers=(2, 5)
+        "concept 0", top_k=1, operation="aura", choice=Choice(per_layer=True, layers=(2, 5))
     )
-    assert each.provenance["selection"] == "top 1 by auroc in each layer of layers 2 to 5"
+    assert each.provenance["selection"] == "1 by auroc, top in each layer of blocks 2 to 5"
     assert each.provenance["value"] == "auroc"
 
 

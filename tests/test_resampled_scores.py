@@ -16,6 +16,7 @@ from steer_plugin.errors import AnalysisError, ScoreError, SelectionError
 from steer_plugin.experts import ExpertTable, score_units
 from steer_plugin.probing import Probe
 from steer_plugin.scores import SCORES
+from steer_plugin.selection import Choice
 from steer_plugin.sites import UnitSpace
 
 Array = np.ndarray[Any, Any]
@@ -196,6 +197,44 @@ def test_stability_is_jaccards_index_of_the_best_of_each_resample(score: Any) ->
         assert row["resamples"] == 7
 
 
+def split_layers(probe: Probe) -> Probe:
+    half = len(probe.space) // 2
+    return replace(probe, space=UnitSpace("mlp.hook_post", (0, 3), (half, len(probe.space) - half)))
+
+
+@pytest.mark.parametrize("per_layer", [False, True])
+@pytest.mark.parametrize("selection", ["bottom", "top+bottom"])
+@pytest.mark.parametrize("layers", [None, (3, 3)])
+def test_stability_is_that_of_the_units_that_are_chosen(
+    selection: Any, per_layer: bool, layers: tuple[int, int] | None
+) -> None:
+    probe = split_layers(noise(3, 12, 60))
+    starts = {0: range(30), 3: range(30, 60)}
+    places = [starts[3]] if layers else list(starts.values())
+    if not per_layer:
+        places = [[unit for place in places for unit in place]]
+
+    def naive(scores: Array, k: int) -> set[int]:
+        chosen: set[int] = set()
+        for place in places:
+            best = k - k // 2 if selection == "top+bottom" else 0
+            down = sorted((u for u in place if scores[u] > 0.5), key=lambda u: (-scores[u], u))
+            up = sorted((u for u in place if scores[u] < 0.5), key=lambda u: (scores[u], u))
+            chosen |= {*down[:best], *up[: k - best]}
+        return chosen
+
+    frame = stability(probe, "auroc", [3, 8], Choice(selection, per_layer, layers), resamples=5)
+
+    whole = score_units(probe, "auroc").scores
+    drawn = [score_units(probe.resampled(one), "auroc").scores for one in seeds(0, 5)]
+    for _, row in frame.iterrows():
+        at, k = "abc".index(row["concept"]), row["top_k"]
+        chosen = naive(whole[at], k)
+        again = [naive(scores[at], k) for scores in drawn]
+        wanted = [len(chosen & one) / len(chosen | one) for one in again]
+        assert row["jaccard"] == pytest.approx(np.mean(wanted))
+
+
 def test_planted_experts_last_and_noise_does_not() -> None:
     probe = noise(3, 40, 100)
     responses = probe.responses.clone()
@@ -223,7 +262,7 @@ def test_units_that_fall_to_chance_in_a_resample_are_no_experts_of_it() -> None:
 def test_more_experts_than_there_are_are_refused() -> None:
     with pytest.raises(SelectionError, match=r"top_k=30, but only .* score above chance"):
         stability(noise(3, 10, 30), "auroc", [1, 30], resamples=1)
-    with pytest.raises(SelectionError, match="'d' is not among the concepts; these are: a, b, c"):
+    with pytest.raises(SelectionError, match="'d' is not in the expert table; it has: a, b, c"):
         stability(noise(3, 10, 30), "auroc", [1], concepts=["d"], resamples=1)
 
 

@@ -4,6 +4,7 @@ import json
 import resource
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,15 +16,15 @@ from steer_plugin import ExpertTable, ParallelCorpus, embed, embed_layers, find_
 from steer_plugin.adapters.loading import load_adapter
 from steer_plugin.analyses.alignment import alignment_figures
 from steer_plugin.analyses.controls import random_control
-from steer_plugin.analyses.experiment import run_experiment
+from steer_plugin.analyses.experiment import compare_methods, run_experiment
 from steer_plugin.analyses.expertise import experts_by_layer, overlap, score_curve
 from steer_plugin.analyses.report import write_report
 from steer_plugin.analyses.results import Results
 from steer_plugin.analyses.retrieval import retrieval_figures
-from steer_plugin.analyses.run_data import split_data
+from steer_plugin.analyses.run_data import read_data, split_data
 from steer_plugin.analyses.statistics import compare
 from steer_plugin.cli import run_command
-from steer_plugin.errors import CorpusError, ModelError, SelectionError
+from steer_plugin.errors import AnalysisError, CorpusError, ModelError, SelectionError
 from steer_plugin.protocols import Adapter
 from steer_plugin.settings import GenerationSettings, RunSettings
 
@@ -129,7 +130,8 @@ def test_ctrl_c_ends_with_130_and_one_line(interrupted: Interrupted) -> None:
 
     assert (first.code, first.out) == (130, "")
     assert first.err.rstrip().split("\n")[-1] == (
-        "Interrupted. What was finished is kept; `find`, `run` and `demo` go on from there."
+        "Interrupted. What was finished is kept; `find`, `run`, `compare` and `demo` go on from "
+        "there."
     )
     assert "Traceback" not in first.err
 
@@ -370,6 +372,37 @@ def test_a_damaged_step_is_done_again_and_only_that(
     assert again()[1] == ALL
 
 
+def test_another_headline_compares_again_what_only_it_has(again: Again) -> None:
+    first, _ = again(top_k=(2, 6), controls=("centring",))
+    second, _ = again(controls=("centring",))
+
+    assert set(first.controls["top_k"]) == {2}
+    assert set(second.controls["top_k"]) == {6}
+    assert "centring" in set(second.controls["control"])
+
+
+# What is drawn and tabulated
+
+
+def test_draws_that_are_the_same_are_one_draw(again: Again) -> None:
+    results, _ = again(controls=("other-experts",), control_seeds=(0, 1, 2, 3))
+
+    seeds = results.controls.groupby("control")["n_seeds"].unique().map(list).to_dict()
+    assert seeds == {"random-in-layers": [4], "other-experts": [2]}
+
+
+def test_a_language_that_nobody_steers_may_have_fewer_experts(again: Again) -> None:
+    results, _ = again(top_k=(31,))
+
+    assert results.layers.groupby("concept")["experts"].sum().to_dict() == {
+        "eng_Latn": 30,
+        "deu_Latn": 31,
+        "fra_Latn": 31,
+    }
+    own = results.overlap.query("concept == other").set_index("concept")["shared"]
+    assert own.to_dict() == {"eng_Latn": 30, "deu_Latn": 31, "fra_Latn": 31}
+
+
 # What cannot be done
 
 
@@ -399,13 +432,90 @@ def test_what_cannot_be_done_is_refused_before_the_long_steps(
         generation=GenerationSettings(),
     )
     refused(ModelError, r"layer 3 does not exist; give 0\.\.2", layers=(1, 3))
-    assert not (tmp_path / "experts").exists()
     refused(SelectionError, "top_k=73, but the model has 72 units", top_k=(73,))
+    assert not (tmp_path / "experts").exists()
     refused(SelectionError, "score above chance .* for deu_Latn", top_k=(72,))
     refused(SelectionError, "needed for a random control", top_k=(34,))
-    # Enough experts of the target, too few of another language.
-    refused(SelectionError, "only 30 units .* for eng_Latn", top_k=(31,))
     assert ExpertTable.load(tmp_path / "experts").concepts == corpus.languages
+
+
+@pytest.mark.parametrize(
+    ("generation", "error", "message"),
+    [
+        ({"context": 32, "stride": 32}, ModelError, "stride 32 and context 32"),
+        ({"context": 4096}, ModelError, "context 4096 is more than the"),
+        ({"max_new_tokens": 4096}, ModelError, "4096"),
+        ({"sentences": 1, "seeds": (0,)}, AnalysisError, "at least two in all; write more"),
+        ({"documents": "one.jsonl"}, AnalysisError, "one document of one stretch"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("carry_out", [run_experiment, compare_methods])
+def test_what_cannot_be_written_or_scored_is_refused_before_the_units_are_probed(
+    carry_out: Callable[..., object],
+    generation: dict[str, object],
+    error: type[Exception],
+    message: str,
+    source: Path,
+    adapter: Adapter,
+    tmp_path: Path,
+) -> None:
+    row = {"language": "deu_Latn", "text": "air ant"}
+    (tmp_path / "one.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    how = {"sentences": 2, "max_new_tokens": 3, "context": 32, "stride": 16, **generation}
+    if "documents" in how:
+        how["documents"] = str(tmp_path / str(how["documents"]))
+    settings = settings_of(
+        source,
+        corpus=str(source / "corpus.tsv"),
+        generation=GenerationSettings(**how),  # type: ignore[arg-type]
+    )
+
+    with pytest.raises(error, match=message):
+        carry_out(adapter, read_data(settings), settings, tmp_path / "out", say=lambda _: None)
+
+    assert not (tmp_path / "out" / "experts").exists()
+
+
+def test_a_model_without_bos_is_refused_before_its_units_are_probed(
+    source: Path, corpus: ParallelCorpus, tmp_path: Path
+) -> None:
+    settings = settings_of(source, generation=GenerationSettings())
+    bare = load_adapter(str(source / "llama"), bos=False)
+
+    with pytest.raises(ModelError, match="bos is off"):
+        run_experiment(
+            bare, split_data(corpus, settings), settings, tmp_path / "out", say=lambda _: None
+        )
+
+    assert not (tmp_path / "out" / "experts").exists()
+
+
+def test_fewer_sentences_than_any_measure_takes_are_refused_when_they_are_read(
+    source: Path, corpus: ParallelCorpus
+) -> None:
+    settings = settings_of(source)
+
+    with pytest.raises(CorpusError, match="3 sentences are left to judge on, 4 are the fewest"):
+        split_data(corpus.take(6), settings)
+    assert len(split_data(corpus.take(8), settings).judge) == 4
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_before_the_model_is_loaded(
+    source: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "umap", None)
+    file = write_settings(tmp_path / "run.toml", source, "corpus.tsv", 'projections = ["umap"]')
+
+    code = run_command(["run", str(file), "--out", str(tmp_path / "out")])
+
+    told = capfd.readouterr()
+    assert code == 1
+    assert "needs umap-learn" in told.err
+    assert "Loading" not in told.err
 
 
 def finished(out: Path) -> dict[Path, bytes]:

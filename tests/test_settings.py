@@ -12,6 +12,7 @@ from steer_plugin.adapters.loading import DTYPES
 from steer_plugin.analyses.controls import PLAN_CONTROLS
 from steer_plugin.errors import SettingsError
 from steer_plugin.run_files import read_settings
+from steer_plugin.selection import Choice
 from steer_plugin.settings import ControlName, Dtype, GenerationSettings, RunSettings
 
 NEEDED = 'model = "m"\ntargets = ["deu_Latn"]\ntop_k = [3]\n'
@@ -144,6 +145,8 @@ def test_every_setting_can_be_said(tmp_path: Path) -> None:
     assert (settings.languages, settings.control_seeds) == (("deu_Latn", "spa_Latn"), (4, 2))
     assert (settings.bos, settings.steer_bos, settings.dtype) == (True, False, "bfloat16")
     assert (settings.unit_layers, settings.controls[2]) == ((0, 5), "centring")
+    assert settings.choice == Choice("top+bottom", True, (0, 5))
+    assert settings.every_k == (5, 10, 1, 2)
     assert settings.generation == GenerationSettings(
         top_k=(1, 2),
         sentences=16,
@@ -202,6 +205,7 @@ def test_every_setting_can_be_said(tmp_path: Path) -> None:
         ("value = nan", "value.*finite number, not nan"),
         ('bos = "yes"', "bos: Input should be a valid boolean, not 'yes'"),
         ("resamples = 0", "resamples: Input should be greater than or equal to 1, not 0"),
+        ("bootstrap_seed = 4294967296", "bootstrap_seed: Input should be less than 4294967296"),
     ],
 )
 def test_what_is_not_understood_is_named_with_what_was_expected(
@@ -298,6 +302,24 @@ def test_a_single_number_stands_for_a_list_of_one_in_a_section(tmp_path: Path) -
     assert (generation.top_k, generation.sentences) == ((50,), 3)
 
 
+@pytest.mark.parametrize(
+    "change", ["bucc=", 'bucc=""', "seen=", "generation.top_k=", "generation="]
+)
+def test_nothing_on_the_command_line_takes_a_setting_back(change: str, tmp_path: Path) -> None:
+    given = ("bucc=xtreme/bucc2018", "generation.top_k=[3]", 'seen=["deu_Latn"]')
+    name, _, below = change.split("=")[0].partition(".")
+
+    settings = varied(tmp_path, None, *given, change)
+
+    found = getattr(settings, name)
+    assert (getattr(found, below) if below else found) is None
+
+
+def test_a_setting_that_is_always_given_cannot_be_taken_back(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="top_k: Input should be a valid list, not ''"):
+        varied(tmp_path, None, "top_k=")
+
+
 def test_the_last_of_two_changes_counts(tmp_path: Path) -> None:
     assert varied(tmp_path, None, "top_k=[9]", "top_k = [8, 7]").top_k == (8, 7)
 
@@ -374,6 +396,12 @@ def test_the_shipped_run_files_cover_what_they_should(
     assert len(settings.top_k) >= ks
     assert len(settings.control_seeds) >= seeds
     assert set(settings.targets) <= set(ParallelCorpus.everyday().languages)
+
+
+def test_the_small_protocol_says_which_languages_its_model_saw() -> None:
+    settings = read_settings("sundar2025-small.toml")
+
+    assert set(settings.seen or ()) == set(ParallelCorpus.everyday().languages)
 
 
 def test_generated_tokens_cannot_be_steered_in_a_run_since_embeddings_have_none(
