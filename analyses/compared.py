@@ -1,20 +1,22 @@
 """What steering does to the measures of every layer, beside its controls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import pandas as pd
 
 from steer_plugin.analyses.conditions import BEFORE, MATCHED, Comparison, Condition
-from steer_plugin.analyses.cosines import Same, same_texts
+from steer_plugin.analyses.cosines import Same
 from steer_plugin.analyses.embedded import Embedded
 from steer_plugin.analyses.figures import joined
 from steer_plugin.analyses.measures import all_figures
 from steer_plugin.analyses.mixed import mixed_figures
 from steer_plugin.analyses.multiplicity import control_false_discoveries
-from steer_plugin.analyses.results import is_pair
+from steer_plugin.analyses.results import is_pair, layer_phrase
 from steer_plugin.analyses.shifts import centred, constant_shift
 from steer_plugin.analyses.statistics import Figures, compare, compare_controls
-from steer_plugin.embeddings import FINAL, Embeddings
+from steer_plugin.embeddings import FINAL, Embeddings, Layer
+from steer_plugin.errors import AnalysisError
 from steer_plugin.settings import RunSettings
 
 CONTROLLED = ("pair distance", "matched distance", "gap", "top-1", "MEXA", "CKA")
@@ -30,6 +32,26 @@ TABLES = {
 Measured = dict[str, Figures]
 
 
+@contextmanager
+def naming(condition: Condition, layer: Layer, remedy: str) -> Iterator[None]:
+    """Say of which condition and layer something cannot be measured.
+
+    Args:
+        condition: what the block measures.
+        layer: where.
+        remedy: what to do where it is a steered condition that cannot be measured.
+
+    Raises:
+        AnalysisError: the block raised one.
+    """
+    try:
+        yield
+    except AnalysisError as error:
+        more = "" if condition == BEFORE else f"; or {remedy}"
+        where = layer_phrase(str(layer))
+        raise AnalysisError(f"{condition.name} {where}: {error}{more}") from error
+
+
 def compare_experts(
     comparison: Comparison, embedded: Embedded, settings: RunSettings
 ) -> dict[str, pd.DataFrame]:
@@ -38,14 +60,18 @@ def compare_experts(
     Returns:
         `alignment`, `retrieval`, `geometry` and `mixed`, each row with `target`, `top_k` and
         `layer`; of a comparison that has further controls, `controls` too.
+
+    Raises:
+        AnalysisError: a condition cannot be measured, such as one that makes all embeddings alike.
     """
-    draws = [one for draws in comparison.controls.values() for one in draws]
-    loaded = {one: embedded.load(one) for one in (BEFORE, comparison.experts, *draws)}
-    same = {language: same_texts(texts) for language, texts in embedded.corpus.sentences.items()}
+    same = embedded.corpus.same
     frames: dict[str, list[pd.DataFrame]] = {}
     for layer in embedded.layers:
-        here = {one: layers[layer] for one, layers in loaded.items()}
-        measured = {one: _measure(rows, comparison.target, same) for one, rows in here.items()}
+        here = {one: embedded.load(one, layer) for one in (BEFORE, *comparison.conditions)}
+        measured: dict[Condition, Measured] = {}
+        for one, rows in here.items():
+            with naming(one, layer, "lower its k, or leave the target out"):
+                measured[one] = _measure(rows, comparison.target, same)
         found = _beside_matched(measured, comparison, settings)
         if layer == FINAL:
             found["mixed"] = _mixed(here, comparison, settings, same)

@@ -31,13 +31,11 @@ class Embedded:
     layers: tuple[Layer, ...]
     corpus: ParallelCorpus
 
-    def load(self, condition: Condition) -> dict[Layer, Embeddings]:
-        """Read one condition's embeddings, its languages in the order of the corpus."""
-        tensors = read_artifact(self.steps.folder / _step(condition), KIND).tensors()
-        return {
-            layer: {language: tensors[f"{layer}/{language}"] for language in self.corpus.languages}
-            for layer in self.layers
-        }
+    def load(self, condition: Condition, layer: Layer) -> Embeddings:
+        """Read one condition's embeddings at a layer, languages in the order of the corpus."""
+        artifact = read_artifact(self.steps.folder / _step(condition), KIND)
+        names = {f"{layer}/{language}": language for language in self.corpus.languages}
+        return {names[name]: rows for name, rows in artifact.some_tensors(names).items()}
 
     def origin(self, condition: Condition) -> Any:
         """Read what one condition's embeddings depend on."""

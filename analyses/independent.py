@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from steer_plugin.analyses.compared import naming
 from steer_plugin.analyses.conditions import BEFORE, Comparison, Condition
 from steer_plugin.analyses.mixed import bitext_figures
 from steer_plugin.analyses.retrieval import bitext_ranks
@@ -23,6 +24,9 @@ from steer_plugin.sites import FINAL_NORM
 
 KIND = "bitext"
 READING = Reading(FINAL_NORM, "mean")
+ENGLISH = "eng_Latn"
+
+Queries = Float[np.ndarray, "query d_model"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +38,7 @@ class Sides:
         candidates: one row a candidate.
     """
 
-    queries: Float[np.ndarray, "query d_model"]
+    queries: Queries
     candidates: Float[np.ndarray, "candidate d_model"]
 
 
@@ -45,24 +49,32 @@ def compare_bitexts(
     settings: RunSettings,
     steps: Steps,
 ) -> pd.DataFrame:
-    """Measure retrieval in the bitexts that the target is a language of (PAPER steps 15 and 16).
+    """Measure retrieval in the bitexts that are of the target (PAPER steps 15 and 16).
 
     Within one language the queries of the unsteered model are also sought among the candidates of
-    the steered one.
+    the steered one. English, which is a language of every pair, is no target across languages.
+    One condition's embeddings of one bitext are in memory at a time.
 
     Returns:
         One row a bitext and measure: `dataset`, `target`, `top_k`, `layer`, then as
-        `statistics.compare` gives it; no rows where the target is in none of them.
+        `statistics.compare` gives it; no rows where none is of the target.
+
+    Raises:
+        AnalysisError: a condition cannot be measured, such as one that makes all embeddings alike.
     """
     frames = []
     conditions = (BEFORE, comparison.experts, *comparison.matched)
     for bitext in bitexts:
-        if comparison.target not in (bitext.query_language, bitext.candidates_language):
+        if not _is_of(bitext, comparison.target):
             continue
-        sides = {one: _embed(adapter, bitext, one, steps) for one in conditions}
-        before, after, *controls = (
-            _figures(bitext, sides[one], sides[BEFORE]) for one in conditions
-        )
+        figures: list[Figures] = []
+        asked: Queries | None = None
+        for one in conditions:
+            found, queries = _measure(adapter, bitext, one, asked, steps)
+            figures.append(found)
+            if _within(bitext) and one == BEFORE:
+                asked = queries
+        before, after, *controls = figures
         frame = compare(
             before, after, controls, count=settings.resamples, seed=settings.bootstrap_seed
         )
@@ -76,19 +88,39 @@ def compare_bitexts(
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def _figures(bitext: Bitext, sides: Sides, before: Sides) -> Figures:
-    gold = np.array(bitext.gold)
+def _within(bitext: Bitext) -> bool:
+    return bitext.query_language == bitext.candidates_language
 
-    def ranks(queries: Float[np.ndarray, "query d_model"]) -> Float[np.ndarray, " query"]:
-        return bitext_ranks(queries, sides.candidates, gold, bitext.same)
 
-    within = bitext.query_language == bitext.candidates_language
-    return bitext_figures(
-        ranks(sides.queries),
+def _is_of(bitext: Bitext, target: str) -> bool:
+    languages = (bitext.query_language, bitext.candidates_language)
+    return target in languages and (_within(bitext) or target != ENGLISH)
+
+
+def _measure(
+    adapter: Adapter, bitext: Bitext, condition: Condition, asked: Queries | None, steps: Steps
+) -> tuple[Figures, Queries]:
+    """Measure one condition within a language or across two, and give its queries.
+
+    Args:
+        adapter: the model.
+        bitext: what is embedded.
+        condition: how.
+        asked: the queries of the unsteered model; None for the condition's own.
+        steps: of the run.
+    """
+    sides = _embed(adapter, bitext, condition, steps)
+    gold, same = np.array(bitext.gold), bitext.same
+    with naming(condition, FINAL, "lower its k, or leave the target out"):
+        ranks = bitext_ranks(sides.queries, sides.candidates, gold, same)
+        mixed = ranks if asked is None else bitext_ranks(asked, sides.candidates, gold, same)
+    figures = bitext_figures(
+        ranks,
         query=bitext.query_language,
         candidates=bitext.candidates_language,
-        mixed=ranks(before.queries) if within else None,
+        mixed=mixed if _within(bitext) else None,
     )
+    return figures, sides.queries
 
 
 def origin_of(model: ModelInfo, bitext: Bitext, condition: Condition) -> Mapping[str, object]:

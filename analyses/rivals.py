@@ -3,6 +3,7 @@
 import pandas as pd
 
 from steer_plugin.analyses.alignment import alignment_figures
+from steer_plugin.analyses.compared import naming
 from steer_plugin.analyses.conditions import BEFORE, Condition, Rival
 from steer_plugin.analyses.embedded import Embedded
 from steer_plugin.analyses.figures import WHOLE, joined
@@ -28,7 +29,8 @@ def compare_rival(
 ) -> pd.DataFrame:
     """Put one method on every axis, for one target, beside its control.
 
-    - `retrieval`: top-1 over all pairs of languages, raw embeddings after the final norm;
+    - `retrieval`: top-1 over all pairs of languages, raw embeddings after the final norm, equal
+      texts counted as the translation, as in `Results.retrieval`;
     - `centred distance`: cosine distance between translations, each language's mean removed. (That
       over all pairs is 1 by construction once the means are gone.)
     - `language probability`: of the target language, of texts from BOS alone;
@@ -42,8 +44,12 @@ def compare_rival(
 
     Returns:
         One row an axis: `method`, `target`, `top_k`, `block`, `axis`, then `results.VALUES` and
-        `sentences`. The control is its first draw. On the last two axes a difference between method
-        and control is not made: `advantage` and its ends are NaN.
+        `sentences`: how many sentences, texts, and documents or stretches of one the figure is
+        over. The control is its first draw. On the last two axes a difference between method and
+        control is not made: `advantage` and its ends are NaN.
+
+    Raises:
+        AnalysisError: a condition cannot be measured, such as one that makes all embeddings alike.
     """
     frame = pd.concat(
         [_of_embeddings(rival, embedded, settings), _of_texts(rival, writer, settings)],
@@ -59,14 +65,17 @@ def compare_rival(
 
 
 def _of_embeddings(rival: Rival, embedded: Embedded, settings: RunSettings) -> pd.DataFrame:
+    same = embedded.corpus.same
+
     def measured(condition: Condition) -> Figures:
-        rows = embedded.load(condition)[FINAL]
-        return joined(
-            [
-                retrieval_figures(rows, target=None, centrings=("raw",)),
-                alignment_figures(rows, target=None, centrings=("language",)),
-            ]
-        )
+        rows = embedded.load(condition, FINAL)
+        with naming(condition, FINAL, f"leave the method {rival.method!r} out"):
+            return joined(
+                [
+                    retrieval_figures(rows, target=None, centrings=("raw",), same=same),
+                    alignment_figures(rows, target=None, centrings=("language",)),
+                ]
+            )
 
     frame = compare(
         measured(BEFORE),
@@ -98,6 +107,11 @@ def _of_texts(rival: Rival, writer: Writer | None, settings: RunSettings) -> pd.
         count=settings.resamples,
         seed=settings.bootstrap_seed,
     ).set_index("condition")
+    method = found.loc[METHOD]
+    over = {
+        "probability": method["seeds"] * method["sentences"],
+        "perplexity": method["resampled_units"],
+    }
     rows = []
     for figure, axis in WRITTEN.items():
         change = {"probability": "gain", "perplexity": "cost"}[figure]
@@ -106,7 +120,7 @@ def _of_texts(rival: Rival, writer: Writer | None, settings: RunSettings) -> pd.
             "pre": found.loc[UNSTEERED, figure],
             "post": found.loc[METHOD, figure],
             "n_controls": 1,
-            "sentences": found.loc[METHOD, "sentences"],
+            "sentences": over[figure],
         }
         row |= dict.fromkeys(("control", "control_min", "control_max"), found.loc[CONTROL, figure])
         for end in ("", "_low", "_high"):

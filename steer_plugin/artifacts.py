@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from steer_plugin.errors import ArtifactError
@@ -139,6 +139,18 @@ class Artifact:
         """
         with readable(self.folder / TENSORS):
             return load_file(self.folder / TENSORS)
+
+    def some_tensors(self, names: Iterable[str]) -> dict[str, np.ndarray]:
+        """Read these arrays alone.
+
+        Raises:
+            ArtifactError: they are missing or damaged.
+        """
+        with (
+            readable(self.folder / TENSORS),
+            safe_open(self.folder / TENSORS, framework="numpy") as file,
+        ):
+            return {name: file.get_tensor(name) for name in names}
 
     def table(self, name: str) -> pd.DataFrame:
         """Read one table.

@@ -45,11 +45,12 @@ class Measurement:
     resamples: int
     bootstrap_seed: int
 
-    def frame(self, figures: "Callable[..., Figures]") -> "pd.DataFrame":
+    def frame(self, figures: "Callable[..., Figures]", *, search: bool = False) -> "pd.DataFrame":
         """Measure the half of the corpus that judges.
 
         Args:
             figures: from embeddings and a target to figures.
+            search: whether they look for translations, and so take `same` as well: equal texts.
 
         Returns:
             The figures as the model is; with experts, the figures before and after steering beside
@@ -74,6 +75,7 @@ class Measurement:
             plan = self.steering.plan(table, self.target)
             controls = [random_control(plan, table.space, seed=seed) for seed in self.control_seeds]
         adapter = self.model.load()
+        same = {"same": judging.same} if search else {}
 
         def measured(name: str, intervention: "Intervention | None") -> "Figures":
             embedded = embed(
@@ -83,7 +85,7 @@ class Measurement:
                 intervention=intervention,
                 progress=name,
             )
-            return figures(embedded, target=self.target)
+            return figures(embedded, target=self.target, **same)
 
         if table is None or plan is None:
             return measured("before", None).frame()

@@ -10,6 +10,7 @@ from importlib.resources import as_file, files
 import numpy as np
 from jaxtyping import Int64
 
+from steer_plugin.bitext import same_texts
 from steer_plugin.corpus_alignment import align, choose_languages
 from steer_plugin.corpus_readers import read_source
 from steer_plugin.errors import CorpusError
@@ -79,6 +80,11 @@ class ParallelCorpus:
     def sentences(self) -> Mapping[str, tuple[str, ...]]:
         """Give each language's sentences in the order of `ids`."""
         return dict(zip(self.languages, self.texts, strict=True))
+
+    @property
+    def same(self) -> Mapping[str, Int64[np.ndarray, " sentence"]]:
+        """Number each language's sentences, alike where texts are equal: each is as right."""
+        return {language: same_texts(texts) for language, texts in self.sentences.items()}
 
     @cached_property
     def hash(self) -> str:

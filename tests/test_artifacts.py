@@ -405,3 +405,17 @@ def test_every_file_of_a_result_can_be_read_by_whoever_may_read_its_folder(tmp_p
     write_artifact(folder, "thing", {}, tensors={"a": np.zeros(2)}, tables={"b": pd.DataFrame()})
     modes = {path.stat().st_mode & 0o777 for path in folder.iterdir()}
     assert modes == {folder.stat().st_mode & 0o666}
+
+
+def test_some_tensors_are_read_alone(tmp_path: Path) -> None:
+    tensors = {"a": np.arange(3), "b": np.arange(4.0), "c": np.zeros((0, 2))}
+    write_artifact(tmp_path / "it", "numbers", {}, tensors=tensors)
+    artifact = read_artifact(tmp_path / "it", "numbers")
+
+    found = artifact.some_tensors(["c", "a"])
+
+    assert list(found) == ["c", "a"]
+    for name, array in found.items():
+        np.testing.assert_array_equal(array, tensors[name])
+    with pytest.raises(ArtifactError, match=r"cannot read .*delete its folder and make it again"):
+        artifact.some_tensors(["a", "d"])

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import resource
-import shutil
 import signal
 import subprocess
 import sys
@@ -35,7 +34,19 @@ from steer_plugin.sites import SITES
 import models
 from command import COMMAND, LIMIT, finish, start, stop, until
 
-COMMANDS = ("align", "compare", "demo", "find", "generate", "report", "retrieve", "run", "show")
+COMMANDS = (
+    "align",
+    "cache",
+    "compare",
+    "demo",
+    "find",
+    "generate",
+    "merge",
+    "report",
+    "retrieve",
+    "run",
+    "show",
+)
 SLOW = ("torch", "numpy", "pandas", "altair", "transformers", "transformer_lens", "pydantic")
 Steer = Callable[..., tuple[int, str, str]]
 
@@ -187,9 +198,11 @@ def test_data_goes_to_stdout_and_progress_to_stderr(at: Path, tmp_path: Path) ->
 
     assert code == 0
     assert [row["rank"] for row in json.loads(out)] == [1, 1, 1]
-    loading, bar, saved = err.strip().split("\n")
+    loading, *plan, bar, kept, saved = err.strip().split("\n")
     assert loading == f"Loading {at / 'llama'}"
+    assert all(line.startswith("Plan: ") for line in plan)
     assert re.search(r"find: 100%.* 36/36 ", bar)
+    assert kept.startswith("Responses are kept in ")
     assert saved == f"Saved {tmp_path / 'experts'}"
 
 
@@ -251,6 +264,25 @@ def test_a_measurement_prints_what_the_python_api_measures(
     assert code == 0
     assert "Note" not in err
     assert_prints(out, compare(before, experts, random, count=20, seed=4))
+
+
+def test_retrieve_takes_a_sentence_of_the_same_text_for_the_translation(
+    at: Path, tmp_path: Path, steer: Steer
+) -> None:
+    lines = (at / "corpus.tsv").read_text(encoding="utf-8").splitlines()
+    # A second language that says the same of every sentence: nothing can be told apart in it.
+    rows = [line.split("\t") for line in lines]
+    german = rows[0].index("deu_Latn")
+    for row in rows[1:]:
+        row[german] = rows[1][german]
+    file = tmp_path / "repeated.tsv"
+    file.write_text("\n".join("\t".join(row) for row in rows) + "\n", encoding="utf-8")
+
+    code, out, _ = steer("retrieve", "--model", at / "llama", "--corpus", file, "--json")
+
+    assert code == 0
+    found = pd.DataFrame(json.loads(out)).set_index(["measure", "centring", "query", "candidates"])
+    assert found.loc[("top-1", "raw", "eng_Latn", "deu_Latn"), "value"] == 1
 
 
 def test_without_experts_the_model_is_measured_as_it_is(at: Path, steer: Steer) -> None:
@@ -372,7 +404,7 @@ BAD_INPUT = {
         "find --model {nan} {on} --out {new}",
         "responds with nan to .*; check the model's weights and dtype",
     ),
-    "NaN embedding": ("align --model {nan} {on}", "is not finite"),
+    "NaN embedding": ("align --model {nan} {on}", "at ln_final.hook_out responds with nan to"),
     "no experts": ("show {at}", "holds no saved experts: there is no config.json in it"),
     "missing experts": ("show {no}", "holds no saved experts"),
     "other folder": ("find {model} {on} --out {at}", "holds no saved experts"),
@@ -488,14 +520,17 @@ def test_bad_input_ends_with_1_and_one_line_that_says_what_to_do(
     assert contents(at) == before
 
 
-def test_generation_without_a_bos_token_needs_a_prompt(at: Path, steer: Steer) -> None:
-    code, out, err = steer(
+def test_generation_begins_with_bos_alone_also_where_texts_have_none(
+    at: Path, steer: Steer
+) -> None:
+    asked = (
         *("generate", "--model", at / "llama", "--experts", at / "experts"),
-        *("--target", "deu_Latn", "--top-k", "3", "--no-bos"),
+        *("--target", "deu_Latn", "--top-k", "3"),
     )
 
-    assert (code, out) == (1, "")
-    assert err.splitlines()[-1].startswith("Error: prompt 0 has no tokens and bos is off")
+    code, out, _ = steer(*asked, "--no-bos")
+
+    assert (code, out) == (0, steer(*asked)[1])
 
 
 def test_finding_again_replaces_the_experts_that_are_there(
@@ -528,7 +563,7 @@ def test_a_full_disk_is_told_and_earlier_experts_stay(
 
     assert (code, printed) == (1, "")
     error = err.splitlines()[-1]
-    assert error.startswith(f"Error: cannot write {tmp_path / '.experts.unfinished'}/")
+    assert error.startswith(f"Error: cannot write {os.environ['STEER_PLUGIN_CACHE']}/")
     assert error.endswith("; free some space or choose another place")
     assert contents(tmp_path) == {f"experts/{name}": data for name, data in before.items()}
 
@@ -548,11 +583,11 @@ def test_ctrl_c_ends_with_130_and_earlier_experts_stay(at: Path, tmp_path: Path)
 
     assert (code, printed) == (130, "")
     assert err.splitlines()[-1] == (
-        "Interrupted. What was finished is kept; `find`, `run` and `demo` go on from there."
+        "Interrupted. What was finished is kept; `find`, `run`, `compare` and `demo` go on from "
+        "there."
     )
     assert "Traceback" not in err
     corpus.unlink()
-    shutil.rmtree(tmp_path / ".experts.unfinished")
     assert contents(tmp_path) == {f"experts/{name}": data for name, data in before.items()}
 
 

@@ -873,3 +873,12 @@ def test_a_share_that_leaves_a_side_empty_is_an_error(share: float) -> None:
 def test_one_sentence_cannot_be_split() -> None:
     with pytest.raises(CorpusError, match="leaves one side of 1 sentences empty"):
         CORPUS.take(1).split()
+
+
+def test_equal_sentences_of_a_language_have_the_same_number() -> None:
+    corpus = ParallelCorpus.read({"eng_Latn": ["a", "b", "a"], "deu_Latn": ["x", "x", "y"]})
+
+    assert {language: rows.tolist() for language, rows in corpus.same.items()} == {
+        "eng_Latn": [0, 1, 0],
+        "deu_Latn": [0, 0, 1],
+    }
