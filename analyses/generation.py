@@ -130,11 +130,12 @@ def score_documents(
     Returns:
         One row for each `STRETCH` scored tokens of a document, the last row of a document for what
         is left: `document` and `stretch`, both from 0; `nll`, the sum of the negative
-        log-likelihoods in nats; `tokens`, how many they are of.
+        log-likelihoods in nats; `tokens`, how many they are of. A loss that is not finite under a
+        plan is an outcome of the plan, and counts as infinite.
 
     Raises:
-        AnalysisError: the plan steers generated tokens only, of which a document has none, or a
-            loss is not finite.
+        AnalysisError: the plan steers generated tokens only, of which a document has none, or the
+            unsteered model has a loss that is not finite.
         ModelError: a document is too short, or the window does not fit.
         SiteError: the plan is for another model.
     """
@@ -146,10 +147,11 @@ def score_documents(
     found = adapter.losses(documents, intervention=plan, context=context, stride=stride)
     frames = []
     for document, losses in enumerate(found):
-        if not np.isfinite(losses).all():
+        finite = np.isfinite(losses)
+        if plan is None and not finite.all():
             raise AnalysisError(
-                f"document {document} has a loss that is not finite; lower the intervention's "
-                "strength, or run the model in float32"
+                f"document {document} has a loss that is not finite under the unsteered model; "
+                "leave the document out, or run the model in float32"
             )
         starts = np.arange(0, len(losses), STRETCH)
         frames.append(
@@ -157,7 +159,9 @@ def score_documents(
                 {
                     "document": document,
                     "stretch": np.arange(len(starts)),
-                    "nll": np.add.reduceat(losses.astype(np.float64), starts),
+                    "nll": np.add.reduceat(
+                        np.where(finite, losses, np.inf).astype(np.float64), starts
+                    ),
                     "tokens": np.diff([*starts, len(losses)]),
                 }
             )

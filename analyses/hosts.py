@@ -15,8 +15,11 @@ from steer_plugin.experts import ExpertTable
 TOP = 100
 """How many of each concept's best experts are compared."""
 
-# A corpus is told apart by the hashes of its two halves, wherever its file lies.
-_MAY_DIFFER = ("host", "dtype", "device", "corpus")
+# Sentences and documents are told apart by their hashes, wherever their files lie.
+_MAY_DIFFER = (
+    *("host", "dtype", "device", "ndif_url", "batch_tokens"),
+    *("corpus", "judge_corpus", "tatoeba", "bucc", "pawsx", "generation documents"),
+)
 _CONDITIONS = {"pre": BEFORE, "post": EXPERTS, "control": CONTROL}
 _NOT_RECORDED = "not recorded"
 

@@ -83,9 +83,9 @@ class Results:
             the unsteered model; see `mixed`.
         bitexts: retrieval in independent sets.
         generation: see `tradeoff.tradeoff` and `pareto.recommend`.
-        methods: rival interventions on the same axes; see `rivals.compare_rivals`.
-        null: see `steer_plugin.analyses.permutation.null_frame`.
-        stability: see `steer_plugin.analyses.stability.stability_frame`.
+        methods: rival interventions on the same axes; see `rivals.compare_rival`.
+        null: see `resampled_scores.null_frame`.
+        stability: see `resampled_scores.stability`.
 
     The tables from geometry on are empty where a run leaves them out.
 

@@ -11,6 +11,8 @@ from steer_plugin.documents import read_documents
 from steer_plugin.errors import CorpusError
 from steer_plugin.settings import RunSettings
 
+FEWEST = 4
+"""Sentences that judge; CKA is not defined over fewer."""
 EVERYDAY = "everyday"
 PARAPHRASES = "paraphrases"
 
@@ -55,8 +57,8 @@ def read_data(settings: RunSettings) -> RunData:
     """Read all that a run file names, and refuse what does not go together.
 
     Raises:
-        CorpusError: something cannot be read, a target is not there, or sentences would both find
-            and judge.
+        CorpusError: something cannot be read, a target is not there, fewer than `FEWEST` sentences
+            judge, or sentences would both find and judge.
     """
     corpus = _corpus(settings.corpus, settings)
     if settings.judge_corpus in (None, settings.corpus):
@@ -94,6 +96,11 @@ def _corpus(source: str, settings: RunSettings) -> ParallelCorpus:
 
 
 def _data(find: ParallelCorpus, judge: ParallelCorpus, settings: RunSettings) -> RunData:
+    if len(judge) < FEWEST:
+        raise CorpusError(
+            f"{len(judge)} sentences are left to judge on, {FEWEST} are the fewest that can; give "
+            "more sentences"
+        )
     judged = judge if settings.languages is None else judge.select(settings.languages)
     concepts = settings.find_languages or judged.languages
     data = RunData(

@@ -21,9 +21,12 @@ DAGGER = (
 
 
 def unseen(results: Results, languages: Iterable[str]) -> list[str]:
-    """Give those of some languages that the run says were not seen; none where it says nothing."""
-    seen = set(filter(None, results.provenance.get("seen", "").split(", ")))
-    return [code for code in languages if seen and code not in seen]
+    """Give those of some languages that the run says were not seen; none where it says nothing.
+
+    A run that says "none" has seen none of them.
+    """
+    said = results.provenance.get("seen", "")
+    return [code for code in languages if said and code not in said.split(", ")]
 
 
 def marked(label: str, code: str, not_seen: Collection[str]) -> str:

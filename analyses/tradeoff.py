@@ -48,6 +48,7 @@ def perplexity_figures(losses: pd.DataFrame) -> Figures:
     documents. Of a single document it is its stretches of `STRETCH` tokens: a block bootstrap
     (Carlstein 1986, Annals of Statistics 14), which speaks of text like this document, not of other
     documents. Of two or three documents a bootstrap says little, as few are the ways to draw them.
+    A resample with a stretch of infinite loss is infinite.
 
     Args:
         losses: as `score_documents` gives them.
@@ -58,9 +59,12 @@ def perplexity_figures(losses: pd.DataFrame) -> Figures:
     key = "document" if _over_documents(losses) else "stretch"
     sums = losses.groupby(key)[["nll", "tokens"]].sum()
     nll, tokens = sums["nll"].to_numpy(np.float64), sums["tokens"].to_numpy(np.float64)
+    infinite = np.isinf(nll)
+    finite = np.where(infinite, 0, nll)
 
     def evaluate(weights: Weights) -> Replicates:
-        return np.asarray((weights @ nll / (weights @ tokens))[:, None])
+        mean = weights @ finite / (weights @ tokens)
+        return np.asarray(np.where(weights @ infinite > 0, np.inf, mean)[:, None])
 
     index = pd.DataFrame({"measure": ["log perplexity"]})
     return Figures(index, len(sums), evaluate)
@@ -119,8 +123,9 @@ def tradeoff(
     The curve of Sundar et al. 2025 (arXiv 2502.15639, figure 3; PAPER steps 9 and 10). All
     intervals are 95% percentile intervals. Those of a probability and its gain are of a
     hierarchical bootstrap over seeds, then over the sentences of a seed (see
-    `hierarchical_means`). A resample draws the same seeds for all conditions; sentences of two
-    conditions have nothing in common and are drawn apart. Those of a perplexity and its cost are of
+    `hierarchical_means`). A resample draws the same seeds for all conditions. Texts of two
+    conditions are sampled from one stream of random numbers and so may go together; they are drawn
+    apart, which errs on the wide side. Those of a perplexity and its cost are of
     a bootstrap over documents, which are the same in all conditions, or over the stretches of a
     single one (see `perplexity_figures`). Models and units are not resampled.
 
@@ -136,9 +141,10 @@ def tradeoff(
         One row a condition, the unsteered model first: `target`, `top_k`, `condition`;
         `probability` of the target language in [0, 1], `gain` (probability - unsteered),
         `perplexity`, and `cost` (perplexity / unsteered), each followed by its `_low` and `_high`;
-        `sentences` (texts a seed), `seeds`, `documents`, `tokens` (scored), and `resampled`, what
-        the perplexity's interval is over: `documents` or `stretches`. A perplexity beyond the
-        floating-point range is infinite.
+        `sentences` (texts a seed), `seeds`, `documents`, `tokens` (scored), `resampled`, what the
+        perplexity's interval is over: `documents` or `stretches`, and `resampled_units`, how many
+        of them. A perplexity beyond the floating-point range, or with an infinite loss, is
+        infinite; so are both ends of the latter's interval.
 
     Raises:
         AnalysisError: the conditions do not go together, there is one text or one stretch, a
@@ -163,7 +169,8 @@ def tradeoff(
         generator = np.random.default_rng((seed, 3, int(outcome is before)))
         means = hierarchical_means(values, drawn, generator)
         probability = np.concatenate([[values.mean()], means])
-        loss = perplexity_figures(outcome.losses).evaluate(weights)[:, 0]
+        losses = perplexity_figures(outcome.losses)
+        loss = losses.evaluate(weights)[:, 0]
         unsteered = unsteered or (probability, loss)
         rows.append(
             {
@@ -179,6 +186,7 @@ def tradeoff(
                 "documents": int(outcome.losses["document"].nunique()),
                 "tokens": int(outcome.losses["tokens"].sum()),
                 "resampled": "documents" if _over_documents(outcome.losses) else "stretches",
+                "resampled_units": losses.sentences,
             }
         )
     return pd.DataFrame(rows)
@@ -190,8 +198,9 @@ def _over_documents(losses: pd.DataFrame) -> bool:
 
 def _with_interval(name: str, values: Replicate) -> dict[str, float]:
     """Give a figure, the first of `values`, and the interval of its replicates, the rest."""
-    low, high = interval(values[1:, None])[:, 0]
-    return {name: float(values[0]), f"{name}_low": float(low), f"{name}_high": float(high)}
+    figure = float(values[0])
+    low, high = (figure, figure) if np.isinf(figure) else interval(values[1:, None])[:, 0]
+    return {name: figure, f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def _exp(columns: Mapping[str, float]) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """What each condition writes and how well it predicts the target language, step by step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -17,6 +17,7 @@ from steer_plugin.analyses.pareto import recommend
 from steer_plugin.analyses.run_data import RunData
 from steer_plugin.analyses.steps import Steps
 from steer_plugin.analyses.tradeoff import UNSTEERED, Outcome, tradeoff
+from steer_plugin.documents import documents_hash
 from steer_plugin.protocols import Adapter
 from steer_plugin.provenance import versions
 from steer_plugin.settings import GenerationSettings, RunSettings
@@ -47,6 +48,10 @@ class Writer:
         given = self.data.documents.get(target)
         return given or ("\n".join(self.data.judge.sentences[target]),)
 
+    def documents_hash(self, target: str) -> str:
+        """Name the content of these texts."""
+        return documents_hash(self.documents(target))
+
     def outcome(self, condition: Condition, name: str, top_k: int, target: str) -> Outcome:
         """Give what a condition writes and what documents in the target language cost it.
 
@@ -61,7 +66,7 @@ class Writer:
         )
         losses = self.steps.table(
             f"losses/{condition.name}-on-{target}",
-            self._origin(condition, documents=list(self.documents(target))),
+            self._origin(condition, documents=self.documents_hash(target)),
             partial(self._score, condition, target),
         )
         return Outcome(name, top_k, texts_by_seed(texts), losses)
@@ -70,7 +75,11 @@ class Writer:
         return {
             "model": asdict(self.adapter.info),
             "intervention": "none" if condition.plan is None else condition.plan.hash,
-            "generation": {**asdict(self.generation), "top_k": None, "tolerance": None},
+            "generation": {
+                **asdict(self.generation),
+                # Nothing hangs on these; of documents it is the content that counts.
+                **dict.fromkeys(("top_k", "tolerance", "documents")),
+            },
             "batch": BATCH,
             **more,
             "versions": versions(),
@@ -103,6 +112,27 @@ class Writer:
             context=how.context,
             stride=how.stride,
         )
+
+
+def check_unsteered(writer: Writer | None, targets: Iterable[str]) -> None:
+    """Write, score and judge with the model as it is, so that what cannot be done is told early.
+
+    What is written and scored is kept.
+
+    Args:
+        writer: writes and scores; None where the run generates nothing.
+        targets: the languages that are steered towards.
+
+    Raises:
+        AnalysisError: there are too few texts or too little text for an interval, or a loss is not
+            finite.
+        ModelError: the model has no BOS token, cannot write so many tokens, or a document or the
+            window of the perplexity does not fit.
+    """
+    if writer is None:
+        return
+    for target in targets:
+        tradeoff(target, writer.outcome(BEFORE, UNSTEERED, 0, target), [], count=1)
 
 
 def curve(

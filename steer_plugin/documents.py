@@ -1,5 +1,7 @@
 """Running text by language, whose perplexity is measured."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -35,6 +37,12 @@ def read_documents(source: Any, languages: Sequence[str]) -> Mapping[str, tuple[
     if not path.exists():
         raise CorpusError(f"{path} is not there; give a folder of texts by language, or a table")
     return _of_table(read_table(path), languages)
+
+
+def documents_hash(documents: Sequence[str]) -> str:
+    """Name the content: a SHA-256 in hexadecimal digits; see `ParallelCorpus.hash`."""
+    text = json.dumps(list(documents), separators=(",", ":"))
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
 def _of_file(path: Path) -> tuple[str, ...]:

@@ -7,7 +7,15 @@ from typing import Any
 from steer_plugin.corpus import ParallelCorpus
 from steer_plugin.protocols import ModelInfo
 
-PACKAGES = ("steer-plugin", "torch", "transformers", "transformer-lens", "nnsight", "numpy")
+PACKAGES = (
+    "steer-plugin",
+    "torch",
+    "transformers",
+    "transformer-lens",
+    "nnsight",
+    "numpy",
+    "py3langid",
+)
 
 
 def versions() -> dict[str, str]:

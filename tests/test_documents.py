@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from steer_plugin.documents import read_documents
+from steer_plugin.documents import documents_hash, read_documents
 from steer_plugin.errors import CorpusError
 
 from hubs import hub_folder
@@ -155,3 +155,12 @@ def test_bad_documents_are_an_error_that_names_place_and_remedy(fault: str, tmp_
     with pytest.raises(CorpusError, match=message) as caught:
         read_documents(make(tmp_path), ["deu_Latn"])
     assert "\n" not in str(caught.value)
+
+
+@given(st.lists(st.text(), max_size=4), st.lists(st.text(), max_size=4))
+def test_documents_have_the_same_hash_when_they_are_the_same(
+    one: list[str], two: list[str]
+) -> None:
+    assert (documents_hash(one) == documents_hash(two)) == (one == two)
+    assert documents_hash(tuple(one)) == documents_hash(one)
+    assert documents_hash([*one, "a", "b"]) != documents_hash([*one, "ab"])

@@ -19,7 +19,7 @@ from steer_plugin.analyses.generation import (
     texts_by_seed,
     texts_frame,
 )
-from steer_plugin.errors import AnalysisError, ModelError
+from steer_plugin.errors import AnalysisError
 from steer_plugin.interventions import Intervention
 
 import tiny

@@ -477,20 +477,6 @@ def test_what_cannot_be_written_or_scored_is_refused_before_the_units_are_probed
     assert not (tmp_path / "out" / "experts").exists()
 
 
-def test_a_model_without_bos_is_refused_before_its_units_are_probed(
-    source: Path, corpus: ParallelCorpus, tmp_path: Path
-) -> None:
-    settings = settings_of(source, generation=GenerationSettings())
-    bare = load_adapter(str(source / "llama"), bos=False)
-
-    with pytest.raises(ModelError, match="bos is off"):
-        run_experiment(
-            bare, split_data(corpus, settings), settings, tmp_path / "out", say=lambda _: None
-        )
-
-    assert not (tmp_path / "out" / "experts").exists()
-
-
 def test_fewer_sentences_than_any_measure_takes_are_refused_when_they_are_read(
     source: Path, corpus: ParallelCorpus
 ) -> None:

@@ -27,7 +27,7 @@ FIGURES = ["probability", "gain", "perplexity", "cost"]
 COLUMNS = [
     *("target", "top_k", "condition"),
     *(f"{name}{end}" for name in FIGURES for end in ("", "_low", "_high")),
-    *("sentences", "seeds", "documents", "tokens", "resampled"),
+    *("sentences", "seeds", "documents", "tokens", "resampled", "resampled_units"),
 ]
 
 
@@ -142,6 +142,26 @@ def test_a_perplexity_beyond_all_numbers_is_infinite_and_its_interval_is_no_nan(
 
     assert row["perplexity"] == row["perplexity_low"] == row["perplexity_high"] == np.inf
     assert row["cost"] == np.inf
+
+
+@pytest.mark.parametrize("documents", [30, 1])
+def test_an_infinite_loss_makes_a_perplexity_and_both_its_ends_infinite(documents: int) -> None:
+    finite = random_losses(0) if documents > 1 else scored([[(9.0, 4)] * 9])
+    broken = finite.assign(nll=finite["nll"].mask(finite.index == 2, np.inf))
+    frame = curve(
+        dataclasses.replace(BEFORE, losses=finite),
+        dataclasses.replace(EXPERTS, losses=broken),
+        dataclasses.replace(CONTROL, losses=finite),
+    )
+
+    figures = [f"{name}{end}" for name in ("perplexity", "cost") for end in ("", "_low", "_high")]
+    assert (frame.loc[1, figures] == np.inf).all()
+    assert np.isfinite(frame.loc[[0, 2], figures].to_numpy(dtype=float)).all()
+    weights = np.zeros((1, len(finite)))
+    weights[0, 0] = 1
+    # A resample without it is as finite as it was.
+    first = finite.iloc[0]
+    assert perplexity_figures(broken).evaluate(weights) == first["nll"] / first["tokens"]
 
 
 # Probability
@@ -261,6 +281,7 @@ def test_a_curve_has_a_row_for_each_condition_the_unsteered_model_first() -> Non
             assert row[f"{name}_low"] <= row[name] <= row[f"{name}_high"]
         assert (row["target"], row["seeds"], row["sentences"]) == ("deu_Latn", 4, 25)
         assert (row["documents"], row["resampled"]) == (30, "documents")
+        assert row["resampled_units"] == 30
         assert row["tokens"] == BEFORE.losses["tokens"].sum()
 
 
@@ -272,6 +293,7 @@ def test_one_document_is_said_to_be_resampled_by_stretches() -> None:
 
     assert list(frame["documents"]) == [1, 1]
     assert list(frame["resampled"]) == ["stretches", "stretches"]
+    assert list(frame["resampled_units"]) == [3, 3]
     assert frame["perplexity_low"][0] < frame["perplexity_high"][0]
 
 

@@ -1,10 +1,12 @@
 """A run file that asks for everything: every table is there, and a killed run loses nothing."""
 
 import json
+import math
 import random
 import signal
 import typing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +15,18 @@ import pytest
 
 from steer_plugin.adapters.loading import load_adapter
 from steer_plugin.analyses.experiment import compare_methods, run_experiment
+from steer_plugin.analyses.generation import STRETCH
 from steer_plugin.analyses.report import write_report
 from steer_plugin.analyses.results import Results
 from steer_plugin.analyses.run_data import read_data
+from steer_plugin.analyses.seen import unseen
 from steer_plugin.cli import run_command
+from steer_plugin.documents import documents_hash
 from steer_plugin.errors import CorpusError
 from steer_plugin.methods import METHODS
 from steer_plugin.protocols import Adapter
 from steer_plugin.run_files import read_settings
-from steer_plugin.settings import ControlName, RunSettings
+from steer_plugin.settings import ControlName, GenerationSettings, RunSettings
 
 import models
 import tiny
@@ -48,11 +53,12 @@ MEASURES = {
     "mixed": {"top-1", "MRR", "mixed top-1", "mixed MRR"},
     "bitexts": {"top-1", "MRR"},
 }
+COMPARED = {"experts", "vectors", "embeddings", "texts", "losses", "methods"}
 LAYERS = [*map(str, range(tiny.N_LAYERS)), "final"]
 # One moment in each kind of step.
 MOMENTS = (
-    "Scoring units under",
     "Reading the residual stream",
+    "Scoring units under",
     "deu_Latn-k6-shuffled-labels-1: +[0-9]",
     "Embedding .* sentences of tatoeba",
     "Writing 4 texts .*: deu_Latn-k6-experts",
@@ -209,6 +215,12 @@ def test_every_method_is_on_every_axis_beside_its_control(run: Run) -> None:
     assert (methods.loc[~of_vectors, ["top_k", "block"]] == [6, -1]).all(axis=None)
     costs = methods[methods["axis"] == "perplexity"]
     np.testing.assert_allclose(costs["change"], costs["post"] / costs["pre"])
+    # 2 seeds of 4 texts; the judging sentences as one document, so its stretches.
+    tokens = run.results.generation["tokens"].iloc[0]
+    n = methods.groupby("axis")["sentences"].unique()
+    assert list(n["retrieval"]) == list(n["centred distance"]) == [24]
+    assert list(n["language probability"]) == [2 * 4]
+    assert list(n["perplexity"]) == [math.ceil(tokens / STRETCH)]
 
 
 def test_the_papers_method_is_the_runs_own_experts(run: Run) -> None:
@@ -246,6 +258,55 @@ def test_bitexts_are_read_both_ways_and_paraphrases_are_mixed(run: Run) -> None:
     assert set(mixed["dataset"]) == {"pawsx", "corpus"}
 
 
+def test_the_provenance_holds_every_setting_and_what_it_led_to(
+    run: Run, settings: RunSettings
+) -> None:
+    told = run.results.provenance
+
+    wanted = {part.name for part in fields(RunSettings)} - {"generation"}
+    wanted |= {f"generation {part.name}" for part in fields(GenerationSettings)}
+    assert wanted - set(told) == set()
+    assert (told["permutations"], told["stability_resamples"]) == ("10", "4")
+    assert (told["targets"], told["top_k"]) == ("deu_Latn", "3, 6, 9")
+    assert (told["bitext_queries"], told["batch_tokens"]) == ("not given", "2048")
+    assert told["method_layer"] == str(tiny.N_LAYERS // 2)
+    assert told["generation texts at once"] == "64"
+    documents = ["\n".join(read_data(settings).judge.sentences["deu_Latn"])]
+    assert told["generation documents_hash"] == f"deu_Latn {documents_hash(documents)[:12]}"
+    assert told["version of py3langid"] == version("py3langid")
+
+
+@pytest.mark.parametrize(
+    ("said", "told", "marked"), [(None, "", []), ((), "none", ["eng_Latn", "deu_Latn", "fra_Latn"])]
+)
+def test_a_model_that_saw_no_language_is_not_one_of_which_nothing_is_said(
+    said: tuple[str, ...] | None,
+    told: str,
+    marked: list[str],
+    settings: RunSettings,
+    adapter: Adapter,
+    tmp_path: Path,
+) -> None:
+    plain = replace(
+        settings,
+        seen=said,
+        methods=(),
+        controls=(),
+        generation=None,
+        tatoeba=None,
+        pawsx=None,
+        layers=(),
+        permutations=0,
+        stability_resamples=0,
+        top_k=(3,),
+    )
+
+    found = run_experiment(adapter, read_data(plain), plain, tmp_path, say=lambda _: None)
+
+    assert found.provenance["seen"] == told
+    assert unseen(found, ("eng_Latn", "deu_Latn", "fra_Latn")) == marked
+
+
 def test_the_report_keeps_every_table_under_its_own_name(run: Run, source: Path) -> None:
     write_report(run.results, source / "report")
 
@@ -264,6 +325,7 @@ def test_compare_gives_the_runs_methods_and_run_goes_on_from_there(
 
     pd.testing.assert_frame_equal(found, run.results.methods)
     embedded = [line for line in lines if line.startswith("Embedding ")]
+    assert {path.name for path in folder.iterdir()} == COMPARED
     lines.clear()
     run_experiment(adapter, read_data(settings), settings, folder, say=lines.append)
     again = [line for line in lines if line.startswith("Embedding ")]
@@ -273,6 +335,36 @@ def test_compare_gives_the_runs_methods_and_run_goes_on_from_there(
         for line in again
         if "tatoeba" not in line and "pawsx" not in line
     }
+
+
+def test_other_documents_in_the_same_place_are_scored_again_and_nothing_else(
+    settings: RunSettings, adapter: Adapter, tmp_path: Path
+) -> None:
+    place = tmp_path / "documents"
+    place.mkdir()
+    assert settings.generation is not None
+    few = replace(
+        settings,
+        methods=("zero",),
+        generation=replace(settings.generation, documents=str(place)),
+    )
+
+    def compared(seed: int) -> tuple[pd.DataFrame, list[str]]:
+        words = random.Random(seed).choices(tiny.WORDS, k=60)  # noqa: S311 (no secret)
+        (place / "deu_Latn.txt").write_text(" ".join(words), encoding="utf-8")
+        lines: list[str] = []
+        found = compare_methods(adapter, read_data(few), few, tmp_path / "out", say=lines.append)
+        return found.set_index("axis"), [line for line in lines if not line.startswith("Kept")]
+
+    first, _ = compared(0)
+    second, again = compared(1)
+    _, still = compared(1)
+
+    assert first.loc["perplexity", "pre"] != second.loc["perplexity", "pre"]
+    pd.testing.assert_frame_equal(first.drop("perplexity"), second.drop("perplexity"))
+    assert {line.split(" in deu_Latn: ")[0] for line in again} == {"Scoring documents"}
+    assert len(again) == 3
+    assert still == []
 
 
 def test_compare_prints_records_as_json(
