@@ -22,9 +22,10 @@ from steer_plugin.analyses.page import (
 )
 from steer_plugin.analyses.results import Results as Results
 from steer_plugin.analyses.results import at_headline, layer_phrase, over_pairs
+from steer_plugin.analyses.statistics import CONFIDENCE
 from steer_plugin.analyses.tables_paper import paper_part
 from steer_plugin.analyses.theme import language_label
-from steer_plugin.analyses.titles_controls import share_sentence
+from steer_plugin.analyses.titles_controls import centring_sentence, share_sentence
 from steer_plugin.artifacts import whole_file, whole_folder
 
 PAGE = "report.html"
@@ -122,16 +123,35 @@ def _opening(results: Results) -> str:
     chosen = ": the middle of the values that were run, whatever their outcome"
     note = (
         f"Means over all pairs of languages, {where}, {headline_phrase(results)}"
-        f"{chosen if several_ks(results) else ''}. In brackets: 95% interval, paired bootstrap "
-        "over sentences; the draw of random neurons is not resampled. Distances and gaps are of "
-        "raw embeddings."
+        f"{chosen if several_ks(results) else ''}. In brackets: 95% interval, "
+        f"{_resampled(results)}. Distances and gaps are of raw embeddings."
     )
     said = finding.finding(results)
-    if shift := share_sentence(results.controls, "constant-shift"):
-        said += f" {shift}."
+    controls = results.controls
+    for sentence in (share_sentence(controls, "constant-shift"), centring_sentence(controls)):
+        said += f" {sentence}." if sentence else ""
     return (
         f'<p class="headline">{text(headline)}.</p><p id="finding">{text(said)}</p>'
         f'{_glance(results)}<p class="note">{text(note)}</p>'
+    )
+
+
+def _resampled(results: Results) -> str:
+    """Say what the intervals are over, and how far they can be trusted beside few draws."""
+    draws = int(results.retrieval["n_controls"].min())
+    over = "paired bootstrap over sentences"
+    if draws < 1:
+        return over
+    if draws == 1:
+        return f"{over}; the draw of random neurons is not resampled"
+    said = f"{over} and draws of random neurons, both resampled"
+    most = 1 - 2.0 ** (1 - draws)  # see `statistics.compare`
+    if most > CONFIDENCE[1] - CONFIDENCE[0]:
+        return said
+    return (
+        f"{said}; where the {draws} draws differ by much more than sentences do, an interval "
+        "beside them holds the mean of all that could be drawn at most "
+        f"{finding.percent(most)} of the time"
     )
 
 

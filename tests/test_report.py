@@ -23,7 +23,7 @@ from steer_plugin.analyses.finding import finding, number, top_1
 from steer_plugin.analyses.report import export_charts, write_report
 from steer_plugin.analyses.results import Results
 from steer_plugin.analyses.titles import distance_title, gap_title, retrieval_title
-from steer_plugin.analyses.titles_controls import share_sentence
+from steer_plugin.analyses.titles_controls import centring_sentence, share_sentence
 
 from frames import TARGETS, changed, results
 from frames_more import controls_frame
@@ -212,8 +212,10 @@ def test_the_page_says_the_finding_and_the_provenance(
 ) -> None:
     controls = controls_frame()
     open_page(chromium, write_report(dataclasses.replace(run, controls=controls), tmp_path))
-    shift = share_sentence(controls, "constant-shift")
-    assert chromium.find_element(By.ID, "finding").text == f"{finding(run)} {shift}."
+    said = finding(dataclasses.replace(run, controls=controls))
+    shift, centred = share_sentence(controls, "constant-shift"), centring_sentence(controls)
+    assert chromium.find_element(By.ID, "finding").text == f"{said} {shift}. {centred}."
+    assert "taking each language's mean off" not in said
 
     open_page(chromium, report)
     assert chromium.find_element(By.ID, "finding").text == finding(run)
@@ -228,6 +230,34 @@ def test_every_caption_says_what_the_reader_must_know(run: Results) -> None:
     for name in ("distance_before_after", "gap_before_after", "retrieval_before_after"):
         for words in ("150 held-out sentences", "k = 300", "95% interval", "mean of 3 seeds"):
             assert words in captions[name], name
+
+
+@pytest.mark.parametrize(
+    ("draws", "note", "caption"),
+    [
+        (0, "paired bootstrap over sentences. Distances", "over sentences, not corrected"),
+        (
+            1,
+            "over sentences; the draw of random neurons is not resampled. Distances",
+            "sentences, not",
+        ),
+        (2, "at most 50% of the time. Distances", "sentences and draws of random neurons, not"),
+        (3, "at most 75% of the time. Distances", "sentences and draws of random neurons, not"),
+        (8, "random neurons, both resampled. Distances", "sentences and draws of random neurons"),
+    ],
+)
+def test_the_page_says_what_its_intervals_are_over(
+    draws: int, note: str, caption: str, tmp_path: Path
+) -> None:
+    run = results(n_controls=draws, layers=("final",), top_ks=(300,), sentences=20)
+
+    page = write_report(run, tmp_path).read_text(encoding="utf-8")
+
+    assert note in page
+    assert ("is not resampled" in page) == (draws == 1)
+    assert ("both resampled" in page) == (draws > 1)
+    captions = {figure.name: figure.caption for figure in figures(run)}
+    assert caption in captions["retrieval_before_after"]
 
 
 def test_the_tables_hold_what_was_measured_and_what_was_drawn(run: Results, report: Path) -> None:
@@ -358,16 +388,16 @@ def test_the_finding_says_when_raw_distance_falls_for_random_neurons_too(run: Re
     assert "but it fell with random neurons too, to" in finding(too)
     assert "by itself no sign of alignment" in finding(too)
     alone = with_intervals(run, "alignment", DISTANCE, control_change=(-0.1, 0.1))
-    assert "and did not with random neurons" in finding(alone)
+    assert "and did not reliably with random neurons" in finding(alone)
     assert "no sign of alignment" not in finding(alone)
     still = with_intervals(run, "alignment", DISTANCE, change=(-0.1, 0.1))
-    assert "Raw distance between languages did not fall: from 0.77 to" in finding(still)
+    assert "Raw distance between languages did not fall reliably: from 0.77 to" in finding(still)
 
 
 def test_the_finding_says_when_distance_falls_while_the_gap_does_not_improve(run: Results) -> None:
     flat = with_intervals(run, "alignment", GAP, change=(-0.01, 0.01))
     assert "While distance fell, the gap" in finding(flat)
-    assert "did not improve" in finding(flat)
+    assert "did not improve reliably" in finding(flat)
     wider = with_intervals(run, "alignment", GAP, change=(0.01, 0.02))
     assert "did not improve" not in finding(wider)
     assert "widened from 0.026" in finding(wider)
@@ -386,6 +416,10 @@ def test_the_finding_says_that_one_layer_gains_what_another_loses(run: Results) 
         "One layer gains what another loses: German +0.36 after the final norm, −0.07"
         in finding(run)
     )
+    assert (
+        "; these are the largest of 19 layers, each by an interval that is not corrected for their "
+        "number." in finding(run)
+    )
     no_loss = {"measure": "top-1", "centring": "raw", "query": "all", "candidates": "all"}
     up = with_intervals(run, "retrieval", no_loss, change=(0.01, 0.1))
     assert "One layer gains" not in finding(up)
@@ -395,7 +429,7 @@ def test_the_finding_names_centring_without_steering_as_the_baseline(run: Result
     centred = changed(run, "retrieval", {**TOP_1, "centring": "language"}, pre=0.562)
     assert (
         "Without steering, taking each language's mean off its embeddings gives 0.56; the best "
-        "target with experts, German, gives 0.41."
+        "target with experts, German, gives 0.41; no interval is made of that difference."
     ) in finding(centred)
 
 
@@ -456,3 +490,12 @@ def test_a_figure_gets_a_decimal_more_before_it_is_rounded_to_nothing(
     value: float, shown: str
 ) -> None:
     assert number(value) == shown
+
+
+def test_the_best_layers_are_said_to_be_compared_without_an_interval(run: Results) -> None:
+    where = {"measure": "top-1", "centring": "raw", "query": "all", "candidates": "all"}
+    low = changed(run, "retrieval", where, post=0.01)
+    assert (
+        "no layer reads higher with experts; these are the best of several figures, without an "
+        "interval."
+    ) in finding(low)
