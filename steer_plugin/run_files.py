@@ -32,7 +32,8 @@ def read_settings(
             file is there.
         variant: one of the file's tables `[variants.NAME]`.
         changes: settings as `key=value`, the value in TOML, or as bare text; `section.key=value`
-            for one in a section. A single number stands for a list of one.
+            for one in a section. A single number stands for a list of one, and nothing at all for a
+            setting that is not given.
 
     Raises:
         SettingsError: it is not there, is not TOML, or says something that is not understood.
@@ -47,7 +48,7 @@ def read_settings(
             raise SettingsError(f"{path} has no variant {variant!r}; it has: {known}")
         raw = _over(raw, variants[variant])
     for change in changes:
-        raw = _over(raw, _in_lists(_change(change), RunSettings))
+        raw = _over(raw, _meant(_change(change), RunSettings))
     faults: list[str] = []
     settings = _checked(RunSettings, _sections(_tuples(raw), faults), "", faults)
     if settings is None or faults:
@@ -101,21 +102,28 @@ def _change(change: str) -> dict[str, Any]:
         return {section: {name: value}} if dot else {name: value}
 
 
-def _in_lists(change: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
-    """Make a list of one of each single number whose setting takes lists alone."""
+def _meant(change: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
+    """Make lists of single numbers, and None of empty text, where the setting takes these."""
     hints = get_type_hints(kind)
     made: dict[str, Any] = {}
     for name, value in change.items():
+        kinds = _kinds(hints.get(name))
         if name in _SECTIONS and isinstance(value, dict):
-            made[name] = _in_lists(value, _SECTIONS[name])
+            made[name] = _meant(value, _SECTIONS[name])
+        elif value == "" and NoneType in kinds:
+            made[name] = None
+        elif isinstance(value, int | float) and _lists_alone(kinds):
+            made[name] = [value]
         else:
-            number = isinstance(value, int | float)
-            made[name] = [value] if number and _takes_lists(hints.get(name)) else value
+            made[name] = value
     return made
 
 
-def _takes_lists(hint: Any) -> bool:
-    kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _lists_alone(kinds: tuple[Any, ...]) -> bool:
     return all(get_origin(kind) is tuple for kind in kinds if kind is not NoneType)
 
 

@@ -94,3 +94,12 @@ def test_readme_names_every_dependency() -> None:
     assert {"torch", "altair", "gguf"} <= set(named)
     unnamed = {name for name in named if name not in text}
     assert unnamed == {"pandas-stubs", "scipy-stubs", "types-tqdm"}  # for mypy alone
+
+
+def test_readme_reports_on_what_a_run_it_shows_has_written() -> None:
+    text = README.read_text(encoding="utf-8")
+    files = re.findall(r"^steer-plugin run (\S+)\.toml +#", text, re.MULTILINE)
+    written = {f"out/{name}" for name in files}
+    reported = re.findall(r"^steer-plugin report (\S+) --png", text, re.MULTILINE)
+    assert len(reported) == 1
+    assert set(reported) <= written
