@@ -83,6 +83,11 @@ class TraceAdapter:
                     "the model has no weights here; load it with dispatch=True, or give "
                     "remote=True to run it on an NDIF server"
                 )
+            if next(self._module.parameters()).is_meta:
+                raise ModelError(
+                    "the model's first weights are offloaded, and nnsight gives the token ids to "
+                    "where they are; keep the embeddings on a device"
+                )
             self._module.eval()
         config = self._module.config
         self._name = name or getattr(model, "repo_id", None) or config.name_or_path or "unknown"

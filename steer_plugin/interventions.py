@@ -308,7 +308,11 @@ def steer_units(
     if where is False:
         return activations
     indices = indices.to(activations.device)
-    selected = activations.index_select(-1, indices)
+    if intervention.operation == "set" and where is True:
+        # What is set at every token need not be looked up: any of the right shape will do.
+        selected = activations.narrow(-1, 0, len(indices))
+    else:
+        selected = activations.index_select(-1, indices)
     steered = steer(selected, parameters, intervention.operation, intervention.strength)
     if where is not True:
         steered = torch.where(where.to(activations.device).unsqueeze(-1), steered, selected)
