@@ -16,10 +16,9 @@ def sum_by_concept(
     Whole numbers are added up in 64 bits, floats pairwise.
     """
     if not uses_numpy(values):
-        return torch.stack([part.sum(1) for part in values.split(counts.tolist(), 1)], 1)
-    dtype = None if values.is_floating_point() else np.int64
+        return torch.stack([part.sum(1) for part in torch.split(values, counts.tolist(), 1)], 1)
     starts = (counts.cumsum(0) - counts).numpy()
-    return torch.from_numpy(np.add.reduceat(values.numpy(), starts, axis=1, dtype=dtype))
+    return torch.from_numpy(np.add.reduceat(values.numpy(), starts, axis=1))
 
 
 def sum_over_others(sums: Shaped[Tensor, "unit concept"]) -> Shaped[Tensor, "unit concept"]:
@@ -34,5 +33,6 @@ def sum_over_others(sums: Shaped[Tensor, "unit concept"]) -> Shaped[Tensor, "uni
 
 def least_of_others(least: Float[Tensor, "unit concept"]) -> Float[Tensor, "unit concept"]:
     """Give, for each concept, the least of what is least in each of the others."""
-    first, second = least.topk(2, largest=False).values.split(1, 1)
+    two = least.topk(2, largest=False).values
+    first, second = two[:, :1], two[:, 1:]
     return torch.where(least > first, first, second)

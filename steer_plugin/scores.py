@@ -1,8 +1,8 @@
 """The scores of units by name, and the two that look at ranks: AUROC and average precision.
 
-These are exact under ties, and all concepts come from one sort of each unit. The sort carries each
-sentence's label in the low bits of its key, so sorted labels need no second look-up; after it,
-ranks are positions, and what ties share is where their run starts and ends.
+These are exact under ties, do not depend on the order of the sentences, and all concepts come from
+one sort of each unit. After it, ranks are positions, and what ties share is where their run starts
+and ends; each concept's positions are then listed by one more sort, of the labels.
 """
 
 from collections.abc import Sequence

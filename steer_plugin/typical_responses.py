@@ -84,7 +84,9 @@ def typical_responses(
         step = max(1, BLOCK // len(chunk)) if uses_numpy(chunk) else len(keys)
         blocks = [
             _describe(rows, places, counts, quantiles)
-            for rows, places in zip(ascending.split(step), order.split(step), strict=True)
+            for rows, places in zip(
+                torch.split(ascending, step), torch.split(order, step), strict=True
+            )
         ]
         return {
             name: _narrowed(torch.cat([block[name] for block in blocks]).T) for name in blocks[0]

@@ -146,13 +146,13 @@ def test_auroc_is_the_share_of_pairs_in_order_and_half_the_ties(
 
 @settings(deadline=None, max_examples=100)
 @given(labelled_units())
-def test_float64_takes_the_generic_branch_and_gives_what_the_packed_branch_gives(
+def test_float32_and_the_same_values_in_float64_give_the_same_bits(
     case: tuple[Array, Array],
 ) -> None:
     responses, labels = case
-    packed, generic = scores(responses, labels), scores(responses.astype(np.float64), labels)
+    found, wide = scores(responses, labels), scores(responses.astype(np.float64), labels)
     for name in RANK_SCORES:
-        np.testing.assert_array_equal(packed[name], generic[name])
+        np.testing.assert_array_equal(found[name], wide[name])
 
 
 @settings(deadline=None, max_examples=100)

@@ -45,7 +45,13 @@ GROWN = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What some work took: the median of repeats, and memory at its peak beyond the imports."""
+    """What some work took.
+
+    Attributes:
+        seconds: of all threads together, the median of repeats: sizes are not measured side by
+            side, and wall time would be that of whoever else uses the machine.
+        mebibytes: memory at its peak beyond the imports.
+    """
 
     seconds: float
     mebibytes: float
@@ -62,7 +68,7 @@ def growth_rows() -> list[Row]:
             memory_exponent = math.log(cost.mebibytes / base.mebibytes, factor)
             rows.append(
                 times_as_long(
-                    f"{name}, {factor} times the {what}: time ^ {time_exponent:.2f}, peak memory ^ "
+                    f"{name}, {factor} times the {what}: CPU time ^ {time_exponent:.2f}, peak memory ^ "
                     f"{memory_exponent:.2f} ({base.mebibytes:.0f} -> {cost.mebibytes:.0f} MiB)",
                     f"{BASE.languages} languages, {BASE.sentences:,} sentences x {BASE.units:,}",
                     cost.seconds,
@@ -88,9 +94,9 @@ def measure(name: str, size: Size) -> Cost:
     labels = generator.permutation(np.arange(size.sentences) % size.languages)
     seconds = []
     for _ in range(REPEATS + 1):
-        start = time.perf_counter()
+        start = time.process_time()
         WORKS[name](responses, labels)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     return Cost(median(seconds[1:]), peak_mebibytes() - imported)
 
 
