@@ -21,6 +21,7 @@ from steer_plugin.probing import Probe, probe_units
 from steer_plugin.protocols import Reading
 from steer_plugin.responses import gather
 from steer_plugin.scores import ScoreName
+from steer_plugin.selection import Choice
 from steer_plugin.sites import FINAL_NORM, UnitSpace
 from steer_plugin.steering_vectors import SteeringVectors, find_vectors
 from steer_plugin.transport import linear_transport
@@ -136,6 +137,19 @@ def test_a_method_of_units_does_what_its_name_says_to_the_experts(
     assert plan.gains == ()
     best = _experts().intervention("eng_Latn", top_k=TOP_K)
     assert (plan.layers, plan.indices) == (best.layers, best.indices)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if not name.startswith("steer-")])
+@pytest.mark.parametrize(
+    "choice", [Choice("bottom"), Choice(per_layer=True), Choice(layers=(3, 3))], ids=str
+)
+def test_every_method_of_units_steers_those_that_are_chosen(name: str, choice: Choice) -> None:
+    plan = plan_method(name, _experts(), None, "eng_Latn", top_k=TOP_K, layer=3, choice=choice)
+
+    chosen = _experts().intervention("eng_Latn", top_k=TOP_K, choice=choice)
+    assert (plan.layers, plan.indices) == (chosen.layers, chosen.indices)
+    best = _experts().intervention("eng_Latn", top_k=TOP_K)
+    assert (plan.layers, plan.indices) != (best.layers, best.indices)
 
 
 def test_linear_act_moves_the_experts_from_the_others_to_the_concept() -> None:
