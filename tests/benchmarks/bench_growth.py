@@ -69,7 +69,8 @@ def growth_rows() -> list[Row]:
             rows.append(
                 times_as_long(
                     f"{name}, {factor} times the {what}: CPU time ^ {time_exponent:.2f}, "
-                    f"peak memory ^ {memory_exponent:.2f} ({base.mebibytes:.0f} -> {cost.mebibytes:.0f} MiB)",
+                    f"peak memory ^ {memory_exponent:.2f} "
+                    f"({base.mebibytes:.0f} -> {cost.mebibytes:.0f} MiB)",
                     f"{BASE.languages} languages, {BASE.sentences:,} sentences x {BASE.units:,}",
                     cost.seconds,
                     base.seconds,
