@@ -22,7 +22,7 @@ from steer_plugin.adapters.loading import DTYPES, Host, load_adapter
 from steer_plugin.analyses.alignment import alignment, alignment_figures
 from steer_plugin.analyses.controls import random_control
 from steer_plugin.analyses.expertise import experts_by_layer, overlap
-from steer_plugin.analyses.retrieval import retrieval_figures
+from steer_plugin.analyses.retrieval import retrieval, retrieval_figures
 from steer_plugin.analyses.statistics import compare
 from steer_plugin.cli import run_command, steer_plugin
 from steer_plugin.interventions import OPERATIONS, POSITIONS
@@ -269,20 +269,22 @@ def test_a_measurement_prints_what_the_python_api_measures(
 def test_retrieve_takes_a_sentence_of_the_same_text_for_the_translation(
     at: Path, tmp_path: Path, steer: Steer
 ) -> None:
-    lines = (at / "corpus.tsv").read_text(encoding="utf-8").splitlines()
-    # A second language that says the same of every sentence: nothing can be told apart in it.
+    header, *lines = (at / "corpus.tsv").read_text(encoding="utf-8").splitlines()
+    german = header.split("\t").index("deu_Latn")
     rows = [line.split("\t") for line in lines]
-    german = rows[0].index("deu_Latn")
-    for row in rows[1:]:
-        row[german] = rows[1][german]
+    for first, second in zip(rows[::2], rows[1::2], strict=True):
+        second[german] = first[german]
     file = tmp_path / "repeated.tsv"
-    file.write_text("\n".join("\t".join(row) for row in rows) + "\n", encoding="utf-8")
+    file.write_text("\n".join([header, *map("\t".join, rows)]) + "\n", encoding="utf-8")
 
     code, out, _ = steer("retrieve", "--model", at / "llama", "--corpus", file, "--json")
 
+    _, judging = ParallelCorpus.read(file).split(seed=0)
+    embedded = embed(load_adapter(str(at / "llama")), judging)
+    wanted = retrieval(embedded, same=judging.same)
     assert code == 0
-    found = pd.DataFrame(json.loads(out)).set_index(["measure", "centring", "query", "candidates"])
-    assert found.loc[("top-1", "raw", "eng_Latn", "deu_Latn"), "value"] == 1
+    assert_prints(out, wanted)
+    assert not wanted["value"].equals(retrieval(embedded)["value"])
 
 
 def test_without_experts_the_model_is_measured_as_it_is(at: Path, steer: Steer) -> None:
