@@ -1,6 +1,6 @@
 """Cosines between the sentences of two languages: who is ahead of the translation, who is near."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -19,7 +19,11 @@ TIE = 1e-9
 NEAREST = 10
 """How many nearest sentences are kept of each."""
 
+ENTRIES = 2**22
+"""How many numbers an array made block by block holds at most: 32 MiB of them in float64."""
+
 Same = Mapping[str, Int[np.ndarray, " sentence"]]
+Block = tuple[slice, Float[np.ndarray, "query sentence"]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,27 +43,47 @@ class Translations:
         starts = np.flatnonzero(np.diff(self.queries, prepend=-1))
         return np.asarray(np.maximum.reduceat(scores, starts))
 
+    def of(self, chosen: slice) -> "Translations":
+        """Keep those of some queries in a row, with places counted from the first of these."""
+        first, last = np.searchsorted(self.queries, [chosen.start, chosen.stop])
+        return Translations(self.queries[first:last] - chosen.start, self.candidates[first:last])
+
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """All sentences of one language looked for among those of another.
+    """Sentences of one language looked for among all those of another.
 
     Attributes:
         cosines: of each query with each candidate.
         translations: what is looked for.
         near_queries: for each query its largest cosines, descending, k = 10 or all of n.
-        near_candidates: for each candidate its largest cosines with queries.
+        near_candidates: for each candidate its largest cosines with all n sentences of the queries'
+            language.
     """
 
-    cosines: Float[np.ndarray, "sentence sentence"]
+    cosines: Float[np.ndarray, "query sentence"]
     translations: Translations
-    near_queries: Float[np.ndarray, "sentence near"]
+    near_queries: Float[np.ndarray, "query near"]
     near_candidates: Float[np.ndarray, "sentence near"]
 
     @cached_property
-    def ranks(self) -> Int[np.ndarray, " sentence"]:
+    def ranks(self) -> Int[np.ndarray, " query"]:
         """The rank of each query's translation by cosine, from 1; see `ranks`."""
         return ranks(self.cosines, self.translations)
+
+
+@dataclass(frozen=True, eq=False)
+class _Blocks:
+    """The cosines of unit vectors, made anew each time they are gone through."""
+
+    queries: Float[np.ndarray, "sentence d_model"]
+    candidates: Float[np.ndarray, "sentence d_model"]
+
+    def __iter__(self) -> Iterator[Block]:
+        step = max(1, ENTRIES // len(self.candidates))
+        for start in range(0, len(self.queries), step):
+            chosen = slice(start, start + step)
+            yield chosen, self.queries[chosen] @ self.candidates.T
 
 
 def translations(
@@ -107,10 +131,12 @@ def ranks(
 
 
 def searches(units: UnitVectors, same: Same | None) -> Iterator[tuple[Pair, Search]]:
-    """Look for each language's sentences in each other language, both ways from one product.
+    """Look for each language's sentences in each other language.
 
-    O(n^2 d) time a pair of languages, and as much memory as the unit vectors and a few matrices
-    [sentence, sentence].
+    Where the cosines of a pair fit into `ENTRIES`, which 2,048 sentences do, one product gives both
+    ways. Of more sentences a first product, block by block, gives the nearest of both sides, and
+    one more a way the blocks of queries. O(n^2 d) time a pair of languages; beside the embeddings
+    the unit vectors of two languages, and a few arrays of `ENTRIES` numbers.
 
     Args:
         units: language -> unit vectors, row i of one a translation of row i of another.
@@ -118,31 +144,77 @@ def searches(units: UnitVectors, same: Same | None) -> Iterator[tuple[Pair, Sear
             text equals the translation's then counts as the translation. None where all differ.
 
     Returns:
-        The pair (query, candidates) and its search, each ordered pair once.
+        The pair (query, candidates) and its search, each ordered pair once, or once a block of
+        queries: then all blocks of a pair follow each other, in order.
 
     Raises:
         AnalysisError: `same` lacks a language or sentences.
     """
-    rows = np.arange(units.shape[0])
+    sentences, _ = units.shape
+    rows = np.arange(sentences)
+    at_once = sentences**2 <= ENTRIES
     if same is not None:
         _check_same(same, units)
     own = {
         language: translations(rows, None if same is None else same[language]) for language in units
     }
-    whole = dict(units)
+    vectors = dict(units) if at_once else units
     for one, other in combinations(units, 2):
-        cosines = whole[one] @ whole[other].T
-        near, near_back = _nearest(cosines), _nearest(cosines.T)
-        yield (one, other), Search(cosines, own[other], near, near_back)
-        yield (other, one), Search(cosines.T, own[one], near_back, near)
+        blocks: Iterable[Block] = _Blocks(vectors[one], vectors[other])
+        blocks_back: Iterable[Block] = _Blocks(vectors[other], vectors[one])
+        if at_once:
+            blocks = list(blocks)
+            blocks_back = [(every, cosines.T) for every, cosines in blocks]
+        near, near_back = _nearest_both(blocks)
+        for chosen, cosines in blocks:
+            found = Search(cosines, own[other].of(chosen), near[chosen], near_back)
+            yield (one, other), found
+        for chosen, cosines in blocks_back:
+            found = Search(cosines, own[one].of(chosen), near_back[chosen], near)
+            yield (other, one), found
+
+
+def _nearest_both(
+    blocks: Iterable[Block],
+) -> tuple[Float[np.ndarray, "sentence near"], Float[np.ndarray, "sentence near"]]:
+    near: list[Float[np.ndarray, "query near"]] = []
+    back: list[Float[np.ndarray, "sentence near"]] = []
+    for _, cosines in blocks:
+        near.append(_nearest(cosines))
+        back = [_nearest(np.hstack([*back, cosines.T]) if back else cosines.T)]
+    return np.concatenate(near), back[0]
 
 
 def _nearest(
-    cosines: Float[np.ndarray, "sentence sentence"],
-) -> Float[np.ndarray, "sentence near"]:
-    k = min(NEAREST, len(cosines))
-    largest = np.partition(cosines, len(cosines) - k, axis=1)[:, len(cosines) - k :]
+    cosines: Float[np.ndarray, "query candidate"],
+) -> Float[np.ndarray, "query near"]:
+    first = max(0, cosines.shape[1] - NEAREST)
+    largest = np.partition(cosines, first, axis=1)[:, first:]
     return np.asarray(np.sort(largest, axis=1)[:, ::-1])
+
+
+def lengths(rows: Float[np.ndarray, "row d_model"], name: str) -> Float[np.ndarray, " row"]:
+    """Measure embeddings in float64, in blocks; divided by these they are unit vectors.
+
+    Args:
+        rows: embeddings.
+        name: what one row is, as the message calls it.
+
+    Raises:
+        AnalysisError: an embedding is zero or not finite, named by its row.
+    """
+    step = max(1, ENTRIES // max(1, rows.shape[1]))
+    found = np.zeros(len(rows))
+    for start in range(0, len(rows), step):
+        wide = rows[start : start + step].astype(np.float64, order="C")
+        found[start : start + step] = np.linalg.norm(wide, axis=1)
+    bad = ~((found > 0) & np.isfinite(found))
+    if bad.any():
+        raise AnalysisError(
+            f"the embedding of {name} {int(bad.argmax())} has no direction: it is zero or not "
+            "finite; check the text and the model's dtype"
+        )
+    return found
 
 
 def _check_same(same: Same, units: UnitVectors) -> None:

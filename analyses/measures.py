@@ -3,7 +3,7 @@
 from steer_plugin.analyses import neighbours, retrieval
 from steer_plugin.analyses.alignment import alignment_of
 from steer_plugin.analyses.cosines import Same, searches
-from steer_plugin.analyses.figures import joined
+from steer_plugin.analyses.figures import Pair, joined
 from steer_plugin.analyses.geometry import geometry_of
 from steer_plugin.analyses.statistics import Figures
 from steer_plugin.analyses.vectors import CENTRINGS, check_target, unit_vectors
@@ -15,7 +15,8 @@ def all_figures(
 ) -> dict[str, Figures]:
     """Measure alignment, retrieval, neighbours and geometry in one pass.
 
-    One product a pair of languages and centring gives retrieval and neighbours both ways.
+    The same cosines give retrieval and neighbours: one product a pair of languages and centring,
+    both ways; of more sentences than `cosines.searches` takes at once, three.
 
     Args:
         embeddings: language -> one row a sentence, the same sentences in each; at least four.
@@ -39,10 +40,11 @@ def all_figures(
         tables["alignment"].append(alignment_of(units, target))
         tables["geometry"].append(geometry_of(units, target))
         if centring in retrieval.CENTRINGS:
-            found, near = {}, {}
+            found: dict[Pair, retrieval.Found] = {}
+            near: dict[Pair, neighbours.Neighbourhood] = {}
             for pair, search in searches(units, same):
-                found[pair] = retrieval.search_outcomes(search)
-                near[pair] = neighbours.neighbourhood(search)
+                found[pair] = retrieval.search_outcomes(search, found.get(pair))
+                near[pair] = neighbours.neighbourhood(search, near.get(pair))
             tables["retrieval"].append(retrieval.retrieval_of(found, units, target))
             tables["neighbours"].append(neighbours.neighbours_of(near, units, target))
     return {name: joined(parts) for name, parts in tables.items()}

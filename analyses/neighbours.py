@@ -26,14 +26,14 @@ CENTRINGS: tuple[Centring, ...] = ("raw", "language")
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhood:
-    """What one search says of each sentence.
+    """What a search says of each query and of each candidate.
 
     Attributes:
         first: whether the query's translation is strictly the most similar candidate.
         occurrences: how many queries have the candidate among their k nearest.
     """
 
-    first: Bool[np.ndarray, " sentence"]
+    first: Bool[np.ndarray, " query"]
     occurrences: Float[np.ndarray, " sentence"]
 
 
@@ -57,8 +57,8 @@ def neighbour_figures(
     so that neither order nor rounding makes a hub. Resamples draw translations, or candidates with
     the N_k that they have among all queries.
 
-    The matrices of cosines are those of retrieval; O(n^2) further steps a pair of languages.
-    Evaluating takes O(R n) a pair, and what waits is n numbers a pair.
+    For time and memory see `cosines.searches`, beside which there are O(n^2) further steps a pair
+    of languages. Evaluating takes O(R n) a pair, and what waits is n numbers a pair.
 
     Args:
         embeddings: language -> one row a sentence, the same sentences in each.
@@ -81,13 +81,20 @@ def neighbour_figures(
     tables = []
     for centring in centrings:
         units = unit_vectors(embeddings, centring)
-        found = {pair: neighbourhood(search) for pair, search in searches(units, same)}
+        found: dict[Pair, Neighbourhood] = {}
+        for pair, search in searches(units, same):
+            found[pair] = neighbourhood(search, found.get(pair))
         tables.append(neighbours_of(found, units, target))
     return joined(tables)
 
 
-def neighbourhood(search: Search) -> Neighbourhood:
-    """Say whose translation comes first, and count the queries that each candidate is near to."""
+def neighbourhood(search: Search, earlier: Neighbourhood | None = None) -> Neighbourhood:
+    """Say whose translation comes first, and count the queries that each candidate is near to.
+
+    Args:
+        search: of all queries, or of a block of them.
+        earlier: what the blocks before said of the same candidates.
+    """
     last = search.near_queries[:, -1:]
     k = search.near_queries.shape[1]
     near = search.cosines >= last - TIE
@@ -98,7 +105,10 @@ def neighbourhood(search: Search) -> Neighbourhood:
         maybe = near[tied] & ~sure
         share = (k - sure.sum(1)) / maybe.sum(1)
         occurrences -= (1 - share) @ maybe
-    return Neighbourhood(search.ranks == 1, occurrences)
+    first = search.ranks == 1
+    if earlier is None:
+        return Neighbourhood(first, occurrences)
+    return Neighbourhood(np.concatenate([earlier.first, first]), earlier.occurrences + occurrences)
 
 
 def neighbours_of(

@@ -8,10 +8,12 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from steer_plugin.analyses.cosines import (
+    ENTRIES,
     Same,
     Search,
     Translations,
     ahead,
+    lengths,
     ranks,
     searches,
     translations,
@@ -31,9 +33,6 @@ FLOOR = 1e-3
 
 MEASURES = ("top-1", "MRR", "top-1 CSLS", "top-1 margin")
 BY_PAIR = ("top-1", "MRR")
-
-ENTRIES = 2**22
-"""How many cosines of `bitext_ranks` are held at a time."""
 
 Found = Float[np.ndarray, "measure sentence"]
 
@@ -60,8 +59,9 @@ def retrieval_figures(
       the order round, and near 0 rounding would decide. So the score keeps the cosine's sign, and
       its order among the candidates to which this happens.
 
-    Of fewer sentences than nearest are asked for, all are. One product and O(n^2) further steps a
-    pair of languages; evaluating takes O(R n) a figure, and what waits is n numbers a figure.
+    Of fewer sentences than nearest are asked for, all are. For time and memory see
+    `cosines.searches`, beside which there are O(n^2) further steps a pair of languages; evaluating
+    takes O(R n) a figure, and what waits is n numbers a figure.
 
     Args:
         embeddings: language -> one row a sentence, the same sentences in each.
@@ -84,7 +84,9 @@ def retrieval_figures(
     tables = []
     for centring in centrings:
         units = unit_vectors(embeddings, centring)
-        found = {pair: search_outcomes(search) for pair, search in searches(units, same)}
+        found: dict[Pair, Found] = {}
+        for pair, search in searches(units, same):
+            found[pair] = search_outcomes(search, found.get(pair))
         tables.append(retrieval_of(found, units, target))
     return joined(tables)
 
@@ -94,8 +96,15 @@ def retrieval(embeddings: Embeddings, *, target: str | None = None) -> pd.DataFr
     return retrieval_figures(embeddings, target=target).frame()
 
 
-def search_outcomes(search: Search) -> Found:
-    """Give what each query's search comes to, by each of `MEASURES`, in [0, 1]."""
+def search_outcomes(
+    search: Search, earlier: Float[np.ndarray, "measure earlier"] | None = None
+) -> Float[np.ndarray, "measure _"]:
+    """Give what each query's search comes to, by each of `MEASURES`, in [0, 1].
+
+    Args:
+        search: of all queries, or of a block of them.
+        earlier: what the blocks before came to, which then comes first.
+    """
     # Half of it, but for r(x), which is the same for all candidates of a query.
     csls = search.cosines - search.near_candidates[:, :CSLS_NEAREST].mean(1) / 2
     near, near_back = search.near_queries, search.near_candidates
@@ -104,8 +113,9 @@ def search_outcomes(search: Search) -> Found:
     np.maximum(margin, FLOOR, out=margin)
     np.divide(search.cosines, margin, out=margin)
     by_csls, by_margin = (ranks(scores, search.translations) for scores in (csls, margin))
-    found = (search.ranks == 1, 1 / search.ranks, by_csls == 1, by_margin == 1)
-    return np.stack(found).astype(np.float64)
+    columns = (search.ranks == 1, 1 / search.ranks, by_csls == 1, by_margin == 1)
+    found = np.stack(columns).astype(np.float64)
+    return found if earlier is None else np.concatenate([earlier, found], axis=1)
 
 
 def retrieval_of(found: Mapping[Pair, Found], units: UnitVectors, target: str | None) -> Figures:
@@ -175,14 +185,14 @@ def bitext_ranks(
             "are equal; give one a candidate, by `same_texts`"
         )
     own = translations(gold, same)
-    lengths = _lengths(candidates, "candidate")
-    asked = queries / _lengths(queries, "query")[:, None]
+    long = lengths(candidates, "candidate")
+    asked = queries / lengths(queries, "query")[:, None]
     scores = np.empty(len(own.queries))
     step = max(1, ENTRIES // max(1, candidates.shape[1]))
     for start in range(0, len(scores), step):
         asking, places = own.queries[start : start + step], own.candidates[start : start + step]
         cosines = np.einsum("ij,ij->i", asked[asking], candidates[places].astype(np.float64))
-        scores[start : start + step] = cosines / lengths[places]
+        scores[start : start + step] = cosines / long[places]
     best = own.best(scores)
     before = np.zeros(len(queries), dtype=np.int64)
     step = max(1, ENTRIES // max(1, len(queries), candidates.shape[1]))
@@ -190,20 +200,5 @@ def bitext_ranks(
         chunk = slice(start, start + step)
         here = (own.candidates >= start) & (own.candidates < start + step)
         inside = Translations(own.queries[here], own.candidates[here] - start)
-        before += ahead(asked @ (candidates[chunk] / lengths[chunk, None]).T, best, inside)
+        before += ahead(asked @ (candidates[chunk] / long[chunk, None]).T, best, inside)
     return np.asarray(1 / (1 + before))
-
-
-def _lengths(rows: Float[np.ndarray, "row d_model"], name: str) -> Float[np.ndarray, " row"]:
-    step = max(1, ENTRIES // max(1, rows.shape[1]))
-    lengths = np.zeros(len(rows))
-    for start in range(0, len(rows), step):
-        wide = rows[start : start + step].astype(np.float64)
-        lengths[start : start + step] = np.linalg.norm(wide, axis=1)
-    bad = ~((lengths > 0) & np.isfinite(lengths))
-    if bad.any():
-        raise AnalysisError(
-            f"the embedding of {name} {int(bad.argmax())} has no direction: it is zero or not "
-            "finite; check the text and the model's dtype"
-        )
-    return lengths

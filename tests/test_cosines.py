@@ -1,8 +1,12 @@
+from collections import defaultdict
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steer_plugin.analyses.cosines import same_texts, searches, translations
+from steer_plugin.analyses import cosines as module
+from steer_plugin.analyses.cosines import Search, same_texts, searches, translations
 from steer_plugin.analyses.vectors import unit_vectors
 
 from spaces import Array, Space, cosines, hard_spaces, ordered, space
@@ -56,3 +60,46 @@ def test_each_pair_is_searched_both_ways_with_the_nearest_in_order(embeddings: S
 
 def test_of_many_sentences_the_ten_nearest_are_kept() -> None:
     assert_searches(space(n=13))
+
+
+@settings(deadline=None, max_examples=60)
+@given(hard_spaces(), st.data())
+def test_blocks_of_queries_are_together_what_all_at_once_are(
+    embeddings: Space, data: st.DataObject
+) -> None:
+    n = len(embeddings["eng_Latn"])
+    texts = st.lists(st.sampled_from("abc"), min_size=n, max_size=n)
+    same = {language: same_texts(data.draw(texts)) for language in embeddings}
+    units = unit_vectors(embeddings, "raw")
+    whole = dict(searches(units, same))
+    parts: dict[tuple[str, str], list[Search]] = defaultdict(list)
+    entries = data.draw(st.integers(1, n**2 - 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "ENTRIES", entries)
+        for pair, search in searches(units, same):
+            parts[pair].append(search)
+    assert list(parts) == list(whole)
+    for pair, blocks in parts.items():
+        rows = [len(search.cosines) for search in blocks]
+        assert sum(rows) == n
+        assert len(rows) > 1
+        assert max(rows) == max(1, entries // n)
+        starts = np.cumsum([0, *rows])
+        for name in ("cosines", "near_queries"):
+            together = np.concatenate([getattr(search, name) for search in blocks])
+            np.testing.assert_allclose(together, getattr(whole[pair], name), atol=1e-15)
+        for search in blocks:
+            np.testing.assert_allclose(
+                search.near_candidates, whole[pair].near_candidates, atol=1e-15
+            )
+        asked = [
+            (start + query, place)
+            for start, search in zip(starts, blocks, strict=False)
+            for query, place in zip(
+                search.translations.queries, search.translations.candidates, strict=True
+            )
+        ]
+        own = whole[pair].translations
+        assert asked == list(zip(own.queries, own.candidates, strict=True))
+        ranks = np.concatenate([search.ranks for search in blocks])
+        np.testing.assert_array_equal(ranks, whole[pair].ranks)

@@ -53,6 +53,15 @@ def test_one_pass_gives_what_each_measure_gives_by_itself() -> None:
         assert not unaware[name].frame().equals(tables[name].frame())
 
 
+@pytest.mark.parametrize("entries", [1, 40, 168])
+def test_one_pass_by_blocks_gives_what_one_at_once_gives(
+    entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = tabulated(space(13))
+    monkeypatch.setattr("steer_plugin.analyses.cosines.ENTRIES", entries)
+    pd.testing.assert_frame_equal(tabulated(space(13)), whole, rtol=0, atol=1e-12)
+
+
 def test_no_figure_of_a_space_is_undefined_and_none_stands_twice() -> None:
     frame = tabulated(space(12))
     assert frame["value"].notna().all()

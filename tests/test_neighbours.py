@@ -107,6 +107,21 @@ def test_of_more_than_ten_sentences_the_ten_nearest_count(n: int, seed: int, tie
         assert group(frame, measure, "raw", target) == pytest.approx(wanted, abs=1e-9)
 
 
+@settings(deadline=None, max_examples=40)
+@given(
+    hard_spaces(most=6) | st.integers(11, 14).map(lambda n: space(n, 3, languages=3)),
+    st.integers(1, 150),
+)
+def test_figures_are_the_same_however_the_queries_are_divided(
+    embeddings: Space, entries: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("steer_plugin.analyses.cosines.ENTRIES", entries)
+        frame = neighbour_figures(embeddings, target="eng_Latn", centrings=("raw",)).frame()
+    for (measure, target), wanted in figures_by_hand(embeddings, None).items():
+        assert group(frame, measure, "raw", target) == pytest.approx(wanted, abs=1e-9)
+
+
 def test_replicates_draw_sentences_whose_neighbours_stay() -> None:
     embeddings = space(16, languages=3)
     figures = neighbour_figures(embeddings, target="eng_Latn", centrings=("raw",))

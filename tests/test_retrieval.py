@@ -249,6 +249,23 @@ def test_hits_equal_a_search_by_hand_on_any_input_and_with_equal_texts(
         assert_hits(figures.frame(), embeddings, same)
 
 
+@settings(deadline=None, max_examples=60)
+@given(hard_spaces(), st.integers(1, 48), st.data())
+def test_figures_are_the_same_however_the_queries_are_divided(
+    embeddings: Space, entries: int, data: st.DataObject
+) -> None:
+    n = len(embeddings["eng_Latn"])
+    texts = st.lists(st.sampled_from("abcde"), min_size=n, max_size=n)
+    same = {language: same_texts(data.draw(texts)) for language in embeddings}
+    whole = retrieval_figures(embeddings, target="eng_Latn", same=same, centrings=("raw",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("steer_plugin.analyses.cosines.ENTRIES", entries)
+        divided = retrieval_figures(embeddings, target="eng_Latn", same=same, centrings=("raw",))
+    weights = resamples(n, count=3)
+    np.testing.assert_array_equal(divided.evaluate(weights), whole.evaluate(weights))
+    assert_hits(divided.frame(), embeddings, same)
+
+
 def test_csls_finds_what_a_hub_takes_by_cosine() -> None:
     generator = np.random.default_rng(0)
     meaning = generator.normal(size=(60, 30))

@@ -15,12 +15,13 @@ import pandas as pd
 import torch
 from bench_forward import forward_rows
 from bench_remote import remote_rows
+from bench_retrieval import retrieval_rows
 from bench_scores import score_rows
 
 
 def main() -> None:
     """Measure and print."""
-    rows = [*score_rows(), *forward_rows(), *remote_rows()]
+    rows = [*score_rows(), *forward_rows(), *remote_rows(), *retrieval_rows()]
     table = pd.DataFrame(
         {
             "what": [row.what for row in rows],
