@@ -72,14 +72,14 @@ def nucleus(
     It sorts the vocabulary together with its indices, which takes as long as a small model. Unless
     tokens tie at the edge, the sorted scores alone tell which tokens are kept.
     """
-    warper = TopPLogitsWarper(top_p)
+    whole: Callable[..., Tensor] = TopPLogitsWarper(top_p)
     if scores.device.type != "cpu":
-        return warper(None, scores)
+        return whole(None, scores)
     ascending = scores.clone(memory_format=torch.contiguous_format)
     ascending.numpy().sort(axis=-1)
     dropped = (ascending.softmax(-1).cumsum(-1) <= 1 - top_p).sum(-1, keepdim=True)
     dropped = dropped.clamp(max=scores.shape[-1] - 1)
     least = ascending.gather(-1, dropped)
     if bool(((ascending.gather(-1, (dropped - 1).clamp(min=0)) == least) & (dropped > 0)).any()):
-        return warper(None, scores)
+        return whole(None, scores)
     return scores.masked_fill(scores < least, float("-inf"))
