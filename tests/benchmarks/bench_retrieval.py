@@ -69,8 +69,8 @@ def _by_lists() -> Row:
         repeats=1,
     )
     return times_faster(
-        f"{found[0].way}: {found[0].recall:.3f} of the {K} nearest of {MILLION:,}, {QUERIES:,} queries, "
-        f"{FEW}-d",
+        f"{found[0].way}: {found[0].recall:.3f} of the {K} nearest of {MILLION:,}, "
+        f"{QUERIES:,} queries, {FEW}-d",
         "all of them, by blocks",
         seconds["lists"],
         seconds["blocks"],
