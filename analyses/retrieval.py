@@ -91,9 +91,11 @@ def retrieval_figures(
     return joined(tables)
 
 
-def retrieval(embeddings: Embeddings, *, target: str | None = None) -> pd.DataFrame:
+def retrieval(
+    embeddings: Embeddings, *, target: str | None = None, same: Same | None = None
+) -> pd.DataFrame:
     """Tabulate `retrieval_figures`, one row a figure, the figure in `value`."""
-    return retrieval_figures(embeddings, target=target).frame()
+    return retrieval_figures(embeddings, target=target, same=same).frame()
 
 
 def search_outcomes(
