@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from bench_forward import forward_rows
+from bench_generation import generation_rows
 from bench_remote import remote_rows
 from bench_retrieval import retrieval_rows
 from bench_scores import score_rows
@@ -21,7 +22,7 @@ from bench_scores import score_rows
 
 def main() -> None:
     """Measure and print."""
-    rows = [*score_rows(), *forward_rows(), *remote_rows(), *retrieval_rows()]
+    rows = [*score_rows(), *forward_rows(), *generation_rows(), *remote_rows(), *retrieval_rows()]
     table = pd.DataFrame(
         {
             "what": [row.what for row in rows],

@@ -1,0 +1,88 @@
+"""Generation under intervention, against plain generation on the same host."""
+
+import copy
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench_forward import forward_model, saved_tokenizer
+from contest import Row, medians, times_as_long
+from nnsight import NNsight
+from transformer_lens.model_bridge import TransformerBridge
+
+from steer_plugin.adapters.bridge import BridgeAdapter
+from steer_plugin.adapters.loading import DEMO, DEMO_PACKAGE, load_adapter
+from steer_plugin.adapters.trace import TraceAdapter
+from steer_plugin.interventions import Intervention
+from steer_plugin.protocols import Adapter
+
+D_MODEL, VOCABULARY = 512, 8_000
+PROMPT_WORDS, NEW_TOKENS = 8, 64
+K = (100, 5_000)
+SITE = "mlp.hook_post"
+REPEATS = 4
+DEMO_REPEATS = 2
+
+
+def generation_rows() -> list[Row]:
+    """Continue eight prompts, and one, with no neurons, 100 and 5,000 of them set."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer = saved_tokenizer(Path(folder), VOCABULARY)
+        plain = forward_model("Llama", VOCABULARY, D_MODEL)
+        bridge = TransformerBridge.boot_transformers(
+            "random-llama", hf_model=copy.deepcopy(plain), tokenizer=tokenizer, device="cpu"
+        )
+    hosts: dict[str, Adapter] = {
+        "TransformerLens": BridgeAdapter(bridge, tokenizer=tokenizer),
+        "nnsight": TraceAdapter(NNsight(plain), tokenizer=tokenizer),
+    }
+    generator = np.random.default_rng(0)
+    prompts = [
+        " ".join(map(str, generator.integers(2, VOCABULARY, PROMPT_WORDS))) for _ in range(8)
+    ]
+    rows = [
+        row
+        for host, adapter in hosts.items()
+        for count in (8, 1)
+        for row in _rows(f"Llama {D_MODEL} wide, {host}", adapter, prompts[:count], K, REPEATS)
+    ]
+    if find_spec(DEMO_PACKAGE) is not None:
+        for host in ("transformer_lens", "nnsight"):
+            adapter = load_adapter(DEMO, host=host)
+            rows += _rows(f"Gemma 3 270M, {host}", adapter, [""] * 8, K[:1], DEMO_REPEATS)
+    return rows
+
+
+def _rows(
+    name: str, adapter: Adapter, prompts: list[str], ks: tuple[int, ...], repeats: int
+) -> Iterator[Row]:
+    def generate(plan: Intervention | None) -> Any:
+        return adapter.generate(
+            prompts, intervention=plan, max_new_tokens=NEW_TOKENS, temperature=1.0, top_p=0.9
+        )
+
+    contenders: dict[str, Callable[[], Any]] = {"plain": partial(generate, None)}
+    contenders |= {str(k): partial(generate, _plan(adapter, k)) for k in ks}
+    seconds = medians(contenders, repeats=repeats)
+    tokens = NEW_TOKENS * len(prompts)
+    for k in ks:
+        rate = tokens / seconds[str(k)]
+        yield times_as_long(
+            f"{len(prompts)} x {NEW_TOKENS} new tokens, {k:,} neurons set, {name}: {rate:.0f}/s",
+            f"without intervention: {tokens / seconds['plain']:.0f}/s",
+            seconds[str(k)],
+            seconds["plain"],
+            "<= 1.1" if k == min(K) else "",
+        )
+
+
+def _plan(adapter: Adapter, k: int) -> Intervention:
+    """Silence neurons of all layers, drawn at random."""
+    space = adapter.space(SITE)
+    units = np.random.default_rng(k).choice(len(space), k, replace=False)
+    layers, indices = space.addresses(units)
+    return Intervention(SITE, tuple(layers.tolist()), tuple(indices.tolist()), (0.0,) * k)
