@@ -15,6 +15,7 @@ from steer_plugin.unit_chunks import (
     Matrix,
     as_matrix,
     as_tensor,
+    by_concept,
     check_finite,
     count_concepts,
     map_units,
@@ -54,15 +55,15 @@ def mean_difference(
     concept = as_tensor(labels).to(matrix.device)
     counts = count_concepts(concept, len(matrix))
 
-    def score(chunk: Float[Tensor, "sentence chunk"], first_unit: int) -> Tensor:
+    def score(chunk: Float[Tensor, "sentence chunk"], first_unit: int) -> dict[str, Tensor]:
         keys, sorted_labels, finite = sort_units(chunk, concept)
         if not finite:
             check_finite(chunk, first_unit)
         ascending = sorted_values(keys, chunk.dtype).double()
         own = ascending.gather(1, stable_argsort(sorted_labels, len(counts)))
-        return _score_units(own, counts)
+        return {"scores": _score_units(own, counts)}
 
-    return torch.cat(map_units(score, matrix, memory)).T.cpu().numpy()
+    return by_concept(map_units(score, matrix, memory)["scores"])
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from steer_plugin.unit_chunks import (
     Matrix,
     as_matrix,
     as_tensor,
+    by_concept,
     check_finite,
     count_concepts,
     map_units,
@@ -107,12 +108,12 @@ def scores(
     matrix = as_matrix(responses)
     concept = as_tensor(labels).to(matrix.device)
     counts = count_concepts(concept, len(matrix))
-    parts = map_units(
+    found = map_units(
         lambda chunk, first_unit: _score_units(chunk, first_unit, concept, counts, names),
         matrix,
         memory,
     )
-    return {name: torch.cat([part[name] for part in parts], 1).cpu().numpy() for name in names}
+    return {name: by_concept(found[name]) for name in names}
 
 
 def doubled_midranks(responses: Matrix, *, memory: int = MEMORY) -> Int[Tensor, "unit sentence"]:
@@ -126,15 +127,15 @@ def doubled_midranks(responses: Matrix, *, memory: int = MEMORY) -> Int[Tensor, 
     matrix = as_matrix(responses)
     row = torch.arange(len(matrix), dtype=torch.int32, device=matrix.device)
 
-    def rank(chunk: Float[Tensor, "sentence chunk"], first_unit: int) -> Tensor:
+    def rank(chunk: Float[Tensor, "sentence chunk"], first_unit: int) -> dict[str, Tensor]:
         keys, rows, finite = sort_units(chunk, row)
         if not finite:
             check_finite(chunk, first_unit)
         steps = keys[:, 1:] != keys[:, :-1]
         doubled = run_starts(steps) + run_ends(steps)
-        return torch.empty_like(doubled).scatter_(1, rows.long(), doubled)
+        return {"ranks": torch.empty_like(doubled).scatter_(1, rows.long(), doubled)}
 
-    return torch.cat(map_units(rank, matrix, memory))
+    return map_units(rank, matrix, memory)["ranks"]
 
 
 def _score_units(
@@ -143,7 +144,7 @@ def _score_units(
     labels: Int[Tensor, " sentence"],
     counts: Int[Tensor, " concept"],
     names: Sequence[RankScore],
-) -> dict[RankScore, Float[Tensor, "concept unit"]]:
+) -> dict[str, Float[Tensor, "unit concept"]]:
     keys, sorted_labels, finite = sort_units(responses, labels)
     if not finite:
         check_finite(responses, first_unit)
@@ -151,7 +152,7 @@ def _score_units(
     first = run_starts(steps)
     # Each row lists the positions of concept 0's sentences, ascending, then concept 1's, ...
     order = stable_argsort(sorted_labels, len(counts))
-    result: dict[RankScore, Float[Tensor, "concept unit"]] = {}
+    result: dict[str, Float[Tensor, "unit concept"]] = {}
     if "auroc" in names:
         result["auroc"] = _auroc(order, first + run_ends(steps), counts)
     if "average_precision" in names:
@@ -163,17 +164,17 @@ def _auroc(
     order: Int[Tensor, "unit sentence"],
     doubled_midranks: Int[Tensor, "unit sentence"],
     counts: Int[Tensor, " concept"],
-) -> Float[Tensor, "concept unit"]:
+) -> Float[Tensor, "unit concept"]:
     doubled = sum_by_concept(doubled_midranks.gather(1, order), counts)
     above = doubled - counts * (counts - 1)
-    return (above.double() / (2 * counts * (order.shape[1] - counts))).T
+    return above.double() / (2 * counts * (order.shape[1] - counts))
 
 
 def _average_precision(
     order: Int[Tensor, "unit sentence"],
     first: Int[Tensor, "unit sentence"],
     counts: Int[Tensor, " concept"],
-) -> Float[Tensor, "concept unit"]:
+) -> Float[Tensor, "unit concept"]:
     sentences = order.shape[1]
     # A threshold lets in everybody from the start of its run up: so many sentences, ...
     start = first.gather(1, order)
@@ -185,4 +186,4 @@ def _average_precision(
     hits = torch.repeat_interleave(edges.int(), counts) - run_starts(own_steps)
     precision = sum_by_concept(hits / retrieved.double(), counts) / counts
     # Adding up equal parts may round; a constant unit, all one run, is at chance exactly.
-    return torch.where(first[:, -1:] > 0, precision, counts.double() / sentences).T
+    return torch.where(first[:, -1:] > 0, precision, counts.double() / sentences)

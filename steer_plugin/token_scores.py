@@ -5,7 +5,6 @@ active (pooling `active`), `tokens` how many tokens that text has.
 """
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from scipy.special import xlogy
 from torch import Tensor
@@ -19,6 +18,7 @@ from steer_plugin.unit_chunks import (
     Matrix,
     as_matrix,
     as_tensor,
+    by_concept,
     count_concepts,
     map_units,
 )
@@ -119,7 +119,7 @@ def _count_active(
     order = concept.argsort(stable=True)
     lengths = lengths[order].double().unsqueeze(1)
 
-    def count(chunk: Float[Tensor, "sentence chunk"], first_unit: int) -> Tensor:
+    def count(chunk: Float[Tensor, "sentence chunk"], first_unit: int) -> dict[str, Tensor]:
         exact = chunk[order].double() * lengths
         whole = exact.round()
         wrong = ~((exact - whole).abs() <= ROUNDING * lengths) | (whole < 0) | (whole > lengths)
@@ -130,8 +130,8 @@ def _count_active(
                 f"{int(lengths[sentence])} tokens of sentence {int(order[sentence])}; give whole "
                 "numbers of tokens as shares, as the pooling 'active' does"
             )
-        return sum_by_concept(whole.T, sizes)
+        return {"counts": sum_by_concept(whole.T, sizes)}
 
-    counts = torch.cat(map_units(count, matrix, memory))
+    counts = map_units(count, matrix, memory)["counts"]
     totals = sum_by_concept(lengths.T, sizes)
-    return counts.T.cpu().numpy(), totals.T.cpu().numpy()
+    return by_concept(counts), by_concept(totals)

@@ -17,6 +17,7 @@ from steer_plugin.unit_chunks import (
     Matrix,
     as_matrix,
     as_tensor,
+    by_concept,
     check_finite,
     count_concepts,
     map_units,
@@ -75,7 +76,7 @@ def typical_responses(
 
     def describe(
         chunk: Float[Tensor, "sentence chunk"], first_unit: int
-    ) -> dict[str, Float[np.ndarray, "concept chunk"]]:
+    ) -> dict[str, Float[Tensor, "chunk concept"]]:
         keys, sorted_labels, finite = sort_units(chunk, concept)
         if not finite:
             check_finite(chunk, first_unit)
@@ -88,24 +89,19 @@ def typical_responses(
                 torch.split(ascending, step), torch.split(order, step), strict=True
             )
         ]
-        return {
-            name: _narrowed(torch.cat([block[name] for block in blocks]).T) for name in blocks[0]
-        }
+        return {name: _narrowed(torch.cat([block[name] for block in blocks])) for name in blocks[0]}
 
-    parts = map_units(describe, matrix, memory)
-    return {
-        name: np.concatenate([part.pop(name) for part in parts], 1) for name in sorted(parts[0])
-    }
+    found = map_units(describe, matrix, memory)
+    return {name: by_concept(found.pop(name)) for name in sorted(found)}
 
 
-def _narrowed(values: Float[Tensor, "concept unit"]) -> Float[np.ndarray, "concept unit"]:
-    try:
-        with np.errstate(over="raise"):
-            return values.cpu().numpy().astype(np.float32)
-    except FloatingPointError as error:
+def _narrowed(values: Float[Tensor, "unit concept"]) -> Float[Tensor, "unit concept"]:
+    narrow = values.float()
+    if not bool(narrow.isfinite().all()):
         raise ScoreError(
             "a typical response is larger than a float32; check the model's weights and dtype"
-        ) from error
+        )
+    return narrow
 
 
 def _describe(

@@ -1,8 +1,9 @@
 """Responses [sentence, unit], in memory or on disk, worked through some units at a time."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from threading import Lock
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from steer_plugin.errors import ScoreError
 
 Matrix = Float[Tensor, "sentence unit"] | Float[np.ndarray, "sentence unit"] | DiskMatrix
 Labels = Int[Tensor, " sentence"] | Int[np.ndarray, " sentence"]
-Answer = TypeVar("Answer")
 
 MEMORY = 256 * 2**20
 BYTES_PER_RESPONSE = 64  # keys, ranks and temporaries of one response while it is worked on
@@ -23,24 +23,46 @@ DISK_SHARE = 8  # of the memory, what one reading from disk may take
 
 
 def map_units(
-    work: Callable[[Float[Tensor, "sentence chunk"], int], Answer],
+    work: Callable[[Float[Tensor, "sentence chunk"], int], Mapping[str, Shaped[Tensor, "chunk _"]]],
     matrix: Float[Tensor, "sentence unit"] | DiskMatrix,
     memory: int = MEMORY,
-) -> list[Answer]:
-    """Cut responses into chunks of units and give what is made of each, in order.
+) -> dict[str, Shaped[Tensor, "unit _"]]:
+    """Cut responses into chunks of units and put together what is made of each, by name.
 
     Args:
         work: takes a chunk and the number of its first unit; torch runs on one thread in it.
         matrix: on an accelerator its chunks are larger and done one after another.
         memory: bytes of working memory to stay within.
     """
-    if not isinstance(matrix, DiskMatrix):
-        return _map_chunks(work, matrix, 0, memory)
-    answers: list[Answer] = []
-    step = units_at_a_time(len(matrix), matrix.dtype.itemsize, memory)
+    results = _Results(matrix.shape[1])
+    if isinstance(matrix, DiskMatrix):
+        step = units_at_a_time(len(matrix), matrix.dtype.itemsize, memory)
+    else:
+        step = matrix.shape[1]
     for start in range(0, matrix.shape[1], step):
-        answers += _map_chunks(work, matrix[:, start : start + step], start, memory)
-    return answers
+        _map_chunks(work, matrix[:, start : start + step], start, memory, results)
+    return results.by_name
+
+
+class _Results:
+    """What is made of all units, in place from the first.
+
+    Were the results of chunks put together at the end, each would lie between what its chunk took
+    for a while, and the allocator could give little of that back.
+    """
+
+    def __init__(self, units: int) -> None:
+        self.by_name: dict[str, Tensor] = {}
+        self._units = units
+        self._lock = Lock()
+
+    def put(self, first_unit: int, found: Mapping[str, Shaped[Tensor, "chunk _"]]) -> None:
+        with self._lock:
+            for name, values in found.items():
+                if name not in self.by_name:
+                    self.by_name[name] = values.new_empty((self._units, *values.shape[1:]))
+        for name, values in found.items():
+            self.by_name[name][first_unit : first_unit + len(values)] = values
 
 
 def units_at_a_time(sentences: int, itemsize: int, memory: int) -> int:
@@ -49,24 +71,26 @@ def units_at_a_time(sentences: int, itemsize: int, memory: int) -> int:
 
 
 def _map_chunks(
-    work: Callable[[Float[Tensor, "sentence chunk"], int], Answer],
+    work: Callable[[Float[Tensor, "sentence chunk"], int], Mapping[str, Shaped[Tensor, "chunk _"]]],
     matrix: Float[Tensor, "sentence unit"],
     first_unit: int,
     memory: int,
-) -> list[Answer]:
+    results: _Results,
+) -> None:
     on_cpu = matrix.device.type == "cpu"
     threads = torch.get_num_threads()
     workers = threads if on_cpu else 1
     chunk = memory // workers // BYTES_PER_RESPONSE
     step = max(1, (min(chunk, CACHED_RESPONSES) if on_cpu else chunk) // len(matrix))
 
-    def answer(start: int) -> Answer:
-        return work(matrix[:, start : start + step], first_unit + start)
+    def answer(start: int) -> None:
+        first = first_unit + start
+        results.put(first, work(matrix[:, start : start + step], first))
 
     starts = range(0, matrix.shape[1], step)
     try:
         with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            return list(pool.map(answer, starts) if workers > 1 else map(answer, starts))
+            deque(pool.map(answer, starts) if workers > 1 else map(answer, starts), maxlen=0)
     finally:
         # What a worker sets, threads that start later inherit.
         torch.set_num_threads(threads)
@@ -85,6 +109,11 @@ def as_matrix(responses: Matrix) -> Float[Tensor, "sentence unit"] | DiskMatrix:
             "floating matrix [sentence, unit] that is not empty"
         )
     return matrix
+
+
+def by_concept(values: Shaped[Tensor, "unit concept"]) -> Shaped[np.ndarray, "concept unit"]:
+    """Lay out what `map_units` gives of units as tables have it, one row a concept."""
+    return np.ascontiguousarray(values.T.cpu().numpy())
 
 
 def as_tensor(array: Shaped[Tensor, "..."] | Shaped[np.ndarray, "..."]) -> Shaped[Tensor, "..."]:
