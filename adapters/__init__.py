@@ -19,7 +19,7 @@ def adapt(
     ndif_url: str | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Adapter:
-    """Put a model behind the three verbs that every analysis uses.
+    """Put a model behind the few verbs that every analysis uses.
 
     Args:
         model: a TransformerLens `TransformerBridge`, or an nnsight `TransformersModel`,

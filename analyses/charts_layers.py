@@ -7,7 +7,7 @@ import altair as alt
 import pandas as pd
 from altair.typing import ChartType
 
-from steer_plugin.analyses import finding, theme
+from steer_plugin.analyses import chosen, finding, theme
 from steer_plugin.analyses.charts_comparison import condition_colour, conditions
 from steer_plugin.analyses.figure import Figure
 from steer_plugin.analyses.results import (
@@ -40,6 +40,7 @@ def layer_figures(results: Results) -> list[Figure]:
     table = measures_by_layer_table(results)
     if table.empty or table["layer"].nunique() < 2:
         return []
+    each = chosen.each(chosen.choice_of(results))
     return [
         Figure(
             name=f"measures_by_layer_{target}",
@@ -50,8 +51,8 @@ def layer_figures(results: Results) -> list[Figure]:
             ),
             caption=(
                 "Means over all pairs of languages, or of the whole space, raw embeddings unless "
-                f"means are removed, {_k_of(table, target)}; the last point is after the final "
-                "norm. Bands: the value before plus the 95% interval of the change (paired "
+                f"means are removed, {_k_of(table, target)}{each}; the last point is after the "
+                "final norm. Bands: the value before plus the 95% interval of the change (paired "
                 "bootstrap over sentences, not corrected for the number of layers and measures). "
                 "Hubness, silhouette and mean random cosine are better low, all else high."
             ),

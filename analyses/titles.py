@@ -148,7 +148,7 @@ def distance_title(figures: pd.DataFrame) -> str:
         return f"{start}, and with random neurons for {how_many(also, figures)}"
     if not (figures["n_controls"] > 0).all():
         return f"{start}; no random control was run"
-    return f"{start}, and not with random neurons"
+    return f"{start}, and not reliably with random neurons"
 
 
 def gap_title(raw: pd.DataFrame, centred: pd.DataFrame) -> str:

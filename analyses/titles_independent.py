@@ -34,7 +34,7 @@ def mixed_title(same: pd.DataFrame, mixed: pd.DataFrame, what: str, where: str) 
         return f"{said}; no random control was run"
     also = fell[fell["control_change_high"] < 0]
     if also.empty:
-        return f"{said}, and not with random neurons"
+        return f"{said}, and not reliably with random neurons"
     return f"{said}, and with random neurons{_for(also, mixed)} ({span(also['control'])})"
 
 

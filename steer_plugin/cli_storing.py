@@ -8,7 +8,7 @@ import click
 CACHE = "STEER_PLUGIN_CACHE"
 
 
-class Size(click.ParamType[int]):
+class Size(click.ParamType):  # type: ignore[type-arg] # older clicks take no argument
     """A number of bytes, such as 4GB or 512MiB."""
 
     name = "size"

@@ -123,7 +123,7 @@ def test_the_title_claims_what_the_intervals_hold() -> None:
     assert said(rows(-0.01, 0.01, -0.1), rows(-0.5, -0.4, -0.01)) == (
         "Within the target language, top-1 of paraphrases falls for 1 of 3 targets with both sides "
         "steered (0.90 before, 0.80 to 0.91 after); with unsteered queries it falls for 2 of 3 "
-        "targets (0.40 to 0.89), and not with random neurons"
+        "targets (0.40 to 0.89), and not reliably with random neurons"
     )
     assert "does not change reliably for any of 3 targets with both sides" in said(
         rows(0.01, 0.0, -0.01), rows(-0.5, -0.4, -0.3)

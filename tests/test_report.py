@@ -462,7 +462,7 @@ def test_the_distance_title_sets_random_neurons_beside_experts(run: Results) -> 
         "targets"
     )
     assert distance_title(fell.assign(control_change_high=0.1)).endswith(
-        "and not with random neurons"
+        "and not reliably with random neurons"
     )
     assert distance_title(rows.assign(change_high=0.1)).startswith("Experts do not bring")
 
