@@ -77,8 +77,8 @@ def nearest(
     Where less recall will do, FAISS searches a million candidates or more for 5,000 queries or
     more, if it is installed (extra `faiss`). Its inverted file has 1,024 lists, of which so many
     are looked into as reach the recall on 200 queries, drawn with a fixed seed. The candidates are
-    held once more, in float32. Of 1,000,000 candidates of 64 dimensions that took 4 to 7 s on one
-    core, and 1,000 queries then 0.5 s at a recall of 0.97, against 5.4 s by blocks. FAISS's exact
+    held once more, in float32. Of 1,000,000 candidates of 64 dimensions that took 4 to 5 s on one
+    core, and 1,000 queries then 0.4 s at a recall of 0.97, against 5.4 s by blocks. FAISS's exact
     search took 5.8 s in the same blocks and 12.8 s at once, so exact searches do without it.
 
     Args:
