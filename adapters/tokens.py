@@ -12,6 +12,7 @@ from torch import Tensor
 from steer_plugin.errors import ModelError
 
 BATCH_TOKENS = 2048
+AT_ONCE = 1024  # texts, since of each a tokenizer holds some kilobytes until it is done
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,13 @@ class Tokens:
         """
         if isinstance(texts, str) or len(texts) == 0:
             raise ModelError(f"{texts!r} was given; give a list of at least one text")
-        plain = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        plain = [
+            ids
+            for start in range(0, len(texts), AT_ONCE)
+            for ids in self.tokenizer(
+                list(texts[start : start + AT_ONCE]), add_special_tokens=False
+            )["input_ids"]
+        ]
         front = [self.tokenizer.bos_token_id] if self.bos else []
         encoded = [front + ids for ids in plain]
         for row, ids in enumerate(encoded):

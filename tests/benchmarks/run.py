@@ -13,8 +13,10 @@ sys.path.append(str(Path(__file__).parents[1]))  # the tests' NDIF server
 import numpy as np
 import pandas as pd
 import torch
+from bench_finding import finding_rows
 from bench_forward import forward_rows
 from bench_generation import generation_rows
+from bench_growth import growth_rows
 from bench_remote import remote_rows
 from bench_retrieval import retrieval_rows
 from bench_scores import score_rows
@@ -22,7 +24,16 @@ from bench_scores import score_rows
 
 def main() -> None:
     """Measure and print."""
-    rows = [*score_rows(), *forward_rows(), *generation_rows(), *remote_rows(), *retrieval_rows()]
+    parts = (
+        score_rows,
+        growth_rows,
+        forward_rows,
+        finding_rows,
+        generation_rows,
+        remote_rows,
+        retrieval_rows,
+    )
+    rows = [row for part in parts for row in part()]
     table = pd.DataFrame(
         {
             "what": [row.what for row in rows],
