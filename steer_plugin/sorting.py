@@ -89,11 +89,7 @@ def run_starts(steps: Bool[Tensor, "unit gap"]) -> Int[Tensor, "unit sentence"]:
     `steps` says between which neighbours the value changes.
     """
     place = torch.arange(1, steps.shape[1] + 1, dtype=torch.int32, device=steps.device)
-    starts = pad(steps * place, (1, 0))
-    if not uses_numpy(starts):
-        return starts.cummax(1).values
-    np.maximum.accumulate(starts.numpy(), axis=1, out=starts.numpy())
-    return starts
+    return pad(steps * place, (1, 0)).cummax(1).values
 
 
 def run_ends(steps: Bool[Tensor, "unit gap"]) -> Int[Tensor, "unit sentence"]:

@@ -18,7 +18,7 @@ Labels = Int[Tensor, " sentence"] | Int[np.ndarray, " sentence"]
 
 MEMORY = 256 * 2**20
 BYTES_PER_RESPONSE = 64  # keys, ranks and temporaries of one response while it is worked on
-CACHED_RESPONSES = 2**18  # a chunk this large is sorted and ranked within a CPU core's cache
+CACHED_RESPONSES = 2**17  # a chunk this large is sorted and ranked within a CPU core's cache
 DISK_SHARE = 8  # of the memory, what one reading from disk may take
 
 
