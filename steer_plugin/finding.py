@@ -1,6 +1,5 @@
 """From a model and a corpus to a table of experts, within what memory and disk there is."""
 
-import hashlib
 import json
 import shutil
 from functools import reduce
@@ -10,7 +9,7 @@ from steer_plugin.artifacts import CONFIG
 from steer_plugin.corpus import ParallelCorpus
 from steer_plugin.experts import ExpertTable, score_units
 from steer_plugin.finding_plan import Say, free_disk, plan_finding
-from steer_plugin.parts import Parts
+from steer_plugin.parts import Parts, short_hash
 from steer_plugin.pooling import SentencePooling
 from steer_plugin.probing import ProbePass, probe_units
 from steer_plugin.protocols import Adapter
@@ -109,13 +108,11 @@ def find_experts(
             say(line)
     if len(plan.passes) == 1:
         return table(layers)
-    wanted = json.dumps([corpus.hash, score, quantiles])
+    scored = short_hash(json.dumps([corpus.hash, score, quantiles]).encode())
     tables, pieces = [], []
     for space in plan.passes:
         kept = parts(space.layers)
-        piece = kept.folder.with_name(
-            f"{kept.folder.name}-{hashlib.sha256(wanted.encode()).hexdigest()[:16]}"
-        )
+        piece = kept.folder.with_name(f"{kept.folder.name}-{scored}")
         if not (piece / CONFIG).is_file():
             table(space.layers).save(piece)
         # The next layers need its room.

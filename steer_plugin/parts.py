@@ -119,7 +119,7 @@ class Parts:
             "readings": [asdict(reading) for reading in readings],
             "intervention": steered,
         }
-        name = _hash(json.dumps(identity).encode())
+        name = short_hash(json.dumps(identity).encode())
         return cls(folder / name, model, tuple(readings), len(texts), steered)
 
     @classmethod
@@ -217,7 +217,7 @@ class Parts:
         tensors[ROWS] = torch.from_numpy(batch.rows)
         tensors[TOKENS] = torch.from_numpy(batch.tokens)
         content = save(tensors)
-        path = self.folder / f"{int(batch.rows[0]):08d}-{_hash(content)}{SUFFIX}"
+        path = self.folder / f"{int(batch.rows[0]):08d}-{short_hash(content)}{SUFFIX}"
         self._describe()
         with whole_file(path) as draft:
             draft.write_bytes(content)
@@ -245,7 +245,7 @@ def reading_of(saved: Mapping[str, Any]) -> Reading:
 
 def _read(path: Path, readings: int) -> Part | None:
     try:
-        if _hash(path.read_bytes()) != path.stem.rpartition("-")[2]:
+        if short_hash(path.read_bytes()) != path.stem.rpartition("-")[2]:
             return None
         with safe_open(path, "pt") as file:
             rows, tokens = (file.get_tensor(name).numpy() for name in (ROWS, TOKENS))
@@ -255,5 +255,6 @@ def _read(path: Path, readings: int) -> Part | None:
     return Part(path, rows, tokens, tuple(DTYPES[kind] for kind in kinds))
 
 
-def _hash(content: bytes) -> str:
+def short_hash(content: bytes) -> str:
+    """Give the first 64 bits of a SHA-256, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()[:16]

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from steer_plugin import ExpertTable
@@ -19,6 +18,7 @@ from steer_plugin.cli import run_command
 
 import command
 import models
+from same import assert_same
 
 Steer = Callable[..., tuple[int, str, str]]
 KILLS = 20
@@ -54,12 +54,8 @@ def parts_in(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.safetensors"))
 
 
-def assert_same(one: Path, other: Path) -> None:
-    found, wanted = ExpertTable.load(one), ExpertTable.load(other)
-    np.testing.assert_array_equal(found.scores, wanted.scores)
-    assert found.provenance == wanted.provenance
-    for name, values in wanted.statistics.items():
-        np.testing.assert_array_equal(found.statistics[name], values)
+def assert_same_saved(one: Path, other: Path) -> None:
+    assert_same(ExpertTable.load(one), ExpertTable.load(other))
 
 
 def test_the_plan_is_told_before_the_work_and_what_it_kept_serves_again(
@@ -77,7 +73,7 @@ def test_the_plan_is_told_before_the_work_and_what_it_kept_serves_again(
     assert code == 0, err
     assert "find:   0%" not in err
     assert {path: path.stat().st_mtime_ns for path in parts_in(cache)} == written
-    assert_same(tmp_path / "two", tmp_path / "one")
+    assert_same_saved(tmp_path / "two", tmp_path / "one")
 
 
 def test_a_flipped_byte_is_found_by_verify_and_mended_by_find(
@@ -95,7 +91,7 @@ def test_a_flipped_byte_is_found_by_verify_and_mended_by_find(
     assert "1 damaged" in err
 
     assert steer(*asked(at), "--out", tmp_path / "two")[0] == 0
-    assert_same(tmp_path / "two", tmp_path / "one")
+    assert_same_saved(tmp_path / "two", tmp_path / "one")
     assert steer("cache", "verify")[0] == 0
 
 
@@ -143,7 +139,7 @@ def test_shards_of_several_commands_merge_to_what_one_command_finds(
     code, out, err = steer("merge", *folders, "--out", tmp_path / "all", "--memory", "1MiB")
     assert code == 0, err
     assert "deu_Latn" in out
-    assert_same(tmp_path / "all", tmp_path / "alone")
+    assert_same_saved(tmp_path / "all", tmp_path / "alone")
 
 
 @pytest.mark.parametrize(
@@ -211,7 +207,7 @@ def test_a_disk_that_fills_up_is_told_and_find_goes_on_when_there_is_room(
     assert steer("cache", "verify")[0] == 0
     assert steer(*asked(at), "--out", tmp_path / "found")[0] == 0
     assert set(left) < set(parts_in(cache))
-    assert_same(tmp_path / "found", tmp_path / "wanted")
+    assert_same_saved(tmp_path / "found", tmp_path / "wanted")
 
 
 def test_a_find_that_is_killed_twenty_times_ends_with_the_same_table(
@@ -236,7 +232,7 @@ def test_a_find_that_is_killed_twenty_times_ends_with_the_same_table(
     assert len(set(disturbed["kept"])) > 3
     shutil.rmtree(cache)
     assert run_command([*map(str, arguments), "--out", str(wanted)]) == 0
-    assert_same(found, wanted)
+    assert_same_saved(found, wanted)
 
 
 def test_ctrl_c_ends_with_130_and_find_goes_on(at: Path, tmp_path: Path, cache: Path) -> None:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from steer_plugin import ExpertTable, ParallelCorpus, find_experts
@@ -17,6 +16,7 @@ from steer_plugin.scores import SCORES
 from steer_plugin.sites import UnitSpace
 
 import models
+from same import assert_same
 from tiny import N_LAYERS, Tiny
 
 D_MLP = 24
@@ -48,15 +48,6 @@ def passes(adapter: BridgeAdapter) -> Any:
     handle = transformer.model.embed_tokens.register_forward_hook(lambda *_: seen.append(None))
     yield seen
     handle.remove()
-
-
-def assert_same(found: ExpertTable, wanted: ExpertTable) -> None:
-    np.testing.assert_array_equal(found.scores, wanted.scores)
-    for name in ("concepts", "space", "score", "chance", "provenance"):
-        assert getattr(found, name) == getattr(wanted, name)
-    assert found.statistics.keys() == wanted.statistics.keys()
-    for name, values in wanted.statistics.items():
-        np.testing.assert_array_equal(found.statistics[name], values)
 
 
 def kept_bytes(folder: Path) -> int:

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from steer_plugin import ExpertTable, ParallelCorpus, find_experts
+from steer_plugin import ParallelCorpus, find_experts
 from steer_plugin.adapters.bridge import BridgeAdapter
 from steer_plugin.errors import ArtifactError, ScoreError
 from steer_plugin.scores import SCORES
 from steer_plugin.shards import Shard, merge_shards, read_shard
 
 import models
+from same import assert_same
 from tiny import Tiny
 
 
@@ -37,15 +37,6 @@ def read_all(
     for number, place in enumerate(folders, 1):
         read_shard(adapter, corpus, place, Shard(number, of), **settings)
     return folders
-
-
-def assert_same(found: ExpertTable, wanted: ExpertTable) -> None:
-    np.testing.assert_array_equal(found.scores, wanted.scores)
-    for name in ("concepts", "space", "score", "chance", "provenance"):
-        assert getattr(found, name) == getattr(wanted, name)
-    assert found.statistics.keys() == wanted.statistics.keys()
-    for name, values in wanted.statistics.items():
-        np.testing.assert_array_equal(found.statistics[name], values)
 
 
 @pytest.mark.parametrize("of", [1, 2, 3, 500])
