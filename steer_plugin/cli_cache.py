@@ -18,7 +18,7 @@ def cache() -> None:
 @cache_option
 @json_option
 def ls(cache: Path, as_json: bool) -> None:
-    """List what is kept: of which model, what of it, how many texts, how many bytes."""
+    """List what is kept, of which model, and its size."""
     from steer_plugin.cache import Cache
 
     print_frame(Cache(cache).frame(), as_json)

@@ -40,7 +40,7 @@ experts_out_option = click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder to save the expert table in; with --shard, the shard.",
+    help="Folder to save in.",
 )
 
 
