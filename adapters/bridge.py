@@ -278,7 +278,7 @@ class BridgeAdapter:
 
 
 def _pooler(content: Tensor, pooling: Pooling) -> Callable[[Tensor], Tensor]:
-    return lambda activations: pool(activations, content.to(activations.device), pooling)
+    return lambda activations: pool(activations, content, pooling)
 
 
 def _shipped_tokenizer(bridge: TransformerBridge) -> Any:

@@ -64,8 +64,7 @@ def read_pooled(
                         given = module.input if side == "input" else module.output
                         given = given[0] if isinstance(given, tuple) else given
                         flat = given.reshape(*content.shape, -1)
-                        valid = content.to(flat.device)
-                        found += [pooled(flat, valid, pooling) for pooling in poolings]
+                        found += [pooled(flat, content, pooling) for pooling in poolings]
                     # At the end, since a device is not waited for before.
                     answers.append([one.cpu() for one in found])
                     tracer.stop()

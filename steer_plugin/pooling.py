@@ -41,7 +41,8 @@ def pool(
 
     Args:
         activations: any floating dtype; tokens that are not valid may hold anything, NaN too.
-        valid: which tokens count; at least one a text, which the adapter has seen to.
+        valid: which tokens count; at least one a text, which the adapter has seen to. On the CPU an
+            accelerator is not waited for.
         pooling: `max`, `mean`, `min`, `last` (the last valid token), or `active`, the share of
             valid tokens whose activation is above 0, in [0, 1].
 
@@ -50,19 +51,45 @@ def pool(
         makes the response NaN.
     """
     wide = activations.dtype if activations.dtype == torch.float64 else torch.float32
+    device = activations.device
     if pooling == "last":
         token = torch.arange(valid.shape[1], device=valid.device)
-        last = torch.where(valid, token, -1).amax(1)
-        return activations[torch.arange(len(last), device=last.device), last].to(wide)
-    mask = valid.unsqueeze(-1)
+        last = torch.where(valid, token, -1).amax(1).to(device)
+        return activations[torch.arange(len(last), device=device), last].to(wide)
     if pooling in ("mean", "active"):
-        counted = torch.where(mask, activations, 0)
-        total, tokens = counted.sum(1, dtype=wide), valid.sum(1, keepdim=True)
+        pieces = _counted(activations, valid, 0.0)
+        tokens = valid.sum(1, keepdim=True).to(device)
+        total = torch.stack([piece.sum(1, dtype=wide) for piece in pieces]).sum(0)
         if pooling == "mean":
             return total / tokens
         # A NaN is in the sum, but in no comparison.
-        share = (counted > 0).sum(1, dtype=wide) / tokens
-        return torch.where(total.isnan(), total, share)
+        above = torch.stack([(piece > 0).sum(1, dtype=wide) for piece in pieces]).sum(0)
+        return torch.where(total.isnan(), total, above / tokens)
     if pooling == "max":
-        return torch.where(mask, activations, float("-inf")).amax(1).to(wide)
-    return torch.where(mask, activations, float("inf")).amin(1).to(wide)
+        pieces = _counted(activations, valid, float("-inf"))
+        return torch.stack([piece.amax(1) for piece in pieces]).amax(0).to(wide)
+    pieces = _counted(activations, valid, float("inf"))
+    return torch.stack([piece.amin(1) for piece in pieces]).amin(0).to(wide)
+
+
+def _counted(
+    activations: Float[Tensor, "text token unit"], valid: Bool[Tensor, "text token"], filler: float
+) -> list[Float[Tensor, "text _token unit"]]:
+    """Give the columns of tokens that count, with `filler` at those that do not.
+
+    Texts lie side by side by length: most columns count in every text, and are views; only those
+    that count in some are copied.
+    """
+    whole, some = valid.all(0), valid.any(0)
+    kinds, widths = torch.unique_consecutive(whole.int() + some.int(), return_counts=True)
+    columns = zip(
+        kinds.tolist(),
+        activations.split(widths.tolist(), 1),
+        valid.split(widths.tolist(), 1),
+        strict=True,
+    )
+    return [
+        piece if kind == 2 else torch.where(mask.to(piece.device).unsqueeze(-1), piece, filler)
+        for kind, piece, mask in columns
+        if kind > 0
+    ]
