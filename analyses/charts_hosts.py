@@ -15,10 +15,13 @@ from steer_plugin.analyses.results import KEYS, layer_order
 
 MEASURES = {
     "top-1": "Top-1 (0 to 1)",
+    "top-1 CSLS": "Top-1 by CSLS (0 to 1)",
+    "top-1 margin": "Top-1 by ratio margin (0 to 1)",
     "MRR": "MRR (0 to 1)",
     "pair distance": "Distance (0 to 2)",
     "matched distance": "Distance of translations (0 to 2)",
     "medoid distance": "Distance to the medoid (0 to 2)",
+    "centroid distance": "Distance of means (0 to 2)",
     "gap": "Gap (−2 to 2)",
 }
 """What each measure is called, with its range."""
@@ -136,7 +139,7 @@ def host_differences(hosts: Hosts) -> ChartType:
     # A logarithmic axis has no 0, so equal figures stand one step below the smallest power.
     nought = 10.0 ** (first - 1)
     some_equal = bool((table["size"] == 0).any())
-    names = [MEASURES.get(name, name) for name in table["measure"]]
+    names = [MEASURES[name] for name in table["measure"]]
     data = _tipped(table).assign(lane=names, shown=table["size"].where(table["size"] > 0, nought))
     step = math.ceil((last - first) / 8)
     labels = {power: f"1e{power}" for power in range(first, last + 1, step)}

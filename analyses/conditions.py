@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -207,7 +208,12 @@ def check_plans(settings: RunSettings, space: UnitSpace) -> None:
     check_end(settings.score, choice)
     # Any responses have these.
     statistics = typical_responses(np.zeros((2, 1), dtype=np.float32), np.arange(2))
-    check_value(settings.operation, settings.value, settings.score, statistics)
+    check = partial(check_value, settings.operation, settings.value, settings.score, statistics)
+    check(choice)
+    if "bottom" in settings.controls:
+        check(Choice("bottom"))
+    if "aura" in settings.methods:
+        check_value("aura", "mean", "auroc", statistics, choice)
     # A plan checks itself, with or without units.
     Intervention(
         settings.site,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from steer_plugin.interventions import Intervention
     from steer_plugin.probing import probe_units
     from steer_plugin.protocols import Adapter, Reading
+    from steer_plugin.selection import Choice
     from steer_plugin.sites import SITES
     from steer_plugin.steering_vectors import find_vectors
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "SITES": "sites",
     "Adapter": "protocols",
+    "Choice": "selection",
     "ExpertTable": "experts",
     "Intervention": "interventions",
     "ParallelCorpus": "corpus",
@@ -44,6 +46,7 @@ _HOMES = {
 __all__ = [
     "SITES",
     "Adapter",
+    "Choice",
     "ExpertTable",
     "Intervention",
     "ParallelCorpus",

@@ -135,6 +135,7 @@ class ExpertTable:
         """
         units = self.top(concept, top_k, choice)
         where, indices = self.space.addresses(units)
+        check_value(operation, value, self.score, self.statistics, choice)
         values = self._values(concept, units, operation, value)
         return Intervention(
             site=self.space.site,
@@ -158,7 +159,6 @@ class ExpertTable:
     ) -> dict[str, Float[np.ndarray, " k"]]:
         """Give the fields of a plan that say what is done to each unit."""
         row = self.row(concept)
-        check_value(operation, value, self.score, self.statistics)
         if operation == "aura":
             return {"values": self.scores[row, units]}
         if operation == "affine":
@@ -268,7 +268,11 @@ def check_end(score: ScoreName, choice: Choice) -> None:
 
 
 def check_value(
-    operation: Operation, value: str | float, score: ScoreName, statistics: Collection[str]
+    operation: Operation,
+    value: str | float,
+    score: ScoreName,
+    statistics: Collection[str],
+    choice: Choice = TOP,
 ) -> None:
     """Refuse a value that does not suit the operation, or that a table of experts does not have.
 
@@ -277,6 +281,7 @@ def check_value(
         value: see `ExpertTable.intervention`.
         score: of the table.
         statistics: names of those that it holds.
+        choice: of the units that are steered.
 
     Raises:
         InterventionError: it does not suit, or is not there.
@@ -285,6 +290,11 @@ def check_value(
         raise InterventionError(
             f"'aura' scales by each unit's AUROC, but value is {value!r} and the table "
             f"holds {score}; leave value out and find experts by auroc"
+        )
+    if operation == "aura" and "bottom" in choice.selection:
+        raise InterventionError(
+            "'aura' dampens units above chance and leaves those below as they are: nothing would "
+            "be done to the units of 'bottom'; choose from the top, or take another operation"
         )
     if operation == "affine":
         if value != "mean":

@@ -84,8 +84,8 @@ def _counted(
     kinds, widths = torch.unique_consecutive(whole.int() + some.int(), return_counts=True)
     columns = zip(
         kinds.tolist(),
-        activations.split(widths.tolist(), 1),
-        valid.split(widths.tolist(), 1),
+        torch.split(activations, widths.tolist(), 1),
+        torch.split(valid, widths.tolist(), 1),
         strict=True,
     )
     return [

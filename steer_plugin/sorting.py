@@ -59,11 +59,14 @@ def _argsort(keys: Int[Tensor, "unit sentence"]) -> Int[Tensor, "unit sentence"]
 
     NumPy sorts 16 bits stably by radix: one round for responses of 16 bits, and even two take less
     than half the time of sorting 64-bit integers in which a key and what it carries are packed.
+    Bits that are the same everywhere, as in bfloat16 held in float32, decide nothing.
     """
     # The highest 16 bits have the sign, all others count from 0.
     *lower, highest = ((keys >> shift).to(torch.int16) for shift in range(0, 8 * keys.itemsize, 16))
     index = torch.arange(keys.shape[1]).expand(keys.shape)
     for digits in lower:
+        if (digits == digits[:1, :1]).all():
+            continue
         of_keys = digits.gather(1, index).numpy().view(np.uint16)
         index = index.gather(1, torch.from_numpy(of_keys.argsort(axis=1, kind="stable")))
     of_keys = highest.gather(1, index).numpy()

@@ -43,6 +43,7 @@ MAX_LINES = 400
 PUBLIC = [
     "SITES",
     "Adapter",
+    "Choice",
     "ExpertTable",
     "Intervention",
     "ParallelCorpus",

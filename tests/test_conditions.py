@@ -64,6 +64,16 @@ WRONG: list[tuple[dict[str, object], type[SteerError], str]] = [
         InterventionError,
         "the table holds average_precision",
     ),
+    (
+        {"operation": "aura", "selection": "top+bottom"},
+        InterventionError,
+        "nothing would be done to the units of 'bottom'",
+    ),
+    (
+        {"methods": ("aura",), "selection": "bottom"},
+        InterventionError,
+        "nothing would be done to the units of 'bottom'",
+    ),
     ({"operation": "affine", "value": "median"}, InterventionError, "'affine' moves each unit"),
     (
         {"value": "mode"},
@@ -82,6 +92,11 @@ WITH_CONTROLS: list[tuple[dict[str, object], type[SteerError], str]] = [
         {"selection": "bottom", "controls": ("bottom",)},
         SelectionError,
         "leave the control 'bottom' out",
+    ),
+    (
+        {"operation": "aura", "controls": ("bottom",)},
+        InterventionError,
+        "nothing would be done to the units of 'bottom'",
     ),
     (
         {"value": "zero", "controls": ("shuffled-values",)},

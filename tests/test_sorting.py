@@ -47,9 +47,12 @@ def assert_sorted(responses: torch.Tensor, carried: Array) -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("held", [None, torch.float32, torch.float64])
 @pytest.mark.parametrize("most", [255, 2**16 - 1, 2**16, 2**31 - 1])
-def test_every_value_of_16_bits_is_sorted_with_any_number(dtype: torch.dtype, most: int) -> None:
-    responses = every_16_bits(dtype).unsqueeze(1)
+def test_every_value_of_16_bits_is_sorted_with_any_number(
+    dtype: torch.dtype, held: torch.dtype | None, most: int
+) -> None:
+    responses = every_16_bits(dtype).unsqueeze(1).to(held or dtype)
     carried = np.random.default_rng(1).integers(0, most, len(responses), endpoint=True)
     carried[7] = most
     assert_sorted(responses, carried)

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from steer_plugin.adapters.loading import load_adapter
+from steer_plugin.analyses import charts_hosts
 from steer_plugin.analyses.experiment import compare_methods, run_experiment
 from steer_plugin.analyses.generation import STRETCH
 from steer_plugin.analyses.report import write_report
@@ -159,6 +160,10 @@ def test_every_table_is_there(run: Run) -> None:
     assert [name for name, table in run.results.tables().items() if table.empty] == []
     for name, measures in MEASURES.items():
         assert set(run.results.tables()[name]["measure"]) == measures, name
+
+
+def test_hosts_are_compared_by_every_measure_of_alignment_and_retrieval() -> None:
+    assert set(charts_hosts.MEASURES) == MEASURES["alignment"] | MEASURES["retrieval"]
 
 
 def test_every_measure_is_there_for_every_layer(run: Run) -> None:

@@ -20,23 +20,25 @@ from steer_plugin.adapters.trace import TraceAdapter
 from steer_plugin.protocols import Reading
 
 PAD, BOS = "<pad>", "<bos>"
-SHAPES = ("GPT-2", "Llama", "Gemma 3")
-LAYERS, D_MODEL, HEADS = 12, 256, 8
-SMALL, LARGE = 8_000, 64_000
-TEXTS, TOKENS = 64, 64
-BATCH_TOKENS = 32 * TOKENS
+SMALL, LARGE, LLAMA_3, GEMMA_3 = 8_000, 64_000, 128_256, 262_144  # words
+TEXTS, TOKENS = 32, 64
+BATCH_TOKENS = TEXTS * TOKENS // 2
 REPEATS = 5
 
 
 def forward_rows() -> list[Row]:
-    """Run models of 12 blocks over the same padded batches with and without pooling."""
-    return [
-        row for shape in SHAPES for vocabulary in (SMALL, LARGE) for row in _rows(shape, vocabulary)
-    ]
+    """Run models of real shapes over the same padded batches with and without pooling."""
+    configs = {
+        "GPT-2 small": [transformers.GPT2Config(vocab_size=size) for size in (SMALL, LARGE)],
+        "Llama 160M": [llama_config(768, size) for size in (SMALL, LLAMA_3)],
+        "Gemma 3 270M": [gemma_config(size) for size in (SMALL, GEMMA_3)],
+    }
+    return [row for shape, sizes in configs.items() for one in sizes for row in _rows(shape, one)]
 
 
-def _rows(shape: str, vocabulary: int) -> Iterator[Row]:
-    plain = forward_model(shape, vocabulary, D_MODEL)
+def _rows(shape: str, config: Any) -> Iterator[Row]:
+    vocabulary = config.vocab_size
+    plain = random_model(config)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = saved_tokenizer(Path(folder), vocabulary)
         bridge = TransformerBridge.boot_transformers(
@@ -69,12 +71,20 @@ def _rows(shape: str, vocabulary: int) -> Iterator[Row]:
         {
             "blocks": lambda: run(plain.base_model),
             "whole": lambda: run(plain),
+            "bridge": lambda: run(bridge.original_model.base_model),
             **{
                 host: lambda adapter=adapter: deque(adapter.collect(texts, [reading]), maxlen=0)
                 for host, adapter in hosts.items()
             },
         },
         repeats=REPEATS,
+    )
+    yield times_as_long(
+        f"nothing read, {shape}, {vocabulary:,} words, TransformerLens",
+        "forward without logits",
+        seconds["bridge"],
+        seconds["blocks"],
+        "",
     )
     for host in hosts:
         what = f"max over all neurons, {shape}, {vocabulary:,} words, {host}"
@@ -86,30 +96,38 @@ def _rows(shape: str, vocabulary: int) -> Iterator[Row]:
             "forward with logits",
             seconds[host],
             seconds["whole"],
-            ">= 1.5" if vocabulary == LARGE else "",
+            ">= 1.5" if vocabulary >= LARGE else "",
         )
 
 
-def forward_model(shape: str = "Llama", vocabulary: int = LARGE, d_model: int = D_MODEL) -> Any:
-    """Make a model of 12 blocks with random weights."""
+def llama_config(d_model: int, vocabulary: int = LARGE) -> Any:
+    """Give a Llama of 12 blocks, as wide as it is told."""
+    return transformers.LlamaConfig(
+        vocab_size=vocabulary,
+        hidden_size=d_model,
+        intermediate_size=4 * d_model,
+        num_hidden_layers=12,
+        num_attention_heads=d_model // 64,
+        num_key_value_heads=d_model // 64,
+    )
+
+
+def gemma_config(vocabulary: int) -> Any:
+    """Give the shape of Gemma 3 270M."""
+    return transformers.Gemma3TextConfig(
+        vocab_size=vocabulary,
+        hidden_size=640,
+        intermediate_size=2_048,
+        num_hidden_layers=18,
+        num_attention_heads=4,
+        num_key_value_heads=1,
+        head_dim=256,
+    )
+
+
+def random_model(config: Any) -> Any:
+    """Make a model with random weights."""
     transformers.set_seed(0)
-    common = {"vocab_size": vocabulary, "attn_implementation": "eager"}
-    if shape == "GPT-2":
-        config: Any = transformers.GPT2Config(
-            n_embd=d_model, n_layer=LAYERS, n_head=HEADS, n_positions=2 * TOKENS, **common
-        )
-    else:
-        kind = transformers.LlamaConfig if shape == "Llama" else transformers.Gemma3TextConfig
-        config = kind(
-            hidden_size=d_model,
-            intermediate_size=4 * d_model,
-            num_hidden_layers=LAYERS,
-            num_attention_heads=HEADS,
-            num_key_value_heads=HEADS,
-            head_dim=d_model // HEADS,
-            max_position_embeddings=2 * TOKENS,
-            **common,
-        )
     auto: Any = transformers.AutoModelForCausalLM
     model = auto.from_config(config, attn_implementation="eager")
     model.config.architectures = [type(model).__name__]

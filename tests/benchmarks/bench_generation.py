@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bench_forward import forward_model, saved_tokenizer
+from bench_forward import llama_config, random_model, saved_tokenizer
 from contest import Row, medians, times_as_long
 from nnsight import NNsight
 from transformer_lens.model_bridge import TransformerBridge
@@ -32,7 +32,7 @@ def generation_rows() -> list[Row]:
     """Continue eight prompts, and one, with no neurons, 100 and 5,000 of them set."""
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = saved_tokenizer(Path(folder), VOCABULARY)
-        plain = forward_model("Llama", VOCABULARY, D_MODEL)
+        plain = random_model(llama_config(D_MODEL, VOCABULARY))
         bridge = TransformerBridge.boot_transformers(
             "random-llama", hf_model=copy.deepcopy(plain), tokenizer=tokenizer, device="cpu"
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import nnsight
 import torch
-from bench_forward import forward_model, random_texts, saved_tokenizer
+from bench_forward import llama_config, random_model, random_texts, saved_tokenizer
 from contest import Row, medians, times_as_long
 from nnsight.modeling.transformers import TransformersModel
 
@@ -32,7 +32,7 @@ def remote_rows() -> list[Row]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             tokenizer = saved_tokenizer(folder)
-            model = forward_model()
+            model = random_model(llama_config(256))
             model.save_pretrained(folder)
             with NDIFServer(server_python(), [folder]) as server:
                 nnsight.CONFIG.API.APIKEY = server.key

@@ -20,6 +20,7 @@ from bench_growth import growth_rows
 from bench_remote import remote_rows
 from bench_retrieval import retrieval_rows
 from bench_scores import score_rows
+from contest import Row
 
 
 def main() -> None:
@@ -33,7 +34,11 @@ def main() -> None:
         remote_rows,
         retrieval_rows,
     )
-    rows = [row for part in parts for row in part()]
+    rows: list[Row] = []
+    for part in parts:
+        for row in part():
+            print(f"{row.what}, against {row.against}: {row.ratio:.3g}", file=sys.stderr)
+            rows.append(row)
     table = pd.DataFrame(
         {
             "what": [row.what for row in rows],
