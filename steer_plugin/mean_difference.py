@@ -14,10 +14,9 @@ from steer_plugin.unit_chunks import (
     Labels,
     Matrix,
     as_matrix,
-    as_tensor,
     by_concept,
     check_finite,
-    count_concepts,
+    labels_of,
     map_units,
 )
 
@@ -52,15 +51,14 @@ def mean_difference(
         ScoreError: a response is NaN or infinite, or the labels are not as described.
     """
     matrix = as_matrix(responses)
-    concept = as_tensor(labels).to(matrix.device)
-    counts = count_concepts(concept, len(matrix))
+    concept, counts = labels_of(matrix, labels)
 
     def score(chunk: Float[Tensor, "sentence chunk"], first_unit: int) -> dict[str, Tensor]:
         keys, sorted_labels, finite = sort_units(chunk, concept)
         if not finite:
             check_finite(chunk, first_unit)
         ascending = sorted_values(keys, chunk.dtype).double()
-        own = ascending.gather(1, stable_argsort(sorted_labels, len(counts)))
+        own = ascending.gather(1, stable_argsort(sorted_labels))
         return {"scores": _score_units(own, counts)}
 
     return by_concept(map_units(score, matrix, memory)["scores"])

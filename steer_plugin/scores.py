@@ -21,10 +21,9 @@ from steer_plugin.unit_chunks import (
     Labels,
     Matrix,
     as_matrix,
-    as_tensor,
     by_concept,
     check_finite,
-    count_concepts,
+    labels_of,
     map_units,
 )
 
@@ -106,8 +105,7 @@ def scores(
 ) -> dict[RankScore, Float[np.ndarray, "concept unit"]]:
     """Give several scores from the same sort; arguments and errors are those of `auroc`."""
     matrix = as_matrix(responses)
-    concept = as_tensor(labels).to(matrix.device)
-    counts = count_concepts(concept, len(matrix))
+    concept, counts = labels_of(matrix, labels)
     found = map_units(
         lambda chunk, first_unit: _score_units(chunk, first_unit, concept, counts, names),
         matrix,
@@ -151,7 +149,7 @@ def _score_units(
     steps = keys[:, 1:] != keys[:, :-1]
     first = run_starts(steps)
     # Each row lists the positions of concept 0's sentences, ascending, then concept 1's, ...
-    order = stable_argsort(sorted_labels, len(counts))
+    order = stable_argsort(sorted_labels)
     result: dict[str, Float[Tensor, "unit concept"]] = {}
     if "auroc" in names:
         result["auroc"] = _auroc(order, first + run_ends(steps), counts)
@@ -184,6 +182,6 @@ def _average_precision(
     own_steps = start[:, 1:] != start[:, :-1]
     own_steps[:, edges[:-1] - 1] = True
     hits = torch.repeat_interleave(edges.int(), counts) - run_starts(own_steps)
-    precision = sum_by_concept(hits / retrieved.double(), counts) / counts
+    precision = sum_by_concept(hits.double().div_(retrieved), counts) / counts
     # Adding up equal parts may round; a constant unit, all one run, is at chance exactly.
     return torch.where(first[:, -1:] > 0, precision, counts.double() / sentences)

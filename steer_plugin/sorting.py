@@ -63,27 +63,34 @@ def _argsort(keys: Int[Tensor, "unit sentence"]) -> Int[Tensor, "unit sentence"]
     """
     # The highest 16 bits have the sign, all others count from 0.
     *lower, highest = ((keys >> shift).to(torch.int16) for shift in range(0, 8 * keys.itemsize, 16))
-    index = torch.arange(keys.shape[1]).expand(keys.shape)
-    for digits in lower:
-        if (digits == digits[:1, :1]).all():
-            continue
-        of_keys = digits.gather(1, index).numpy().view(np.uint16)
-        index = index.gather(1, torch.from_numpy(of_keys.argsort(axis=1, kind="stable")))
-    of_keys = highest.gather(1, index).numpy()
-    return index.gather(1, torch.from_numpy(of_keys.argsort(axis=1, kind="stable")))
+    first, *others = [
+        *(one.numpy().view(np.uint16) for one in lower if _vary(one)),
+        highest.numpy(),
+    ]
+    index = torch.from_numpy(first.argsort(axis=1, kind="stable"))
+    for digits in others:
+        of_keys = torch.from_numpy(digits.view(np.int16)).gather(1, index).numpy()
+        order = of_keys.view(digits.dtype).argsort(axis=1, kind="stable")
+        index = index.gather(1, torch.from_numpy(order))
+    return index
 
 
-def stable_argsort(
-    labels: Int[Tensor, "unit sentence"], concepts: int
-) -> Int[Tensor, "unit sentence"]:
+def _vary(digits: Int[Tensor, "unit sentence"]) -> bool:
+    # The first unit nearly always tells.
+    return bool((digits[0] != digits[0, 0]).any() or (digits != digits[0, 0]).any())
+
+
+def narrowed(labels: Int[Tensor, " sentence"], concepts: int) -> Int[Tensor, " sentence"]:
+    """Give labels in as few bytes as hold them; NumPy sorts one and two by radix."""
+    kinds = (torch.int8, torch.int16, torch.int32)
+    return labels.to(next(kind for kind in kinds if concepts - 1 <= torch.iinfo(kind).max))
+
+
+def stable_argsort(labels: Int[Tensor, "unit sentence"]) -> Int[Tensor, "unit sentence"]:
     """List the places of concept 0's sentences in each row, ascending, then concept 1's, ..."""
     if not uses_numpy(labels):
         return labels.argsort(dim=1, stable=True)
-    # NumPy sorts integers of one and two bytes by radix.
-    small = next(
-        dtype for dtype in (np.uint8, np.uint16, np.uint32) if concepts - 1 <= np.iinfo(dtype).max
-    )
-    return torch.from_numpy(labels.numpy().astype(small).argsort(axis=1, kind="stable"))
+    return torch.from_numpy(labels.numpy().argsort(axis=1, kind="stable"))
 
 
 def run_starts(steps: Bool[Tensor, "unit gap"]) -> Int[Tensor, "unit sentence"]:

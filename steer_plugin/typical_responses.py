@@ -16,10 +16,9 @@ from steer_plugin.unit_chunks import (
     Labels,
     Matrix,
     as_matrix,
-    as_tensor,
     by_concept,
     check_finite,
-    count_concepts,
+    labels_of,
     map_units,
 )
 
@@ -71,8 +70,7 @@ def typical_responses(
     """
     check_quantiles(quantiles)
     matrix = as_matrix(responses)
-    concept = as_tensor(labels).to(matrix.device)
-    counts = count_concepts(concept, len(matrix))
+    concept, counts = labels_of(matrix, labels)
 
     def describe(
         chunk: Float[Tensor, "sentence chunk"], first_unit: int
@@ -81,7 +79,7 @@ def typical_responses(
         if not finite:
             check_finite(chunk, first_unit)
         ascending = sorted_values(keys, chunk.dtype).double()
-        order = stable_argsort(sorted_labels, len(counts))
+        order = stable_argsort(sorted_labels)
         step = max(1, BLOCK // len(chunk)) if uses_numpy(chunk) else len(keys)
         blocks = [
             _describe(rows, places, counts, quantiles)
