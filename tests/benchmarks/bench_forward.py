@@ -23,7 +23,7 @@ PAD, BOS = "<pad>", "<bos>"
 SMALL, LARGE, LLAMA_3, GEMMA_3 = 8_000, 64_000, 128_256, 262_144  # words
 TEXTS, TOKENS = 32, 64
 BATCH_TOKENS = TEXTS * TOKENS // 2
-REPEATS = 5
+REPEATS = 7
 
 
 def forward_rows() -> list[Row]:
