@@ -21,7 +21,11 @@ def ls(cache: Path, as_json: bool) -> None:
     """List what is kept, of which model, and its size."""
     from steer_plugin.cache import Cache
 
-    print_frame(Cache(cache).frame(), as_json)
+    kept = Cache(cache).frame()
+    if kept.empty:
+        say(f"{cache} keeps nothing")
+    if as_json or not kept.empty:
+        print_frame(kept, as_json)
 
 
 @cache.command()

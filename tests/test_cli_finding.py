@@ -98,6 +98,7 @@ def test_a_flipped_byte_is_found_by_verify_and_mended_by_find(
 def test_the_cache_is_listed_and_deleted_by_name(
     at: Path, tmp_path: Path, cache: Path, steer: Steer
 ) -> None:
+    assert steer("cache", "ls") == (0, "", f"{cache} keeps nothing\n")
     assert json.loads(steer("cache", "ls", "--json")[1]) == []
     for pooling in ("max", "mean"):
         steer(*asked(at), "--pooling", pooling, "--out", tmp_path / pooling)
