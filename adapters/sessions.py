@@ -65,7 +65,6 @@ def read_pooled(
                         given = given[0] if isinstance(given, tuple) else given
                         flat = given.reshape(*content.shape, -1)
                         found += [pooled(flat, content, pooling) for pooling in poolings]
-                    # At the end, since a device is not waited for before.
                     answers.append([one.cpu() for one in found])
                     tracer.stop()
     return answers

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -15,9 +14,10 @@ from steer_plugin.analyses.controls import (
 )
 from steer_plugin.analyses.found import Found
 from steer_plugin.analyses.results import middle
+from steer_plugin.errors import InterventionError
 from steer_plugin.experts import ExpertTable, check_end, check_value
 from steer_plugin.interventions import Intervention
-from steer_plugin.methods import METHODS, VectorMethod, plan_method
+from steer_plugin.methods import METHODS, VectorMethod, plan_method, suited_methods
 from steer_plugin.selection import Choice, check_choice
 from steer_plugin.settings import RunSettings
 from steer_plugin.sites import UnitSpace
@@ -200,7 +200,7 @@ def check_plans(settings: RunSettings, space: UnitSpace) -> None:
 
     Raises:
         SelectionError: there are fewer units than are steered, or a control cannot be drawn.
-        InterventionError: operation, value and strength do not go together.
+        InterventionError: operation, value, strength and selection do not go together.
     """
     choice, k = settings.choice, middle(settings.top_k)
     for one in settings.every_k:
@@ -208,12 +208,13 @@ def check_plans(settings: RunSettings, space: UnitSpace) -> None:
     check_end(settings.score, choice)
     # Any responses have these.
     statistics = typical_responses(np.zeros((2, 1), dtype=np.float32), np.arange(2))
-    check = partial(check_value, settings.operation, settings.value, settings.score, statistics)
-    check(choice)
-    if "bottom" in settings.controls:
-        check(Choice("bottom"))
-    if "aura" in settings.methods:
-        check_value("aura", "mean", "auroc", statistics, choice)
+    check_value(settings.operation, settings.value, settings.score, statistics, choice)
+    unsuited = [name for name in settings.methods if name not in suited_methods(choice)]
+    if unsuited:
+        raise InterventionError(
+            f"selection={choice.selection!r}, but {unsuited[0]!r} leaves units below chance as "
+            f"they are; leave {unsuited[0]!r} out of methods, or take 'top'"
+        )
     # A plan checks itself, with or without units.
     Intervention(
         settings.site,
@@ -224,6 +225,7 @@ def check_plans(settings: RunSettings, space: UnitSpace) -> None:
     )
     check_controls(
         settings.controls,
+        operation=settings.operation,
         score=settings.score,
         choice=choice,
         count=choice.count(space, k),

@@ -8,7 +8,7 @@ import numpy as np
 
 from steer_plugin.errors import SelectionError
 from steer_plugin.experts import ExpertTable
-from steer_plugin.interventions import Intervention
+from steer_plugin.interventions import Intervention, Operation
 from steer_plugin.scores import ScoreName
 from steer_plugin.selection import TOP, Choice
 from steer_plugin.sites import UnitSpace
@@ -256,22 +256,34 @@ DRAWN = frozenset(PLAN_CONTROLS) - {"bottom"}
 
 
 def check_controls(
-    names: Collection[str], *, score: ScoreName, choice: Choice, count: int, value: str | float
+    names: Collection[str],
+    *,
+    operation: Operation,
+    score: ScoreName,
+    choice: Choice,
+    count: int,
+    value: str | float,
 ) -> None:
     """Refuse controls that no table of experts has a plan for.
 
     Args:
         names: of `PLAN_CONTROLS`, among others.
+        operation: what is done to the units.
         score: of the experts.
         choice: of the units that are steered.
         count: how many these are.
         value: what is written to them; see `ExpertTable.intervention`.
 
     Raises:
-        SelectionError: a control would be the plan itself, or has no units.
+        SelectionError: a control would be the plan itself, would do nothing, or has no units.
     """
     if "bottom" in names:
         _lowest(choice, score)
+        if operation == "aura":
+            raise SelectionError(
+                "'aura' leaves units below chance as they are; leave the control 'bottom' out, or "
+                "take another operation"
+            )
     if "shuffled-values" in names and (count < 2 or not isinstance(value, str) or value == "zero"):
         raise _alike(count)
 

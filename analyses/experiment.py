@@ -32,7 +32,7 @@ from steer_plugin.analyses.run_provenance import run_provenance
 from steer_plugin.analyses.steps import Say, Steps
 from steer_plugin.analyses.written import Writer, check_unsteered, curve
 from steer_plugin.embeddings import FINAL
-from steer_plugin.methods import METHODS
+from steer_plugin.methods import suited_methods
 from steer_plugin.protocols import Adapter
 from steer_plugin.settings import RunSettings
 from steer_plugin.unit_chunks import MEMORY
@@ -135,15 +135,16 @@ def compare_methods(
 ) -> pd.DataFrame:
     """Take the steps that put the methods of a run on the same axes; see `rivals.compare_rival`.
 
-    Where the settings name no method, all are compared. Steps are shared with `run_experiment`;
-    what the methods do not need, such as further controls, is left out.
+    Where the settings name no method, all that suit the choice of units are compared. Steps are
+    shared with `run_experiment`; what the methods do not need, such as further controls, is left
+    out.
 
     Raises:
         As `run_experiment`.
     """
     settings = replace(
         settings,
-        methods=settings.methods or tuple(METHODS),
+        methods=settings.methods or suited_methods(settings.choice),
         controls=(),
         permutations=0,
         stability_resamples=0,

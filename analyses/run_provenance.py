@@ -6,6 +6,7 @@ from dataclasses import asdict
 from steer_plugin.analyses.projection import described
 from steer_plugin.analyses.run_data import RunData
 from steer_plugin.analyses.written import BATCH, Writer
+from steer_plugin.embeddings import Layer
 from steer_plugin.protocols import Adapter
 from steer_plugin.provenance import provenance
 from steer_plugin.settings import RunSettings
@@ -15,11 +16,23 @@ def run_provenance(
     adapter: Adapter,
     data: RunData,
     settings: RunSettings,
-    layers: Iterable[object],
+    layers: Iterable[Layer],
     block: int,
     writer: Writer | None,
 ) -> dict[str, str]:
-    """Say what the figures depend on: every setting, as it was resolved, and what it led to."""
+    """Say what the figures depend on: every setting, as it was resolved, and what it led to.
+
+    Args:
+        adapter: the model.
+        data: the sentences.
+        settings: of the run.
+        layers: whose embeddings are judged.
+        block: where steering vectors are added.
+        writer: what writes and scores texts; None where nothing is generated.
+
+    Returns:
+        Name to value, as `Results.provenance` holds it.
+    """
     info = adapter.info
     origin = provenance(info, data.judge)
     told = {

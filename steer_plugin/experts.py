@@ -130,12 +130,12 @@ class ExpertTable:
             choice: which experts; see `top`.
 
         Raises:
+            InterventionError: the value or the choice does not suit the operation.
             SelectionError: see `top`.
-            InterventionError: the value does not suit the operation.
         """
+        check_value(operation, value, self.score, self.statistics, choice)
         units = self.top(concept, top_k, choice)
         where, indices = self.space.addresses(units)
-        check_value(operation, value, self.score, self.statistics, choice)
         values = self._values(concept, units, operation, value)
         return Intervention(
             site=self.space.site,
@@ -272,16 +272,16 @@ def check_value(
     value: str | float,
     score: ScoreName,
     statistics: Collection[str],
-    choice: Choice = TOP,
+    choice: Choice,
 ) -> None:
-    """Refuse a value that does not suit the operation, or that a table of experts does not have.
+    """Refuse a value or a choice of units that does not suit an operation, or is not to be had.
 
     Args:
         operation: see `steer_plugin.interventions.steer`.
         value: see `ExpertTable.intervention`.
         score: of the table.
         statistics: names of those that it holds.
-        choice: of the units that are steered.
+        choice: which units are steered.
 
     Raises:
         InterventionError: it does not suit, or is not there.
@@ -293,8 +293,8 @@ def check_value(
         )
     if operation == "aura" and "bottom" in choice.selection:
         raise InterventionError(
-            "'aura' dampens units above chance and leaves those below as they are: nothing would "
-            "be done to the units of 'bottom'; choose from the top, or take another operation"
+            f"selection={choice.selection!r}, but 'aura' dampens units above chance and leaves "
+            "those below as they are; take 'top', or another operation"
         )
     if operation == "affine":
         if value != "mean":

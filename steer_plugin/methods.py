@@ -70,6 +70,11 @@ METHODS: Mapping[str, UnitMethod | VectorMethod] = MappingProxyType(
 )
 
 
+def suited_methods(choice: Choice) -> tuple[str, ...]:
+    """List those of `METHODS` that do something to every unit of a choice."""
+    return tuple(name for name in METHODS if name != "aura" or "bottom" not in choice.selection)
+
+
 def plan_method(
     name: str,
     experts: ExpertTable,

@@ -41,8 +41,8 @@ def pool(
 
     Args:
         activations: any floating dtype; tokens that are not valid may hold anything, NaN too.
-        valid: which tokens count; at least one a text, which the adapter has seen to. On the CPU an
-            accelerator is not waited for.
+        valid: which tokens count; at least one a text, which the adapter has seen to. Best on the
+            CPU, where its columns are looked at.
         pooling: `max`, `mean`, `min`, `last` (the last valid token), or `active`, the share of
             valid tokens whose activation is above 0, in [0, 1].
 
@@ -75,12 +75,13 @@ def pool(
 def _counted(
     activations: Float[Tensor, "text token unit"], valid: Bool[Tensor, "text token"], filler: float
 ) -> list[Float[Tensor, "text _token unit"]]:
-    """Give the columns of tokens that count, with `filler` at those that do not.
+    """Give runs of columns without those that no text counts, and `filler` where one does not.
 
     Texts lie side by side by length: most columns count in every text, and are views; only those
     that count in some are copied.
     """
     whole, some = valid.all(0), valid.any(0)
+    # 0: of no text, 1: of some, 2: of all.
     kinds, widths = torch.unique_consecutive(whole.int() + some.int(), return_counts=True)
     columns = zip(
         kinds.tolist(),

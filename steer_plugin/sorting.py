@@ -80,7 +80,7 @@ def _vary(digits: Int[Tensor, "unit sentence"]) -> bool:
     return bool((digits[0] != digits[0, 0]).any() or (digits != digits[0, 0]).any())
 
 
-def narrowed(labels: Int[Tensor, " sentence"], concepts: int) -> Int[Tensor, " sentence"]:
+def narrowed_labels(labels: Int[Tensor, " sentence"], concepts: int) -> Int[Tensor, " sentence"]:
     """Give labels in as few bytes as hold them; NumPy sorts one and two by radix."""
     kinds = (torch.int8, torch.int16, torch.int32)
     return labels.to(next(kind for kind in kinds if concepts - 1 <= torch.iinfo(kind).max))

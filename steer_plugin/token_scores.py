@@ -19,7 +19,7 @@ from steer_plugin.unit_chunks import (
     as_matrix,
     as_tensor,
     by_concept,
-    count_concepts,
+    labels_of,
     map_units,
 )
 
@@ -108,8 +108,7 @@ def _count_active(
 ) -> tuple[Float[np.ndarray, "concept unit"], Float[np.ndarray, "concept 1"]]:
     """Count, for each concept, the tokens at which each neuron is active, and all its tokens."""
     matrix = as_matrix(active)
-    concept = as_tensor(labels).to(matrix.device)
-    sizes = count_concepts(concept, len(matrix))
+    concept, sizes = labels_of(matrix, labels)
     lengths = as_tensor(tokens).to(matrix.device)
     if lengths.shape != (len(matrix),) or bool((lengths < 1).any()):
         raise ScoreError(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from steer_plugin.disk_matrix import DiskMatrix
 from steer_plugin.errors import ScoreError
-from steer_plugin.sorting import narrowed
+from steer_plugin.sorting import narrowed_labels
 
 Matrix = Float[Tensor, "sentence unit"] | Float[np.ndarray, "sentence unit"] | DiskMatrix
 Labels = Int[Tensor, " sentence"] | Int[np.ndarray, " sentence"]
@@ -129,17 +129,17 @@ def as_tensor(array: Shaped[Tensor, "..."] | Shaped[np.ndarray, "..."]) -> Shape
 def labels_of(
     matrix: Float[Tensor, "sentence unit"] | DiskMatrix, labels: Labels
 ) -> tuple[Int[Tensor, " sentence"], Int[Tensor, " concept"]]:
-    """Give the concept of each sentence, narrowed, and how many sentences each has.
+    """Give the concept of each sentence, narrowed_labels, and how many sentences each has.
 
     Raises:
-        ScoreError: see `count_concepts`.
+        ScoreError: see `_count_concepts`.
     """
     concept = as_tensor(labels).to(matrix.device)
-    counts = count_concepts(concept, len(matrix))
-    return narrowed(concept, len(counts)), counts
+    counts = _count_concepts(concept, len(matrix))
+    return narrowed_labels(concept, len(counts)), counts
 
 
-def count_concepts(labels: Shaped[Tensor, "..."], sentences: int) -> Int[Tensor, " concept"]:
+def _count_concepts(labels: Shaped[Tensor, "..."], sentences: int) -> Int[Tensor, " concept"]:
     """Count the sentences of each concept.
 
     Raises:

@@ -67,12 +67,12 @@ WRONG: list[tuple[dict[str, object], type[SteerError], str]] = [
     (
         {"operation": "aura", "selection": "top+bottom"},
         InterventionError,
-        "nothing would be done to the units of 'bottom'",
+        r"selection='top\+bottom', but 'aura' dampens units above chance .* take 'top', or anoth",
     ),
     (
-        {"methods": ("aura",), "selection": "bottom"},
+        {"methods": ("zero", "aura"), "selection": "bottom"},
         InterventionError,
-        "nothing would be done to the units of 'bottom'",
+        "selection='bottom', but 'aura' leaves units below chance .* leave 'aura' out of methods",
     ),
     ({"operation": "affine", "value": "median"}, InterventionError, "'affine' moves each unit"),
     (
@@ -95,8 +95,8 @@ WITH_CONTROLS: list[tuple[dict[str, object], type[SteerError], str]] = [
     ),
     (
         {"operation": "aura", "controls": ("bottom",)},
-        InterventionError,
-        "nothing would be done to the units of 'bottom'",
+        SelectionError,
+        "'aura' leaves units below chance as they are; leave the control 'bottom' out",
     ),
     (
         {"value": "zero", "controls": ("shuffled-values",)},
@@ -181,6 +181,7 @@ def test_too_few_experts_are_told_when_units_are_scored(
         {"operation": "affine"},
         {"operation": "blend", "strength": 0.5, "value": "q05"},
         {"selection": "bottom", "controls": ("shuffled-values", "random-anywhere")},
+        {"selection": "top+bottom", "methods": ("zero", "linear-act")},
         {"score": "lape", "controls": ("shuffled-values", "other-experts")},
     ],
     ids=str,

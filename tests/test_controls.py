@@ -446,6 +446,7 @@ EVERY = dict.fromkeys(PLAN_CONTROLS) | dict.fromkeys(("constant-shift", "centrin
     [
         ({"choice": LOWEST}, "are the plan itself; leave the control 'bottom' out"),
         ({"score": "lape"}, "no unit scores below chance by lape; leave the control 'bottom' out"),
+        ({"operation": "aura"}, "as they are; leave the control 'bottom' out"),
         ({"value": 2.5}, "all 9 units have the same value, .* the control 'shuffled-values' out"),
         ({"value": "zero"}, "all 9 units have the same value"),
         ({"count": 1}, "all 1 units have the same value"),
@@ -454,7 +455,13 @@ EVERY = dict.fromkeys(PLAN_CONTROLS) | dict.fromkeys(("constant-shift", "centrin
 def test_what_no_table_has_a_control_for_is_refused_without_one(
     changed: dict[str, Any], message: str
 ) -> None:
-    given = {"score": "auroc", "choice": TOP, "count": 9, "value": "mean"} | changed
+    given = {
+        "operation": "set",
+        "score": "auroc",
+        "choice": TOP,
+        "count": 9,
+        "value": "mean",
+    } | changed
 
     with pytest.raises(SelectionError, match=message):
         check_controls(EVERY, **given)
@@ -467,6 +474,6 @@ def test_what_no_table_has_a_control_for_is_refused_without_one(
 def test_what_the_check_lets_through_can_be_drawn(selection: Selection) -> None:
     choice = Choice(selection)
     asked = [name for name in PLAN_CONTROLS if (name, selection) != ("bottom", "bottom")]
-    check_controls(asked, score="auroc", choice=choice, count=3, value="mean")
+    check_controls(asked, operation="set", score="auroc", choice=choice, count=3, value="mean")
     for name in asked:
         PLAN_CONTROLS[name](context(choice, shuffled={0: table(1)}), 0)

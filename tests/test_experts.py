@@ -566,7 +566,11 @@ def test_what_is_done_and_where_goes_into_the_plan() -> None:
         ("auroc", {"value": "mode"}, "'mode' is not a value in the expert table; choose one of me"),
         ("auroc", {"operation": "scale"}, "'scale' multiplies by a gain, but value is 'mean'"),
         ("auroc", {"operation": "aura", "value": "median"}, "'aura' scales by each unit's AUROC"),
-        ("auroc", {"operation": "aura", "choice": Choice("bottom")}, "nothing would be done to th"),
+        (
+            "auroc",
+            {"operation": "aura", "choice": Choice("bottom")},
+            "selection='bottom', but 'aura'",
+        ),
         ("auroc", {"operation": "affine", "value": "q05"}, "'affine' moves each unit along its ow"),
         ("auroc", {"operation": "affine"}, "its own line, and the expert table has none; find th"),
         ("average_precision", {"operation": "aura"}, "the table holds average_precision"),

@@ -16,7 +16,7 @@ from steer_plugin.corpus import ParallelCorpus
 from steer_plugin.errors import InterventionError, SelectionError, SiteError
 from steer_plugin.experts import ExpertTable, score_units
 from steer_plugin.interventions import Intervention
-from steer_plugin.methods import METHODS, UnitMethod, VectorMethod, plan_method
+from steer_plugin.methods import METHODS, UnitMethod, VectorMethod, plan_method, suited_methods
 from steer_plugin.probing import Probe, probe_units
 from steer_plugin.protocols import Reading
 from steer_plugin.responses import gather
@@ -144,6 +144,10 @@ def test_a_method_of_units_does_what_its_name_says_to_the_experts(
     "choice", [Choice("bottom"), Choice(per_layer=True), Choice(layers=(3, 3))], ids=str
 )
 def test_every_method_of_units_steers_those_that_are_chosen(name: str, choice: Choice) -> None:
+    if name not in suited_methods(choice):
+        with pytest.raises(InterventionError, match="selection='bottom', but 'aura'"):
+            plan_method(name, _experts(), None, "eng_Latn", top_k=TOP_K, layer=3, choice=choice)
+        return
     plan = plan_method(name, _experts(), None, "eng_Latn", top_k=TOP_K, layer=3, choice=choice)
 
     chosen = _experts().intervention("eng_Latn", top_k=TOP_K, choice=choice)

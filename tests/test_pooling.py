@@ -53,9 +53,12 @@ def test_what_stands_in_padding_does_not_leak(pooling: Pooling, garbage: float) 
 
 @pytest.mark.parametrize("pooling", ["max", "mean", "min", "active"])
 def test_nan_at_a_valid_token_is_not_hidden(pooling: Pooling) -> None:
-    activations = torch.tensor([[[1.0], [float("nan")]]])
+    activations = torch.tensor([[[1.0], [float("nan")]]] * 3)
+    valid = torch.tensor([[True, True], [False, True], [True, False]])
 
-    assert pool(activations, torch.ones((1, 2), dtype=torch.bool), pooling).isnan().all()
+    for few in (valid[:1], valid[:2], valid):
+        nan = pool(activations[: len(few)], few, pooling).isnan()
+        assert nan[:, 0].tolist() == few[:, 1].tolist()
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steer_plugin.sorting import (
-    narrowed,
+    narrowed_labels,
     run_ends,
     run_starts,
     sort_units,
@@ -100,10 +100,21 @@ def test_what_is_not_finite_is_noticed(dtype: torch.dtype, bad: float) -> None:
         assert not sort_units(responses, torch.arange(5))[2]
 
 
-@pytest.mark.parametrize("concepts", [2, 128, 129, 2**15, 2**15 + 1])
-def test_places_are_listed_by_concept(concepts: int) -> None:
+@pytest.mark.parametrize(
+    ("concepts", "narrow"),
+    [
+        (2, torch.int8),
+        (128, torch.int8),
+        (129, torch.int16),
+        (2**15, torch.int16),
+        (2**15 + 1, torch.int32),
+    ],
+)
+def test_places_are_listed_by_concept(concepts: int, narrow: torch.dtype) -> None:
     labels = np.random.default_rng(2).permutation(np.arange(2 * concepts) % concepts)
-    found = stable_argsort(narrowed(torch.from_numpy(labels), concepts)[None])
+    carried = narrowed_labels(torch.from_numpy(labels), concepts)
+    assert carried.dtype == narrow
+    found = stable_argsort(carried[None])
     np.testing.assert_array_equal(found.numpy()[0], np.argsort(labels, kind="stable"))
 
 

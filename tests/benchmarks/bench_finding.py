@@ -101,7 +101,8 @@ def _growth() -> list[Row]:
             many / 2**20,
             few / 2**20,
             many / few,
-            "<= 1.1 (MiB, not s)",
+            "times the MiB",
+            "<= 1.1",
         )
     ]
 

@@ -18,6 +18,7 @@ from steer_plugin.protocols import Reading
 from ndif_fixture import server_python
 from ndif_server import NDIFServer
 
+D_MODEL = 256
 TEXTS = 300
 BATCH_TOKENS = (256, 1024, 4096)
 REPEATS = 3
@@ -32,7 +33,7 @@ def remote_rows() -> list[Row]:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             tokenizer = saved_tokenizer(folder)
-            model = random_model(llama_config(256))
+            model = random_model(llama_config(D_MODEL))
             model.save_pretrained(folder)
             with NDIFServer(server_python(), [folder]) as server:
                 nnsight.CONFIG.API.APIKEY = server.key

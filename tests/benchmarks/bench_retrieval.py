@@ -49,7 +49,9 @@ def _by_blocks() -> list[Row]:
             "<= 1",
         ),
         *(
-            Row(grown, f"{COUNT:,}: exponent of {name}", *times, log(one / other, GROWTH), target)
+            Row(
+                grown, f"{COUNT:,}", *times, log(one / other, GROWTH), f"exponent of {name}", target
+            )
             for name, (one, other), target in (
                 ("time", times, "<= 1.1"),
                 ("peak memory", peaks, "<= 0.2"),

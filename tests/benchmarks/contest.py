@@ -17,7 +17,8 @@ class Row:
         against: what it was measured against.
         seconds: how long it took, the median over the repeats.
         other_seconds: how long the other took.
-        ratio: how many times faster than the other, or how many times as long; `target` says which.
+        ratio: of the two.
+        unit: of the ratio, such as "times faster".
         target: what the ratio should be.
     """
 
@@ -26,17 +27,18 @@ class Row:
     seconds: float
     other_seconds: float
     ratio: float
+    unit: str
     target: str
 
 
 def times_faster(what: str, against: str, ours: float, theirs: float, target: str) -> Row:
     """State how many times faster ours is."""
-    return Row(what, against, ours, theirs, theirs / ours, target)
+    return Row(what, against, ours, theirs, theirs / ours, "times faster", target)
 
 
 def times_as_long(what: str, against: str, ours: float, theirs: float, target: str) -> Row:
     """State how many times as long ours takes."""
-    return Row(what, against, ours, theirs, ours / theirs, target)
+    return Row(what, against, ours, theirs, ours / theirs, "times as long", target)
 
 
 def medians(contenders: Mapping[str, Callable[[], object]], *, repeats: int) -> Seconds:

@@ -37,7 +37,8 @@ def main() -> None:
     rows: list[Row] = []
     for part in parts:
         for row in part():
-            print(f"{row.what}, against {row.against}: {row.ratio:.3g}", file=sys.stderr)
+            told = f"{row.what}, against {row.against}: {row.ratio:.3g} {row.unit}"
+            print(told, file=sys.stderr)
             rows.append(row)
     table = pd.DataFrame(
         {
@@ -46,6 +47,7 @@ def main() -> None:
             "s": [f"{row.seconds:.2f}" for row in rows],
             "other s": [f"{row.other_seconds:.2f}" for row in rows],
             "ratio": [f"{row.ratio:.3g}" for row in rows],
+            "": [row.unit for row in rows],
             "target": [row.target for row in rows],
         }
     )
