@@ -201,7 +201,8 @@ def embedding_map(results: Results, method: str = PCA) -> ChartType:
     """
     projected = _projected(results, method)
     data = embedding_map_table(results, method)
-    codes = list(dict.fromkeys(data["language"]))
+    # The targets first: other charts give them the first looks.
+    codes = list(dict.fromkeys([*results.targets, *data["language"]]))
     not_seen = seen.unseen(results, codes)
     label = seen.labels(codes, not_seen, theme.language_label)
     languages = list(label.values())

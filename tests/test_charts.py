@@ -9,6 +9,7 @@ import vl_convert
 
 from steer_plugin.analyses import charts_comparison, charts_experts, charts_space, theme
 from steer_plugin.analyses.charts import charts, figures
+from steer_plugin.analyses.charts_panels import look
 from steer_plugin.analyses.results import Results
 from steer_plugin.errors import AnalysisError
 
@@ -94,6 +95,15 @@ def test_languages_have_no_colour_of_a_condition_and_no_look_twice() -> None:
         zip(encoding["color"]["scale"]["range"], encoding["shape"]["scale"]["range"], strict=True)
     )
     assert len(looks) == len(set(looks)) == 40
+
+
+def test_a_target_looks_on_maps_as_it_does_among_targets(specs: dict[str, dict[str, Any]]) -> None:
+    on_map = next(e for e in encodings(specs["embedding_map"]) if "shape" in e)
+    names = [theme.language_label(target) for target in TARGETS]
+    for channel, wanted in zip(("color", "shape"), look(names, "name"), strict=True):
+        scale, among_targets = on_map[channel]["scale"], wanted.to_dict()["scale"]
+        assert scale["domain"][: len(names)] == among_targets["domain"]
+        assert scale["range"][: len(names)] == among_targets["range"]
 
 
 def test_languages_are_shown_by_name_and_code_and_an_unknown_code_by_itself() -> None:
