@@ -70,7 +70,7 @@ def bitext_retrieval(results: Results) -> ChartType:
 
 
 def _caption(results: Results, table: pd.DataFrame) -> str:
-    ks = finding.each(table["top_k"])
+    ks = finding.ks(results, table)
     layer = layer_phrase(str(table["layer"].iloc[0]))
     sizes = finding.listed(
         f"{finding.count_span(part['sentences'])} ({dataset_name(str(dataset))})"

@@ -125,7 +125,7 @@ def _name(target: str) -> str:
 
 def _caption(results: Results, table: pd.DataFrame) -> str:
     layer = layer_phrase(finding.reading_layer(results))
-    ks = finding.each(table["top_k"])
+    ks = finding.ks(results, table)
     of_all = table[table["target"] == EVERY_TARGET]
     pooled = (
         ""

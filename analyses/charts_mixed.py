@@ -102,7 +102,7 @@ def _title(results: Results) -> str:
 
 def _caption(results: Results, table: pd.DataFrame) -> str:
     layer = layer_phrase(finding.reading_layer(results))
-    ks = finding.each(table["top_k"])
+    ks = finding.ks(results, table)
     return (
         f"Top-1 by cosine, ties counted as misses, raw embeddings, {layer}, k = {ks}. Grey is the "
         "unsteered model on both sides, left and right. Lines: that value plus the 95% interval of "

@@ -177,7 +177,7 @@ def _legend(
 
 def _caption(results: Results, table: pd.DataFrame) -> str:
     layer = layer_phrase(finding.reading_layer(results))
-    ks = finding.each(table["top_k"])
+    ks = finding.ks(results, table)
     hollow = (
         f" Hollow: as many random neurons, {finding.seeds_phrase(results)}."
         if (table["n_controls"] > 0).any()

@@ -51,6 +51,11 @@ def each(numbers: Iterable[float]) -> str:
     return listed(f"{n:,}" for n in sorted({int(n) for n in numbers}))
 
 
+def ks(results: Results, table: pd.DataFrame) -> str:
+    """Print the values of k in a table, and whether they count each layer by itself."""
+    return f"{each(table['top_k'])}{chosen.each(chosen.choice_of(results))}"
+
+
 def count_span(counts: pd.Series) -> str:
     """Print the lowest and the highest of some counts, or the one that they all are."""
     return " to ".join(dict.fromkeys(f"{int(n):,}" for n in (counts.min(), counts.max())))

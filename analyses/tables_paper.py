@@ -81,7 +81,7 @@ def _distances(results: Results) -> str:
         if count > 1
         else "with one target there is no standard error over targets"
     )
-    ks = finding.each(rows["top_k"])
+    ks = finding.ks(results, rows)
     where = layer_phrase(finding.reading_layer(results))
     over = "of 1 target" if count == 1 else f"mean over {count} targets"
     note = f"Cosine distance (0 to 2) {where}, k = {ks}, {over}; {spread}."

@@ -229,6 +229,9 @@ def test_where_k_counts_each_layer_the_report_says_so(run: Run) -> None:
     for name in ("retrieval_before_after", "control_advantages", "methods_compared"):
         said = drawn[name].caption + drawn["control_shares" if name[0] == "c" else name].caption
         assert ("k = 2 in each layer" in said) == each
+    for name in ("from_targets", "mixed_retrieval"):
+        assert ("k = 2 in each layer." in drawn[name].caption) == each
+        assert "k = 2" in drawn[name].caption
     assert ("in each layer" in title_of(drawn["expert_overlap"])) == each
     title = title_of(drawn["experts_by_layer"])
     count = 2 if run.choice.layers else 3
