@@ -129,7 +129,7 @@ def as_tensor(array: Shaped[Tensor, "..."] | Shaped[np.ndarray, "..."]) -> Shape
 def labels_of(
     matrix: Float[Tensor, "sentence unit"] | DiskMatrix, labels: Labels
 ) -> tuple[Int[Tensor, " sentence"], Int[Tensor, " concept"]]:
-    """Give the concept of each sentence, narrowed_labels, and how many sentences each has.
+    """Give the concept of each sentence, in as few bytes as hold it, and how many each has.
 
     Raises:
         ScoreError: see `_count_concepts`.

@@ -109,7 +109,7 @@ def _narrow_against_wide(narrow: torch.Tensor, wide: np.ndarray, labels: np.ndar
         "the same values in float32",
         seconds["narrow"],
         seconds["wide"],
-        "<= 1",
+        "< 1",
     )
 
 
