@@ -6,8 +6,8 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from steer_plugin.errors import ModelError
-from steer_plugin.interventions import Intervention
-from steer_plugin.protocols import Adapter
+from steer_plugin.interventions.plan import Intervention
+from steer_plugin.models.adapter import Adapter
 
 
 def adapt(
@@ -40,12 +40,12 @@ def adapt(
     if _is_bridge(model):
         if remote:
             raise ModelError("a TransformerBridge runs here; NDIF runs nnsight models")
-        from steer_plugin.adapters.bridge import BridgeAdapter
+        from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 
         return BridgeAdapter(model, tokenizer=tokenizer, bos=bos)
     if _is_nnsight(model):
-        from steer_plugin.adapters.ndif import NDIF
-        from steer_plugin.adapters.trace import TraceAdapter
+        from steer_plugin.adapters.nnsight.ndif import NDIF
+        from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 
         ndif = NDIF(model, url=ndif_url, say=say) if remote else None
         return TraceAdapter(model, tokenizer=tokenizer, bos=bos, ndif=ndif)
@@ -72,9 +72,9 @@ def steered(model: Any, intervention: Intervention) -> AbstractContextManager[An
         raise ModelError(
             f"{_name(model)} cannot be steered; give a TransformerLens TransformerBridge"
         )
-    from steer_plugin.adapters import bridge_hooks
+    from steer_plugin.adapters.transformer_lens import hooks
 
-    return bridge_hooks.steered(model, intervention)
+    return hooks.steered(model, intervention)
 
 
 def _is_bridge(model: Any) -> bool:

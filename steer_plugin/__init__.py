@@ -9,37 +9,37 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from steer_plugin.adapters import adapt, steered
-    from steer_plugin.adapters.in_trace import apply_in_trace
-    from steer_plugin.corpus import ParallelCorpus
-    from steer_plugin.embeddings import embed, embed_layers
+    from steer_plugin.adapters.nnsight.plan_in_trace import apply_in_trace
+    from steer_plugin.corpora.parallel import ParallelCorpus
     from steer_plugin.errors import SteerError
-    from steer_plugin.experts import ExpertTable, score_units
-    from steer_plugin.finding import find_experts
-    from steer_plugin.interventions import Intervention
-    from steer_plugin.probing import probe_units
-    from steer_plugin.protocols import Adapter, Reading
-    from steer_plugin.selection import Choice
-    from steer_plugin.sites import SITES
-    from steer_plugin.steering_vectors import find_vectors
+    from steer_plugin.experts.search import find_experts
+    from steer_plugin.experts.selection import Choice
+    from steer_plugin.experts.table import ExpertTable, score_units
+    from steer_plugin.interventions.plan import Intervention
+    from steer_plugin.methods.steering_vectors import find_vectors
+    from steer_plugin.models.adapter import Adapter, Reading
+    from steer_plugin.responses.embeddings import embed, embed_layers
+    from steer_plugin.responses.probe import probe_units
+    from steer_plugin.settings.names import SITES
 
 # Loaded on first use: the command line answers before torch is imported.
 _HOMES = {
-    "SITES": "sites",
-    "Adapter": "protocols",
-    "Choice": "selection",
-    "ExpertTable": "experts",
-    "Intervention": "interventions",
-    "ParallelCorpus": "corpus",
-    "Reading": "protocols",
+    "SITES": "settings.names",
+    "Adapter": "models.adapter",
+    "Choice": "experts.selection",
+    "ExpertTable": "experts.table",
+    "Intervention": "interventions.plan",
+    "ParallelCorpus": "corpora.parallel",
+    "Reading": "models.adapter",
     "SteerError": "errors",
     "adapt": "adapters",
-    "apply_in_trace": "adapters.in_trace",
-    "embed": "embeddings",
-    "embed_layers": "embeddings",
-    "find_experts": "finding",
-    "find_vectors": "steering_vectors",
-    "probe_units": "probing",
-    "score_units": "experts",
+    "apply_in_trace": "adapters.nnsight.plan_in_trace",
+    "embed": "responses.embeddings",
+    "embed_layers": "responses.embeddings",
+    "find_experts": "experts.search",
+    "find_vectors": "methods.steering_vectors",
+    "probe_units": "responses.probe",
+    "score_units": "experts.table",
     "steered": "adapters",
 }
 

@@ -1,5 +1,5 @@
 """`python -m steer_plugin` is the command `steer-plugin`."""
 
-from steer_plugin.cli import main
+from steer_plugin.cli.main import main
 
 main()

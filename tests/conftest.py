@@ -16,8 +16,8 @@ import jaxtyping
 import pytest
 
 if TYPE_CHECKING:
-    from ndif_server import NDIFServer
-    from tiny import Tiny
+    from support.ndif_server import NDIFServer
+    from support.tiny_models import Tiny
 
 # Shapes and types are checked at run time here and nowhere else. The numeric tower lets an int
 # stand where a float is annotated, as for mypy.
@@ -43,24 +43,24 @@ def unchecked() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Any]:
     """Give the tokenizer that an architecture's models would ship, loaded from a folder."""
-    import tiny
+    from support import tiny_models
 
-    with_bos = tiny.tokenizer(tmp_path_factory.mktemp("with_bos"), adds_bos=True)
-    without_bos = tiny.tokenizer(tmp_path_factory.mktemp("without_bos"), adds_bos=False)
-    return lambda name: without_bos if name in tiny.WITHOUT_OWN_BOS else with_bos
+    with_bos = tiny_models.tokenizer(tmp_path_factory.mktemp("with_bos"), adds_bos=True)
+    without_bos = tiny_models.tokenizer(tmp_path_factory.mktemp("without_bos"), adds_bos=False)
+    return lambda name: without_bos if name in tiny_models.WITHOUT_OWN_BOS else with_bos
 
 
 @pytest.fixture(scope="session")
 def tiny_model(shipped: Callable[[str], Any]) -> Callable[[str], "Tiny"]:
     """Give the tiny model of an architecture, made once; whoever changes it boots their own."""
-    import tiny
+    from support import tiny_models
 
-    return cache(lambda name: tiny.boot(name, shipped(name)))
+    return cache(lambda name: tiny_models.boot(name, shipped(name)))
 
 
 @pytest.fixture(scope="session")
 def ndif(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[NDIFServer]":
     """Run a real NDIF server, with tiny models, for all tests that want one."""
-    import ndif_fixture
+    from support import ndif_fixture
 
     yield from ndif_fixture.start_ndif(tmp_path_factory.mktemp("ndif"))

@@ -13,12 +13,12 @@ import torch
 from contest import Row, medians, times_as_long
 
 from steer_plugin import find_experts
-from steer_plugin.adapters.bridge import BridgeAdapter
-from steer_plugin.adapters.loading import load_adapter
-from steer_plugin.analyses.run_data import read_corpus
-from steer_plugin.experts import score_units
-from steer_plugin.probing import probe_units
-from steer_plugin.protocols import Reading
+from steer_plugin.adapters.loader import load_adapter
+from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
+from steer_plugin.analyses.run.inputs import read_corpus
+from steer_plugin.experts.table import score_units
+from steer_plugin.models.adapter import Reading
+from steer_plugin.responses.probe import probe_units
 
 SENTENCES = 40
 REPEATS = 3

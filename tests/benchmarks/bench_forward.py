@@ -15,9 +15,9 @@ from nnsight import NNsight
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformer_lens.model_bridge import TransformerBridge
 
-from steer_plugin.adapters.bridge import BridgeAdapter
-from steer_plugin.adapters.trace import TraceAdapter
-from steer_plugin.protocols import Reading
+from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
+from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
+from steer_plugin.models.adapter import Reading
 
 PAD, BOS = "<pad>", "<bos>"
 SMALL, LARGE = 8_000, 64_000  # words

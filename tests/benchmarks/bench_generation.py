@@ -14,11 +14,11 @@ from contest import Row, medians, times_as_long
 from nnsight import NNsight
 from transformer_lens.model_bridge import TransformerBridge
 
-from steer_plugin.adapters.bridge import BridgeAdapter
-from steer_plugin.adapters.loading import DEMO, DEMO_PACKAGE, load_adapter
-from steer_plugin.adapters.trace import TraceAdapter
-from steer_plugin.interventions import Intervention
-from steer_plugin.protocols import Adapter
+from steer_plugin.adapters.loader import DEMO, DEMO_PACKAGE, load_adapter
+from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
+from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
+from steer_plugin.interventions.plan import Intervention
+from steer_plugin.models.adapter import Adapter
 
 D_MODEL, VOCABULARY = 512, 8_000
 PROMPT_WORDS, NEW_TOKENS = 8, 64

@@ -16,8 +16,8 @@ from statistics import median
 import numpy as np
 from contest import Row, times_as_long
 
-from steer_plugin.scores import scores
-from steer_plugin.typical_responses import typical_responses
+from steer_plugin.scores.rank_scores import scores
+from steer_plugin.scores.typical_responses import typical_responses
 
 REPEATS = 3
 WORKS: dict[str, Callable[..., object]] = {

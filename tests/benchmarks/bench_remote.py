@@ -11,12 +11,12 @@ from bench_forward import llama_config, random_model, random_texts, saved_tokeni
 from contest import Row, medians, times_as_long
 from nnsight.modeling.transformers import TransformersModel
 
-from steer_plugin.adapters.ndif import NDIF
-from steer_plugin.adapters.trace import TraceAdapter
-from steer_plugin.protocols import Reading
+from steer_plugin.adapters.nnsight.ndif import NDIF
+from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
+from steer_plugin.models.adapter import Reading
 
-from ndif_fixture import server_python
-from ndif_server import NDIFServer
+from support.ndif_fixture import server_python
+from support.ndif_server import NDIFServer
 
 D_MODEL = 256
 TEXTS = 300

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from contest import Row, medians, times_as_long, times_faster
 
-from steer_plugin.analyses.nearest import Nearest, nearest
+from steer_plugin.analyses.measures.nearest import Nearest, nearest
 
 K = 10
 COUNT, DIMENSIONS = 4_000, 640

@@ -11,9 +11,10 @@ from contest import Row, medians, times_as_long, times_faster
 from joblib import Parallel, delayed
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from steer_plugin.mean_difference import mean_difference
-from steer_plugin.scores import RANK_SCORES, scores
-from steer_plugin.typical_responses import typical_responses
+from steer_plugin.scores.mean_difference import mean_difference
+from steer_plugin.scores.rank_scores import scores
+from steer_plugin.scores.typical_responses import typical_responses
+from steer_plugin.settings.names import RANK_SCORES
 
 SENTENCES, UNITS, FEWER_UNITS = 10_000, 4_096, 1_024
 LANGUAGES, MANY_LANGUAGES = 5, 200

@@ -15,7 +15,7 @@ from pydantic import ByteSize, TypeAdapter
 from transformer_lens.model_bridge import TransformerBridge
 
 from steer_plugin import ParallelCorpus, find_experts
-from steer_plugin.adapters.bridge import BridgeAdapter
+from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 
 LANGUAGES = ("deu_Latn", "eng_Latn")
 WORDS = 8

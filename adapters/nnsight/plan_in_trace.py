@@ -1,0 +1,155 @@
+"""Interventions inside nnsight traces: a user's own, and the adapter's."""
+
+from typing import Any
+
+import torch
+from greenlet import getcurrent
+from nnsight.intervention.interleaver import Mediator, OutOfOrderError
+from nnsight.intervention.iterator import Iterations
+
+from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS, ModulePaths
+from steer_plugin.adapters.nnsight.portable_code import portable, send_as_data
+from steer_plugin.adapters.shared.steered_tokens import missing_unit, steered_tokens
+from steer_plugin.interventions.plan import (
+    Intervention,
+    moved_once,
+    steer_units,
+    units_by_layer,
+)
+from steer_plugin.settings.names import FINAL_NORM
+
+send_as_data(Intervention)
+send_as_data(ModulePaths)
+
+
+def locate(model: Any, site: str, layer: int) -> tuple[str, str]:
+    """Give the path of the module that a site is at, and its side, `input` or `output`.
+
+    Args:
+        model: an nnsight model.
+        site: one of `steer_plugin.settings.names.SITES`.
+        layer: a block's index; 0 for the final norm.
+
+    Raises:
+        LookupError: the architecture is unknown, or has no such site or block.
+    """
+    kind = model.config.model_type
+    if kind not in MODULE_PATHS:
+        raise LookupError(
+            f"where a {kind!r} model has its sites is not known; tell it with "
+            "steer_plugin.adapters.nnsight.module_paths.register_module_paths"
+        )
+    paths = MODULE_PATHS[kind]
+    prefix = model.base_model_prefix
+    base = [prefix] if hasattr(model._module, prefix) else []
+    if site == FINAL_NORM:
+        if layer != 0:
+            raise LookupError(f"{FINAL_NORM} is one place, layer 0; layer {layer} was given")
+        module, _, side = paths.final_norm.rpartition(".")
+        return ".".join([*base, module]), side
+    if site not in paths.sites:
+        reason = paths.unreachable.get(site, "it has no such tensor")
+        raise LookupError(
+            f"{kind} has no {site} in layer {layer}: {reason}; choose one of: "
+            f"{', '.join((*paths.sites, FINAL_NORM))}"
+        )
+    blocks = model.get(".".join([*base, paths.blocks]))
+    if not 0 <= layer < len(blocks):
+        raise LookupError(
+            f"layer {layer} does not exist; the model has blocks 0..{len(blocks) - 1}"
+        )
+    module, _, side = paths.sites[site].rpartition(".")
+    return ".".join([*base, paths.blocks, str(layer), *filter(None, [module])]), side
+
+
+def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None) -> None:
+    layers = []
+    for layer, (indices, parameters) in units_by_layer(intervention).items():
+        path, side = locate(model, intervention.site, layer)
+        last, moved = int(indices[-1]), moved_once(indices, parameters)
+        layers.append((layer, model.get(path), side, last, moved))
+    prompt = None
+    try:
+        for step in Iterations()[:]:
+            args, kwargs = model.inputs
+            ids = kwargs.get("input_ids", args[0] if args else None)
+            if ids is None or ids.dim() != 2:
+                raise ValueError("a steered pass takes token ids [text, token]; none were given")
+            if prompt is None:
+                mask = kwargs.get("attention_mask")
+                prompt = torch.ones_like(ids) if mask is None else mask
+                if prompt.shape != ids.shape:
+                    raise ValueError(
+                        f"the mask has shape {tuple(prompt.shape)}, the token ids "
+                        f"{tuple(ids.shape)}; give a mask [text, token]"
+                    )
+            where = steered_tokens(
+                ids,
+                prompt.to(ids.device).bool() if step == 0 or ids.shape[1] > 1 else None,
+                intervention.positions,
+                intervention.bos,
+                bos_id,
+            )
+            if where is False:
+                continue
+            for layer, module, side, last, moved in layers:
+                given = module.input if side == "input" else module.output
+                tensor = given[0] if isinstance(given, tuple) else given
+                flat = tensor.reshape(*ids.shape, -1)
+                if last >= flat.shape[2]:
+                    raise LookupError(missing_unit(intervention.site, layer, last, flat.shape[2]))
+                steered = steer_units(flat, *moved(flat.device, flat.dtype), intervention, where)
+                steered = steered.reshape(tensor.shape)
+                if side == "input":
+                    module.input = steered
+                elif isinstance(given, tuple):
+                    module.output = (steered, *given[1:])
+                else:
+                    module.output = steered
+    except OutOfOrderError:
+        # How nnsight ends a loop over passes when there are no more, or the last was stopped.
+        if prompt is None:
+            raise
+
+
+@portable
+def steer_beside(model: Any, intervention: Intervention, bos_id: int | None) -> None:
+    """Start steering in a worker of its own, so that the body's reads keep their own order."""
+    if len(intervention.layers) == 0 or intervention.strength == 0:
+        return
+    body = getcurrent().mediator()
+    if model.interleaver.counts != body.counts_at_start:
+        raise ValueError("the trace has already read something; call apply_in_trace before")
+    worker = Mediator(
+        compile("steer()", "<steer_plugin>", "exec"),
+        {},
+        {"steer": lambda: _steer_passes(model, intervention, bos_id)},
+    )
+    worker.batch_group = body.batch_group
+    # Ahead of the body, which then reads what is steered.
+    workers = model.interleaver.mediators
+    workers.insert(workers.index(body), worker)
+    worker.start(model.interleaver)
+
+
+@portable
+def apply_in_trace(model: Any, intervention: Intervention) -> None:
+    """Steer a model in the nnsight trace that is being written.
+
+    Call it in the body of `trace`, `generate`, `edit` or `tracer.invoke`, local or remote, before
+    the body reads anything; what the body then reads, in any layer, is steered. It steers each
+    forward pass of the run, tells the prompt from generated tokens, and leaves padding alone, as
+    the attention mask has it (without a mask, nothing is padding).
+
+    Args:
+        model: the nnsight model that is traced, or the edited one.
+        intervention: what to do to it.
+
+    Raises:
+        LookupError: the model's architecture is unknown, or it lacks the site, a layer or a unit.
+            A server hands it over as nnsight's `RemoteError`, with the same words.
+        ValueError: something was read before, or a pass has no token ids or no plain mask.
+    """
+    tokenizer = getattr(model, "tokenizer", None)
+    source = model.config if tokenizer is None else tokenizer
+    steer_beside(model, intervention, source.bos_token_id)

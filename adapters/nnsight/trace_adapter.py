@@ -1,0 +1,340 @@
+"""nnsight: a model here, or on an NDIF server, as an adapter."""
+
+import inspect
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib.metadata import version
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from nnsight.intervention.interleaver import OutOfOrderError
+from transformers import AutoTokenizer
+
+from steer_plugin.activations.pooling import check_pooling
+from steer_plugin.activations.sites import UnitSpace, chosen_layers
+from steer_plugin.adapters.nnsight import trace_blocks
+from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS
+from steer_plugin.adapters.nnsight.ndif import NDIF
+from steer_plugin.adapters.nnsight.plan_in_trace import locate
+from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
+from steer_plugin.adapters.shared.sampling import generation_config, sampling
+from steer_plugin.adapters.shared.steered_tokens import require_units
+from steer_plugin.adapters.shared.tokens import BATCH_TOKENS, TokenBatch, tokens_for
+from steer_plugin.errors import ModelError, SiteError
+from steer_plugin.interventions.plan import Intervention
+from steer_plugin.models.adapter import Batch, ModelInfo, Reading
+from steer_plugin.settings.names import FINAL_NORM, Pooling
+from steer_plugin.storage.artifacts import one_line
+
+Given = ParamSpec("Given")
+Answer = TypeVar("Answer")
+Job = TypeVar("Job")
+
+# nnsight holds the state of a run on the model, so one model runs one trace at a time.
+_LOCKS: WeakKeyDictionary[torch.nn.Module, threading.RLock] = WeakKeyDictionary()
+
+
+class TraceAdapter:
+    """An nnsight model behind the verbs of `steer_plugin.models.adapter.Adapter`.
+
+    Args:
+        model: a `TransformersModel`, a `LanguageModel`, or an `NNsight` around a causal language
+            model; on any device or devices, in any dtype.
+        tokenizer: the tokenizer as the model ships it. None takes the model's own, or loads it
+            from where the model is from.
+        bos: whether BOS is put before each text; None does as the tokenizer ships.
+        batch_tokens: padded tokens a batch.
+        ndif: the server that runs the model; None runs it here.
+        name: what results record as the model's name; None takes the one it was loaded by.
+        revision: what results record as its revision; None takes the commit where it is known.
+
+    Raises:
+        ModelError: the model has no weights here and no server is given, its tokenizer cannot be
+            loaded, it has no BOS and `bos` is True, or the server does not answer.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        tokenizer: Any = None,
+        bos: bool | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+        ndif: NDIF | None = None,
+        name: str | None = None,
+        revision: str | None = None,
+    ) -> None:
+        """Hold the model; ask a server once what it is."""
+        self.model = model
+        self._module: Any = model._module
+        self.ndif = ndif
+        self._batch_tokens = batch_tokens
+        if ndif is None:
+            if any(
+                parameter.is_meta
+                for part in self._module.modules()
+                # accelerate fetches the weights that it has offloaded.
+                if not hasattr(part, "_hf_hook")
+                for parameter in part.parameters(recurse=False)
+            ):
+                raise ModelError(
+                    "the model has no weights here; load it with dispatch=True, or give "
+                    "remote=True to run it on an NDIF server"
+                )
+            if next(self._module.parameters()).is_meta:
+                raise ModelError(
+                    "the model's first weights are offloaded, and nnsight gives the token ids to "
+                    "where they are; keep the embeddings on a device"
+                )
+            self._module.eval()
+        config = self._module.config
+        self._name = name or getattr(model, "repo_id", None) or config.name_or_path or "unknown"
+        shipped = _shipped_tokenizer(model, self._name) if tokenizer is None else tokenizer
+        self.tokens = tokens_for(shipped, bos, config)
+        takes = inspect.signature(self._module.forward).parameters
+        self._takes_positions = "position_ids" in takes
+        text_config = config.get_text_config()
+        self._info = ModelInfo(
+            name=self._name,
+            revision=revision or getattr(config, "_commit_hash", None) or "unknown",
+            host=f"nnsight {version('nnsight')}" + (" on NDIF" if ndif else ""),
+            n_layers=int(text_config.num_hidden_layers),
+            d_model=int(text_config.hidden_size),
+            dtype=self._run(trace_blocks.dtype_of),
+            bos=self.tokens.bos,
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        """Say which model this is."""
+        return self._info
+
+    def _run(
+        self,
+        block: Callable[Concatenate[Any, Any, Given], Answer],
+        *args: Given.args,
+        **kwargs: Given.kwargs,
+    ) -> Answer:
+        """Run one of the blocks of `sessions`, where the model is."""
+        if self.ndif is not None:
+            return self.ndif.run(lambda backend: block(self.model, backend, *args, **kwargs))
+        with _LOCKS.setdefault(self._module, threading.RLock()):
+            try:
+                return block(self.model, None, *args, **kwargs)
+            except torch.OutOfMemoryError as error:
+                raise ModelError(
+                    f"{self._name} ran out of memory: {one_line(error)}; give fewer tokens a batch"
+                ) from error
+            except OutOfOrderError as error:
+                raise SiteError(
+                    f"{self._name} does not reach its sites in the order in which its module "
+                    f"paths list them: {one_line(error)}"
+                ) from error
+
+    def _in_sessions(
+        self,
+        jobs: Iterable[Job],
+        run: Callable[[Sequence[Job]], Sequence[Answer]],
+        result_bytes: Callable[[Job], int],
+    ) -> Iterator[tuple[Job, Answer]]:
+        """Do jobs: on a server several in a request, here one after another."""
+        if self.ndif is not None:
+            yield from self.ndif.in_sessions(jobs, run, result_bytes)
+            return
+        for job in jobs:
+            yield job, run([job])[0]
+
+    def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
+        """Number the units that the model has at a site; see `Adapter.space`.
+
+        Raises:
+            SiteError: the model lacks the site, or no tensor of its modules is it.
+        """
+        chosen = chosen_layers(site, layers, self._info.n_layers)
+        return UnitSpace(site, chosen, tuple(self._width(site, layer) for layer in chosen))
+
+    def _locate(self, site: str, layer: int) -> tuple[str, str]:
+        try:
+            return locate(self.model, site, layer)
+        except LookupError as error:
+            raise SiteError(f"{self._name}: {error.args[0]}") from error
+
+    def _width(self, site: str, layer: int) -> int:
+        path, side = self._locate(site, layer)
+        try:
+            module = self._module.get_submodule(path)
+        except AttributeError as error:
+            raise SiteError(
+                f"{self._name} has no module {path!r}, where its module paths have {site} in "
+                f"layer {layer}; register them anew"
+            ) from error
+        names = ("in_features", "nx") if side == "input" else ("out_features", "nf")
+        widths = [getattr(module, name) for name in names if hasattr(module, name)]
+        return int(widths[0]) if widths else self._info.d_model
+
+    def _inputs(self, batch: TokenBatch) -> trace_blocks.Inputs:
+        inputs = {"input_ids": batch.ids, "attention_mask": batch.attention.long()}
+        if self._takes_positions:
+            inputs["position_ids"] = batch.positions
+        return inputs
+
+    def batches(self, texts: Sequence[str]) -> list[Int[np.ndarray, " text"]]:
+        """Give the rows of each batch that `collect` makes; see `Adapter.batches`.
+
+        Raises:
+            ModelError: a text has no tokens, or too many.
+        """
+        return self.tokens.batch_rows(texts, self._batch_tokens)
+
+    def collect(
+        self,
+        texts: Sequence[str],
+        readings: Sequence[Reading],
+        *,
+        intervention: Intervention | None = None,
+    ) -> Iterator[Batch]:
+        """Run the model over texts and pool each reading where it is; see `Adapter.collect`.
+
+        Raises:
+            SiteError: the model lacks a site, a layer or a unit.
+            ModelError: a text has no tokens, or too many, or the server cannot be made to answer.
+        """
+        for reading in readings:
+            check_pooling(reading.pooling)
+        spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
+        require_units(self.space, intervention)
+        places, keys = self._places(spaces)
+        units = sum(map(len, spaces.values()))
+
+        def read(some: Sequence[TokenBatch]) -> Any:
+            return self._run(
+                trace_blocks.read_pooled,
+                [({**self._inputs(batch), "use_cache": False}, batch.content) for batch in some],
+                places,
+                intervention,
+                self.tokens.tokenizer.bos_token_id,
+            )
+
+        batches = self.tokens.batches(texts, self._batch_tokens)
+        for batch, found in self._in_sessions(
+            batches, read, lambda batch: 4 * units * len(batch.rows)
+        ):
+            parts = dict(zip(keys, found, strict=True))
+            yield Batch(
+                np.array(batch.rows),
+                {
+                    reading: torch.cat(
+                        [parts[reading.site, layer, reading.pooling] for layer in space.layers], 1
+                    )
+                    for reading, space in spaces.items()
+                },
+                batch.content.sum(1).numpy(),
+            )
+
+    def _places(
+        self, spaces: dict[Reading, UnitSpace]
+    ) -> tuple[list[trace_blocks.Place], list[tuple[str, int, Pooling]]]:
+        """Put what is read in the order in which a forward pass reaches it."""
+        poolings: dict[tuple[str, int], list[Pooling]] = {}
+        for reading, space in spaces.items():
+            for layer in space.layers:
+                wanted = poolings.setdefault((reading.site, layer), [])
+                if reading.pooling not in wanted:
+                    wanted.append(reading.pooling)
+        order = list(MODULE_PATHS[self._module.config.model_type].sites)
+
+        def reached(place: tuple[str, int]) -> tuple[float, int]:
+            site, layer = place
+            return (float("inf"), 0) if site == FINAL_NORM else (layer, order.index(site))
+
+        ordered = sorted(poolings, key=reached)
+        places = [(*self._locate(*place), tuple(poolings[place])) for place in ordered]
+        keys = [(*place, pooling) for place in ordered for pooling in poolings[place]]
+        return places, keys
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        intervention: Intervention | None = None,
+        max_new_tokens: int = 32,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[str]:
+        """Continue each prompt; see `Adapter.generate`.
+
+        The model's own generation settings (penalties, top-k and the like) are left out; its end
+        tokens count. A server that runs requests in a sandbox samples with a seed of its own.
+
+        Raises:
+            SiteError: the model lacks the intervention's site or one of its units.
+            ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
+                together are more than the model can take.
+        """
+        require_units(self.space, intervention)
+        batch = self.tokens.prompts(prompts, max_new_tokens)
+        tokenizer = self.tokens.tokenizer
+        config = generation_config(
+            tokenizer, max_new_tokens=max_new_tokens, temperature=temperature
+        )
+        ids = self._run(
+            trace_blocks.continue_prompts,
+            self._inputs(batch),
+            config,
+            sampling(temperature, top_p, trace_blocks.nucleus),
+            seed,
+            intervention,
+            tokenizer.bos_token_id,
+        )
+        new = ids[:, batch.ids.shape[1] :]
+        return list(tokenizer.batch_decode(new, skip_special_tokens=True))
+
+    def losses(
+        self,
+        texts: Sequence[str],
+        *,
+        intervention: Intervention | None = None,
+        context: int | None = None,
+        stride: int | None = None,
+    ) -> list[Float[np.ndarray, " token"]]:
+        """Give each text's negative log-likelihood a token; see `Adapter.losses`.
+
+        Raises:
+            SiteError: the model lacks the intervention's site or one of its units.
+            ModelError: a text is too short, or the window does not fit.
+        """
+        require_units(self.space, intervention)
+        cut = windows(self.tokens, texts, context, stride)
+        waiting = window_batches(self.tokens, cut, self._batch_tokens, self._module.config)
+
+        def score(some: Sequence[WindowBatch]) -> Any:
+            return self._run(
+                trace_blocks.score_windows,
+                [(self._scoring_inputs(one), one.scored) for one in some],
+                intervention,
+                self.tokens.tokenizer.bos_token_id,
+            )
+
+        answers = self._in_sessions(waiting, score, lambda one: 8 * int(one.scored.sum()))
+        return by_text(cut, answers)
+
+    def _scoring_inputs(self, one: WindowBatch) -> trace_blocks.Inputs:
+        inputs = {**self._inputs(one.batch), "use_cache": False}
+        return inputs | one.wanted(self._module.forward)
+
+
+def _shipped_tokenizer(model: Any, name: str) -> Any:
+    own = model.__dict__.get("tokenizer")
+    if own is not None:
+        return own
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"cannot load the tokenizer of {name!r}: {one_line(error)}; "
+            "give adapt(..., tokenizer=...)"
+        ) from error

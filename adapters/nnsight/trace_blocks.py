@@ -1,0 +1,117 @@
+"""The blocks of code that nnsight runs, here or on a server.
+
+A server has never heard of this package: what a block names is torch, nnsight, plain data, or a
+portable function. Of several batches one session is made, which is one request to a server.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from nnsight.tracing.tracer import save
+from torch import Tensor
+
+from steer_plugin.activations.pooling import pool
+from steer_plugin.adapters.nnsight.plan_in_trace import steer_beside
+from steer_plugin.adapters.nnsight.portable_code import portable
+from steer_plugin.adapters.shared import dtypes, sampling
+from steer_plugin.adapters.shared import losses as losses_module
+from steer_plugin.interventions.plan import Intervention
+from steer_plugin.settings.names import Pooling
+
+Inputs = dict[str, Any]
+# A place that is read: the module's path, its side, the poolings of what is there.
+Place = tuple[str, str, tuple[Pooling, ...]]
+
+pooled = portable(pool)
+named_dtype = portable(dtypes.dtype_of)
+nucleus = portable(sampling.nucleus)
+token_losses = portable(losses_module.token_losses)
+
+
+def dtype_of(model: Any, backend: Any) -> str:
+    """Name what the model's numbers are; see `dtypes.dtype_of`."""
+    dtype: str = ""
+    with model.session(backend=backend):
+        dtype = save(named_dtype(model._module))
+    return str(dtype)
+
+
+def read_pooled(
+    model: Any,
+    backend: Any,
+    batches: Sequence[tuple[Inputs, Bool[Tensor, "_text _token"]]],
+    places: Sequence[Place],
+    plan: Intervention | None,
+    bos_id: int | None,
+) -> list[list[Float[Tensor, "_text _unit"]]]:
+    """Read places in forward order, each pooled where it is, and stop after the last.
+
+    Returns:
+        For each batch: for each place, each of its poolings.
+    """
+    answers: list[list[Tensor]] = []
+    with model.session(backend=backend):
+        answers = save([])
+        with torch.no_grad():
+            for inputs, content in batches:
+                with model.trace(**inputs) as tracer:
+                    if plan is not None:
+                        steer_beside(model, plan, bos_id)
+                    found = []
+                    for path, side, poolings in places:
+                        module = model.get(path)
+                        given = module.input if side == "input" else module.output
+                        given = given[0] if isinstance(given, tuple) else given
+                        flat = given.reshape(*content.shape, -1)
+                        found += [pooled(flat, content, pooling) for pooling in poolings]
+                    answers.append([one.cpu() for one in found])
+                    tracer.stop()
+    return answers
+
+
+def continue_prompts(
+    model: Any,
+    backend: Any,
+    inputs: Inputs,
+    config: Any,
+    sampling: Sequence[Any],
+    seed: int,
+    plan: Intervention | None,
+    bos_id: int | None,
+) -> Int[Tensor, "text token"]:
+    """Give prompts and what the model continues them with."""
+    ids: Tensor = torch.empty(0, dtype=torch.int64)
+    with model.session(backend=backend):  # noqa: SIM117 (a session's block is all of its `with`)
+        with torch.random.fork_rng():
+            with model.trace(
+                **inputs, generation_config=config, logits_processor=sampling, fn="generate"
+            ) as tracer:
+                torch.manual_seed(seed)
+                if plan is not None:
+                    steer_beside(model, plan, bos_id)
+                generated = tracer.result
+            ids = save(generated.cpu())
+    return ids
+
+
+def score_windows(
+    model: Any,
+    backend: Any,
+    batches: Sequence[tuple[Inputs, Bool[Tensor, "_window _token"]]],
+    plan: Intervention | None,
+    bos_id: int | None,
+) -> list[Float[Tensor, " _scored"]]:
+    """Give the losses of each batch's scored tokens, window after window."""
+    answers: list[Tensor] = []
+    with model.session(backend=backend):
+        answers = save([])
+        with torch.no_grad():
+            for inputs, scored in batches:
+                with model.trace(**inputs):
+                    if plan is not None:
+                        steer_beside(model, plan, bos_id)
+                    losses = token_losses(model.output.logits, inputs["input_ids"], scored)
+                    answers.append(losses.cpu())
+    return answers

@@ -1,0 +1,295 @@
+"""TransformerLens: a TransformerBridge as an adapter."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import AutoTokenizer
+
+from steer_plugin.activations.pooling import check_pooling, pool
+from steer_plugin.activations.sites import UnitSpace, chosen_layers, hook_name
+from steer_plugin.adapters.shared.dtypes import dtype_of
+from steer_plugin.adapters.shared.losses import (
+    WindowBatch,
+    by_text,
+    token_losses,
+    window_batches,
+    windows,
+)
+from steer_plugin.adapters.shared.sampling import generation_config, nucleus, sampling
+from steer_plugin.adapters.shared.steered_tokens import SteeredTokens, require_units
+from steer_plugin.adapters.shared.tokens import BATCH_TOKENS, TokenBatch, tokens_for
+from steer_plugin.adapters.transformer_lens.hooks import (
+    Answer,
+    Key,
+    NamedHook,
+    reading_hooks,
+    require_site,
+    steering_hooks,
+)
+from steer_plugin.errors import ModelError
+from steer_plugin.interventions.plan import Intervention
+from steer_plugin.models.adapter import Batch, ModelInfo, Reading
+from steer_plugin.settings.names import Pooling
+from steer_plugin.storage.artifacts import one_line
+
+
+class BridgeAdapter:
+    """A TransformerBridge behind the verbs of `steer_plugin.models.adapter.Adapter`.
+
+    Args:
+        bridge: on any device, in any dtype; it is put into evaluation mode.
+        tokenizer: the tokenizer as the model ships it. None loads it from where the bridge has its
+            own from; the bridge's own puts BOS where the model never saw it.
+        bos: whether BOS is put before each text; None does as the tokenizer ships.
+        batch_tokens: padded tokens a batch.
+        name: what results record as the model's name; None takes the bridge's.
+        revision: what results record as its revision; None takes the commit where it is known.
+
+    Raises:
+        ModelError: the tokenizer cannot be loaded, or has no BOS and `bos` is True.
+    """
+
+    def __init__(
+        self,
+        bridge: TransformerBridge,
+        *,
+        tokenizer: Any = None,
+        bos: bool | None = None,
+        batch_tokens: int = BATCH_TOKENS,
+        name: str | None = None,
+        revision: str | None = None,
+    ) -> None:
+        """Hold the bridge; nothing is run yet."""
+        bridge.eval()
+        self.bridge = bridge
+        self._model = cast("Any", bridge.original_model)
+        self._batch_tokens = batch_tokens
+        self._widths: dict[tuple[str, int], int] = {}
+        shipped = _shipped_tokenizer(bridge) if tokenizer is None else tokenizer
+        self.tokens = tokens_for(shipped, bos, self._model.config)
+        self._info = ModelInfo(
+            name=name or str(bridge.cfg.model_name),
+            revision=revision or getattr(self._model.config, "_commit_hash", None) or "unknown",
+            host=f"transformer_lens {version('transformer-lens')}",
+            n_layers=int(bridge.cfg.n_layers),
+            d_model=int(bridge.cfg.d_model),
+            dtype=dtype_of(self._model),
+            bos=self.tokens.bos,
+        )
+
+    @property
+    def info(self) -> ModelInfo:
+        """Say which model this is."""
+        return self._info
+
+    @property
+    def _device(self) -> torch.device:
+        device: torch.device = self._model.get_input_embeddings().weight.device
+        # Weights that are offloaded are nowhere yet, and move their inputs along with them.
+        return torch.device("cpu") if device.type == "meta" else device
+
+    def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
+        """Number the units that the model has at a site; see `Adapter.space`.
+
+        Raises:
+            SiteError: the model lacks the site, or it holds something else under that name.
+        """
+        chosen = chosen_layers(site, layers, self._info.n_layers)
+        missing = [layer for layer in chosen if (site, layer) not in self._widths]
+        for layer in missing:
+            require_site(self.bridge, site, layer)
+        if missing:
+            self._measure(site, missing)
+        return UnitSpace(site, chosen, tuple(self._widths[site, layer] for layer in chosen))
+
+    def _measure(self, site: str, layers: Sequence[int]) -> None:
+        """Read widths from tensors, since configs name them in many ways."""
+
+        def width(activations: Tensor) -> int:
+            return activations.shape[2]
+
+        one = torch.ones((1, 1), dtype=torch.bool)
+        readers = {(site, layer): (hook_name(site, layer), width) for layer in layers}
+        self._widths |= self._read(TokenBatch((0,), one.long(), one, ~one), [], readers)
+
+    def _read(
+        self,
+        batch: TokenBatch,
+        steering: Sequence[NamedHook],
+        readers: Mapping[Key, tuple[str, Callable[[Tensor], Answer]]],
+    ) -> dict[Key, Answer]:
+        """Run the blocks and the final norm as far as they are read, not the unembedding."""
+        transformer = self._model.base_model
+        with torch.inference_mode(), reading_hooks(self.bridge, steering, readers) as found:
+            transformer(**self._inputs(transformer, batch))
+        return found
+
+    def _inputs(self, module: Any, batch: TokenBatch) -> dict[str, Any]:
+        inputs: dict[str, Any] = {
+            "input_ids": batch.ids.to(self._device),
+            "attention_mask": batch.attention.long().to(self._device),
+            "use_cache": False,
+        }
+        if "position_ids" in inspect.signature(module.forward).parameters:
+            inputs["position_ids"] = batch.positions.to(self._device)
+        return inputs
+
+    def batches(self, texts: Sequence[str]) -> list[Int[np.ndarray, " text"]]:
+        """Give the rows of each batch that `collect` makes; see `Adapter.batches`.
+
+        Raises:
+            ModelError: a text has no tokens, or too many.
+        """
+        return self.tokens.batch_rows(texts, self._batch_tokens)
+
+    def collect(
+        self,
+        texts: Sequence[str],
+        readings: Sequence[Reading],
+        *,
+        intervention: Intervention | None = None,
+    ) -> Iterator[Batch]:
+        """Run the model over texts and pool each reading in its hook; see `Adapter.collect`.
+
+        Raises:
+            SiteError: the model lacks a site.
+            ModelError: a text has no tokens, or too many.
+        """
+        spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
+        for reading in readings:
+            check_pooling(reading.pooling)
+        for batch in self.tokens.batches(texts, self._batch_tokens):
+            readers = {
+                (reading, layer): (
+                    hook_name(reading.site, layer),
+                    _pooler(batch.content, reading.pooling),
+                )
+                for reading, space in spaces.items()
+                for layer in space.layers
+            }
+            pooled = self._read(batch, self._steering(intervention, batch), readers)
+            yield Batch(
+                np.array(batch.rows),
+                {
+                    # Layers may be on several devices.
+                    reading: torch.cat([pooled[reading, layer].cpu() for layer in space.layers], 1)
+                    for reading, space in spaces.items()
+                },
+                batch.content.sum(1).numpy(),
+            )
+
+    def _steering(
+        self, intervention: Intervention | None, batch: TokenBatch
+    ) -> Sequence[NamedHook]:
+        if intervention is None:
+            return []
+        require_units(self.space, intervention)
+        tokens = SteeredTokens(
+            intervention.positions,
+            intervention.bos,
+            self.tokens.tokenizer.bos_token_id,
+            attention=batch.attention,
+        )
+        return steering_hooks(self.bridge, intervention, tokens)
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        intervention: Intervention | None = None,
+        max_new_tokens: int = 32,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[str]:
+        """Continue each prompt; see `Adapter.generate`.
+
+        The model's own generation settings (penalties, top-k and the like) are left out; its end
+        tokens count.
+
+        Raises:
+            ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
+                together are more than the model can take.
+        """
+        batch = self.tokens.prompts(prompts, max_new_tokens)
+        devices = [self._device] if self._device.type == "cuda" else []
+        with (
+            torch.random.fork_rng(devices),
+            torch.no_grad(),
+            self.bridge.hooks(fwd_hooks=list(self._steering(intervention, batch))),
+        ):
+            torch.manual_seed(seed)
+            ids = self._model.generate(
+                batch.ids.to(self._device),
+                attention_mask=batch.attention.long().to(self._device),
+                generation_config=generation_config(
+                    self.tokens.tokenizer, max_new_tokens=max_new_tokens, temperature=temperature
+                ),
+                logits_processor=sampling(temperature, top_p, nucleus),
+            )
+        new = ids[:, batch.ids.shape[1] :]
+        return list(self.tokens.tokenizer.batch_decode(new, skip_special_tokens=True))
+
+    def losses(
+        self,
+        texts: Sequence[str],
+        *,
+        intervention: Intervention | None = None,
+        context: int | None = None,
+        stride: int | None = None,
+    ) -> list[Float[np.ndarray, " token"]]:
+        """Give each text's negative log-likelihood a token; see `Adapter.losses`.
+
+        Windows of `context` tokens move on by `stride`; only tokens that no earlier window scored
+        are scored (PAPER step 10: stride 512). The first token has no context and no loss. All
+        tokens of a text are a prompt: a plan for `generated` positions touches none of them.
+        Windows of similar length run side by side; a batch's logits leave the device as losses.
+
+        Args:
+            texts: each at least two tokens long, BOS included.
+            intervention: what is done to the model meanwhile.
+            context: window in tokens; None takes what the model can take, at most 1,024.
+            stride: how far windows move; None takes half of `context`.
+
+        Returns:
+            For each text, one loss for each token but the first; float32 (float64 for a float64
+            model).
+
+        Raises:
+            ModelError: a text is too short, or the window does not fit.
+        """
+        cut = windows(self.tokens, texts, context, stride)
+
+        def answers() -> Iterator[tuple[WindowBatch, Tensor]]:
+            for one in window_batches(self.tokens, cut, self._batch_tokens, self._model.config):
+                hooks = self._steering(intervention, one.batch)
+                inputs = self._inputs(self._model, one.batch) | one.wanted(self._model.forward)
+                with torch.inference_mode(), self.bridge.hooks(fwd_hooks=list(hooks)):
+                    losses = token_losses(self._model(**inputs).logits, one.batch.ids, one.scored)
+                yield one, losses.cpu()
+
+        return by_text(cut, answers())
+
+
+def _pooler(content: Tensor, pooling: Pooling) -> Callable[[Tensor], Tensor]:
+    return lambda activations: pool(activations, content, pooling)
+
+
+def _shipped_tokenizer(bridge: TransformerBridge) -> Any:
+    own = bridge.tokenizer
+    if own is None:
+        raise ModelError("the bridge has no tokenizer; give adapt(..., tokenizer=...)")
+    try:
+        return AutoTokenizer.from_pretrained(own.name_or_path)
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            f"cannot load the tokenizer of {own.name_or_path!r} as it ships: {one_line(error)}; "
+            "give adapt(..., tokenizer=...)"
+        ) from error

@@ -1,0 +1,167 @@
+"""Interventions and readings as TransformerLens hooks, and which hook each site really is."""
+
+import contextlib
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from torch import Tensor
+from transformer_lens.model_bridge import TransformerBridge
+from transformer_lens.model_bridge.exceptions import StopAtLayerException
+
+from steer_plugin.activations.sites import check_site, hook_name
+from steer_plugin.adapters.shared.steered_tokens import SteeredTokens, missing_unit
+from steer_plugin.errors import SiteError
+from steer_plugin.interventions.plan import Intervention, moved_once, steer_units
+from steer_plugin.settings.names import FINAL_NORM
+
+Hook = Callable[..., Tensor | None]
+NamedHook = tuple[str, Hook]
+Key = TypeVar("Key", bound=Hashable)
+Answer = TypeVar("Answer")
+
+EMBEDDING_IN = "embed.hook_in"
+
+# The hook that each site must really be. A bridge may give a site's name to another tensor: the
+# blocks of a mixture of experts call their output `mlp.hook_post`.
+CANONICAL: dict[str, tuple[str, ...]] = {
+    "mlp.hook_post": ("mlp.out.hook_in",),
+    "mlp.hook_pre": ("mlp.gate.hook_out", "mlp.in.hook_out"),
+    "mlp.hook_pre_linear": ("mlp.in.hook_out",),
+    "hook_mlp_out": ("mlp.hook_out", "mlp.out.hook_out", "ln2_post.hook_out"),
+    "attn.hook_z": ("attn.o.hook_in",),
+    "hook_attn_out": ("attn.hook_out", "attn.o.hook_out", "ln1_post.hook_out"),
+    "hook_resid_post": ("hook_out",),
+}
+ONLY_WITH_GATE = "mlp.hook_pre_linear"
+
+
+def fwd_hooks(bridge: TransformerBridge, intervention: Intervention) -> list[NamedHook]:
+    """List an intervention as `(hook_name, function)` pairs; see `Intervention.fwd_hooks`.
+
+    Hooks see no attention mask: pad ids at the edges of a prompt are taken for padding.
+    """
+    tokenizer = bridge.tokenizer
+    tokens = SteeredTokens(
+        intervention.positions,
+        intervention.bos,
+        getattr(tokenizer, "bos_token_id", None),
+        pad_id=getattr(tokenizer, "pad_token_id", None),
+    )
+    return steering_hooks(bridge, intervention, tokens)
+
+
+@contextlib.contextmanager
+def steered(bridge: TransformerBridge, intervention: Intervention) -> Iterator[TransformerBridge]:
+    """Steer every forward pass of the bridge inside the block, and none after it.
+
+    Composes with `run_with_cache`, `run_with_hooks`, `generate`, and hooks set before or after:
+    hooks act in the order they were set, so a cache sees the steered values. However the block
+    ends, the model is left as it was.
+
+    Raises:
+        SiteError: the model lacks the site or one of the units.
+    """
+    with bridge.hooks(fwd_hooks=fwd_hooks(bridge, intervention)):
+        yield bridge
+
+
+def steering_hooks(
+    bridge: TransformerBridge, intervention: Intervention, tokens: SteeredTokens
+) -> list[NamedHook]:
+    """List an intervention as hooks that touch the tokens which `tokens` tells.
+
+    Raises:
+        SiteError: the model lacks the site or, once a hook acts, one of the units.
+    """
+    if intervention.changes_nothing:
+        return []
+
+    def follow(ids: Tensor, hook: object) -> None:  # noqa: ARG001 (TransformerLens calls it hook)
+        tokens.follow(ids)
+
+    def writer(layer: int, indices: Tensor, parameters: Tensor) -> Hook:
+        moved = moved_once(indices, parameters)
+        last = int(indices[-1])
+
+        def write(activations: Tensor, hook: object) -> Tensor:  # noqa: ARG001
+            flat = activations.flatten(2)
+            if last >= flat.shape[2]:
+                raise SiteError(missing_unit(intervention.site, layer, last, flat.shape[2]))
+            where = tokens.where(flat)
+            steered = steer_units(flat, *moved(flat.device, flat.dtype), intervention, where)
+            return steered.view_as(activations)
+
+        return write
+
+    hooks: list[NamedHook] = [(EMBEDDING_IN, follow)]
+    for layer, (indices, parameters) in intervention.by_layer().items():
+        require_site(bridge, intervention.site, layer)
+        hooks.append((hook_name(intervention.site, layer), writer(layer, indices, parameters)))
+    return hooks
+
+
+@contextlib.contextmanager
+def reading_hooks(
+    bridge: TransformerBridge,
+    steering: Sequence[NamedHook],
+    readers: Mapping[Key, tuple[str, Callable[[Tensor], Answer]]],
+) -> Iterator[dict[Key, Answer]]:
+    """Read from a forward pass inside the block, which ends with the last tensor that is read.
+
+    Args:
+        bridge: the model.
+        steering: hooks that act before anything is read.
+        readers: for each answer the name of a hook, and what to make of its tensor, flattened to
+            [text, token, unit].
+
+    Yields:
+        The answers; complete when the block is left.
+    """
+    found: dict[Key, Answer] = {}
+
+    def reader(key: Key, read: Callable[[Tensor], Answer]) -> Hook:
+        def hook_function(activations: Tensor, hook: object) -> None:  # noqa: ARG001
+            found[key] = read(activations.flatten(2))
+            if len(found) == len(readers):
+                raise StopAtLayerException(activations)
+
+        return hook_function
+
+    hooks = [*steering, *((name, reader(key, read)) for key, (name, read) in readers.items())]
+    with contextlib.suppress(StopAtLayerException), bridge.hooks(fwd_hooks=hooks):
+        yield found
+
+
+def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
+    """Refuse a site that the model lacks, or that is another tensor under the same name.
+
+    Raises:
+        SiteError: `site` in block `layer` is not there, or not itself.
+    """
+    check_site(site)
+    points = bridge.hook_dict
+    name = hook_name(site, layer)
+    if site == FINAL_NORM:
+        if name not in points:
+            raise SiteError(f"{bridge.cfg.model_name} has no final norm ({name})")
+        if layer != 0:
+            raise SiteError(f"{FINAL_NORM} is one place, layer 0; layer {layer} was given")
+        return
+    blocks = bridge.cfg.n_layers
+    if not 0 <= layer < blocks:
+        raise SiteError(f"layer {layer} does not exist; the model has blocks 0..{blocks - 1}")
+    if name not in points:
+        raise SiteError(f"{bridge.cfg.model_name} has no {site} in layer {layer}")
+    meant = [f"blocks.{layer}.{canonical}" for canonical in CANONICAL[site]]
+    gated = f"blocks.{layer}.mlp.gate.hook_out" in points
+    owns = any(points[name] is points.get(canonical) for canonical in meant)
+    neurons = not site.startswith("mlp.") or f"blocks.{layer}.mlp.out.hook_in" in points
+    if not owns or not neurons or (site == ONLY_WITH_GATE and not gated):
+        held = next(
+            (other for other, point in points.items() if point is points[name] and other != name),
+            "another tensor",
+        )
+        raise SiteError(
+            f"{bridge.cfg.model_name} has no {site} in layer {layer}: the name stands for {held} "
+            "there (a fused or mixture-of-experts block); choose another site"
+        )

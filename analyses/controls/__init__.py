@@ -1,0 +1,4 @@
+"""What does as much without what is claimed: plans, moves of embeddings, chance.
+
+May import: measures, statistics and the core; no host.
+"""

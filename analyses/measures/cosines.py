@@ -1,0 +1,228 @@
+"""Cosines between the sentences of two languages: who is ahead of the translation, who is near."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from steer_plugin.analyses.measures.unit_vectors import UnitVectors
+from steer_plugin.analyses.statistics.figures import Pair
+from steer_plugin.corpora.bitext import same_texts as same_texts
+from steer_plugin.errors import AnalysisError
+
+TIE = 1e-9
+"""Cosines, and what is made of them, that differ by less are the same but for rounding."""
+
+NEAREST = 10
+"""How many nearest sentences are kept of each."""
+
+ENTRIES = 2**22
+"""How many numbers an array made block by block holds at most: 32 MiB of them in float64."""
+
+Same = Mapping[str, Int[np.ndarray, " sentence"]]
+Block = tuple[slice, Float[np.ndarray, "query sentence"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Translations:
+    """Which candidates count as the translation of which query.
+
+    Attributes:
+        queries: places of queries, ascending, each at least once.
+        candidates: for each, the place of a candidate that counts as its translation.
+    """
+
+    queries: Int[np.ndarray, " match"]
+    candidates: Int[np.ndarray, " match"]
+
+    def best(self, scores: Float[np.ndarray, " match"]) -> Float[np.ndarray, " query"]:
+        """Give the highest of each query's scores with its translations."""
+        starts = np.flatnonzero(np.diff(self.queries, prepend=-1))
+        return np.asarray(np.maximum.reduceat(scores, starts))
+
+    def of(self, chosen: slice) -> "Translations":
+        """Keep those of some queries in a row, with places counted from the first of these."""
+        first, last = np.searchsorted(self.queries, [chosen.start, chosen.stop])
+        return Translations(self.queries[first:last] - chosen.start, self.candidates[first:last])
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """Sentences of one language looked for among all those of another.
+
+    Attributes:
+        cosines: of each query with each candidate.
+        translations: what is looked for.
+        near_queries: for each query its largest cosines, descending, k = 10 or all of n.
+        near_candidates: for each candidate its largest cosines with all n sentences of the queries'
+            language.
+    """
+
+    cosines: Float[np.ndarray, "query sentence"]
+    translations: Translations
+    near_queries: Float[np.ndarray, "query near"]
+    near_candidates: Float[np.ndarray, "sentence near"]
+
+    @cached_property
+    def ranks(self) -> Int[np.ndarray, " query"]:
+        """The rank of each query's translation by cosine, from 1; see `ranks`."""
+        return ranks(self.cosines, self.translations)
+
+
+@dataclass(frozen=True, eq=False)
+class _Blocks:
+    """The cosines of unit vectors, made anew each time they are gone through."""
+
+    queries: Float[np.ndarray, "sentence d_model"]
+    candidates: Float[np.ndarray, "sentence d_model"]
+
+    def __iter__(self) -> Iterator[Block]:
+        step = max(1, ENTRIES // len(self.candidates))
+        for start in range(0, len(self.queries), step):
+            chosen = slice(start, start + step)
+            yield chosen, self.queries[chosen] @ self.candidates.T
+
+
+def translations(
+    gold: Int[np.ndarray, " query"], same: Int[np.ndarray, " candidate"] | None
+) -> Translations:
+    """List each query's translation and the candidates with the same text.
+
+    Args:
+        gold: the place of each query's translation among the candidates.
+        same: a number a candidate, equal where texts are equal; None where all differ.
+    """
+    queries = np.arange(len(gold))
+    if same is None:
+        return Translations(queries, gold)
+    order = np.argsort(same, kind="stable")
+    first, last = (np.searchsorted(same[order], same[gold], side) for side in ("left", "right"))
+    counts = last - first
+    starts = np.cumsum(counts) - counts
+    within = np.arange(counts.sum()) - np.repeat(starts, counts)
+    return Translations(np.repeat(queries, counts), order[np.repeat(first, counts) + within])
+
+
+def ahead(
+    scores: Float[np.ndarray, "query candidate"],
+    best: Float[np.ndarray, " query"],
+    own: Translations,
+) -> Int[np.ndarray, " query"]:
+    """Count the candidates that score as high as the best translation, to within `TIE`.
+
+    Args:
+        scores: of each query with each candidate.
+        best: the highest score of each query's translations.
+        own: the translations among these candidates, which are not counted.
+    """
+    as_high = scores >= best[:, None] - TIE
+    as_high[own.queries, own.candidates] = False
+    return np.asarray(as_high.sum(1))
+
+
+def ranks(
+    scores: Float[np.ndarray, "query candidate"], own: Translations
+) -> Int[np.ndarray, " query"]:
+    """Give the rank of each query's translation, from 1, ties counted as ahead of it."""
+    return 1 + ahead(scores, own.best(scores[own.queries, own.candidates]), own)
+
+
+def searches(units: UnitVectors, same: Same | None) -> Iterator[tuple[Pair, Search]]:
+    """Look for each language's sentences in each other language.
+
+    Where the cosines of a pair fit into `ENTRIES`, which 2,048 sentences do, one product gives both
+    ways. Of more sentences a first product, block by block, gives the nearest of both sides, and
+    one more a way the blocks of queries. O(n^2 d) time a pair of languages; beside the embeddings
+    the unit vectors of two languages, and a few arrays of `ENTRIES` numbers.
+
+    Args:
+        units: language -> unit vectors, row i of one a translation of row i of another.
+        same: for each language a number a sentence, equal where texts are equal; a candidate whose
+            text equals the translation's then counts as the translation. None where all differ.
+
+    Returns:
+        The pair (query, candidates) and its search, each ordered pair once, or once a block of
+        queries: then all blocks of a pair follow each other, in order.
+
+    Raises:
+        AnalysisError: `same` lacks a language or sentences.
+    """
+    sentences, _ = units.shape
+    rows = np.arange(sentences)
+    at_once = sentences**2 <= ENTRIES
+    if same is not None:
+        _check_same(same, units)
+    own = {
+        language: translations(rows, None if same is None else same[language]) for language in units
+    }
+    vectors = dict(units) if at_once else units
+    for one, other in combinations(units, 2):
+        blocks: Iterable[Block] = _Blocks(vectors[one], vectors[other])
+        blocks_back: Iterable[Block] = _Blocks(vectors[other], vectors[one])
+        if at_once:
+            blocks = list(blocks)
+            blocks_back = [(every, cosines.T) for every, cosines in blocks]
+        near, near_back = _nearest_both(blocks)
+        for chosen, cosines in blocks:
+            found = Search(cosines, own[other].of(chosen), near[chosen], near_back)
+            yield (one, other), found
+        for chosen, cosines in blocks_back:
+            found = Search(cosines, own[one].of(chosen), near_back[chosen], near)
+            yield (other, one), found
+
+
+def _nearest_both(
+    blocks: Iterable[Block],
+) -> tuple[Float[np.ndarray, "sentence near"], Float[np.ndarray, "sentence near"]]:
+    near: list[Float[np.ndarray, "query near"]] = []
+    back: list[Float[np.ndarray, "sentence near"]] = []
+    for _, cosines in blocks:
+        near.append(_nearest(cosines))
+        back = [_nearest(np.hstack([*back, cosines.T]) if back else cosines.T)]
+    return np.concatenate(near), back[0]
+
+
+def _nearest(
+    cosines: Float[np.ndarray, "query candidate"],
+) -> Float[np.ndarray, "query near"]:
+    first = max(0, cosines.shape[1] - NEAREST)
+    largest = np.partition(cosines, first, axis=1)[:, first:]
+    return np.asarray(np.sort(largest, axis=1)[:, ::-1])
+
+
+def lengths(rows: Float[np.ndarray, "row d_model"], name: str) -> Float[np.ndarray, " row"]:
+    """Measure embeddings in float64, in blocks; divided by these they are unit vectors.
+
+    Args:
+        rows: embeddings.
+        name: what one row is, as the message calls it.
+
+    Raises:
+        AnalysisError: an embedding is zero or not finite, named by its row.
+    """
+    step = max(1, ENTRIES // max(1, rows.shape[1]))
+    found = np.zeros(len(rows))
+    for start in range(0, len(rows), step):
+        wide = rows[start : start + step].astype(np.float64, order="C")
+        found[start : start + step] = np.linalg.norm(wide, axis=1)
+    bad = ~((found > 0) & np.isfinite(found))
+    if bad.any():
+        raise AnalysisError(
+            f"the embedding of {name} {int(bad.argmax())} has no direction: it is zero or not "
+            "finite; check the text and the model's dtype"
+        )
+    return found
+
+
+def _check_same(same: Same, units: UnitVectors) -> None:
+    sentences, _ = units.shape
+    for language in units:
+        found = len(same[language]) if language in same else 0
+        if found != sentences:
+            raise AnalysisError(
+                f"{language} has {sentences} sentences, and {found} numbers that say which texts "
+                "are equal; give one a sentence, by `same_texts`"
+            )

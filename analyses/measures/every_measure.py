@@ -1,0 +1,50 @@
+"""All measures of one layer's embeddings, from the same unit vectors and the same products."""
+
+from steer_plugin.analyses.measures import neighbours, retrieval
+from steer_plugin.analyses.measures.alignment import alignment_of
+from steer_plugin.analyses.measures.cosines import Same, searches
+from steer_plugin.analyses.measures.geometry import geometry_of
+from steer_plugin.analyses.measures.unit_vectors import CENTRINGS, check_target, unit_vectors
+from steer_plugin.analyses.statistics.bootstrap import Figures
+from steer_plugin.analyses.statistics.figures import Pair, joined
+from steer_plugin.responses.embeddings import Embeddings
+
+
+def all_figures(
+    embeddings: Embeddings, *, target: str | None, same: Same | None = None
+) -> dict[str, Figures]:
+    """Measure alignment, retrieval, neighbours and geometry in one pass.
+
+    The same cosines give retrieval and neighbours: one product a pair of languages and centring,
+    both ways; of more sentences than `cosines.searches` takes at once, three.
+
+    Args:
+        embeddings: language -> one row a sentence, the same sentences in each; at least four.
+        target: the language that is steered towards; None leaves its means out.
+        same: for each language a number a sentence, equal where texts are equal; see
+            `retrieval_figures`.
+
+    Returns:
+        `alignment`, `retrieval`, `neighbours` and `geometry`, each what `alignment_figures`,
+        `retrieval_figures`, `neighbour_figures` and `geometry_figures` give.
+
+    Raises:
+        AnalysisError: as those do.
+    """
+    check_target(embeddings, target)
+    tables: dict[str, list[Figures]] = {
+        name: [] for name in ("alignment", "retrieval", "neighbours", "geometry")
+    }
+    for centring in CENTRINGS:
+        units = unit_vectors(embeddings, centring)
+        tables["alignment"].append(alignment_of(units, target))
+        tables["geometry"].append(geometry_of(units, target))
+        if centring in retrieval.CENTRINGS:
+            found: dict[Pair, retrieval.Found] = {}
+            near: dict[Pair, neighbours.Neighbourhood] = {}
+            for pair, search in searches(units, same):
+                found[pair] = retrieval.search_outcomes(search, found.get(pair))
+                near[pair] = neighbours.neighbourhood(search, near.get(pair))
+            tables["retrieval"].append(retrieval.retrieval_of(found, units, target))
+            tables["neighbours"].append(neighbours.neighbours_of(near, units, target))
+    return {name: joined(parts) for name, parts in tables.items()}

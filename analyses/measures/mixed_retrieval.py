@@ -1,0 +1,147 @@
+"""Retrieval between conditions: queries of the model as it is, candidates of the steered model."""
+
+from collections.abc import Sequence
+from itertools import permutations
+
+import numpy as np
+from jaxtyping import Float
+
+from steer_plugin.analyses.measures.cosines import Same
+from steer_plugin.analyses.measures.retrieval import CENTRINGS, reciprocal_ranks
+from steer_plugin.analyses.measures.unit_vectors import (
+    Centring,
+    check_alike,
+    check_target,
+    unit_vectors,
+)
+from steer_plugin.analyses.statistics.bootstrap import Figures
+from steer_plugin.analyses.statistics.figures import Key, group_means, groups, weighted_means
+from steer_plugin.errors import AnalysisError
+from steer_plugin.responses.embeddings import Embeddings
+
+MIXED = "mixed "
+"""Before the name of a measure whose queries and candidates are of different conditions."""
+
+CORPUS = "corpus"
+"""What `Results.mixed` calls retrieval across the languages of the run's own corpus."""
+
+Ranks = Float[np.ndarray, " query"]
+
+
+def mixed_figures(
+    queries: Embeddings,
+    candidates: Embeddings,
+    *,
+    target: str | None,
+    centrings: Sequence[Centring] = CENTRINGS,
+    same: Same | None = None,
+) -> Figures:
+    """Measure retrieval for every ordered pair of languages, each side in a condition of its own.
+
+    Sundar et al. 2025 (arXiv 2502.15639) do so within a language (PAPER step 16); across languages
+    it tells whether steered embeddings still lie where the model's own are sought. With the same
+    condition on both sides these are the figures of `retrieval_figures`: Pre/Pre and Post/Post. So
+    to put the mix beside Pre/Pre, compare the mix with the unsteered model on both sides.
+    Resamples draw queries; the candidates stay.
+
+    Args:
+        queries: the condition that asks, the unsteered model in the paper: language -> one row a
+            sentence, the same sentences in each.
+        candidates: the condition that is searched: the same sentences and languages.
+        target: the language that is steered towards; None leaves its mean out.
+        centrings: see `unit_vectors`; each condition has its own centres, so `language` shows what
+            is left of the mix where neither language nor condition lies apart as a whole.
+        same: for each language a number a sentence, equal where texts are equal (`same_texts`): a
+            candidate whose text equals the translation's counts as the translation. None where all
+            texts differ.
+
+    Returns:
+        Figures with the keys `measure` (`mixed top-1`, `mixed MRR`), `centring`, `query`,
+        `candidates`; the mean over all pairs is `all`, `all`, that from the target to each other
+        `target`, `others`.
+
+    Raises:
+        AnalysisError: the conditions have different languages or shapes, the target is none of the
+            languages; `same` lacks a language or sentences; or see `unit_vectors`.
+    """
+    check_target(queries, target)
+    check_alike(queries, candidates, "queries and candidates")
+    _check_same(candidates, same)
+    pairs = list(permutations(queries, 2))
+    places = groups(pairs, target, ordered=True)
+    rows = [*pairs, *places]
+    keys: list[Key] = []
+    columns = []
+    for centring in centrings:
+        asked, searched = unit_vectors(queries, centring), unit_vectors(candidates, centring)
+        ranks = [
+            reciprocal_ranks(asked[a], searched[b], None if same is None else same[b])
+            for a, b in pairs
+        ]
+        for measure, found in _measures(np.stack(ranks, axis=1), MIXED).items():
+            keys += [(measure, centring, *row) for row in rows]
+            columns += [found, group_means(found, places)]
+    return weighted_means(keys, np.concatenate(columns, axis=1))
+
+
+def bitext_figures(
+    ranks: Ranks,
+    *,
+    query: str,
+    candidates: str,
+    centring: Centring = "raw",
+    mixed: Ranks | None = None,
+) -> Figures:
+    """Measure retrieval in one bitext: Tatoeba, BUCC-18, or paraphrases in one language.
+
+    Top-1 and mean reciprocal rank (PAPER steps 15 and 16). Of the unsteered model on both sides
+    these are the paper's Pre, of the steered one Post; with the unsteered model's queries and the
+    steered one's candidates they are its Mixed. Resamples draw queries; the candidates stay.
+
+    Args:
+        ranks: 1 over the rank of what each query should find, in (0, 1], queries and candidates in
+            one condition; see `retrieval.bitext_ranks`.
+        query: language of the queries.
+        candidates: language of the candidates; of paraphrases, the same.
+        centring: of the embeddings that gave the ranks.
+        mixed: the same where the queries are the unsteered model's; of the unsteered model itself
+            its `ranks`. None leaves the mix out.
+
+    Returns:
+        Figures over queries with the keys `measure` (`top-1`, `MRR`, with `mixed` also
+        `mixed top-1`, `mixed MRR`), `centring`, `query`, `candidates`.
+
+    Raises:
+        AnalysisError: ranks that are none, or of another number of queries.
+    """
+    sides = {"": ranks} if mixed is None else {"": ranks, MIXED: mixed}
+    keys: list[Key] = []
+    columns = []
+    for prefix, side in sides.items():
+        if len(side) != len(ranks):
+            raise AnalysisError(
+                f"{len(side)} queries are mixed and {len(ranks)} are not; give the same queries"
+            )
+        if not ((side > 0) & (side <= 1)).all():
+            raise AnalysisError(
+                "reciprocal ranks lie above 0 and up to 1; give 1 over the rank of each query"
+            )
+        for measure, found in _measures(side[:, None], prefix).items():
+            keys.append((measure, centring, query, candidates))
+            columns.append(found)
+    return weighted_means(keys, np.concatenate(columns, axis=1))
+
+
+def _measures(
+    ranks: Float[np.ndarray, "query pair"], prefix: str
+) -> dict[str, Float[np.ndarray, "query pair"]]:
+    return {f"{prefix}top-1": (ranks == 1).astype(np.float64), f"{prefix}MRR": ranks}
+
+
+def _check_same(candidates: Embeddings, same: Same | None) -> None:
+    missing = [] if same is None else [language for language in candidates if language not in same]
+    if missing:
+        raise AnalysisError(
+            f"no numbers say which texts of {', '.join(missing)} are equal; give one a sentence, "
+            "by `same_texts`"
+        )

@@ -1,0 +1,218 @@
+"""Cross-lingual retrieval: does a sentence find its translation among all others?"""
+
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from steer_plugin.analyses.measures.cosines import (
+    ENTRIES,
+    Same,
+    Search,
+    Translations,
+    ahead,
+    lengths,
+    ranks,
+    searches,
+    translations,
+)
+from steer_plugin.analyses.measures.unit_vectors import (
+    Centring,
+    UnitVectors,
+    check_target,
+    unit_vectors,
+)
+from steer_plugin.analyses.statistics.bootstrap import Figures
+from steer_plugin.analyses.statistics.figures import (
+    Key,
+    Pair,
+    group_means,
+    groups,
+    joined,
+    weighted_means,
+)
+from steer_plugin.errors import AnalysisError
+from steer_plugin.responses.embeddings import Embeddings
+
+CENTRINGS: tuple[Centring, ...] = ("raw", "language")
+
+CSLS_NEAREST = 10
+MARGIN_NEAREST = 4
+FLOOR = 1e-3
+"""The least that a margin divides by."""
+
+MEASURES = ("top-1", "MRR", "top-1 CSLS", "top-1 margin")
+BY_PAIR = ("top-1", "MRR")
+
+Found = Float[np.ndarray, "measure sentence"]
+
+
+def retrieval_figures(
+    embeddings: Embeddings,
+    *,
+    target: str | None,
+    centrings: Sequence[Centring] = CENTRINGS,
+    same: Same | None = None,
+) -> Figures:
+    """Measure retrieval for every ordered pair of languages: top-1 accuracy and reciprocal rank.
+
+    Each query is compared with all sentences of the other language (Sundar et al. 2025,
+    arXiv 2502.15639, section 4). Candidates as similar as the translation, to within rounding,
+    count as ahead of it. Resamples draw queries; the candidates stay.
+
+    - `top-1`, `MRR`: by cosine;
+    - `top-1 CSLS`: by 2 cos(x, y) - r(x) - r(y), r being the mean cosine with the 10 nearest of the
+      other language (Conneau et al. 2018, arXiv 1710.04087, section 2.3);
+    - `top-1 margin`: by the ratio cos(x, y) / ((r(x) + r(y)) / 2) with the 4 nearest (Artetxe and
+      Schwenk 2019, arXiv 1811.01136, section 3). A denominator below 0.001, or negative, is taken
+      as 0.001: a neighbourhood at right angles or beyond is no yardstick, a negative one would turn
+      the order round, and near 0 rounding would decide. So the score keeps the cosine's sign, and
+      its order among the candidates to which this happens.
+
+    Of fewer sentences than nearest are asked for, all are. For time and memory see
+    `cosines.searches`, beside which there are O(n^2) further steps a pair of languages; evaluating
+    takes O(R n) a figure, and what waits is n numbers a figure.
+
+    Args:
+        embeddings: language -> one row a sentence, the same sentences in each.
+        target: the language that is steered towards; None leaves its mean out.
+        centrings: see `unit_vectors`.
+        same: for each language a number a sentence, equal where texts are equal (`same_texts`): a
+            candidate whose text equals the translation's counts as the translation. None where all
+            texts differ.
+
+    Returns:
+        Figures with the keys `measure`, `centring`, `query`, `candidates`; the mean over all pairs
+        is `all`, `all`, that from the target to each other `target`, `others`. `top-1` and `MRR`
+        stand also for each pair.
+
+    Raises:
+        AnalysisError: the target is none of the languages; `same` lacks a language or sentences; or
+            see `unit_vectors`.
+    """
+    check_target(embeddings, target)
+    tables = []
+    for centring in centrings:
+        units = unit_vectors(embeddings, centring)
+        found: dict[Pair, Found] = {}
+        for pair, search in searches(units, same):
+            found[pair] = search_outcomes(search, found.get(pair))
+        tables.append(retrieval_of(found, units, target))
+    return joined(tables)
+
+
+def retrieval(
+    embeddings: Embeddings, *, target: str | None = None, same: Same | None = None
+) -> pd.DataFrame:
+    """Tabulate `retrieval_figures`, one row a figure, the figure in `value`."""
+    return retrieval_figures(embeddings, target=target, same=same).frame()
+
+
+def search_outcomes(
+    search: Search, earlier: Float[np.ndarray, "measure earlier"] | None = None
+) -> Float[np.ndarray, "measure _"]:
+    """Give what each query's search comes to, by each of `MEASURES`, in [0, 1].
+
+    Args:
+        search: of all queries, or of a block of them.
+        earlier: what the blocks before came to, which then comes first.
+    """
+    # Half of it, but for r(x), which is the same for all candidates of a query.
+    csls = search.cosines - search.near_candidates[:, :CSLS_NEAREST].mean(1) / 2
+    near, near_back = search.near_queries, search.near_candidates
+    halves = [rows[:, :MARGIN_NEAREST].mean(1) / 2 for rows in (near, near_back)]
+    margin = halves[0][:, None] + halves[1]
+    np.maximum(margin, FLOOR, out=margin)
+    np.divide(search.cosines, margin, out=margin)
+    by_csls, by_margin = (ranks(scores, search.translations) for scores in (csls, margin))
+    columns = (search.ranks == 1, 1 / search.ranks, by_csls == 1, by_margin == 1)
+    found = np.stack(columns).astype(np.float64)
+    return found if earlier is None else np.concatenate([earlier, found], axis=1)
+
+
+def retrieval_of(found: Mapping[Pair, Found], units: UnitVectors, target: str | None) -> Figures:
+    """Put the outcomes of all searches together, with one centring."""
+    pairs = list(permutations(units, 2))
+    places = groups(pairs, target, ordered=True)
+    keys: list[Key] = []
+    columns = []
+    for row, measure in enumerate(MEASURES):
+        values = np.stack([found[pair][row] for pair in pairs], axis=1)
+        if measure in BY_PAIR:
+            keys += [(measure, units.centring, *pair) for pair in pairs]
+            columns.append(values)
+        keys += [(measure, units.centring, *group) for group in places]
+        columns.append(group_means(values, places))
+    return weighted_means(keys, np.concatenate(columns, axis=1))
+
+
+def reciprocal_ranks(
+    query: Float[np.ndarray, "sentence d_model"],
+    candidates: Float[np.ndarray, "sentence d_model"],
+    same: Int[np.ndarray, " sentence"] | None = None,
+) -> Float[np.ndarray, " sentence"]:
+    """Give 1 over the rank of each query's translation among as many candidates.
+
+    See `bitext_ranks`; row i of the candidates is the translation of query i. Where all embeddings
+    are the same, nothing is found.
+    """
+    return bitext_ranks(query, candidates, np.arange(len(query)), same)
+
+
+def bitext_ranks(
+    queries: Float[np.ndarray, "query d_model"],
+    candidates: Float[np.ndarray, "candidate d_model"],
+    gold: Int[np.ndarray, " query"],
+    same: Int[np.ndarray, " candidate"] | None = None,
+) -> Float[np.ndarray, " query"]:
+    """Give 1 over the rank, by cosine, of each query's translation among the candidates.
+
+    Candidates as similar as the translation, to within rounding, count as ahead of it. A candidate
+    whose text equals the translation's counts as the translation, the nearest of them standing for
+    all. O(q c d) time; beside the embeddings the queries in float64 and 128 MiB.
+
+    Args:
+        queries: of any length but 0; subtract means first where centred figures are wanted.
+        candidates: of any length but 0.
+        gold: the place of each query's translation among the candidates.
+        same: a number a candidate, equal where texts are equal (`same_texts`); None where all
+            differ.
+
+    Returns:
+        Reciprocal ranks in [1/c, 1]: their mean is the MRR, the share of 1s is top-1.
+
+    Raises:
+        AnalysisError: an embedding is zero or not finite, named by its row; a translation's place
+            is none of the candidates'; or `same` is not one number a candidate.
+    """
+    if len(gold) and not (gold.min() >= 0 and gold.max() < len(candidates)):
+        query = int(((gold < 0) | (gold >= len(candidates))).argmax())
+        raise AnalysisError(
+            f"the translation of query {query} is at {gold[query]}; give a place in "
+            f"0..{len(candidates) - 1}"
+        )
+    if same is not None and len(same) != len(candidates):
+        raise AnalysisError(
+            f"there are {len(candidates)} candidates, and {len(same)} numbers that say which texts "
+            "are equal; give one a candidate, by `same_texts`"
+        )
+    own = translations(gold, same)
+    long = lengths(candidates, "candidate")
+    asked = queries / lengths(queries, "query")[:, None]
+    scores = np.empty(len(own.queries))
+    step = max(1, ENTRIES // max(1, candidates.shape[1]))
+    for start in range(0, len(scores), step):
+        asking, places = own.queries[start : start + step], own.candidates[start : start + step]
+        cosines = np.einsum("ij,ij->i", asked[asking], candidates[places].astype(np.float64))
+        scores[start : start + step] = cosines / long[places]
+    best = own.best(scores)
+    before = np.zeros(len(queries), dtype=np.int64)
+    step = max(1, ENTRIES // max(1, len(queries), candidates.shape[1]))
+    for start in range(0, len(candidates), step):
+        chunk = slice(start, start + step)
+        here = (own.candidates >= start) & (own.candidates < start + step)
+        inside = Translations(own.queries[here], own.candidates[here] - start)
+        before += ahead(asked @ (candidates[chunk] / long[chunk, None]).T, best, inside)
+    return np.asarray(1 / (1 + before))

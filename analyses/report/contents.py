@@ -1,0 +1,356 @@
+"""The charts of a report in their order, each with the words beside it and the table behind it."""
+
+import pandas as pd
+from altair.typing import ChartType
+
+from steer_plugin.analyses.report.charts import (
+    condition_lanes,
+    embedding_map,
+    expert_heat_maps,
+)
+from steer_plugin.analyses.report.charts.bitext_lanes import bitext_retrieval_figures
+from steer_plugin.analyses.report.charts.control_shares import control_figures
+from steer_plugin.analyses.report.charts.correlation_lanes import correlation_figures
+from steer_plugin.analyses.report.charts.expert_chance import selection_figures
+from steer_plugin.analyses.report.charts.generation_curves import generation_figures
+from steer_plugin.analyses.report.charts.layer_curves import layer_figures
+from steer_plugin.analyses.report.charts.method_lanes import method_figures
+from steer_plugin.analyses.report.charts.mixed_lanes import mixed_retrieval_figures
+from steer_plugin.analyses.report.charts.target_lanes import target_figures
+from steer_plugin.analyses.report.exhibit import Figure as Figure
+from steer_plugin.analyses.report.words import chart_titles, phrases, summary, unit_choice
+from steer_plugin.analyses.report.words.pair_verdicts import rule
+from steer_plugin.analyses.run.results import FINAL, Results, layer_order
+from steer_plugin.corpora.language_codes import language_name
+from steer_plugin.experts.selection import TOP
+
+
+def charts(results: Results) -> dict[str, ChartType]:
+    """Draw every chart that the results have figures for, by name, in the report's order."""
+    return {figure.name: figure.chart for figure in figures(results)}
+
+
+def figures(results: Results) -> list[Figure]:
+    """Draw every chart that the results have figures for, with the words beside it."""
+    drawn = []
+    if not results.layers.empty:
+        drawn.append(_experts_by_layer(results))
+    if not results.curve.empty:
+        drawn.append(_score_curves(results))
+    if not expert_heat_maps.expert_overlap_table(results).empty:
+        drawn.append(_expert_overlap(results))
+    if not summary.at_last(results, "pair distance").empty:
+        drawn.append(_distance_before_after(results))
+    if not summary.at_last(results, "gap").empty:
+        drawn.append(_gap_before_after(results))
+    drawn.append(_retrieval_before_after(results))
+    if not embedding_map.retrieval_matrix_table(results).empty:
+        drawn.append(_retrieval_matrix(results))
+    drawn += target_figures(results)
+    drawn += correlation_figures(results)
+    drawn += mixed_retrieval_figures(results)
+    drawn += bitext_retrieval_figures(results)
+    drawn += selection_figures(results)
+    if len(layer_order(results.retrieval)) > 1:
+        drawn.append(_by_layer(results))
+    if not results.geometry.empty:
+        drawn += layer_figures(results)
+    if several_ks(results):
+        drawn.append(_effect_of_k(results))
+    if not results.projection.empty:
+        methods = embedding_map.projection_methods(results)
+        drawn += [_embedding_map(results, method) for method in methods]
+    choice = unit_choice.choice_of(results)
+    if not results.controls.empty:
+        drawn += control_figures(results.controls, choice)
+    if not results.methods.empty:
+        drawn += method_figures(results.methods, choice)
+    if not results.generation.empty:
+        drawn += generation_figures(results.generation, choice)
+    return drawn
+
+
+def headline_phrase(results: Results) -> str:
+    """Say which k each target is reported at."""
+    ks = results.headline()
+    each = unit_choice.each(unit_choice.choice_of(results))
+    if len(set(ks.values())) == 1:
+        return f"k = {next(iter(ks.values())):,}{each}"
+    return "k = " + ", ".join(f"{k:,} ({language_name(name)})" for name, k in ks.items()) + each
+
+
+def several_ks(results: Results) -> bool:
+    """Say whether more than one k was run for some target."""
+    return bool((results.retrieval.groupby("target")["top_k"].nunique() > 1).any())
+
+
+def controlled(results: Results) -> bool:
+    """Say whether a random control was run."""
+    return bool((results.retrieval["n_controls"] > 0).any())
+
+
+def several_draws(results: Results) -> bool:
+    """Say whether the random control was drawn several times, so that intervals draw these too."""
+    return bool((results.retrieval["n_controls"] > 1).any())
+
+
+def _where(results: Results) -> str:
+    layer = summary.reading_layer(results)
+    return "the final norm's output" if layer == FINAL else f"block {layer}'s output"
+
+
+def _measured(results: Results) -> str:
+    sentences = results.provenance.get("judge_sentences")
+    return f"on {sentences} held-out sentences a language" if sentences else "on held-out sentences"
+
+
+def _controls(results: Results) -> str:
+    if not controlled(results):
+        return "No random control was run."
+    return (
+        "Random neurons: as many, in the same layers, with the experts' values; "
+        f"{phrases.seeds_phrase(results)}."
+    )
+
+
+def _interval(results: Results) -> str:
+    draws = " and draws of random neurons" if several_draws(results) else ""
+    return (
+        f"the value before plus the 95% interval of the change (paired bootstrap over sentences"
+        f"{draws}, not corrected for the number of comparisons)"
+    )
+
+
+def _lines(results: Results) -> str:
+    seeds = "; pale bars: lowest to highest seed" if controlled(results) else ""
+    return f"Lines: {_interval(results)}{seeds}. {_controls(results)}"
+
+
+def _cut(drawn: pd.DataFrame, whole: pd.DataFrame, file: str) -> str:
+    shown, every = drawn["concept"].nunique(), whole["concept"].nunique()
+    if shown == every:
+        return ""
+    return f" Shown: {shown} of {every} languages; {file}.parquet has all."
+
+
+def _experts_by_layer(results: Results) -> Figure:
+    choice = unit_choice.choice_of(results)
+    site = results.provenance.get("site", "the chosen site")
+    table = expert_heat_maps.experts_by_layer_table(results)
+    short = chart_titles.short_of_experts(table)
+    return Figure(
+        name="experts_by_layer",
+        heading="Where the experts sit",
+        aid="The darker a cell, the more of that language's experts are in that layer.",
+        caption=(
+            f"Experts are {unit_choice.ranked(choice, chart_titles.score_name(results), site)}. "
+            "Figures are "
+            "numbers of units; an empty cell has none. The title averages over the languages."
+            f"{f' {short}' if short else ''}{_cut(table, results.layers, 'layers')}"
+        ),
+        chart=expert_heat_maps.experts_by_layer(results),
+        table=table,
+    )
+
+
+def _score_curves(results: Results) -> Figure:
+    score = chart_titles.score_name(results)
+    table = expert_heat_maps.score_curves_table(results)
+    chance = " 0.5 is chance." if score == "AUROC" else ""
+    ranked = unit_choice.choice_of(results) == TOP
+    marks = (
+        "Dotted lines: the values of k that were steered."
+        if ranked
+        else "What was steered is not counted along these ranks, so no k is drawn."
+    )
+    return Figure(
+        name="score_curves",
+        heading="How good the experts are",
+        aid=(
+            "Units are ranked on one split and scored again on sentences they were not chosen by; "
+            "where the lines part, the first score was partly luck."
+        ),
+        caption=(
+            f"{score} of each unit as a detector of its language against the others.{chance} "
+            f"{marks}{_cut(table, results.curve, 'curve')}"
+        ),
+        chart=expert_heat_maps.score_curves(results),
+        table=table,
+    )
+
+
+def _expert_overlap(results: Results) -> Figure:
+    table = expert_heat_maps.expert_overlap_table(results)
+    choice = unit_choice.choice_of(results)
+    return Figure(
+        name="expert_overlap",
+        heading="Which experts languages share",
+        aid=(
+            f"Each cell counts the units that are among the k {unit_choice.end(choice)} of both "
+            f"languages{unit_choice.k_of_layers(choice)}."
+        ),
+        caption=(
+            f"The share is of {'all that are chosen' if choice.per_layer else 'k'}. A language's "
+            "overlap with itself is left blank."
+            f"{_cut(table, results.overlap, 'overlap')}"
+        ),
+        chart=expert_heat_maps.expert_overlap(results),
+        table=table,
+    )
+
+
+def _distance_before_after(results: Results) -> Figure:
+    return Figure(
+        name="distance_before_after",
+        heading="Distance between languages, before and after",
+        aid=(
+            "A point left of the grey one is nearer than before; what random neurons do as well is "
+            "not the experts' doing, and what is gone when the common mean is removed was a shift "
+            "that all sentences share."
+        ),
+        caption=(
+            f"Mean cosine distance {_measured(results)}, at {_where(results)}, "
+            f"{headline_phrase(results)}. {_lines(results)}"
+        ),
+        chart=condition_lanes.distance_before_after(results),
+        table=condition_lanes.distance_before_after_table(results),
+    )
+
+
+def _gap_before_after(results: Results) -> Figure:
+    return Figure(
+        name="gap_before_after",
+        heading="Do translations come nearer than other sentences?",
+        aid=(
+            "The gap is the mean cosine of translations minus that of all other pairs of "
+            "sentences; at 0 a translation is no nearer than any other sentence."
+        ),
+        caption=(
+            f"Over all pairs of languages, {_measured(results)}, at {_where(results)}, "
+            f"{headline_phrase(results)}. {_lines(results)}"
+        ),
+        chart=condition_lanes.gap_before_after(results),
+        table=condition_lanes.gap_before_after_table(results),
+    )
+
+
+def _retrieval_before_after(results: Results) -> Figure:
+    sentences = results.provenance.get("judge_sentences", "")
+    chance = f" Dotted line: chance, 1 in {sentences}." if sentences.isdigit() else ""
+    return Figure(
+        name="retrieval_before_after",
+        heading="Retrieval, before and after",
+        aid=(
+            "The share of sentences whose nearest neighbour in the other language is their "
+            "translation; the grey points of the lower panels are what removing each language's "
+            "mean gives without any steering."
+        ),
+        caption=(
+            f"Top-1 by cosine {_measured(results)}, ties counted as misses, at {_where(results)}, "
+            f"{headline_phrase(results)}. {_lines(results)}{chance}"
+        ),
+        chart=condition_lanes.retrieval_before_after(results),
+        table=condition_lanes.retrieval_before_after_table(results),
+    )
+
+
+def _retrieval_matrix(results: Results) -> Figure:
+    table = embedding_map.retrieval_matrix_table(results)
+    shown, targets = table["query"].nunique(), table["target"].nunique()
+    every = set(results.retrieval["query"]) - {"all"}
+    bold = "; their figures are bold" if embedding_map.labelled(table) else ""
+    left_out = ""
+    if shown < len(every) or targets < len(results.targets):
+        left_out = (
+            f" Shown: {shown} of {len(every)} languages, {targets} of {len(results.targets)} "
+            "targets; the table retrieval.parquet has all."
+        )
+    return Figure(
+        name="retrieval_matrix",
+        heading="Every pair of languages, after minus before",
+        aid=(
+            "Green pairs find more translations than before, purple pairs fewer"
+            + ("; on the right, what random neurons do." if controlled(results) else ".")
+        ),
+        caption=(
+            f"Change of top-1 {_measured(results)}, at {_where(results)}. The title counts "
+            f"the pairs that are called changed {rule(table)}{bold}.{left_out}"
+        ),
+        chart=embedding_map.retrieval_matrix(results),
+        table=table,
+    )
+
+
+def _by_layer(results: Results) -> Figure:
+    return Figure(
+        name="by_layer",
+        heading="Layer by layer",
+        aid=(
+            "Where blue is above grey in the top row, steering helps retrieval from that layer; "
+            "below grey, it harms it."
+        ),
+        caption=(
+            f"Means over all pairs of languages {_measured(results)}, raw embeddings, "
+            f"{headline_phrase(results)}; “final” is after the final norm. Bands: "
+            f"{_interval(results)}. {_controls(results)}"
+        ),
+        chart=condition_lanes.by_layer(results),
+        table=condition_lanes.by_layer_table(results),
+    )
+
+
+def _effect_of_k(results: Results) -> Figure:
+    against = "random neurons" if controlled(results) else "before"
+    return Figure(
+        name="effect_of_k",
+        heading="The number of neurons",
+        aid=(
+            "What counts is how far blue is from orange at the same k."
+            if controlled(results)
+            else "What counts is how far blue is from grey."
+        ),
+        caption=(
+            f"Means over all pairs of languages {_measured(results)}, raw embeddings, at "
+            f"{_where(results)}. Bands: {_interval(results)}. {_controls(results)} The title goes "
+            f"by the 95% interval of experts minus {against}."
+        ),
+        chart=condition_lanes.effect_of_k(results),
+        table=condition_lanes.effect_of_k_table(results),
+    )
+
+
+_MAPS = {embedding_map.PCA: "principal components", "umap": "UMAP"}
+_TITLED = {
+    embedding_map.PCA: (
+        "The title gives the share of the variance of all points in a panel that lies between the "
+        "languages' means."
+    ),
+    "umap": (
+        "Who is near is kept and distances mean nothing; the title counts the points whose nearest "
+        "one is of their own language."
+    ),
+}
+
+
+def _embedding_map(results: Results, method: str) -> Figure:
+    how = results.provenance.get("projection")
+    drawn = embedding_map.embedding_map_table(results, method)
+    shown, every = drawn["id"].nunique(), results.projection["id"].nunique()
+    targets = results.projection["target"].nunique()
+    maps = drawn["target"].nunique()
+    left_out = f"; {maps} of {targets} targets" if maps < targets else ""
+    return Figure(
+        name="embedding_map" if method == embedding_map.PCA else f"embedding_map_{method}",
+        heading=f"The embedding space, before and after: {_MAPS[method]}",
+        aid=(
+            "Each point is a sentence; the panels of a row have the same axes, so a cloud that "
+            "shrinks or moves did so in the space."
+        ),
+        caption=(
+            f"{shown} of {every} sentences a language, at {_where(results)}"
+            f"{f'; {how}' if how else ''}{left_out}. {_TITLED[method]} A picture of two "
+            "dimensions shows only part of what retrieval uses."
+        ),
+        chart=embedding_map.embedding_map(results, method),
+        table=drawn,
+    )

@@ -1,0 +1,279 @@
+"""What is said of controls: how much of the experts' change each gives, and who is ahead."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import pandas as pd
+
+from steer_plugin.analyses.report.words.phrases import (
+    how_many,
+    listed,
+    none_of,
+    number,
+    records,
+    span,
+)
+from steer_plugin.analyses.run.results import layer_order
+from steer_plugin.analyses.statistics.figure_rows import over_pairs
+from steer_plugin.corpora.language_codes import language_name
+
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a control is called.
+
+    Attributes:
+        label: beside its lane.
+        subject: of a sentence, with its verb "to give".
+        what: it is, for a caption; `{end}` and `{layers}` stand for what the units of a run are,
+            as `chosen.end` and `chosen.of_layers` say it.
+    """
+
+    label: str
+    subject: str
+    what: str
+
+
+CONTROLS: Mapping[str, Words] = MappingProxyType(
+    {
+        "random-in-layers": Words(
+            "Random, same layers",
+            "Random neurons of the same layers give",
+            "as many other neurons of the same layers with the experts' values",
+        ),
+        "random-anywhere": Words(
+            "Random, any layer",
+            "Random neurons of any layer give",
+            "as many other neurons of all layers with the experts' values",
+        ),
+        "shuffled-values": Words(
+            "Shuffled values",
+            "The experts with each other's values give",
+            "the experts with each other's values",
+        ),
+        "other-experts": Words(
+            "Other languages' experts",
+            "Other languages' experts give",
+            "another language's experts with their own values",
+        ),
+        "bottom": Words(
+            "Lowest-scoring neurons",
+            "The lowest-scoring neurons give",
+            "the neurons{layers} that score lowest, with their own values",
+        ),
+        "shuffled-labels": Words(
+            "Shuffled labels",
+            "Experts found with shuffled labels give",
+            "the {end} neurons{layers} under shuffled labels, with those labels' values",
+        ),
+        "constant-shift": Words(
+            "Constant shift",
+            "Adding the intervention's mean effect alone gives",
+            "one vector, the experts' mean effect, added to all embeddings made without steering",
+        ),
+        "centring": Words(
+            "Centring",
+            "Subtracting each language's mean, without steering, gives",
+            "each language's mean taken off its embeddings made without steering",
+        ),
+    }
+)
+"""The controls by their word in a run file, in the order they are shown."""
+
+MEASURES: Mapping[str, str] = MappingProxyType(
+    {"pair distance": "raw distance", "top-1": "top-1 retrieval", "gap": "the gap"}
+)
+"""The measures that are shown, as sentences call them, in the order they are shown."""
+
+
+def shown(controls: pd.DataFrame) -> pd.DataFrame:
+    """Keep what is shown of `Results.controls`, in the order it is shown.
+
+    Means over all pairs of languages at the last layer, embeddings as they are.
+    """
+    if controls.empty:
+        return controls
+    layer = layer_order(controls)[-1]
+    parts = [over_pairs(controls, measure, "raw", layer) for measure in MEASURES]
+    table = pd.concat(parts, ignore_index=True)
+    place = {name: number for number, name in enumerate(control_order(table))}
+    measures = list(MEASURES)
+    order = pd.DataFrame(
+        {"measure": table["measure"].map(measures.index), "control": table["control"].map(place)}
+    )
+    return table.loc[order.sort_values(["measure", "control"], kind="stable").index].reset_index(
+        drop=True
+    )
+
+
+def control_order(table: pd.DataFrame) -> list[str]:
+    """Give a table's controls in the order of `CONTROLS`, whatever their outcome."""
+    names = list(dict.fromkeys(table["control"]))
+    known = list(CONTROLS)
+    return sorted(names, key=lambda name: known.index(name) if name in known else len(known))
+
+
+def words(control: str) -> Words:
+    """Give what a control is called; a word that is not known stands for itself."""
+    return CONTROLS.get(control, Words(control, f"The control {control} gives", control))
+
+
+def reliable(rows: pd.DataFrame) -> pd.Series:
+    """Say in which rows the experts' change has an interval without 0."""
+    return (rows["change_low"] > 0) | (rows["change_high"] < 0)
+
+
+def share_text(share: float) -> str:
+    """Print a share of a change, which may be below 0 or above 1, as a percentage."""
+    return f"{number(100 * share, digits=0)}%"
+
+
+def shares_title(controls: pd.DataFrame) -> str:
+    """Say how much of the drop in raw distance comes without the experts.
+
+    Led by the constant shift where it was run, by the first control where it was not.
+
+    Args:
+        controls: rows of `Results.controls`.
+    """
+    rows = shown(controls)
+    names = control_order(rows)
+    lead = "constant-shift" if "constant-shift" in names else names[0]
+    said = share_sentence(controls, lead)
+    rows = rows[(rows["measure"] == "pair distance") & (rows["control"] != lead)]
+    shares = rows["share"].dropna()
+    if shares.empty:
+        return said
+    n = rows["control"].nunique()
+    others = words(rows["control"].iloc[0]).label.lower() if n == 1 else f"the other {n} controls"
+    low, high = share_text(float(shares.min())), share_text(float(shares.max()))
+    return f"{said}; {others}, {low if low == high else f'{low} to {high}'}"
+
+
+def share_sentence(controls: pd.DataFrame, control: str) -> str:
+    """Say what share of the experts' change in raw distance a control gives by itself.
+
+    Without a stop at its end. Where the experts' change is not reliable there is no share of it.
+
+    Args:
+        controls: rows of `Results.controls`.
+        control: word of the run file.
+
+    Returns:
+        "" where the control, or raw distance, was not measured.
+    """
+    rows = shown(controls)
+    rows = rows[(rows["measure"] == "pair distance") & (rows["control"] == control)]
+    if rows.empty:
+        return ""
+    known = rows[reliable(rows) & rows["share"].notna()]
+    if known.empty:
+        return (
+            f"Experts do not change raw distance reliably{_for_none(rows)}, so no control has a "
+            "share of the change"
+        )
+    fell, rose = (known["change_high"] < 0).all(), (known["change_low"] > 0).all()
+    move = "drop" if fell else "rise" if rose else "change"
+    left = rows[~rows["target"].isin(known["target"])]
+    rest = (
+        "" if left.empty else f"; experts do not change it reliably{_for(left, rows, names=True)}"
+    )
+    return (
+        f"{words(control).subject} {_shares(known)} of the {move} in raw distance"
+        f"{_for(known, rows)}{rest}"
+    )
+
+
+def centring_sentence(controls: pd.DataFrame) -> str:
+    """Say how well unsteered embeddings retrieve when each language's mean is subtracted.
+
+    Without a stop at its end.
+
+    Args:
+        controls: rows of `Results.controls`.
+
+    Returns:
+        "" where that control was not run, or top-1 not measured.
+    """
+    rows = shown(controls)
+    rows = rows[(rows["measure"] == "top-1") & (rows["control"] == "centring")]
+    if rows.empty:
+        return ""
+    lower, higher = rows[rows["advantage_high"] < 0], rows[rows["advantage_low"] > 0]
+    verdicts = [
+        f"{word}{_for(some, rows)}"
+        for word, some in (("higher", higher), ("lower", lower))
+        if not some.empty
+    ]
+    verdict = f"reliably {listed(verdicts)}" if verdicts else "not reliably different"
+    return (
+        "Subtracting each language's mean, without steering, retrieves at "
+        f"{span(rows['control_value'])}, experts at {_levels(rows)}: {verdict}"
+    )
+
+
+def advantages_title(controls: pd.DataFrame) -> str:
+    """Say than how many controls experts retrieve better, and whether than no steering.
+
+    Args:
+        controls: rows of `Results.controls`.
+    """
+    rows = shown(controls)
+    rows = rows[rows["measure"] == "top-1"]
+    targets = rows.drop_duplicates("target")
+    beaten = rows.assign(won=rows["advantage_low"] > 0).groupby("target", sort=False)["won"].sum()
+    n = rows["control"].nunique()
+    every = {1: "the control", 2: "both controls"}.get(n, f"all {n} controls")
+    parts = []
+    for count in sorted(set(beaten), reverse=True):
+        some = targets[targets["target"].isin(beaten.index[beaten == count])]
+        than = every if count == n else f"{count} of {n} controls" if count else "none"
+        parts.append(f"than {than}{_for(some, targets, names=True)}")
+    said = f"Experts retrieve better {', '.join(parts)}"
+    if not beaten.any():
+        any_control = {1: "the control", 2: "either control"}.get(n, f"any of {n} controls")
+        said = f"Experts retrieve no better than {any_control}{_for_none(targets)}"
+    up = targets[targets["change_low"] > 0]
+    if len(targets) == 1:
+        return f"{said}, {'and no' if up.empty else 'and'} better than the unsteered model"
+    for_whom = _for_none(targets) if up.empty else _for(up, targets, names=True)
+    return f"{said}; {'no ' if up.empty else ''}better than the unsteered model{for_whom}"
+
+
+def _shares(known: pd.DataFrame) -> str:
+    """Print shares with the ends of their intervals; of several, the outermost."""
+    low, high = float(known["share"].min()), float(known["share"].max())
+    said = [share_text(low), share_text(high)]
+    ends = [known["share_low"].min(), known["share_high"].max()]
+    if known["share_low"].isna().any():
+        return " to ".join(dict.fromkeys(said))
+    between = " to ".join(share_text(float(end)) for end in ends)
+    which = "95% interval" if len(known) == 1 else "95% intervals from"
+    return f"{' to '.join(dict.fromkeys(said))} ({which} {between})"
+
+
+def _levels(rows: pd.DataFrame) -> str:
+    """Print each target's top-1 with experts, or the lowest and highest of many."""
+    if rows["target"].nunique() > _NAMED:
+        return span(rows["post"])
+    names = rows["target"].nunique() > 1
+    return listed(
+        number(row["post"]) + (f" ({language_name(row['target'])})" if names else "")
+        for row in records(rows)
+    )
+
+
+def _for(some: pd.DataFrame, among: pd.DataFrame, *, names: bool = False) -> str:
+    """Say for which of several targets, by their names where they are few and that is asked."""
+    if len(among) == 1:
+        return ""
+    if names and len(among) <= _NAMED:
+        return f" for {listed(map(language_name, some['target']))}"
+    return f" for {how_many(some, among)}"
+
+
+def _for_none(among: pd.DataFrame) -> str:
+    return "" if len(among) == 1 else f" for {none_of(among)}"

@@ -1,0 +1,89 @@
+"""Numbers and names as sentences have them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from steer_plugin.analyses.report.words import unit_choice
+from steer_plugin.analyses.run.results import Results
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def number(value: float, *, signed: bool = False, digits: int = 2) -> str:
+    """Print a figure, with one decimal more where it would show a nought that is not one."""
+    if round(value, digits) == 0 and round(value, digits + 1) != 0:
+        digits += 1
+    text = f"{abs(value):.{digits}f}"
+    if value < 0 and float(text) != 0:
+        return MINUS + text
+    return "+" + text if signed else text
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give a table's rows, each as column -> figure."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+
+
+def percent(share: float) -> str:
+    """Print a share of 1 as a whole percentage."""
+    return "<1%" if 0 < share < 0.005 else f"{100 * share:.0f}%"
+
+
+def listed(items: Iterable[str]) -> str:
+    """Join names as a sentence does: "a, b and c"."""
+    names = list(items)
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def each(numbers: Iterable[float]) -> str:
+    """Print the different whole numbers among some, ascending: "50, 300 and 1,500"."""
+    return listed(f"{n:,}" for n in sorted({int(n) for n in numbers}))
+
+
+def ks(results: Results, table: pd.DataFrame) -> str:
+    """Print the values of k in a table, and whether they count each layer by itself."""
+    return f"{each(table['top_k'])}{unit_choice.each(unit_choice.choice_of(results))}"
+
+
+def count_span(counts: pd.Series) -> str:
+    """Print the lowest and the highest of some counts, or the one that they all are."""
+    return " to ".join(dict.fromkeys(f"{int(n):,}" for n in (counts.min(), counts.max())))
+
+
+def interval(low: float, high: float, *, digits: int = 2) -> str:
+    """Print the two ends of an interval of a difference."""
+    ends = [number(end, signed=True, digits=digits) for end in (low, high)]
+    return " to ".join(ends)
+
+
+def span(values: pd.Series, digits: int = 2) -> str:
+    """Print the lowest and the highest of some figures, or the one that they all are."""
+    ends = [number(float(end), digits=digits) for end in (values.min(), values.max())]
+    return " to ".join(dict.fromkeys(ends))
+
+
+def how_many(some: pd.DataFrame, among: pd.DataFrame) -> str:
+    """Say how many of the targets: "2 of 3 targets"."""
+    if len(some) == len(among):
+        return {1: "the target", 2: "both targets"}.get(len(among), f"all {len(among)} targets")
+    return f"{len(some)} of {len(among)} targets"
+
+
+def none_of(among: pd.DataFrame) -> str:
+    """Say for whom nothing holds: "any of 3 targets"."""
+    return {1: "the target", 2: "either target"}.get(len(among), f"any of {len(among)} targets")
+
+
+def seeds_phrase(results: Results) -> str:
+    """Say how many seeds the random control has: "mean of 3 seeds"."""
+    counts = sorted({int(n) for n in results.retrieval["n_controls"]})
+    return "1 seed" if counts == [1] else f"mean of {listed(map(str, counts))} seeds"
+
+
+CENTRINGS = {
+    "raw": "Embeddings as they are",
+    "global": "Common mean removed",
+    "language": "Each language's mean removed",
+}

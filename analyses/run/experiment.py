@@ -1,0 +1,295 @@
+"""The whole protocol: find experts, steer, measure, each step saved as it ends."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from steer_plugin.analyses.generation.language_id import identified_code
+from steer_plugin.analyses.measures.correlations import correlations
+from steer_plugin.analyses.measures.mixed_retrieval import CORPUS
+from steer_plugin.analyses.measures.projection import check_method, project
+from steer_plugin.analyses.run.inputs import RunData
+from steer_plugin.analyses.run.manifest import run_provenance
+from steer_plugin.analyses.run.results import Results
+from steer_plugin.analyses.run.settings import RunSettings
+from steer_plugin.analyses.run.stages.comparisons import compare_experts, with_false_discoveries
+from steer_plugin.analyses.run.stages.condition_embeddings import (
+    Embedded,
+    chosen_layers,
+    embed_conditions,
+)
+from steer_plugin.analyses.run.stages.conditions import (
+    BEFORE,
+    Comparison,
+    Planner,
+    Rival,
+    check_plans,
+    plan_comparisons,
+    plan_rivals,
+)
+from steer_plugin.analyses.run.stages.expert_tables import (
+    Finder,
+    find_all,
+    judge_units,
+    measure_luck,
+    method_block,
+)
+from steer_plugin.analyses.run.stages.independent_sets import compare_bitexts
+from steer_plugin.analyses.run.stages.rivals import compare_rival
+from steer_plugin.analyses.run.stages.writer import Writer, check_unsteered, curve
+from steer_plugin.analyses.run.steps import Say, Steps
+from steer_plugin.experts.summaries import experts_by_layer, overlap, score_curve
+from steer_plugin.methods.catalogue import suited_methods
+from steer_plugin.models.adapter import Adapter
+from steer_plugin.responses.embeddings import FINAL
+from steer_plugin.responses.unit_chunks import MEMORY
+
+Tables = dict[str, pd.DataFrame]
+
+
+def run_experiment(
+    adapter: Adapter,
+    data: RunData,
+    settings: RunSettings,
+    folder: Path,
+    *,
+    say: Say,
+    memory: int = MEMORY,
+) -> Results:
+    """Take every step that is not taken yet, and put the tables together.
+
+    Each step's result lies in `folder` with all that it depends on. A step is skipped where such a
+    result is there, and taken again where it depends on something else; one that was broken off
+    goes on at the batch.
+
+    Args:
+        adapter: the model of the settings.
+        data: the sentences of the settings; see `run_data.read_data`.
+        settings: what to do.
+        folder: where results go.
+        say: told what is being done, a line a step.
+        memory: bytes of working memory for the responses of units.
+
+    Raises:
+        SelectionError: a k is too large, or a control cannot be drawn.
+        InterventionError: value and operation do not go together.
+        SiteError: the model lacks the site.
+        ScoreError: a response is NaN or infinite, or the score is not defined at the site.
+        AnalysisError, CorpusError: the language of generations cannot be identified, or something
+            cannot be measured: unsteered, or under a plan, which is then named.
+        ModelError: a layer does not exist, or the model cannot write or score what is asked for.
+        ArtifactError: the folder cannot be written.
+    """
+    steps = Steps(folder, say, memory)
+    layers = chosen_layers(adapter, settings)
+    block = method_block(adapter, settings)
+    for method in settings.projections:
+        check_method(method)
+    check_plans(settings, adapter.space(settings.site))
+    writer = _writer(adapter, data, settings, steps)
+    check_unsteered(writer, settings.targets)
+    finder = Finder(adapter, data.find, settings, steps, "experts")
+    found = find_all(finder)
+    # Plans and tables of experts come before the long steps, so that an impossible k ends the run.
+    planner = Planner(found, settings, {})
+    comparisons = plan_comparisons(planner)
+    rivals = plan_rivals(planner, block)
+    conditions = list(planner.known.values())
+    written = _plan_written(planner)
+    by_layer = [experts_by_layer(found.experts, k, settings.choice) for k in settings.top_k]
+    shared = [overlap(found.experts, k, settings.choice) for k in settings.top_k]
+    null, stability = measure_luck(finder, found.experts)
+    finder.finish()
+    judged = judge_units(adapter, data, settings, steps)
+    embedded = embed_conditions(adapter, data.judge, layers, conditions, steps)
+    say("Comparing alignment and retrieval before and after")
+    tables = _compared(comparisons, embedded, settings, steps)
+    within, bitexts = _independent(adapter, data, comparisons, settings, steps)
+    return Results(
+        provenance=run_provenance(adapter, data, settings, layers, block, writer),
+        layers=pd.concat(by_layer, ignore_index=True),
+        curve=score_curve(found.experts, judged),
+        overlap=pd.concat(shared, ignore_index=True),
+        alignment=tables["alignment"],
+        retrieval=tables["retrieval"],
+        geometry=tables["geometry"],
+        controls=tables.get("controls", pd.DataFrame()),
+        projection=_project(comparisons, embedded, settings),
+        correlations=correlations(
+            tables["retrieval"],
+            tables["alignment"],
+            seen=settings.seen,
+            count=settings.resamples,
+            seed=settings.bootstrap_seed,
+        ),
+        null=null,
+        stability=stability,
+        mixed=pd.concat([within, tables["mixed"].assign(dataset=CORPUS)], ignore_index=True),
+        bitexts=bitexts,
+        generation=_curves(written, writer, settings),
+        methods=_methods(rivals, embedded, writer, settings, steps),
+    )
+
+
+def compare_methods(
+    adapter: Adapter,
+    data: RunData,
+    settings: RunSettings,
+    folder: Path,
+    *,
+    say: Say,
+    memory: int = MEMORY,
+) -> pd.DataFrame:
+    """Take the steps that put the methods of a run on the same axes; see `rivals.compare_rival`.
+
+    Where the settings name no method, all that suit the choice of units are compared. Steps are
+    shared with `run_experiment`; what the methods do not need, such as further controls, is left
+    out.
+
+    Raises:
+        As `run_experiment`.
+    """
+    settings = replace(
+        settings,
+        methods=settings.methods or suited_methods(settings.choice),
+        controls=(),
+        permutations=0,
+        stability_resamples=0,
+    )
+    steps = Steps(folder, say, memory)
+    layers = chosen_layers(adapter, settings)
+    block = method_block(adapter, settings)
+    check_plans(settings, adapter.space(settings.site))
+    writer = _writer(adapter, data, settings, steps)
+    check_unsteered(writer, settings.targets)
+    finder = Finder(adapter, data.find, settings, steps, "experts")
+    planner = Planner(find_all(finder), settings, {})
+    # The names of conditions that a run has as well are the run's.
+    plan_comparisons(planner)
+    rivals = plan_rivals(planner, block)
+    finder.finish()
+    wanted = {one: None for rival in rivals for one in (rival.steered, rival.control)}
+    embedded = embed_conditions(adapter, data.judge, layers, list(wanted), steps)
+    return _methods(rivals, embedded, writer, settings, steps)
+
+
+def _compared(
+    comparisons: Iterable[Comparison], embedded: Embedded, settings: RunSettings, steps: Steps
+) -> Tables:
+    frames: dict[str, list[pd.DataFrame]] = {}
+    for comparison in comparisons:
+        name = f"comparisons/{comparison.target}-k{comparison.top_k}"
+        origin = {
+            "embeddings": [embedded.origin(one) for one in (BEFORE, *comparison.conditions)],
+            "controls": list(settings.controls),
+            "headline": comparison.headline,
+            **_resampling(settings),
+        }
+        found = steps.tables(name, origin, partial(compare_experts, comparison, embedded, settings))
+        for table, rows in found.items():
+            frames.setdefault(table, []).append(rows)
+    return with_false_discoveries(
+        {table: pd.concat(parts, ignore_index=True) for table, parts in frames.items()}
+    )
+
+
+def _resampling(settings: RunSettings) -> dict[str, int]:
+    return {"resamples": settings.resamples, "bootstrap_seed": settings.bootstrap_seed}
+
+
+def _writer(adapter: Adapter, data: RunData, settings: RunSettings, steps: Steps) -> Writer | None:
+    if settings.generation is None:
+        return None
+    # What is written in them is identified hours later.
+    for target in settings.targets:
+        identified_code(target)
+    return Writer(adapter, data, settings.generation, steps)
+
+
+def _plan_written(planner: Planner) -> dict[str, list[Comparison]]:
+    """Plan, for each target, what writes: the experts and their control at every k."""
+    settings = planner.settings
+    if settings.generation is None:
+        return {}
+    ks = settings.generation.top_k or settings.top_k
+    return {target: [planner.comparison(target, k) for k in ks] for target in settings.targets}
+
+
+def _curves(
+    written: Mapping[str, list[Comparison]], writer: Writer | None, settings: RunSettings
+) -> pd.DataFrame:
+    if writer is None:
+        return pd.DataFrame()
+    curves = [
+        curve(writer, target, comparisons, settings) for target, comparisons in written.items()
+    ]
+    return pd.concat(curves, ignore_index=True)
+
+
+def _methods(
+    rivals: Iterable[Rival],
+    embedded: Embedded,
+    writer: Writer | None,
+    settings: RunSettings,
+    steps: Steps,
+) -> pd.DataFrame:
+    frames = []
+    for rival in rivals:
+        conditions = (BEFORE, rival.steered, rival.control)
+        origin = {
+            "embeddings": [embedded.origin(one) for one in conditions],
+            "generation": None if writer is None else asdict(writer.generation),
+            "documents": None if writer is None else writer.documents_hash(rival.target),
+            **_resampling(settings),
+        }
+        name = f"methods/{rival.target}-{rival.method}"
+        compare = partial(compare_rival, rival, embedded, writer, settings)
+        frames.append(steps.table(name, origin, compare))
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _independent(
+    adapter: Adapter,
+    data: RunData,
+    comparisons: Iterable[Comparison],
+    settings: RunSettings,
+    steps: Steps,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tabulate the bitexts within one language, and those between two."""
+    headline = [one for one in comparisons if one.headline]
+    parts = [compare_bitexts(adapter, data.bitexts, one, settings, steps) for one in headline]
+    found = pd.concat(parts, ignore_index=True)
+    if found.empty:
+        return found, found
+    within = found["query"] == found["candidates"]
+    return found[within], found[~within].reset_index(drop=True)
+
+
+def _project(
+    comparisons: Iterable[Comparison], embedded: Embedded, settings: RunSettings
+) -> pd.DataFrame:
+    before = embedded.load(BEFORE, FINAL)
+    frames = []
+    for comparison in comparisons:
+        if not comparison.headline:
+            continue
+        conditions = {
+            "before": before,
+            "experts": embedded.load(comparison.experts, FINAL),
+            "control": embedded.load(comparison.matched[0], FINAL),
+        }
+        for method in settings.projections:
+            plane = project(
+                before,
+                conditions,
+                embedded.corpus.ids,
+                method=method,
+                seed=settings.bootstrap_seed,
+            )
+            frames.append(
+                plane.assign(target=comparison.target, top_k=comparison.top_k, method=method)
+            )
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,106 @@
+"""What the figures of a run depend on, as its results record it."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+
+from steer_plugin.analyses.measures.projection import described
+from steer_plugin.analyses.run.inputs import RunData
+from steer_plugin.analyses.run.settings import RunSettings
+from steer_plugin.analyses.run.stages.writer import BATCH, Writer
+from steer_plugin.models.adapter import Adapter
+from steer_plugin.models.provenance import provenance
+from steer_plugin.responses.embeddings import Layer
+
+
+def run_provenance(
+    adapter: Adapter,
+    data: RunData,
+    settings: RunSettings,
+    layers: Iterable[Layer],
+    block: int,
+    writer: Writer | None,
+) -> dict[str, str]:
+    """Say what the figures depend on: every setting, as it was resolved, and what it led to.
+
+    Args:
+        adapter: the model.
+        data: the sentences.
+        settings: of the run.
+        layers: whose embeddings are judged.
+        block: where steering vectors are added.
+        writer: what writes and scores texts; None where nothing is generated.
+
+    Returns:
+        Name to value, as `Results.provenance` holds it.
+    """
+    info = adapter.info
+    origin = provenance(info, data.judge)
+    told = {
+        "model": info.name,
+        "revision": info.revision,
+        "host": info.host,
+        "dtype": info.dtype,
+        "device": "the server's" if settings.host == "ndif" else settings.device,
+        "bos": "put before each text" if info.bos else "none",
+        "site": settings.site,
+        "pooling": settings.pooling,
+        "score": settings.score,
+        "selection": str(settings.choice),
+        "operation": settings.operation,
+        "value": str(settings.value),
+        "strength": str(settings.strength),
+        "positions": settings.positions + ("" if settings.steer_bos else ", BOS left alone"),
+        "corpus": settings.corpus,
+        "judge_corpus": settings.judge_corpus or settings.corpus,
+        "languages": ", ".join(data.judge.languages),
+        "find_languages": ", ".join(data.find.languages),
+        # Nothing where the file does not say; see `seen.unseen`.
+        "seen": "" if settings.seen is None else ", ".join(settings.seen) or "none",
+        "split_seed": str(settings.split_seed),
+        "find_sentences": str(len(data.find)),
+        "find_hash": data.find.hash,
+        "judge_sentences": str(len(data.judge)),
+        "judge_hash": data.judge.hash,
+        "control_seeds": ", ".join(map(str, settings.control_seeds)),
+        "controls": ", ".join(settings.controls),
+        "methods": ", ".join(settings.methods),
+        "resamples": str(settings.resamples),
+        "bootstrap_seed": str(settings.bootstrap_seed),
+        "layers": ", ".join(map(str, layers)),
+        "method_layer": str(block),
+        "bitexts": "; ".join(
+            f"{one.name} {one.query_language}-{one.candidates_language} {one.hash[:12]}"
+            for one in data.bitexts
+        ),
+        **_generation(settings, writer),
+        "projection": "; ".join(
+            [
+                *(described(one, seed=settings.bootstrap_seed) for one in settings.projections),
+                f"the random neurons of seed {settings.control_seeds[0]}",
+            ]
+        ),
+    }
+    given = {
+        name: _setting(value)
+        for name, value in asdict(settings).items()
+        if name not in told and name != "generation"
+    }
+    packages = {f"version of {package}": found for package, found in origin["versions"].items()}
+    return {**told, **given, **packages}
+
+
+def _setting(value: object) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value))
+    return "not given" if value is None else str(value)
+
+
+def _generation(settings: RunSettings, writer: Writer | None) -> Mapping[str, str]:
+    if writer is None:
+        return {"generation": "none"}
+    how = {name: _setting(value) for name, value in asdict(writer.generation).items()}
+    how["documents_hash"] = ", ".join(
+        f"{target} {writer.documents_hash(target)[:12]}" for target in settings.targets
+    )
+    how["texts at once"] = str(BATCH)
+    return {f"generation {name}": value for name, value in how.items()}

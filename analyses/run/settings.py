@@ -1,0 +1,214 @@
+"""What one run does from end to end, as its TOML file says it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+from steer_plugin.experts.selection import Choice
+from steer_plugin.methods.catalogue import METHODS
+from steer_plugin.settings.names import (
+    SITES,
+    Operation,
+    Positions,
+    ScoreName,
+    Selection,
+    SentencePooling,
+)
+
+
+def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len(set(items)) < len(items):
+        raise ValueError("Each item may be given once")
+    return items
+
+
+def _site(site: str) -> str:
+    if site not in SITES:
+        raise ValueError(f"Input should be one of {', '.join(SITES)}")
+    return site
+
+
+def _method(method: str) -> str:
+    if method not in METHODS:
+        raise ValueError(f"Input should be one of {', '.join(METHODS)}")
+    return method
+
+
+def _before_generation(positions: str) -> str:
+    if positions == "generated":
+        raise ValueError("Input should be all or prompt, since embeddings have no generated tokens")
+    return positions
+
+
+def _ascending(ends: tuple[int, int]) -> tuple[int, int]:
+    if ends[0] > ends[1]:
+        raise ValueError("The first block should not come after the last")
+    return ends
+
+
+ControlName = Literal[
+    "random-in-layers",
+    "random-anywhere",
+    "shuffled-values",
+    "other-experts",
+    "bottom",
+    "shuffled-labels",
+    "constant-shift",
+    "centring",
+]
+Dtype = Literal["float32", "bfloat16", "float16"]
+Count = Annotated[int, Field(ge=1)]
+Index = Annotated[int, Field(ge=0)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+ONE_OR_MORE = Field(min_length=1)
+DISTINCT = AfterValidator(_distinct)
+Languages = Annotated[tuple[str, ...], Field(min_length=2), DISTINCT]
+Seeds = Annotated[tuple[Index, ...], ONE_OR_MORE, DISTINCT]
+CHECKED = ConfigDict(extra="forbid", strict=True)
+
+
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
+class GenerationSettings:
+    """What is generated from the prompt of BOS alone, and how its language and cost are judged.
+
+    The defaults are those of Sundar et al. 2025 (arXiv 2502.15639), PAPER steps 9 and 10, where it
+    states them; the number of new tokens is ours.
+
+    Attributes:
+        top_k: numbers of units to steer; None takes those of the run.
+        sentences: texts a seed.
+        seeds: of the sampling.
+        max_new_tokens: at most so many tokens a text.
+        temperature: of the sampling.
+        top_p: sample from the likeliest tokens that together have this probability.
+        documents: folder or file of texts by language whose perplexity is measured; None takes
+            the judging sentences of the target language as one document.
+        context: window of the perplexity in tokens; None takes what the model takes, at most 1,024.
+        stride: how far the windows move on; None takes half of `context`.
+        tolerance: the recommended k may cost at most so many times the unsteered perplexity.
+    """
+
+    top_k: Annotated[tuple[Count, ...], ONE_OR_MORE, DISTINCT] | None = None
+    sentences: Count = 256
+    seeds: Seeds = (0, 1, 2, 3, 4, 5, 6, 7)
+    max_new_tokens: Count = 64
+    temperature: Annotated[Finite, Field(ge=0)] = 1.0
+    top_p: Annotated[Finite, Field(gt=0, le=1)] = 0.9
+    documents: str | None = None
+    context: Annotated[int, Field(ge=2)] | None = None
+    stride: Count | None = 512
+    tolerance: Annotated[Finite, Field(ge=1)] = 1.2
+
+
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
+class RunSettings:
+    """The settings of `steer-plugin run`, and the defaults of what a file leaves out.
+
+    Attributes:
+        model: hub id, folder, `.gguf` file, or "demo".
+        targets: the languages to steer towards.
+        top_k: numbers of units to steer, each an intervention of its own.
+        corpus: file or folder of a parallel corpus, a set on a hub as "hf:name", or "everyday" for
+            the bundled one; in a FLORES-200 folder, with its split: "flores200/dev".
+        judge_corpus: the same, for the sentences that judge; None, or `corpus` itself, splits that
+            in two.
+        languages: which of the corpus's languages are judged; None for all.
+        find_languages: the languages whose sentences are positives and negatives when experts are
+            found, the targets among them; None takes `languages`.
+        seen: the languages that the model saw in pre-training, so that the others are marked; None
+            marks none.
+        sentences: how many of each corpus's ids to use, from the first; None for all.
+        site: where units are read and written; one of `steer_plugin.settings.names.SITES`.
+        pooling: how a sentence's tokens become one response.
+        score: what makes an expert.
+        selection: the units that score highest, lowest, or half of each.
+        per_layer: whether top_k units are chosen in each layer instead of in all of them.
+        unit_layers: first and last block to choose units from; None for all.
+        operation: what is done to the units; see `steer_plugin.interventions.plan.steer`.
+        value: statistic, or number, that the operation writes.
+        strength: of the operation.
+        positions: which tokens are steered.
+        steer_bos: whether the BOS token is steered as well.
+        layers: blocks to embed at beside the final norm, or "all"; None takes those at one and two
+            thirds of the depth.
+        controls: what stands beside the experts besides random units of the same layers; these
+            always do, so naming "random-in-layers" changes nothing.
+        control_seeds: one draw each, of every control that is drawn.
+        methods: the rival interventions to compare; see `steer_plugin.methods.catalogue.METHODS`.
+        method_layer: the block where the methods that steer the residual stream do it; None takes
+            the one at half the depth.
+        permutations: of the labels, for what the best unit scores by chance; 0 leaves it out.
+        stability_resamples: of the sentences, for how stable the choice of experts is; 0 leaves it
+            out.
+        tatoeba: folder of Tatoeba in the layout of XTREME, or "hf:name"; None leaves it out.
+        bucc: the same for BUCC-18.
+        pawsx: the same for PAWS-X; "paraphrases" for the bundled pairs.
+        bitext_queries: at most so many queries of each bitext; None for all.
+        projections: pictures of the embedding space; "umap" takes the extra [umap].
+        generation: what is generated and scored; None leaves it out.
+        split_seed: of the split into the half that finds and the half that judges.
+        resamples: of the bootstrap.
+        bootstrap_seed: of everything that is resampled, permuted or projected; below 2**32.
+        bos: whether BOS is put before each text; None does as the tokenizer ships.
+        dtype: of the model.
+        device: that the model runs on.
+        batch_tokens: padded tokens a batch.
+        host: what runs the model: TransformerLens or nnsight here, or an NDIF server, which
+            decides device and dtype itself.
+        ndif_url: of the server; None takes nnsight's own setting.
+    """
+
+    model: str
+    targets: Annotated[tuple[str, ...], ONE_OR_MORE, DISTINCT]
+    top_k: Annotated[tuple[Count, ...], ONE_OR_MORE, DISTINCT]
+    corpus: str = "everyday"
+    judge_corpus: str | None = None
+    languages: Languages | None = None
+    find_languages: Languages | None = None
+    seen: Annotated[tuple[str, ...], DISTINCT] | None = None
+    sentences: Annotated[int, Field(ge=4)] | None = None
+    site: Annotated[str, AfterValidator(_site)] = "mlp.hook_post"
+    pooling: SentencePooling = "max"
+    score: ScoreName = "auroc"
+    selection: Selection = "top"
+    per_layer: bool = False
+    unit_layers: Annotated[tuple[Index, Index], AfterValidator(_ascending)] | None = None
+    operation: Operation = "set"
+    value: str | Finite = "mean"
+    strength: Finite = 1.0
+    positions: Annotated[Positions, AfterValidator(_before_generation)] = "all"
+    steer_bos: bool = True
+    layers: Annotated[tuple[Index, ...], DISTINCT] | Literal["all"] | None = None
+    controls: Annotated[tuple[ControlName, ...], DISTINCT] = ()
+    control_seeds: Seeds = (0,)
+    methods: Annotated[tuple[Annotated[str, AfterValidator(_method)], ...], DISTINCT] = ()
+    method_layer: Index | None = None
+    permutations: Index = 0
+    stability_resamples: Index = 0
+    tatoeba: str | None = None
+    bucc: str | None = None
+    pawsx: str | None = None
+    bitext_queries: Count | None = None
+    projections: Annotated[tuple[Literal["pca", "umap"], ...], DISTINCT] = ("pca",)
+    generation: GenerationSettings | None = None
+    split_seed: Index = 0
+    resamples: Count = 1000
+    bootstrap_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    bos: bool | None = None
+    dtype: Dtype = "float32"
+    device: str = "cpu"
+    batch_tokens: Count = 2048
+    host: Literal["transformer_lens", "nnsight", "ndif"] = "transformer_lens"
+    ndif_url: str | None = None
+
+    @property
+    def choice(self) -> Choice:
+        """Which units are steered."""
+        return Choice(self.selection, self.per_layer, self.unit_layers)
+
+    @property
+    def every_k(self) -> tuple[int, ...]:
+        """The numbers of units to steer, those of generation among them."""
+        written = None if self.generation is None else self.generation.top_k
+        return tuple(dict.fromkeys((*self.top_k, *(written or ()))))

@@ -1,0 +1,265 @@
+"""The ways in which a run puts its model to work, and what stands beside what."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from steer_plugin.activations.sites import UnitSpace
+from steer_plugin.analyses.controls.random_units import (
+    DRAWN,
+    PLAN_CONTROLS,
+    ControlContext,
+    check_controls,
+    matched_control,
+)
+from steer_plugin.analyses.run.results import middle
+from steer_plugin.analyses.run.settings import RunSettings
+from steer_plugin.analyses.run.stages.expert_tables import Found
+from steer_plugin.errors import InterventionError
+from steer_plugin.experts.selection import Choice, check_choice
+from steer_plugin.experts.table import ExpertTable, check_end, check_value
+from steer_plugin.interventions.plan import Intervention
+from steer_plugin.methods.catalogue import METHODS, VectorMethod, plan_method, suited_methods
+from steer_plugin.scores.typical_responses import typical_responses
+
+MATCHED = "random-in-layers"
+"""The control that stands beside every figure."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to run the model.
+
+    Attributes:
+        name: of its folder.
+        plan: what is done to the model; None for nothing.
+    """
+
+    name: str
+    plan: Intervention | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Experts for one target at one k, beside their controls.
+
+    Attributes:
+        target: the language that is steered towards.
+        top_k: how many units.
+        headline: whether this is the k that the report begins with.
+        experts: the condition with the experts steered.
+        controls: by the word of the run file, the conditions with each draw of the control, equal
+            ones once; `random-in-layers` first.
+    """
+
+    target: str
+    top_k: int
+    headline: bool
+    experts: Condition
+    controls: Mapping[str, tuple[Condition, ...]]
+
+    @property
+    def matched(self) -> tuple[Condition, ...]:
+        """The draws of the control that stands beside every figure."""
+        return self.controls[MATCHED]
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The experts, then the controls."""
+        return (self.experts, *(one for draws in self.controls.values() for one in draws))
+
+
+@dataclass(frozen=True)
+class Rival:
+    """One of the methods for one target, beside its control.
+
+    Attributes:
+        method: one of `steer_plugin.methods.catalogue.METHODS`.
+        target: the language that is steered towards.
+        top_k: how many units; 0 for a vector in the residual stream.
+        block: the block whose residual stream is steered; -1 for units.
+        steered: the condition with the method at work.
+        control: the condition with the same done to random units of the same layers, or with a
+            random vector of the same length; the first draw of it.
+    """
+
+    method: str
+    target: str
+    top_k: int
+    block: int
+    steered: Condition
+    control: Condition
+
+
+BEFORE = Condition("before", None)
+
+
+@dataclass(frozen=True, eq=False)
+class Planner:
+    """Makes conditions, the same plan always being the same one.
+
+    Attributes:
+        found: what the plans are made from.
+        settings: of the run.
+        known: the conditions so far, by plan.
+    """
+
+    found: Found
+    settings: RunSettings
+    known: dict[Intervention, Condition]
+
+    def condition(self, name: str, plan: Intervention) -> Condition:
+        """Give the condition of a plan; an earlier one's where the plan is the same."""
+        return self.known.setdefault(plan, Condition(name, plan))
+
+    def comparison(self, target: str, k: int, controls: Sequence[str] = ()) -> Comparison:
+        """Plan the experts of a target, the matched control, and those that are asked for.
+
+        Raises:
+            SelectionError: k is too large.
+            InterventionError: value and operation do not go together.
+        """
+        settings = self.settings
+
+        def plan_from(table: ExpertTable, concept: str, choice: Choice) -> Intervention:
+            return table.intervention(
+                concept,
+                top_k=k,
+                operation=settings.operation,
+                value=settings.value,
+                strength=settings.strength,
+                positions=settings.positions,
+                bos=settings.steer_bos,
+                choice=choice,
+            )
+
+        plan = plan_from(self.found.experts, target, settings.choice)
+        name = f"{target}-k{k}"
+        experts = self.condition(f"{name}-experts", plan)
+        context = ControlContext(
+            plan=plan,
+            plan_from=plan_from,
+            experts=self.found.experts,
+            concept=target,
+            choice=settings.choice,
+            shuffled=self.found.shuffled,
+        )
+        draws = {}
+        for control in (MATCHED, *controls):
+            seeds = settings.control_seeds if control in DRAWN else settings.control_seeds[:1]
+            drawn = [
+                self.condition(
+                    f"{name}-{_FOLDERS.get(control, control)}-{seed}",
+                    PLAN_CONTROLS[control](context, seed),
+                )
+                for seed in seeds
+            ]
+            # More seeds than there are draws say no more than one of each.
+            draws[control] = tuple(dict.fromkeys(drawn))
+        return Comparison(target, k, k == middle(settings.top_k), experts, draws)
+
+    def rival(self, method: str, target: str, k: int, block: int) -> Rival:
+        """Plan one of the methods and its controls.
+
+        Raises:
+            SelectionError: k is too large.
+            InterventionError: the method needs what was not found.
+        """
+        found, settings = self.found, self.settings
+        plan = plan_method(
+            method,
+            found.by_auroc if method == "aura" and found.by_auroc is not None else found.experts,
+            found.vectors,
+            target,
+            top_k=k,
+            layer=block,
+            positions=settings.positions,
+            bos=settings.steer_bos,
+            choice=settings.choice,
+        )
+        vector = isinstance(METHODS[method], VectorMethod)
+        space = found.vectors.space if vector and found.vectors else found.experts.space
+        steered = self.condition(f"{target}-{method}", plan)
+        seed = settings.control_seeds[0]
+        control = self.condition(
+            f"{target}-{method}-control-{seed}", matched_control(plan, space, seed=seed)
+        )
+        return Rival(method, target, 0 if vector else k, block if vector else -1, steered, control)
+
+
+_FOLDERS = {MATCHED: "random"}
+
+
+def check_plans(settings: RunSettings, space: UnitSpace) -> None:
+    """Refuse what no table of experts would have plans for, before there is one.
+
+    Args:
+        settings: of the run.
+        space: the units of its site.
+
+    Raises:
+        SelectionError: there are fewer units than are steered, or a control cannot be drawn.
+        InterventionError: operation, value, strength and selection do not go together.
+    """
+    choice, k = settings.choice, middle(settings.top_k)
+    for one in settings.every_k:
+        check_choice(space, one, choice)
+    check_end(settings.score, choice)
+    # Any responses have these.
+    statistics = typical_responses(np.zeros((2, 1), dtype=np.float32), np.arange(2))
+    check_value(settings.operation, settings.value, settings.score, statistics, choice)
+    unsuited = [name for name in settings.methods if name not in suited_methods(choice)]
+    if unsuited:
+        raise InterventionError(
+            f"selection={choice.selection!r}, but {unsuited[0]!r} leaves units below chance as "
+            f"they are; leave {unsuited[0]!r} out of methods, or take 'top'"
+        )
+    # A plan checks itself, with or without units.
+    Intervention(
+        settings.site,
+        *((), (), ()),
+        operation=settings.operation,
+        strength=settings.strength,
+        positions=settings.positions,
+    )
+    check_controls(
+        settings.controls,
+        operation=settings.operation,
+        score=settings.score,
+        choice=choice,
+        count=choice.count(space, k),
+        value=settings.value,
+    )
+
+
+def plan_comparisons(planner: Planner) -> list[Comparison]:
+    """Plan every target at every k, the controls of the run file at the middle k alone.
+
+    Raises:
+        SelectionError: a k is too large.
+        InterventionError: value and operation do not go together.
+    """
+    settings = planner.settings
+    asked = [name for name in settings.controls if name in PLAN_CONTROLS and name != MATCHED]
+    headline = middle(settings.top_k)
+    return [
+        planner.comparison(target, k, asked if k == headline else ())
+        for target in settings.targets
+        for k in settings.top_k
+    ]
+
+
+def plan_rivals(planner: Planner, block: int) -> list[Rival]:
+    """Plan every method for every target, at the middle k.
+
+    Args:
+        planner: makes the conditions.
+        block: the block where the residual stream is steered.
+    """
+    settings = planner.settings
+    return [
+        planner.rival(method, target, middle(settings.top_k), block)
+        for target in settings.targets
+        for method in settings.methods
+    ]

@@ -1,0 +1,242 @@
+"""What a run finds on the sentences that find: experts, what chance gives, and steering vectors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from steer_plugin.analyses.controls.chance import best_of_units_null, null_frame, stability
+from steer_plugin.analyses.run.inputs import RunData
+from steer_plugin.analyses.run.settings import RunSettings
+from steer_plugin.analyses.run.steps import Steps
+from steer_plugin.corpora.parallel import ParallelCorpus
+from steer_plugin.errors import ModelError
+from steer_plugin.experts.table import ExpertTable, score_units
+from steer_plugin.methods.catalogue import METHODS, VectorMethod
+from steer_plugin.methods.steering_vectors import VECTOR_SITE, SteeringVectors, find_vectors
+from steer_plugin.models.adapter import Adapter
+from steer_plugin.models.provenance import provenance
+from steer_plugin.responses.probe import Probe, probe_units
+from steer_plugin.settings.names import TOKEN_SCORES, ScoreName
+from steer_plugin.storage.artifacts import Artifact
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """What interventions are planned from.
+
+    Attributes:
+        experts: by the run's score.
+        by_auroc: the same units by AUROC, which AurA scales by; None where no method asks for it.
+        shuffled: by control seed, a table found under labels that say nothing; empty where no
+            control asks for it.
+        vectors: directions in the residual stream; None where no method asks for them.
+    """
+
+    experts: ExpertTable
+    by_auroc: ExpertTable | None
+    shuffled: Mapping[int, ExpertTable]
+    vectors: SteeringVectors | None
+
+
+@dataclass(frozen=True, eq=False)
+class Finder:
+    """A model, the sentences that it is probed with, and where what is found lies.
+
+    Who makes one finishes it.
+
+    Attributes:
+        adapter: the model.
+        corpus: the sentences.
+        settings: of the run.
+        steps: of the run.
+        name: of the step that keeps the batches of the pass.
+    """
+
+    adapter: Adapter
+    corpus: ParallelCorpus
+    settings: RunSettings
+    steps: Steps
+    name: str
+
+    @cached_property
+    def probe(self) -> Probe:
+        """Read all responses, in one pass whatever is made of them."""
+        languages = len(self.corpus.languages)
+        self.steps.say(f"Probing units with {len(self.corpus)} sentences in {languages} languages")
+        return probe_units(
+            self.adapter,
+            self.corpus,
+            site=self.settings.site,
+            pooling=self.settings.pooling,
+            active=self.settings.score in TOKEN_SCORES,
+            memory=self.steps.memory,
+            progress=self.name,
+            keep=self.steps.unfinished(self.name),
+        )
+
+    def finish(self) -> None:
+        """Forget all responses, in memory and on disk."""
+        vars(self).pop("probe", None)
+        self.steps.finish(self.name)
+
+    def origin(self, **more: str) -> dict[str, Any]:
+        """Say what everything that is made of the pass depends on, and what else this does."""
+        return provenance(
+            self.adapter.info,
+            self.corpus,
+            site=self.settings.site,
+            pooling=self.settings.pooling,
+            **more,
+        )
+
+    def table(self, name: str, score: ScoreName, shuffled: int | None = None) -> ExpertTable:
+        """Score the units, or read the table that is kept.
+
+        Args:
+            name: of the step.
+            score: which score.
+            shuffled: the seed of labels that say nothing; None for the labels as they are.
+        """
+        labels = {} if shuffled is None else {"labels": f"shuffled, seed {shuffled}"}
+        origin = self.origin(score=score, **labels)
+        if self.steps.is_done(name, "experts", origin, Artifact.tensors):
+            self.steps.say(f"Kept {name}")
+            return ExpertTable.load(self.steps.folder / name)
+        probe = self.probe if shuffled is None else self.probe.shuffled(shuffled)
+        table = score_units(probe, score, memory=self.steps.memory)
+        table.save(self.steps.folder / name)
+        return table
+
+
+def find_all(finder: Finder) -> Found:
+    """Find what the run's interventions are planned from.
+
+    Raises:
+        SiteError: the model lacks the site.
+        ScoreError: a response is NaN or infinite, or the score is not defined at the site.
+        SelectionError: there are fewer experts than the run steers.
+    """
+    settings = finder.settings
+    experts = finder.table("experts", settings.score)
+    # Too few experts end the run here.
+    for target in settings.targets:
+        for k in settings.every_k:
+            experts.top(target, k, settings.choice)
+    by_auroc = None
+    if "aura" in settings.methods:
+        auroc = settings.score == "auroc"
+        by_auroc = experts if auroc else finder.table("experts-auroc", "auroc")
+    seeds = settings.control_seeds if "shuffled-labels" in settings.controls else ()
+    shuffled = {
+        seed: finder.table(f"experts-shuffled-{seed}", settings.score, seed) for seed in seeds
+    }
+    return Found(experts, by_auroc, shuffled, _vectors(finder))
+
+
+def judge_units(
+    adapter: Adapter, data: RunData, settings: RunSettings, steps: Steps
+) -> ExpertTable:
+    """Score the same units on sentences that did not choose them."""
+    finder = Finder(adapter, data.held_out, settings, steps, "experts-judged")
+    table = finder.table("experts-judged", settings.score)
+    finder.finish()
+    return table
+
+
+def measure_luck(finder: Finder, experts: ExpertTable) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give what the best unit scores by chance, and how the choice hangs on the sentences.
+
+    Returns:
+        The tables of `resampled_scores.null_frame` and `resampled_scores.stability`, each empty
+        where the run leaves it out.
+
+    Raises:
+        ScoreError: see `find_all`.
+    """
+    settings, seed = finder.settings, finder.settings.bootstrap_seed
+
+    def chance() -> pd.DataFrame:
+        count = settings.permutations
+        finder.steps.say(f"Scoring units under {count} permutations of the labels")
+        null = best_of_units_null(
+            finder.probe,
+            settings.score,
+            permutations=count,
+            seed=seed,
+            memory=finder.steps.memory,
+        )
+        return null_frame(experts, null).assign(score=settings.score)
+
+    def stable() -> pd.DataFrame:
+        count = settings.stability_resamples
+        finder.steps.say(f"Choosing experts from {count} resamples of the sentences")
+        return stability(
+            finder.probe,
+            settings.score,
+            settings.top_k,
+            settings.choice,
+            concepts=settings.targets,
+            resamples=count,
+            seed=seed,
+            memory=finder.steps.memory,
+        )
+
+    null = stability_table = pd.DataFrame()
+    if settings.permutations:
+        origin = finder.origin(
+            score=settings.score, permutations=str(settings.permutations), seed=str(seed)
+        )
+        null = finder.steps.table("null", origin, chance)
+    if settings.stability_resamples:
+        origin = finder.origin(
+            score=settings.score,
+            targets=str(settings.targets),
+            top_k=str(settings.top_k),
+            choice=str(settings.choice),
+            resamples=str(settings.stability_resamples),
+            seed=str(seed),
+        )
+        stability_table = finder.steps.table("stability", origin, stable)
+    return null, stability_table
+
+
+def method_block(adapter: Adapter, settings: RunSettings) -> int:
+    """Give the block where methods steer the residual stream.
+
+    Raises:
+        ModelError: the model has no such block.
+    """
+    depth = adapter.info.n_layers
+    block = depth // 2 if settings.method_layer is None else settings.method_layer
+    if block >= depth:
+        raise ModelError(f"method_layer {block} does not exist; give 0..{depth - 1}")
+    return block
+
+
+def _vectors(finder: Finder) -> SteeringVectors | None:
+    settings, steps = finder.settings, finder.steps
+    if not any(isinstance(METHODS[name], VectorMethod) for name in settings.methods):
+        return None
+    block = method_block(finder.adapter, settings)
+    origin = provenance(finder.adapter.info, finder.corpus, site=VECTOR_SITE, block=str(block))
+    if steps.is_done("vectors", "vectors", origin, Artifact.tensors):
+        steps.say("Kept vectors")
+        return SteeringVectors.load(steps.folder / "vectors")
+    steps.say(f"Reading the residual stream after block {block}")
+    probe = probe_units(
+        finder.adapter,
+        finder.corpus,
+        site=VECTOR_SITE,
+        pooling="mean",
+        layers=(block,),
+        memory=steps.memory,
+        progress="vectors",
+        keep=steps.unfinished("vectors"),
+    )
+    vectors = replace(find_vectors(probe), provenance=origin)
+    vectors.save(steps.folder / "vectors")
+    steps.finish("vectors")
+    return vectors

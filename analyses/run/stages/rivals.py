@@ -1,0 +1,130 @@
+"""Rival interventions on the same axes: what each gains, and what it costs."""
+
+import pandas as pd
+
+from steer_plugin.analyses.generation.tradeoff import UNSTEERED, tradeoff
+from steer_plugin.analyses.measures.alignment import alignment_figures
+from steer_plugin.analyses.measures.retrieval import retrieval_figures
+from steer_plugin.analyses.run.results import VALUES
+from steer_plugin.analyses.run.settings import RunSettings
+from steer_plugin.analyses.run.stages.comparisons import naming
+from steer_plugin.analyses.run.stages.condition_embeddings import Embedded
+from steer_plugin.analyses.run.stages.conditions import BEFORE, Condition, Rival
+from steer_plugin.analyses.run.stages.writer import CONTROL, Writer
+from steer_plugin.analyses.statistics.bootstrap import Figures, compare
+from steer_plugin.analyses.statistics.figures import WHOLE, joined
+from steer_plugin.responses.embeddings import FINAL
+
+AXES = {"top-1": "retrieval", "matched distance": "centred distance"}
+"""What the figures of embeddings are called as axes."""
+
+WRITTEN = {"probability": "language probability", "perplexity": "perplexity"}
+"""What the figures of texts are called as axes, and what their change is called."""
+
+METHOD = "method"
+
+
+def compare_rival(
+    rival: Rival, embedded: Embedded, writer: Writer | None, settings: RunSettings
+) -> pd.DataFrame:
+    """Put one method on every axis, for one target, beside its control.
+
+    - `retrieval`: top-1 over all pairs of languages, raw embeddings after the final norm, equal
+      texts counted as the translation, as in `Results.retrieval`;
+    - `centred distance`: cosine distance between translations, each language's mean removed. (That
+      over all pairs is 1 by construction once the means are gone.)
+    - `language probability`: of the target language, of texts from BOS alone;
+    - `perplexity`: of documents in the target language. Its changes are ratios: 1 is no change.
+
+    Args:
+        rival: the method and its control.
+        embedded: the judging sentences, in the conditions of the rival.
+        writer: writes and scores; None where the run generates nothing.
+        settings: of the run.
+
+    Returns:
+        One row an axis: `method`, `target`, `top_k`, `block`, `axis`, then `results.VALUES` and
+        `sentences`: how many sentences, texts, and documents or stretches of one the figure is
+        over. The control is its first draw. On the last two axes a difference between method and
+        control is not made: `advantage` and its ends are NaN.
+
+    Raises:
+        AnalysisError: a condition cannot be measured, such as one that makes all embeddings alike.
+    """
+    frame = pd.concat(
+        [_of_embeddings(rival, embedded, settings), _of_texts(rival, writer, settings)],
+        ignore_index=True,
+    )
+    keys = {
+        METHOD: rival.method,
+        "target": rival.target,
+        "top_k": rival.top_k,
+        "block": rival.block,
+    }
+    return pd.DataFrame([keys] * len(frame)).join(frame[["axis", *VALUES, "sentences"]])
+
+
+def _of_embeddings(rival: Rival, embedded: Embedded, settings: RunSettings) -> pd.DataFrame:
+    same = embedded.corpus.same
+
+    def measured(condition: Condition) -> Figures:
+        rows = embedded.load(condition, FINAL)
+        with naming(condition, FINAL, f"leave the method {rival.method!r} out"):
+            return joined(
+                [
+                    retrieval_figures(rows, target=None, centrings=("raw",), same=same),
+                    alignment_figures(rows, target=None, centrings=("language",)),
+                ]
+            )
+
+    frame = compare(
+        measured(BEFORE),
+        measured(rival.steered),
+        [measured(rival.control)],
+        count=settings.resamples,
+        seed=settings.bootstrap_seed,
+    )
+    whole = (frame["query"] == WHOLE[0]) & (frame["candidates"] == WHOLE[1])
+    frame = frame[whole & frame["measure"].isin(AXES)]
+    return frame.assign(axis=frame["measure"].map(AXES))
+
+
+def _of_texts(rival: Rival, writer: Writer | None, settings: RunSettings) -> pd.DataFrame:
+    if writer is None:
+        return pd.DataFrame(columns=["axis", *VALUES, "sentences"])
+    before, steered, control = (
+        writer.outcome(condition, name, k, rival.target)
+        for condition, name, k in (
+            (BEFORE, UNSTEERED, 0),
+            (rival.steered, METHOD, rival.top_k),
+            (rival.control, CONTROL, rival.top_k),
+        )
+    )
+    found = tradeoff(
+        rival.target,
+        before,
+        [steered, control],
+        count=settings.resamples,
+        seed=settings.bootstrap_seed,
+    ).set_index("condition")
+    method = found.loc[METHOD]
+    over = {
+        "probability": method["seeds"] * method["sentences"],
+        "perplexity": method["resampled_units"],
+    }
+    rows = []
+    for figure, axis in WRITTEN.items():
+        change = {"probability": "gain", "perplexity": "cost"}[figure]
+        row = {name: float("nan") for name in VALUES} | {
+            "axis": axis,
+            "pre": found.loc[UNSTEERED, figure],
+            "post": found.loc[METHOD, figure],
+            "n_controls": 1,
+            "sentences": over[figure],
+        }
+        row |= dict.fromkeys(("control", "control_min", "control_max"), found.loc[CONTROL, figure])
+        for end in ("", "_low", "_high"):
+            row[f"change{end}"] = found.loc[METHOD, f"{change}{end}"]
+            row[f"control_change{end}"] = found.loc[CONTROL, f"{change}{end}"]
+        rows.append(row)
+    return pd.DataFrame(rows)

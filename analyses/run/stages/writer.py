@@ -1,0 +1,168 @@
+"""What each condition writes and how well it predicts the target language, step by step."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import pandas as pd
+
+from steer_plugin.analyses.generation.pareto import recommend
+from steer_plugin.analyses.generation.texts import (
+    generate_texts,
+    score_documents,
+    texts_by_seed,
+    texts_frame,
+)
+from steer_plugin.analyses.generation.tradeoff import UNSTEERED, Outcome, tradeoff
+from steer_plugin.analyses.run.inputs import RunData
+from steer_plugin.analyses.run.settings import GenerationSettings, RunSettings
+from steer_plugin.analyses.run.stages.conditions import BEFORE, Comparison, Condition
+from steer_plugin.analyses.run.steps import Steps
+from steer_plugin.corpora.documents import documents_hash
+from steer_plugin.models.adapter import Adapter
+from steer_plugin.models.provenance import versions
+
+EXPERTS, CONTROL = "experts", "control"
+BATCH = 64
+"""Texts that are written at once; they share one stream of random numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Writer:
+    """A model that writes, and where its texts and losses are kept.
+
+    Attributes:
+        adapter: the model.
+        data: of the run; its documents, or judging sentences, are what losses are of.
+        generation: how it writes.
+        steps: of the run.
+    """
+
+    adapter: Adapter
+    data: RunData
+    generation: GenerationSettings
+    steps: Steps
+
+    def documents(self, target: str) -> tuple[str, ...]:
+        """Give the texts whose perplexity is measured."""
+        given = self.data.documents.get(target)
+        return given or ("\n".join(self.data.judge.sentences[target]),)
+
+    def documents_hash(self, target: str) -> str:
+        """Name the content of these texts."""
+        return documents_hash(self.documents(target))
+
+    def outcome(self, condition: Condition, name: str, top_k: int, target: str) -> Outcome:
+        """Give what a condition writes and what documents in the target language cost it.
+
+        Args:
+            condition: the model, steered or not.
+            name: what the frame calls it.
+            top_k: how many units are steered.
+            target: the language of the documents.
+        """
+        texts = self.steps.table(
+            f"texts/{condition.name}", self._origin(condition), partial(self._write, condition)
+        )
+        losses = self.steps.table(
+            f"losses/{condition.name}-on-{target}",
+            self._origin(condition, documents=self.documents_hash(target)),
+            partial(self._score, condition, target),
+        )
+        return Outcome(name, top_k, texts_by_seed(texts), losses)
+
+    def _origin(self, condition: Condition, **more: object) -> dict[str, object]:
+        return {
+            "model": asdict(self.adapter.info),
+            "intervention": "none" if condition.plan is None else condition.plan.hash,
+            "generation": {
+                **asdict(self.generation),
+                # Nothing hangs on these; of documents it is the content that counts.
+                **dict.fromkeys(("top_k", "tolerance", "documents")),
+            },
+            "batch": BATCH,
+            **more,
+            "versions": versions(),
+        }
+
+    def _write(self, condition: Condition) -> pd.DataFrame:
+        how = self.generation
+        count = f"{how.sentences} texts for each of {len(how.seeds)} seeds"
+        self.steps.say(f"Writing {count}: {condition.name}")
+        texts = generate_texts(
+            self.adapter,
+            condition.plan,
+            sentences=how.sentences,
+            seeds=how.seeds,
+            max_new_tokens=how.max_new_tokens,
+            temperature=how.temperature,
+            top_p=how.top_p,
+            batch=BATCH,
+            progress=condition.name,
+        )
+        return texts_frame(texts)
+
+    def _score(self, condition: Condition, target: str) -> pd.DataFrame:
+        self.steps.say(f"Scoring documents in {target}: {condition.name}")
+        how = self.generation
+        return score_documents(
+            self.adapter,
+            self.documents(target),
+            condition.plan,
+            context=how.context,
+            stride=how.stride,
+        )
+
+
+def check_unsteered(writer: Writer | None, targets: Iterable[str]) -> None:
+    """Write, score and judge with the model as it is, so that what cannot be done is told early.
+
+    What is written and scored is kept.
+
+    Args:
+        writer: writes and scores; None where the run generates nothing.
+        targets: the languages that are steered towards.
+
+    Raises:
+        AnalysisError: there are too few texts or too little text for an interval, or a loss is not
+            finite.
+        ModelError: the model has no BOS token, cannot write so many tokens, or a document or the
+            window of the perplexity does not fit.
+    """
+    if writer is None:
+        return
+    for target in targets:
+        tradeoff(target, writer.outcome(BEFORE, UNSTEERED, 0, target), [], count=1)
+
+
+def curve(
+    writer: Writer, target: str, comparisons: Sequence[Comparison], settings: RunSettings
+) -> pd.DataFrame:
+    """Put language probability and perplexity beside k, and recommend one (PAPER steps 7, 9, 10).
+
+    The control is the first draw of random units of the same layers.
+
+    Args:
+        writer: writes and scores.
+        target: the language that is steered towards.
+        comparisons: of that target, one a k.
+        settings: of the run.
+
+    Returns:
+        The frame of `tradeoff.tradeoff`, with `on_front`, `recommended` and `reason` of
+        `pareto.recommend` in the rows of the unsteered model and the experts.
+    """
+    before = writer.outcome(BEFORE, UNSTEERED, 0, target)
+    steered = []
+    for one in comparisons:
+        steered.append(writer.outcome(one.experts, EXPERTS, one.top_k, target))
+        steered.append(writer.outcome(one.matched[0], CONTROL, one.top_k, target))
+    frame = tradeoff(
+        target, before, steered, count=settings.resamples, seed=settings.bootstrap_seed
+    )
+    judged = recommend(frame, tolerance=writer.generation.tolerance)
+    found = judged[["top_k", "on_front", "recommended", "reason"]]
+    own = frame["condition"] != CONTROL
+    verdicts = frame[own].merge(found, on="top_k", validate="one_to_one")
+    others = frame[~own].assign(on_front=False, recommended=False, reason="a control")
+    return pd.concat([verdicts, others], ignore_index=True)

@@ -1,0 +1,101 @@
+"""The steps of a run: each result is saved with all that it depends on, and found again."""
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from steer_plugin.errors import ArtifactError
+from steer_plugin.responses.unit_chunks import MEMORY
+from steer_plugin.storage.artifacts import CONFIG, Artifact, read_artifact, write_artifact
+
+Say = Callable[[str], None]
+Origin = Mapping[str, Any]
+
+TABLES = "tables"
+ONLY = "table"
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Where the results of a run lie, and who is told of the work.
+
+    Attributes:
+        folder: one folder a step below it.
+        say: told what is being done, a line a step.
+        memory: bytes of working memory for the responses of units.
+    """
+
+    folder: Path
+    say: Say
+    memory: int = MEMORY
+
+    def is_done(
+        self, name: str, kind: str, origin: Origin, read: Callable[[Artifact], object]
+    ) -> bool:
+        """Say whether a result is there that depends on just this and can be read.
+
+        Args:
+            name: of the step's folder.
+            kind: of its artifact.
+            origin: all that it depends on.
+            read: reads the artifact, and fails where it is damaged.
+        """
+        folder = self.folder / name
+        if not (folder / CONFIG).is_file():
+            return False
+        try:
+            artifact = read_artifact(folder, kind)
+            read(artifact)
+        except ArtifactError:
+            return False
+        return bool(artifact.config.get("provenance") == json.loads(json.dumps(origin)))
+
+    def origin(self, name: str, kind: str) -> Any:
+        """Read what a step's result depends on.
+
+        Raises:
+            ArtifactError: there is no such result.
+        """
+        return read_artifact(self.folder / name, kind).config["provenance"]
+
+    def unfinished(self, name: str) -> Path:
+        """Name the folder for the batches of a step that is not done."""
+        place = self.folder / name
+        return place.with_name(f".{place.name}.unfinished")
+
+    def finish(self, name: str) -> None:
+        """Forget the batches of a step that is done."""
+        shutil.rmtree(self.unfinished(name), ignore_errors=True)
+
+    def tables(
+        self, name: str, origin: Origin, make: Callable[[], Mapping[str, pd.DataFrame]]
+    ) -> dict[str, pd.DataFrame]:
+        """Give a step's tables: those that are kept, or made now and kept.
+
+        Args:
+            name: of the step's folder.
+            origin: all that the tables depend on.
+            make: makes them, by name.
+
+        Raises:
+            ArtifactError: they cannot be written.
+        """
+
+        def read(artifact: Artifact) -> dict[str, pd.DataFrame]:
+            return {table: artifact.table(table) for table in artifact.config[TABLES]}
+
+        if not self.is_done(name, TABLES, origin, read):
+            made = make()
+            config = {"provenance": origin, TABLES: list(made)}
+            write_artifact(self.folder / name, TABLES, config, tables=made)
+            self.finish(name)
+        return read(read_artifact(self.folder / name, TABLES))
+
+    def table(self, name: str, origin: Origin, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """Give a step's one table, as `tables` gives several."""
+        return self.tables(name, origin, lambda: {ONLY: make()})[ONLY]

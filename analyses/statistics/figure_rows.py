@@ -1,0 +1,61 @@
+"""How rows are picked from tables of figures."""
+
+import pandas as pd
+
+GROUPS = ("all", "others", "medoid")
+"""What stands for languages where a figure is not of a single pair of them."""
+
+
+def over_pairs(
+    table: pd.DataFrame, measure: str, centring: str = "raw", layer: str | None = None
+) -> pd.DataFrame:
+    """Keep a measure's mean over all pairs of languages.
+
+    For the medoid distance this is the mean over the languages.
+
+    Args:
+        table: alignment or retrieval.
+        measure: as in the table.
+        centring: "raw", "global" or "language".
+        layer: as in the table, or None for all layers.
+    """
+    candidates = "medoid" if measure == "medoid distance" else "all"
+    keep = (
+        (table["measure"] == measure)
+        & (table["centring"] == centring)
+        & (table["query"] == "all")
+        & (table["candidates"] == candidates)
+    )
+    if layer is not None:
+        keep &= table["layer"] == layer
+    return table[keep].reset_index(drop=True)
+
+
+def from_target(
+    table: pd.DataFrame, measure: str, centring: str = "raw", layer: str | None = None
+) -> pd.DataFrame:
+    """Keep a measure's mean over the pairs of the target and each other language."""
+    keep = (
+        (table["measure"] == measure)
+        & (table["centring"] == centring)
+        & (table["query"] == table["target"])
+        & (table["candidates"] == "others")
+    )
+    if layer is not None:
+        keep &= table["layer"] == layer
+    return table[keep].reset_index(drop=True)
+
+
+def is_pair(table: pd.DataFrame) -> pd.Series:
+    """Say which rows are of single pairs of languages."""
+    return ~table["query"].isin(GROUPS) & ~table["candidates"].isin(GROUPS)
+
+
+def between_languages(
+    table: pd.DataFrame, measure: str, centring: str = "raw", layer: str | None = None
+) -> pd.DataFrame:
+    """Keep a measure's rows of single ordered pairs of languages."""
+    keep = (table["measure"] == measure) & (table["centring"] == centring) & is_pair(table)
+    if layer is not None:
+        keep &= table["layer"] == layer
+    return table[keep].reset_index(drop=True)

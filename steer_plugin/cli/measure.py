@@ -1,0 +1,152 @@
+"""What `align` and `retrieve` share: a measurement before and after steering."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from steer_plugin.cli.options import (
+    CorpusChoice,
+    ModelChoice,
+    Steering,
+    bundle,
+    corpus_options,
+    distinct,
+    model_options,
+    say,
+    split_option,
+    steering_options,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from steer_plugin.analyses.statistics.bootstrap import Figures
+    from steer_plugin.corpora.parallel import ParallelCorpus
+    from steer_plugin.experts.table import ExpertTable
+    from steer_plugin.interventions.plan import Intervention
+    from steer_plugin.models.adapter import Adapter
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What is measured, and beside what."""
+
+    model: ModelChoice
+    corpus: CorpusChoice
+    split_seed: int
+    experts: Path | None
+    target: str | None
+    steering: Steering
+    layer: str
+    control_seeds: tuple[int, ...]
+    resamples: int
+    bootstrap_seed: int
+
+    def frame(self, figures: "Callable[..., Figures]", *, search: bool = False) -> "pd.DataFrame":
+        """Measure the half of the corpus that judges.
+
+        Args:
+            figures: from embeddings and a target to figures.
+            search: whether they look for translations, and so take `same` as well: equal texts.
+
+        Returns:
+            The figures as the model is; with experts, the figures before and after steering beside
+            those of the controls.
+        """
+        from steer_plugin.analyses.controls.random_units import random_control
+        from steer_plugin.analyses.run.inputs import check_targets
+        from steer_plugin.analyses.statistics.bootstrap import compare
+        from steer_plugin.experts.table import ExpertTable
+        from steer_plugin.responses.embeddings import embed
+
+        if (self.experts is None) != (self.target is None):
+            raise click.UsageError("--experts and --target go together; give both or neither")
+        if self.steering.positions == "generated":
+            raise click.UsageError("embeddings have no generated tokens; steer all or prompt")
+        finding, judging = self.corpus.read().split(seed=self.split_seed)
+        table = plan = None
+        controls: list[Intervention] = []
+        if self.experts is not None and self.target is not None:
+            check_targets(judging, [self.target])
+            table = ExpertTable.load(self.experts)
+            plan = self.steering.plan(table, self.target)
+            controls = [random_control(plan, table.space, seed=seed) for seed in self.control_seeds]
+        adapter = self.model.load()
+        same = {"same": judging.same} if search else {}
+
+        def measured(name: str, intervention: "Intervention | None") -> "Figures":
+            embedded = embed(
+                adapter,
+                judging,
+                layer=int(self.layer) if self.layer.isdecimal() else self.layer,
+                intervention=intervention,
+                progress=name,
+            )
+            return figures(embedded, target=self.target, **same)
+
+        if table is None or plan is None:
+            return measured("before", None).frame()
+        _tell_differences(table, adapter, finding)
+        return compare(
+            measured("before", None),
+            measured("experts", plan),
+            [measured("control", control) for control in controls],
+            count=self.resamples,
+            seed=self.bootstrap_seed,
+        )
+
+
+measurement_options = bundle(
+    "measurement",
+    Measurement,
+    model_options,
+    corpus_options,
+    split_option,
+    click.option(
+        "--experts",
+        type=click.Path(path_type=Path),
+        help="Folder that `find` saved. Without it, the model is measured as it is.",
+    ),
+    click.option("--target", help="The language to steer towards. Needs --experts."),
+    steering_options,
+    click.option("--layer", default="final", show_default=True, help="A block's index, or final."),
+    click.option(
+        "--control-seed",
+        "control_seeds",
+        type=click.IntRange(0),
+        multiple=True,
+        default=(0,),
+        show_default=True,
+        callback=distinct,
+        help="One random control each. Repeatable.",
+    ),
+    click.option(
+        "--resamples",
+        type=click.IntRange(1),
+        default=1000,
+        show_default=True,
+        help="Of the bootstrap that the 95% intervals come from.",
+    ),
+    click.option(
+        "--bootstrap-seed",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Of the resamples.",
+    ),
+)
+
+
+def _tell_differences(table: "ExpertTable", adapter: "Adapter", finding: "ParallelCorpus") -> None:
+    model, corpus = (table.provenance.get(part, {}) for part in ("model", "corpus"))
+    for name, here in asdict(adapter.info).items():
+        if model.get(name) != here:
+            say(f"Note: the experts' model has {name} {model.get(name)}, this one {here}")
+    if corpus.get("hash") != finding.hash:
+        say(
+            "Note: the experts were found on another corpus or split; sentences that found them "
+            "may judge them here"
+        )

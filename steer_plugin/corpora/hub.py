@@ -1,0 +1,97 @@
+"""Hugging Face data sets: those at hand, and those that are loaded by name, as "hf:name"."""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any, TypeVar
+
+from steer_plugin.corpora.tables import Table, choose_split, refuse_split
+from steer_plugin.errors import CorpusError
+
+SCHEME = "hf:"
+
+Loaded = TypeVar("Loaded")
+
+
+def is_dataset(source: object) -> bool:
+    """Tell a `Dataset` or `DatasetDict` without importing their library."""
+    # Whoever holds one has imported it.
+    library = sys.modules.get("datasets")
+    kinds = (getattr(library, kind, None) for kind in ("Dataset", "DatasetDict"))
+    return isinstance(source, tuple(kind for kind in kinds if isinstance(kind, type)))
+
+
+def is_hub(source: object) -> bool:
+    """Tell whether a source is the name of a data set on a hub."""
+    return isinstance(source, str) and source.startswith(SCHEME)
+
+
+def parse_hub(source: str) -> tuple[str, str | None]:
+    """Divide "hf:name" or "hf:name:split" into the name and the split, None where there is none.
+
+    Raises:
+        CorpusError: there is no name, or an empty split.
+    """
+    name, colon, split = source.removeprefix(SCHEME).partition(":")
+    if not name or (colon and not split):
+        raise CorpusError(
+            f"{source!r} names no data set; give {SCHEME}name or {SCHEME}name:split, such as "
+            f"{SCHEME}openlanguagedata/flores_plus:dev"
+        )
+    return name, split or None
+
+
+def config_names(name: str) -> Sequence[str]:
+    """List the configurations of a data set, such as one a language.
+
+    Args:
+        name: on the hub, or a local folder in a hub's layout.
+
+    Raises:
+        CorpusError: the extra `[datasets]` is not installed, or the data set cannot be had.
+    """
+    found = _ask(name, lambda datasets: datasets.get_dataset_config_names(name))
+    return list(map(str, found))
+
+
+def load(name: str, config: str | None = None) -> Any:
+    """Load all splits of a data set, in one of its configurations.
+
+    Raises:
+        CorpusError: as `config_names`; or there is no such configuration.
+    """
+    which = name if config is None else f"{name} ({config})"
+    return _ask(which, lambda datasets: datasets.load_dataset(name, config))
+
+
+def read_dataset(source: Any, split: str | None, name: str = "the dataset") -> Table:
+    """Read a Hugging Face `Dataset`, or one split of a `DatasetDict`.
+
+    Raises:
+        CorpusError: the split is not there, or one is needed.
+    """
+    if isinstance(source, dict):
+        source = source[choose_split(name, source, split)]
+    else:
+        refuse_split(name, split)
+    plain = source.with_format(None)
+    columns = {column: list(plain[column]) for column in plain.column_names}
+    return Table(name, lambda row: f"{name}, row {row + 1}", columns)
+
+
+def _ask(which: str, ask: Callable[[Any], Loaded]) -> Loaded:
+    try:
+        datasets = import_module("datasets")
+    except ImportError as error:
+        raise CorpusError(
+            "data sets of a hub need the package 'datasets'; run: pip install "
+            "'steer-plugin[datasets]'"
+        ) from error
+    try:
+        return ask(datasets)
+    except Exception as error:  # whatever the library stumbles over on its way to a hub
+        reason = " ".join(str(error).split())[:200]
+        raise CorpusError(
+            f"the data set {which} cannot be loaded ({reason}); check its name, the network and "
+            "its terms of use, or give a folder"
+        ) from error

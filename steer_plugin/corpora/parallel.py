@@ -1,0 +1,209 @@
+"""Sentences by language, aligned by id."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import as_file, files
+
+import numpy as np
+from jaxtyping import Int64
+
+from steer_plugin.corpora.bitext import same_texts
+from steer_plugin.corpora.sentence_ids import align, choose_languages
+from steer_plugin.corpora.sources import read_source
+from steer_plugin.errors import CorpusError
+
+
+@dataclass(frozen=True, repr=False)
+class ParallelCorpus:
+    """The same sentences in two languages or more. Made by `read` and `everyday`.
+
+    Two corpora are equal when their languages, ids and texts are the same in the same order.
+
+    Attributes:
+        languages: names such as `eng_Latn`, in the order of the source.
+        ids: one for each sentence, in the order of the source.
+        texts: for each of `languages`, its sentences in the order of `ids`.
+    """
+
+    languages: tuple[str, ...]
+    ids: tuple[str, ...]
+    texts: tuple[tuple[str, ...], ...]
+
+    @classmethod
+    def read(
+        cls,
+        source: object,
+        *,
+        languages: Sequence[str] | None = None,
+        split: str | None = None,
+    ) -> "ParallelCorpus":
+        """Read sentences that are translations of each other.
+
+        Files are UTF-8, with or without a byte order mark; texts are kept to the letter. A table
+        (TSV without quoting, CSV, JSONL, parquet, `datasets.Dataset`) is either wide, with the
+        column `id` and one column a language, or long, with the columns `id`, `language` and
+        `text`, or with `iso_639_3` and `iso_15924` for the language, as in FLORES+; further
+        columns are ignored. Without `languages`, the language columns of a wide table are those
+        named like `eng_Latn` (ISO 639-3 and ISO 15924).
+
+        Args:
+            source: a folder of FLORES-200 or FLORES+, or of one of its splits (docs/data.md shows
+                the layouts; the lines of text files are numbered from 1); a `.tsv`, `.csv`,
+                `.jsonl` or `.parquet` file; a mapping from language to sentences (ids count from
+                1) or to `{id: sentence}`; a Hugging Face `Dataset` or `DatasetDict`, or the name
+                of one as "hf:name" or "hf:name:split".
+            languages: which to read, in this order; None for all, in the order of the source.
+            split: which split of a folder, `DatasetDict` or named data set; None if there is only
+                one.
+
+        Raises:
+            CorpusError: the source cannot be read or its sentences are not aligned; the message
+                names the file and the row.
+        """
+        return cls(*align(read_source(source, split), languages))
+
+    @classmethod
+    def everyday(cls) -> "ParallelCorpus":
+        """Give the corpus that ships with the package.
+
+        400 sentences over twenty everyday topics, written for this package and dedicated to the
+        public domain (CC0-1.0), in English, German, French, Spanish, Japanese, Russian and
+        Chinese.
+        """
+        with as_file(files("steer_plugin.data") / "everyday.tsv") as path:
+            return cls.read(path)
+
+    @property
+    def sentences(self) -> Mapping[str, tuple[str, ...]]:
+        """Give each language's sentences in the order of `ids`."""
+        return dict(zip(self.languages, self.texts, strict=True))
+
+    @property
+    def same(self) -> Mapping[str, Int64[np.ndarray, " sentence"]]:
+        """Number each language's sentences, alike where texts are equal: each is as right."""
+        return {language: same_texts(texts) for language, texts in self.sentences.items()}
+
+    @cached_property
+    def hash(self) -> str:
+        """Name the content: a SHA-256 in hexadecimal digits.
+
+        It is taken over the JSON text `[languages, ids, texts]`, in ASCII and without spaces, so
+        no two contents share an encoding. The order of languages and ids counts: the same hash
+        means the same sentence in the same row with the same label.
+        """
+        content = json.dumps([self.languages, self.ids, self.texts], separators=(",", ":"))
+        return hashlib.sha256(content.encode("ascii")).hexdigest()
+
+    def __len__(self) -> int:
+        """Count the ids."""
+        return len(self.ids)
+
+    def __repr__(self) -> str:
+        """Say how much there is of what, without the sentences."""
+        languages = ", ".join(self.languages)
+        return f"ParallelCorpus({len(self)} sentences in {languages}; hash {self.hash[:12]})"
+
+    def select(self, languages: Sequence[str]) -> "ParallelCorpus":
+        """Keep these languages, in this order.
+
+        Raises:
+            CorpusError: a language is not there or named twice, or fewer than two are left.
+        """
+        chosen = choose_languages("the corpus", self.languages, languages)
+        sentences = self.sentences
+        return type(self)(chosen, self.ids, tuple(sentences[language] for language in chosen))
+
+    def take(self, n: int) -> "ParallelCorpus":
+        """Keep the first `n` ids.
+
+        Raises:
+            CorpusError: `n` is not in `1..len(self)`.
+        """
+        if not 1 <= n <= len(self):
+            raise CorpusError(f"cannot take {n} sentences; give a number from 1 to {len(self)}")
+        return self._rows(range(n))
+
+    def split(self, seed: int = 0, find: float = 0.5) -> tuple["ParallelCorpus", "ParallelCorpus"]:
+        """Divide the ids into two sides, one to find experts on and one to judge them on.
+
+        Ids are ordered by the SHA-256 of seed and id, and the first ones are the find side: the
+        same ids and seed give the same sides, in the same order, on every machine and from every
+        order of rows. Ids that share a sentence in some language, word for word, directly or
+        through others, stay together: such a group is on the find side where it still fits, so
+        that side may be smaller than asked but never larger.
+
+        Args:
+            seed: another seed, another division.
+            find: share of the ids on the find side, above 0 and below 1.
+
+        Returns:
+            `(find, judge)`.
+
+        Raises:
+            CorpusError: `find` is out of range, or a side would be empty.
+        """
+        if not 0 < find < 1:
+            raise CorpusError(
+                f"find is {find}; give the share of sentences to find experts on, above 0 and "
+                "below 1"
+            )
+        room = round(find * len(self))
+        order = sorted(range(len(self)), key=lambda row: _digest(seed, self.ids[row]))
+        groups: dict[int, list[int]] = {}
+        group = _groups(self.texts)
+        for row in order:
+            groups.setdefault(group[row], []).append(row)
+        found: set[int] = set()
+        for members in groups.values():
+            if len(found) + len(members) <= room:
+                found.update(members)
+        if not 0 < len(found) < len(self):
+            raise CorpusError(
+                f"find={find} leaves one side of {len(self)} sentences empty; give more sentences "
+                "without repetitions, or another share"
+            )
+        return (
+            self._rows([row for row in order if row in found]),
+            self._rows([row for row in order if row not in found]),
+        )
+
+    def labelled(self) -> tuple[list[str], Int64[np.ndarray, " sentence"]]:
+        """List all sentences, language after language, each with its language as a label.
+
+        Returns:
+            The sentences, and for each the position of its language in `languages`.
+        """
+        texts = [text for sentences in self.texts for text in sentences]
+        labels = np.repeat(np.arange(len(self.languages), dtype=np.int64), len(self))
+        return texts, labels
+
+    def _rows(self, rows: Sequence[int]) -> "ParallelCorpus":
+        return type(self)(
+            self.languages,
+            tuple(self.ids[row] for row in rows),
+            tuple(tuple(sentences[row] for row in rows) for sentences in self.texts),
+        )
+
+
+def _digest(seed: int, sentence_id: str) -> bytes:
+    return hashlib.sha256(f"{seed}:{sentence_id}".encode()).digest()
+
+
+def _groups(texts: Sequence[Sequence[str]]) -> list[int]:
+    """Number the rows so that those which share a sentence, directly or not, share a number."""
+    parent = list(range(len(texts[0])))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = parent[parent[row]]
+            row = parent[row]
+        return row
+
+    for sentences in texts:
+        first: dict[str, int] = {}
+        for row, text in enumerate(sentences):
+            parent[root(row)] = root(first.setdefault(text, row))
+    return [root(row) for row in range(len(parent))]

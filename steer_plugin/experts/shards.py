@@ -1,0 +1,165 @@
+"""One pass over a corpus, shared among processes or machines, and put together again.
+
+A shard takes whole batches, just as one process alone would make them, so that what comes together
+is the same to the last bit.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from steer_plugin.activations.sites import UnitSpace
+from steer_plugin.corpora.parallel import ParallelCorpus
+from steer_plugin.errors import ArtifactError, ScoreError
+from steer_plugin.experts.table import ExpertTable, score_units
+from steer_plugin.models.adapter import Adapter, ModelInfo
+from steer_plugin.responses.batch_files import Parts, reading_of
+from steer_plugin.responses.disk_matrix import token_counts
+from steer_plugin.responses.forward_pass import KeptResponses, fill
+from steer_plugin.responses.probe import ProbePass
+from steer_plugin.responses.unit_chunks import DISK_SHARE, MEMORY
+from steer_plugin.scores.rank_scores import check_score
+from steer_plugin.scores.typical_responses import QUANTILES, check_quantiles
+from steer_plugin.settings.names import TOKEN_SCORES, ScoreName, SentencePooling
+from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, write_artifact
+
+KIND = "shard"
+ABOUT, RESPONSES = "about", "responses"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which of several equal shares of a corpus.
+
+    Attributes:
+        number: from 1.
+        of: how many there are.
+
+    Raises:
+        ScoreError: there is no such share.
+    """
+
+    number: int
+    of: int
+
+    def __post_init__(self) -> None:
+        """Check that there is such a share."""
+        if not 1 <= self.number <= self.of:
+            raise ScoreError(f"there is no shard {self}; give 1/{self.of} to {self.of}/{self.of}")
+
+    def __str__(self) -> str:
+        """Print it as the command line takes it."""
+        return f"{self.number}/{self.of}"
+
+
+def read_shard(
+    adapter: Adapter,
+    corpus: ParallelCorpus,
+    folder: Path,
+    shard: Shard,
+    *,
+    site: str = "mlp.hook_post",
+    pooling: SentencePooling = "max",
+    score: ScoreName = "auroc",
+    layers: tuple[int, ...] | None = None,
+    quantiles: tuple[float, ...] = QUANTILES,
+    progress: str | None = None,
+) -> None:
+    """Read the responses to one share of a corpus into a folder, for `merge_shards`.
+
+    Goes on where it was broken off.
+
+    Args:
+        adapter: the model.
+        corpus: the whole corpus, the same for every shard.
+        folder: for this shard alone.
+        shard: which share.
+        site: as for `steer_plugin.experts.search.find_experts`, like all that follows.
+        pooling: how a sentence's tokens become one response.
+        score: what the shards together are for.
+        layers: the blocks to look at; None for all.
+        quantiles: which are to be kept.
+        progress: what to call the work in a bar on stderr; None shows none.
+
+    Raises:
+        SiteError: the model lacks the site.
+        ModelError: see `steer_plugin.responses.probe.probe_units`.
+        ScoreError: there is no such score or quantile, or it is not defined at the site.
+        ArtifactError: the folder cannot be written.
+    """
+    check_score(score)
+    check_quantiles(quantiles)
+    one = ProbePass.over(
+        adapter, corpus, site=site, pooling=pooling, layers=layers, active=score in TOKEN_SCORES
+    )
+    texts, _ = corpus.labelled()
+    parts = Parts.of(folder / RESPONSES, adapter.info, texts, one.readings)
+    config = {
+        "shard": str(shard),
+        "pass": parts.folder.name,
+        "readings": [asdict(reading) for reading in one.readings],
+        "concepts": one.concepts,
+        "layers": one.space.layers,
+        "widths": one.space.widths,
+        "score": score,
+        "quantiles": quantiles,
+        "provenance": one.provenance,
+    }
+    tensors = {"labels": one.labels, "sentences": one.sentences}
+    write_artifact(folder / ABOUT, KIND, config, tensors=tensors)
+    batches = adapter.batches(texts)[shard.number - 1 :: shard.of]
+    rows = np.sort(np.concatenate(batches)) if batches else np.empty(0, dtype=np.int64)
+    fill(parts, adapter, texts, rows, progress=progress)
+
+
+def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTable:
+    """Score every unit on the responses of all shards, as if one process had read them.
+
+    Args:
+        folders: what `read_shard` wrote, in any order.
+        memory: bytes of working memory.
+
+    Raises:
+        ArtifactError: a folder holds no shard, the shards are not of the same pass, or some texts
+            are in none of them.
+    """
+    shards = [read_artifact(folder / ABOUT, KIND) for folder in folders]
+    first = shards[0].config
+    for other in shards[1:]:
+        for name in first.keys() - {"shard"}:
+            if other.config.get(name) != first[name]:
+                raise ArtifactError(
+                    f"{other.folder.parent} has another {name} than {folders[0]}; merge shards of "
+                    "one model, corpus and setting"
+                )
+    tensors = shards[0].tensors()
+    with readable(shards[0].folder / CONFIG):
+        readings = tuple(reading_of(one) for one in first["readings"])
+        model = ModelInfo(**first["provenance"]["model"])
+        space = UnitSpace(readings[0].site, tuple(first["layers"]), tuple(first["widths"]))
+        one = ProbePass(
+            readings=readings,
+            labels=tensors["labels"],
+            concepts=tuple(first["concepts"]),
+            sentences=tensors["sentences"],
+            space=space,
+            provenance=first["provenance"],
+        )
+    texts = len(one.labels)
+    parts = [
+        part
+        for folder in folders
+        for part in Parts(folder / RESPONSES / first["pass"], model, readings, texts).whole()
+    ]
+    tokens = token_counts(parts, texts)
+    if not tokens.all():
+        given = ", ".join(shard.config["shard"] for shard in shards)
+        raise ArtifactError(
+            f"{int((tokens == 0).sum())} of {texts} texts are in none of the shards {given}; run "
+            "`find --shard` anew for those that are not here or not finished, and merge all"
+        )
+    kept = KeptResponses(readings, parts, tokens, dict.fromkeys(readings, len(space)))
+    probe = one.probe(kept.within(memory // DISK_SHARE))
+    return score_units(probe, first["score"], quantiles=tuple(first["quantiles"]), memory=memory)

@@ -1,0 +1,350 @@
+"""How well each unit of a model tells each concept, and what it is then set to."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from steer_plugin.activations.sites import UnitSpace
+from steer_plugin.errors import InterventionError, SelectionError
+from steer_plugin.experts.selection import TOP, Choice, select_units
+from steer_plugin.interventions.plan import Intervention
+from steer_plugin.responses.probe import Probe
+from steer_plugin.responses.unit_chunks import MEMORY
+from steer_plugin.scores.probe_scores import probe_scores
+from steer_plugin.scores.rank_scores import chance_levels
+from steer_plugin.scores.typical_responses import QUANTILES, typical_responses
+from steer_plugin.settings.names import Operation, Positions, ScoreName
+from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, write_artifact
+
+# Linear-AcT as statistics of an expert table hold it: the fields of an `affine` plan.
+LINE = {"values": "act_offset", "gains": "act_gain", "lows": "act_low", "highs": "act_high"}
+# The score's column beside the statistic of its name, which is the mean difference in activations.
+D_PRIME = "d_prime"
+
+
+@dataclass(frozen=True, eq=False)
+class ExpertTable:
+    """Each unit's score and typical responses for each concept.
+
+    Attributes:
+        concepts: names of the concepts, such as FLORES language codes.
+        space: which units these are.
+        score: which score it is.
+        scores: float64; higher is more expert.
+        chance: what a unit that knows nothing scores for each concept; see
+            `steer_plugin.scores.rank_scores.chance_levels`.
+        statistics: what the units typically respond with, by name, float32; see
+            `steer_plugin.scores.typical_responses.typical_responses`.
+        provenance: model, corpus and settings that the table comes from.
+    """
+
+    concepts: tuple[str, ...]
+    space: UnitSpace
+    score: ScoreName
+    scores: Float[np.ndarray, "concept unit"]
+    chance: tuple[float, ...]
+    statistics: Mapping[str, Float[np.ndarray, "concept unit"]]
+    provenance: Mapping[str, Any]
+
+    def row(self, concept: str) -> int:
+        """Give the row of a concept.
+
+        Raises:
+            SelectionError: the table does not know it.
+        """
+        if concept not in self.concepts:
+            raise SelectionError(
+                f"{concept!r} is not in the expert table; it has: {', '.join(self.concepts)}"
+            )
+        return self.concepts.index(concept)
+
+    def top(
+        self,
+        concept: str,
+        k: int,
+        choice: Choice = TOP,
+        *,
+        at_most: bool = False,
+    ) -> Int[np.ndarray, " chosen"]:
+        """Select k experts for a concept by score.
+
+        Units are in total order of (score, layer, index), so ties are settled the same way every
+        time. Only units better than chance are experts (Sundar et al. 2025, section 3: AUROC above
+        0.5), and only units worse than chance are negative ones.
+
+        Args:
+            concept: one of `concepts`.
+            k: how many; 0 selects none.
+            choice: from which end, and from which layers.
+            at_most: whether fewer are selected where fewer are experts.
+
+        Returns:
+            Unit numbers in `space`.
+
+        Raises:
+            SelectionError: an unknown concept or layer, an end that the score does not have, or
+                fewer than k units to choose from.
+        """
+        row = self.row(concept)
+        check_end(self.score, choice)
+        return select_units(
+            self.scores[row],
+            self.chance[row],
+            self.space,
+            k,
+            choice,
+            concept=concept,
+            at_most=at_most,
+        )
+
+    def intervention(
+        self,
+        concept: str,
+        *,
+        top_k: int,
+        operation: Operation = "set",
+        value: str | float = "mean",
+        strength: float = 1.0,
+        positions: Positions = "all",
+        bos: bool = True,
+        choice: Choice = TOP,
+    ) -> Intervention:
+        """Plan what to do to the experts for a concept.
+
+        The default is the intervention of Sundar et al. 2025, section 3: set each expert to its
+        mean response to the concept's sentences.
+
+        Args:
+            concept: one of `concepts`.
+            top_k: how many experts; see `top`.
+            operation: see `steer_plugin.interventions.plan.steer`.
+            value: the name of a response in `statistics`, `zero`, or a number for all units.
+                `scale` takes a number, its gain; `aura` uses each unit's AUROC and `affine` each
+                unit's line (Linear-AcT), and both take the default.
+            strength: 0 leaves the model as it is, 1 is the whole operation.
+            positions: `all`, `prompt` or `generated` tokens.
+            bos: whether the BOS token is steered as well.
+            choice: which experts; see `top`.
+
+        Raises:
+            InterventionError: the value or the choice does not suit the operation.
+            SelectionError: see `top`.
+        """
+        check_value(operation, value, self.score, self.statistics, choice)
+        units = self.top(concept, top_k, choice)
+        where, indices = self.space.addresses(units)
+        values = self._values(concept, units, operation, value)
+        return Intervention(
+            site=self.space.site,
+            layers=tuple(where.tolist()),
+            indices=tuple(indices.tolist()),
+            **{name: tuple(numbers.tolist()) for name, numbers in values.items()},
+            operation=operation,
+            strength=strength,
+            positions=positions,
+            bos=bos,
+            provenance={
+                **self.provenance,
+                "concept": concept,
+                "selection": f"{top_k} by {self.score}, {choice}",
+                "value": {"aura": "auroc", "affine": "linear transport"}.get(operation, value),
+            },
+        )
+
+    def _values(
+        self, concept: str, units: Int[np.ndarray, " k"], operation: Operation, value: str | float
+    ) -> dict[str, Float[np.ndarray, " k"]]:
+        """Give the fields of a plan that say what is done to each unit."""
+        row = self.row(concept)
+        if operation == "aura":
+            return {"values": self.scores[row, units]}
+        if operation == "affine":
+            return {field: self.statistics[name][row, units] for field, name in LINE.items()}
+        if not isinstance(value, str) or value == "zero":
+            return {"values": np.full(len(units), 0.0 if value == "zero" else float(value))}
+        return {"values": self.statistics[value][row, units]}
+
+    def frame(self, concept: str, k: int) -> pd.DataFrame:
+        """List the k best experts for a concept, one a row, best first.
+
+        Raises:
+            SelectionError: see `top`.
+        """
+        units, row = self.top(concept, k), self.row(concept)
+        layers, indices = self.space.addresses(units)
+        return pd.DataFrame(
+            {
+                "concept": concept,
+                "rank": np.arange(1, k + 1),
+                "unit": [f"L{a}N{b}" for a, b in zip(layers, indices, strict=True)],
+                "layer": layers,
+                "index": indices,
+                D_PRIME if self.score == "mean_difference" else self.score: self.scores[row, units],
+                **{name: values[row, units] for name, values in self.statistics.items()},
+            }
+        )
+
+    def beside(self, other: "ExpertTable") -> "ExpertTable":
+        """Put the units of later layers beside these.
+
+        Raises:
+            SelectionError: they are not of the same concepts, score and statistics.
+        """
+        same = [
+            getattr(self, name) == getattr(other, name) for name in ("concepts", "score", "chance")
+        ]
+        if not all(same) or self.statistics.keys() != other.statistics.keys():
+            raise SelectionError("only tables of the same concepts, score and statistics join")
+        mine, more = self.space, other.space
+        return replace(
+            self,
+            space=UnitSpace(mine.site, mine.layers + more.layers, mine.widths + more.widths),
+            scores=np.concatenate([self.scores, other.scores], axis=1),
+            statistics={
+                name: np.concatenate([values, other.statistics[name]], axis=1)
+                for name, values in self.statistics.items()
+            },
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write `config.json` and `tensors.safetensors` into `folder`, whole or not at all.
+
+        Raises:
+            ArtifactError: the folder cannot be written.
+        """
+        config = {
+            "concepts": self.concepts,
+            "site": self.space.site,
+            "layers": self.space.layers,
+            "widths": self.space.widths,
+            "score": self.score,
+            "chance": self.chance,
+            "provenance": dict(self.provenance),
+        }
+        tensors = {f"statistic.{name}": values for name, values in self.statistics.items()}
+        write_artifact(folder, "experts", config, tensors={"scores": self.scores, **tensors})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "ExpertTable":
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: the folder holds no expert table, or a damaged one.
+        """
+        artifact = read_artifact(folder, "experts")
+        config, tensors = artifact.config, artifact.tensors()
+        prefix = "statistic."
+        with readable(Path(folder) / CONFIG):
+            return cls(
+                concepts=tuple(config["concepts"]),
+                space=UnitSpace(config["site"], tuple(config["layers"]), tuple(config["widths"])),
+                score=config["score"],
+                scores=tensors["scores"],
+                chance=tuple(config["chance"]),
+                statistics={
+                    name.removeprefix(prefix): values
+                    for name, values in sorted(tensors.items(), key=lambda item: item[0])
+                    if name.startswith(prefix)
+                },
+                provenance=config["provenance"],
+            )
+
+
+def check_end(score: ScoreName, choice: Choice) -> None:
+    """Refuse to choose from an end that a score does not have.
+
+    Raises:
+        SelectionError: the score has none.
+    """
+    if score == "lape" and "bottom" in choice.selection:
+        raise SelectionError(
+            f"selection={choice.selection!r}, but no unit scores below chance by lape: its entropy "
+            "tells which concepts a unit is active in, not which it is silent in; take 'top', "
+            "or another score"
+        )
+
+
+def check_value(
+    operation: Operation,
+    value: str | float,
+    score: ScoreName,
+    statistics: Collection[str],
+    choice: Choice,
+) -> None:
+    """Refuse a value or a choice of units that does not suit an operation, or is not to be had.
+
+    Args:
+        operation: see `steer_plugin.interventions.plan.steer`.
+        value: see `ExpertTable.intervention`.
+        score: of the table.
+        statistics: names of those that it holds.
+        choice: which units are steered.
+
+    Raises:
+        InterventionError: it does not suit, or is not there.
+    """
+    if operation == "aura" and (score != "auroc" or value != "mean"):
+        raise InterventionError(
+            f"'aura' scales by each unit's AUROC, but value is {value!r} and the table "
+            f"holds {score}; leave value out and find experts by auroc"
+        )
+    if operation == "aura" and "bottom" in choice.selection:
+        raise InterventionError(
+            f"selection={choice.selection!r}, but 'aura' dampens units above chance and leaves "
+            "those below as they are; take 'top', or another operation"
+        )
+    if operation == "affine":
+        if value != "mean":
+            raise InterventionError(
+                f"'affine' moves each unit along its own line, but value is {value!r}; leave "
+                "value out"
+            )
+        if not set(LINE.values()) <= set(statistics):
+            raise InterventionError(
+                "'affine' moves each unit along its own line, and the expert table has none; "
+                "find the experts anew"
+            )
+    if operation == "scale" and isinstance(value, str):
+        raise InterventionError(
+            f"'scale' multiplies by a gain, but value is {value!r}; give a number, such as 2.0"
+        )
+    choices = [*(name for name in statistics if name not in LINE.values()), "zero"]
+    if isinstance(value, str) and operation not in ("aura", "affine") and value not in choices:
+        raise InterventionError(
+            f"{value!r} is not a value in the expert table; choose one of "
+            f"{', '.join(choices)}, or a number"
+        )
+
+
+def score_units(
+    probe: Probe,
+    score: ScoreName,
+    *,
+    quantiles: tuple[float, ...] = QUANTILES,
+    memory: int = MEMORY,
+) -> ExpertTable:
+    """Score every unit of a probe as a detector of each concept against the others.
+
+    Args:
+        probe: the responses; see `steer_plugin.responses.probe.probe_units`.
+        score: one of `steer_plugin.settings.names.SCORES`.
+        quantiles: which quantiles of the positives' responses to keep, each in [0, 1].
+        memory: bytes of working memory for the scores.
+
+    Raises:
+        ScoreError: there is no such score or quantile, or the probe did not read what it needs.
+    """
+    return ExpertTable(
+        concepts=probe.concepts,
+        space=probe.space,
+        score=score,
+        scores=probe_scores(probe, score, memory=memory),
+        chance=tuple(chance_levels(score, probe.labels).tolist()),
+        statistics=typical_responses(probe.responses, probe.labels, quantiles, memory=memory),
+        provenance={**probe.provenance, "score": score},
+    )

@@ -1,0 +1,4 @@
+"""What is done to which units, as plans: pure data, and the arithmetic that every host does.
+
+May import: activations, storage, settings.
+"""

@@ -1,0 +1,315 @@
+"""What to do to which units, as a plan that any host can carry out."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from itertools import pairwise
+from operator import index
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from steer_plugin.activations.sites import check_site
+from steer_plugin.errors import InterventionError
+from steer_plugin.settings.names import OPERATIONS, POSITIONS, Operation, Positions
+from steer_plugin.storage.artifacts import read_artifact, readable, write_artifact
+
+# The columns of a saved plan, one row a unit, and the fields they hold.
+COLUMNS = {
+    "layer": "layers",
+    "index": "indices",
+    "value": "values",
+    "gain": "gains",
+    "low": "lows",
+    "high": "highs",
+}
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """A plan: which units at a site, what to do to them, where in the text.
+
+    Pure data. Equal plans compare and hash equal whatever order their units were given in; units
+    are kept in order of layer and index.
+
+    Attributes:
+        site: one of `steer_plugin.settings.names.SITES`.
+        layers: block index of each unit.
+        indices: index of each unit within its block's site.
+        values: what each unit is set to, moved by, or scaled with: an activation for `set`, `add`
+            and `blend`, a gain for `scale`, the unit's AUROC for `aura`, an offset for `affine`.
+        operation: see `steer`.
+        strength: 0 leaves the model as it is, 1 is the whole operation.
+        positions: `all` tokens, those of the `prompt`, or the `generated` ones. Padding is never
+            touched.
+        bos: whether the BOS token is steered as well.
+        gains: what each unit is multiplied by before its offset is added; only for `affine`, as
+            are `lows` and `highs`.
+        lows: the least activation of each unit that is moved.
+        highs: the largest.
+        provenance: where the plan comes from; not part of its identity.
+
+    Raises:
+        InterventionError: the fields contradict each other.
+    """
+
+    site: str
+    layers: tuple[int, ...]
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+    operation: Operation = "set"
+    strength: float = 1.0
+    positions: Positions = "all"
+    bos: bool = True
+    gains: tuple[float, ...] = ()
+    lows: tuple[float, ...] = ()
+    highs: tuple[float, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the fields and put the units in order."""
+        check_site(self.site)
+        if self.operation not in OPERATIONS:
+            raise InterventionError(
+                f"{self.operation!r} is not an operation; choose one of: {', '.join(OPERATIONS)}"
+            )
+        if self.positions not in POSITIONS:
+            raise InterventionError(
+                f"{self.positions!r} is not a choice of positions; choose one of: "
+                f"{', '.join(POSITIONS)}"
+            )
+        if not len(self.layers) == len(self.indices) == len(self.values):
+            raise InterventionError(
+                f"{len(self.layers)} layers, {len(self.indices)} indices and {len(self.values)} "
+                "values were given; each unit needs one of each"
+            )
+        self._check_ranges()
+        if min((*self.layers, *self.indices), default=0) < 0:
+            raise InterventionError("layers and indices count from 0; one of them is negative")
+        if not np.isfinite([*self.values, self.strength]).all():
+            raise InterventionError("values and strength must be finite; one is NaN or infinite")
+        if self.operation == "set" and self.strength not in (0, 1):
+            raise InterventionError(
+                f"'set' writes the value itself and takes strength 1 (or 0 for nothing), not "
+                f"{self.strength}; use operation='blend' to go part of the way"
+            )
+        numbers = [self.values, self.gains, self.lows, self.highs]
+        columns: list[Iterable[Any]] = [map(index, self.layers), map(index, self.indices)]
+        columns += [map(float, column) for column in numbers if len(column) == len(self)]
+        units = sorted(zip(*columns, strict=True))
+        for (layer, unit, *_), (next_layer, next_unit, *_) in pairwise(units):
+            if (layer, unit) == (next_layer, next_unit):
+                raise InterventionError(f"unit L{layer}N{unit} is given twice; give it once")
+        for name, column in zip(COLUMNS.values(), zip(*units, strict=True), strict=False):
+            object.__setattr__(self, name, column)
+        object.__setattr__(self, "strength", float(self.strength))
+        object.__setattr__(self, "bos", bool(self.bos))
+
+    def _check_ranges(self) -> None:
+        """Refuse gains and ranges that do not suit the operation, or one another."""
+        counts = [len(self.gains), len(self.lows), len(self.highs)]
+        wanted = len(self) if self.operation == "affine" else 0
+        if counts != [wanted] * 3:
+            raise InterventionError(
+                f"{counts[0]} gains, {counts[1]} lows and {counts[2]} highs were given; "
+                f"{self.operation!r} takes {wanted} of each (one a unit for 'affine', else none)"
+            )
+        if not np.isfinite([self.gains, self.lows, self.highs]).all():
+            raise InterventionError("gains, lows and highs must be finite; one is NaN or infinite")
+        for layer, unit, low, high in zip(
+            self.layers, self.indices, self.lows, self.highs, strict=False
+        ):
+            if low > high:
+                raise InterventionError(
+                    f"unit L{layer}N{unit} is moved from {low} up to {high}, which is nowhere; "
+                    "give the lower end as its low"
+                )
+
+    def __len__(self) -> int:
+        """Count the units."""
+        return len(self.layers)
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of all that makes the plan what it is, in hexadecimal."""
+        identity = {**asdict(self), "provenance": None}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the plan leaves every model bit for bit as it is."""
+        return not self.layers or self.strength == 0
+
+    def by_layer(self) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, "parameter k"]]]:
+        """Give the indices and parameters that belong to each layer, in ascending order."""
+        return units_by_layer(self)
+
+    def fwd_hooks(self, bridge: Any) -> list[tuple[str, Any]]:
+        """List the plan as `(hook_name, function)` pairs for a TransformerBridge.
+
+        They go into `bridge.run_with_hooks(..., fwd_hooks=...)` and `bridge.hooks(fwd_hooks=...)`
+        beside anybody else's.
+
+        Raises:
+            SiteError: the model lacks the site or one of the units.
+        """
+        from steer_plugin.adapters.transformer_lens.hooks import fwd_hooks
+
+        return fwd_hooks(bridge, self)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `config.json` and `units.parquet` into `folder`, whole or not at all.
+
+        Raises:
+            ArtifactError: the folder cannot be written.
+        """
+        units = pd.DataFrame(
+            {
+                column: np.array(
+                    getattr(self, name), "int64" if column in ("layer", "index") else "float64"
+                )
+                for column, name in COLUMNS.items()
+                if len(getattr(self, name)) == len(self)
+            }
+        )
+        config = {
+            "site": self.site,
+            "operation": self.operation,
+            "strength": self.strength,
+            "positions": self.positions,
+            "bos": self.bos,
+            "provenance": dict(self.provenance),
+        }
+        write_artifact(folder, "intervention", config, tables={"units": units})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Intervention":
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: the folder holds no intervention, or a damaged one.
+        """
+        artifact = read_artifact(folder, "intervention")
+        with readable(artifact.folder):
+            units = artifact.table("units")
+            columns: dict[str, Any] = {
+                name: tuple(units[column]) for column, name in COLUMNS.items() if column in units
+            }
+            return cls(**columns, **artifact.config)
+
+
+def units_by_layer(
+    intervention: Intervention,
+) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, "parameter k"]]]:
+    """Give what `steer_units` takes for each layer: indices and parameters, in ascending order.
+
+    The parameters of a unit are its value and, for `affine`, its gain, low and high.
+    """
+    layers = torch.tensor(intervention.layers, dtype=torch.int64)
+    indices = torch.tensor(intervention.indices, dtype=torch.int64)
+    rows = [intervention.values]
+    if intervention.operation == "affine":
+        rows += [intervention.gains, intervention.lows, intervention.highs]
+    parameters = torch.tensor(rows, dtype=torch.float64)
+    return {
+        layer: (indices[layers == layer], parameters[:, layers == layer])
+        for layer in sorted(set(intervention.layers))
+    }
+
+
+def steer(
+    activations: Float[Tensor, "*position unit"],
+    parameters: Float[Tensor, "parameter unit"],
+    operation: Operation,
+    strength: float,
+) -> Float[Tensor, "*position unit"]:
+    """Do an operation to activations h with values v and strength a.
+
+    - `set`: v (Sundar et al. 2025, arXiv 2502.15639, section 3; Suau et al. 2022, equation 3)
+    - `blend`: (1-a) h + a v
+    - `add`: h + a v
+    - `scale`: (1 + a (v-1)) h, so that strength 1 multiplies by the gain v
+    - `aura`: (1 - 2 a max(v - 1/2, 0)) h, where v is the unit's AUROC (Suau et al. 2024,
+      "Whispering experts", section 3)
+    - `affine`: (1-a) h + a (gain h + v) where low <= h <= high, and h elsewhere (Linear-AcT and its
+      transport support: Rodriguez et al. 2024, arXiv 2410.23054, section 3)
+
+    Args:
+        activations: any floating dtype.
+        parameters: v, and for `affine` gain, low and high in further rows.
+        operation: one of `OPERATIONS`.
+        strength: a.
+
+    Returns:
+        In the dtype of `activations`; the arithmetic is in float32 or wider.
+    """
+    wide = torch.promote_types(activations.dtype, torch.float32)
+    h, given = activations.to(wide), parameters.to(wide).to(activations.device)
+    v = given[0]
+    if operation == "set":
+        steered = v.expand_as(h)
+    elif operation == "blend":
+        steered = (1 - strength) * h + strength * v
+    elif operation == "add":
+        steered = h + strength * v
+    elif operation == "scale":
+        steered = (1 + strength * (v - 1)) * h
+    elif operation == "affine":
+        gain, low, high = given[1:]
+        moved = (1 - strength) * h + strength * (gain * h + v)
+        steered = torch.where((low <= h) & (h <= high), moved, h)
+    else:
+        steered = (1 - 2 * strength * (v - 0.5).clamp(min=0)) * h
+    return steered.to(activations.dtype)
+
+
+def moved_once(
+    indices: Int[Tensor, " k"], parameters: Float[Tensor, "parameter k"]
+) -> Callable[[torch.device, torch.dtype], tuple[Tensor, Tensor]]:
+    """Put what `steer_units` takes where activations of a device and dtype are, once for each."""
+    return cache(
+        lambda device, dtype: (
+            indices.to(device),
+            parameters.to(torch.promote_types(dtype, torch.float32)).to(device),
+        )
+    )
+
+
+def steer_units(
+    activations: Float[Tensor, "text token unit"],
+    indices: Int[Tensor, " k"],
+    parameters: Float[Tensor, "parameter k"],
+    intervention: Intervention,
+    where: Bool[Tensor, "text token"] | bool,
+) -> Float[Tensor, "text token unit"]:
+    """Give activations in which some units are steered at some tokens.
+
+    Args:
+        activations: at the intervention's site in one layer.
+        indices: which units of that layer.
+        parameters: those of each of `indices`; see `units_by_layer`.
+        intervention: the operation and its strength.
+        where: which tokens; True for all, False for none.
+
+    Returns:
+        A copy; the activations themselves where no token is steered.
+    """
+    if where is False:
+        return activations
+    indices = indices.to(activations.device)
+    if intervention.operation == "set" and where is True:
+        # What is set at every token need not be looked up: any of the right shape will do.
+        selected = activations.narrow(-1, 0, len(indices))
+    else:
+        selected = activations.index_select(-1, indices)
+    steered = steer(selected, parameters, intervention.operation, intervention.strength)
+    if where is not True:
+        steered = torch.where(where.to(activations.device).unsqueeze(-1), steered, selected)
+    return activations.index_copy(-1, indices, steered)

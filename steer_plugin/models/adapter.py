@@ -1,0 +1,135 @@
+"""The only thing an analysis knows of a model."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from steer_plugin.activations.sites import UnitSpace
+from steer_plugin.interventions.plan import Intervention
+from steer_plugin.settings.names import Pooling
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What to read from each text: one site, one pooling.
+
+    Attributes:
+        site: one of `steer_plugin.settings.names.SITES`.
+        pooling: how tokens become one response.
+        layers: the block indices to read, ascending; None for all.
+    """
+
+    site: str
+    pooling: Pooling
+    layers: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which model answered, as every saved result records it.
+
+    Attributes:
+        name: hub id, folder or file that the model was loaded from.
+        revision: commit or content hash where known, else "unknown".
+        host: what held it, such as "transformer_lens 4.3.0".
+        n_layers: number of blocks.
+        d_model: width of the residual stream.
+        dtype: of the parameters.
+        bos: whether a BOS token is put before each text.
+    """
+
+    name: str
+    revision: str
+    host: str
+    n_layers: int
+    d_model: int
+    dtype: str
+    bos: bool
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Responses of some of the texts.
+
+    Attributes:
+        rows: which texts, as indices into the list that was given.
+        responses: for each reading, its layers side by side; float32, or float64 for a float64
+            model, on the CPU.
+        tokens: how many tokens of each text the responses are pooled over.
+    """
+
+    rows: Int[np.ndarray, " text"]
+    responses: Mapping[Reading, Float[Tensor, "text unit"]]
+    tokens: Int[np.ndarray, " text"]
+
+
+@runtime_checkable
+class Adapter(Protocol):
+    """A model on some host, behind a few verbs."""
+
+    @property
+    def info(self) -> ModelInfo:
+        """Say which model this is."""
+        ...
+
+    def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
+        """Number the units that the model has at a site.
+
+        Raises:
+            SiteError: the model lacks the site, or it holds something else under that name.
+        """
+        ...
+
+    def batches(self, texts: Sequence[str]) -> list[Int[np.ndarray, " text"]]:
+        """Give the rows of each batch that `collect` makes of these texts, in its order.
+
+        Whole batches given to `collect` without the others are cut into the same batches again, so
+        that each response is the same to the last bit, as long as their texts are in ascending
+        order of rows, or one batch after another.
+
+        Raises:
+            ModelError: a text has no tokens, or too many.
+        """
+        ...
+
+    def collect(
+        self,
+        texts: Sequence[str],
+        readings: Sequence[Reading],
+        *,
+        intervention: Intervention | None = None,
+    ) -> Iterator[Batch]:
+        """Run the model over texts and pool each reading where the activations are.
+
+        The batches come in the host's order, each text in exactly one of them. No logits are
+        computed.
+        """
+        ...
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        intervention: Intervention | None = None,
+        max_new_tokens: int = 32,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[str]:
+        """Continue each prompt; greedily at temperature 0. The prompt is not repeated."""
+        ...
+
+    def losses(
+        self,
+        texts: Sequence[str],
+        *,
+        intervention: Intervention | None = None,
+        context: int | None = None,
+        stride: int | None = None,
+    ) -> list[Float[np.ndarray, " token"]]:
+        """Give each text's negative log-likelihood a token, in nats, each token scored once."""
+        ...

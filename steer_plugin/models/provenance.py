@@ -1,0 +1,49 @@
+"""What a result records of where it comes from."""
+
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from steer_plugin.corpora.parallel import ParallelCorpus
+from steer_plugin.models.adapter import ModelInfo
+
+PACKAGES = (
+    "steer-plugin",
+    "torch",
+    "transformers",
+    "transformer-lens",
+    "nnsight",
+    "numpy",
+    "py3langid",
+)
+
+
+def versions() -> dict[str, str]:
+    """Give the version of each package that a figure depends on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def provenance(info: ModelInfo, corpus: ParallelCorpus, **settings: str) -> dict[str, Any]:
+    """Put together model, corpus, settings and package versions, as JSON values.
+
+    Args:
+        info: the model.
+        corpus: what it read.
+        settings: what else the result depends on, such as `site` and `pooling`.
+    """
+    return {
+        "model": asdict(info),
+        "corpus": {
+            "hash": corpus.hash,
+            "languages": list(corpus.languages),
+            "sentences": len(corpus),
+        },
+        **settings,
+        "versions": versions(),
+    }

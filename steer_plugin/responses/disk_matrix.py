@@ -1,0 +1,94 @@
+"""Responses that lie on disk, read some units at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import overload
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from steer_plugin.responses.batch_files import Part
+
+
+@dataclass(frozen=True, eq=False)
+class DiskMatrix:
+    """Responses [text, unit] of which a slice of units is a tensor in memory.
+
+    `matrix[:, start:stop]` reads these units, `matrix[rows]` is the same matrix with its rows
+    chosen, in the order given; so it stands where only these two are asked of a tensor. Many may
+    read at once.
+
+    Attributes:
+        parts: the batches; together each text once.
+        reading: which of their readings, by number.
+        shape: texts and units.
+        rows: which texts make the rows; None for all in order.
+    """
+
+    parts: Sequence[Part]
+    reading: int
+    shape: tuple[int, int]
+    rows: Int[Tensor, " row"] | None = None
+
+    ndim = 2
+    device = torch.device("cpu")
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The narrowest that holds all parts."""
+        return reduce(torch.promote_types, {part.dtypes[self.reading] for part in self.parts})
+
+    @property
+    def nbytes(self) -> int:
+        """The size it would have in memory."""
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+    def is_floating_point(self) -> bool:
+        """Say that responses are floats, as a tensor does."""
+        return self.dtype.is_floating_point
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return self.shape[0]
+
+    @overload
+    def __getitem__(self, key: tuple[slice, slice]) -> Float[Tensor, "row chunk"]: ...
+    @overload
+    def __getitem__(self, key: Int[Tensor, " row"]) -> "DiskMatrix": ...
+    def __getitem__(
+        self, key: tuple[slice, slice] | Int[Tensor, " row"]
+    ) -> "Float[Tensor, 'row chunk'] | DiskMatrix":
+        """Read the units of a slice, or choose rows.
+
+        Raises:
+            IndexError: something else is asked for.
+            ArtifactError: a part is gone.
+        """
+        if isinstance(key, Tensor):
+            rows = key if self.rows is None else self.rows[key]
+            return replace(self, rows=rows, shape=(len(rows), self.shape[1]))
+        if not isinstance(key, tuple) or len(key) != 2 or key[0] != slice(None):
+            raise IndexError(
+                f"{key} was asked of responses on disk; take [:, start:stop] or [rows]"
+            )
+        start, stop, step = key[1].indices(self.shape[1])
+        if step != 1:
+            raise IndexError(f"units {key[1]} were asked of responses on disk; take all in between")
+        texts = sum(len(part.rows) for part in self.parts)
+        chunk = torch.empty((texts, max(0, stop - start)), dtype=self.dtype)
+        for part in self.parts:
+            chunk[torch.from_numpy(part.rows)] = part.units(self.reading, start, stop).to(
+                self.dtype
+            )
+        return chunk if self.rows is None else chunk[self.rows]
+
+
+def token_counts(parts: Sequence[Part], texts: int) -> Int[np.ndarray, " text"]:
+    """Give how many tokens of each text the responses of parts are pooled over; 0 where none is."""
+    tokens = np.zeros(texts, dtype=np.int64)
+    for part in parts:
+        tokens[part.rows] = part.tokens
+    return tokens

@@ -1,0 +1,233 @@
+"""Responses of a model to many texts, gathered from an adapter's batches."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm import tqdm
+
+from steer_plugin.errors import ArtifactError, ModelError
+from steer_plugin.interventions.plan import Intervention
+from steer_plugin.models.adapter import Adapter, Batch, Reading
+from steer_plugin.responses.batch_files import Part, Parts
+from steer_plugin.responses.disk_matrix import DiskMatrix, token_counts
+
+
+@dataclass(frozen=True, eq=False)
+class Responses:
+    """What a model answered to texts, in their order.
+
+    Attributes:
+        by_reading: for each reading, its layers side by side.
+        tokens: how many tokens of each text the responses are pooled over.
+    """
+
+    by_reading: Mapping[Reading, Float[Tensor, "text unit"]]
+    tokens: Int[np.ndarray, " text"]
+
+    def __getitem__(self, reading: Reading) -> Float[Tensor, "text unit"]:
+        """Give the responses of one reading."""
+        return self.by_reading[reading]
+
+
+@dataclass(frozen=True, eq=False)
+class KeptResponses:
+    """What a model answered to texts, on disk.
+
+    Attributes:
+        readings: which sites, how pooled.
+        parts: the batches; together each text once.
+        tokens: how many tokens of each text the responses are pooled over.
+        units: how many units each reading has.
+    """
+
+    readings: tuple[Reading, ...]
+    parts: Sequence[Part]
+    tokens: Int[np.ndarray, " text"]
+    units: Mapping[Reading, int]
+
+    def __getitem__(self, reading: Reading) -> DiskMatrix:
+        """Give the responses of one reading."""
+        number = self.readings.index(reading)
+        return DiskMatrix(self.parts, number, (len(self.tokens), self.units[reading]))
+
+    def within(self, memory: int) -> "Responses | KeptResponses":
+        """Read all of them into memory where they take at most so many bytes."""
+        matrices = {reading: self[reading] for reading in self.readings}
+        if sum(matrix.nbytes for matrix in matrices.values()) > memory:
+            return self
+        return Responses({name: one[:, :] for name, one in matrices.items()}, self.tokens)
+
+
+def gather(
+    adapter: Adapter,
+    texts: Sequence[str],
+    readings: Sequence[Reading],
+    *,
+    intervention: Intervention | None = None,
+    progress: str | None = None,
+    keep: Path | None = None,
+) -> Responses:
+    """Run texts through a model once and give the responses in the order of the texts.
+
+    Args:
+        adapter: the model.
+        texts: any number but none.
+        readings: which sites, how pooled; all ride the same forward pass.
+        intervention: what is done to the model meanwhile.
+        progress: what to call the work in a bar on stderr; None shows none.
+        keep: folder in which each batch is kept as it comes, and found again when the same is
+            asked for anew; whoever gives it deletes it. None keeps nothing.
+
+    Raises:
+        ModelError: there are no texts, the host left one out or answered with NaN or infinity, or
+            batches are to be kept of a model whose revision is not known.
+        ArtifactError: a batch cannot be kept.
+    """
+    if keep is not None:
+        kept = gather_on_disk(
+            adapter, texts, readings, keep=keep, intervention=intervention, progress=progress
+        )
+        return Responses({reading: _in_memory(kept[reading]) for reading in readings}, kept.tokens)
+    gathered: dict[Reading, Tensor] = {}
+    tokens = np.zeros(len(texts), dtype=np.int64)
+    everything = np.arange(len(texts))
+    for batch in _answers(adapter, texts, everything, readings, intervention, progress):
+        rows = torch.from_numpy(batch.rows)
+        for reading, responses in batch.responses.items():
+            if reading not in gathered:
+                shape = (len(texts), responses.shape[1])
+                gathered[reading] = torch.empty(shape, dtype=responses.dtype)
+            gathered[reading][rows] = responses
+        tokens[batch.rows] = batch.tokens
+    _check_all_there(adapter, tokens)
+    return Responses(gathered, tokens)
+
+
+def gather_on_disk(
+    adapter: Adapter,
+    texts: Sequence[str],
+    readings: Sequence[Reading],
+    *,
+    keep: Path,
+    intervention: Intervention | None = None,
+    progress: str | None = None,
+) -> KeptResponses:
+    """Run those texts through a model whose responses are not kept yet, and keep them.
+
+    Several processes may ask for the same at once: one runs the model, the others wait for it.
+
+    Arguments and errors are those of `gather`.
+    """
+    parts = Parts.of(keep, adapter.info, texts, readings, intervention)
+    everything = np.arange(len(texts))
+    found = fill(parts, adapter, texts, everything, intervention, progress)
+    tokens = token_counts(found, len(texts))
+    _check_all_there(adapter, tokens)
+    units = {reading: len(adapter.space(reading.site, reading.layers)) for reading in readings}
+    return KeptResponses(parts.readings, found, tokens, units)
+
+
+def fill(
+    parts: Parts,
+    adapter: Adapter,
+    texts: Sequence[str],
+    rows: Int[np.ndarray, " row"],
+    intervention: Intervention | None = None,
+    progress: str | None = None,
+) -> list[Part]:
+    """Add to parts what they lack of some texts, and give them all.
+
+    Args:
+        parts: of just this pass.
+        adapter: the model.
+        texts: all of them.
+        rows: which texts are wanted.
+        intervention: what is done to the model meanwhile.
+        progress: what to call the work in a bar on stderr; None shows none.
+
+    Raises:
+        ModelError: the host answered with NaN or infinity.
+        ArtifactError: a batch cannot be kept.
+    """
+    found = parts.whole()
+    if token_counts(found, len(texts))[rows].all():
+        return found
+    with parts.writing():
+        found = []
+        for path, part in parts.look():
+            if part is None:
+                _remove(path)
+            else:
+                found.append(part)
+        missing = rows[token_counts(found, len(texts))[rows] == 0]
+        for batch in _answers(
+            adapter, texts, missing, parts.readings, intervention, progress, len(rows)
+        ):
+            found.append(parts.add(batch))
+    return found
+
+
+def _in_memory(matrix: DiskMatrix) -> Float[Tensor, "text unit"]:
+    """Read all of it, as wide as an adapter's batches are."""
+    return matrix[:, :].to(torch.promote_types(matrix.dtype, torch.float32))
+
+
+def _answers(
+    adapter: Adapter,
+    texts: Sequence[str],
+    rows: Int[np.ndarray, " row"],
+    readings: Sequence[Reading],
+    intervention: Intervention | None,
+    progress: str | None,
+    whole: int | None = None,
+) -> Iterator[Batch]:
+    """Ask for some of the texts, and give batches that count rows among all of them."""
+    if not texts:
+        raise ModelError("no texts were given; give at least one")
+    total = len(rows) if whole is None else whole
+    with tqdm(
+        total=total,
+        initial=total - len(rows),
+        desc=progress,
+        unit="text",
+        disable=progress is None,
+    ) as bar:
+        if not len(rows):
+            return
+        asked = [texts[int(row)] for row in rows]
+        for found in adapter.collect(asked, readings, intervention=intervention):
+            batch = Batch(rows[found.rows], found.responses, found.tokens)
+            _check_finite(adapter, texts, batch)
+            yield batch
+            bar.update(len(batch.rows))
+
+
+def _check_finite(adapter: Adapter, texts: Sequence[str], batch: Batch) -> None:
+    for reading, responses in batch.responses.items():
+        finite = responses.isfinite()
+        if not bool(finite.all()):
+            row, unit = (int(place) for place in (~finite).nonzero()[0])
+            label = adapter.space(reading.site, reading.layers).label(unit)
+            raise ModelError(
+                f"unit {label} at {reading.site} responds with {float(responses[row, unit])} to "
+                f"{texts[int(batch.rows[row])]!r}; check the model's weights and dtype"
+            )
+
+
+def _check_all_there(adapter: Adapter, tokens: Int[np.ndarray, " text"]) -> None:
+    if not tokens.all():
+        raise ModelError(f"{adapter.info.host} gave no response to text {int(tokens.argmin())}")
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ArtifactError(
+            f"{path} is damaged and cannot be removed: {error}; remove it, or choose another folder"
+        ) from error

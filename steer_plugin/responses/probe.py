@@ -1,0 +1,218 @@
+"""One pass over a corpus, from which every score of every unit follows."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from steer_plugin.activations.pooling import check_pooling
+from steer_plugin.activations.sites import UnitSpace, active_site
+from steer_plugin.corpora.parallel import ParallelCorpus
+from steer_plugin.errors import ScoreError
+from steer_plugin.models.adapter import Adapter, Reading
+from steer_plugin.models.provenance import provenance
+from steer_plugin.responses.disk_matrix import DiskMatrix
+from steer_plugin.responses.forward_pass import KeptResponses, Responses, gather, gather_on_disk
+from steer_plugin.responses.unit_chunks import DISK_SHARE, MEMORY
+from steer_plugin.settings.names import SENTENCE_POOLINGS, SentencePooling
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """Responses of units to the same sentences in every concept. Made by `probe_units`.
+
+    Attributes:
+        responses: one row a text, finite.
+        active: the share of each text's tokens at which each unit is active, in [0, 1]; None where
+            it was not asked for. See `steer_plugin.activations.sites.active_site`.
+        tokens: how many tokens each text has.
+        labels: the concept of each row, as an index into `concepts`.
+        concepts: names of the concepts, such as FLORES language codes.
+        sentences: which parallel sentence each row is; each stands once in every concept.
+        space: which units these are.
+        provenance: model, corpus and settings that the responses come from.
+
+    Raises:
+        ScoreError: rows, units or sentences do not fit together.
+    """
+
+    responses: Float[Tensor, "row unit"] | DiskMatrix
+    active: Float[Tensor, "row unit"] | DiskMatrix | None
+    tokens: Int[np.ndarray, " row"]
+    labels: Int[np.ndarray, " row"]
+    concepts: tuple[str, ...]
+    sentences: Int[np.ndarray, " row"]
+    space: UnitSpace
+    provenance: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        """Check that there is one row a concept and sentence, and one column a unit."""
+        rows, concepts = len(self.labels), len(self.concepts)
+        wanted = (rows, len(self.space))
+        matrices = (self.responses, self.active)
+        shapes = [tuple(matrix.shape) for matrix in matrices if matrix is not None]
+        if any(shape != wanted for shape in shapes) or len(self.tokens) != rows:
+            raise ScoreError(
+                f"responses of shape {' and '.join(map(str, shapes))} and {len(self.tokens)} token "
+                f"counts were given for {rows} labels and {len(self.space)} units at "
+                f"{self.space.site}; give one row a label and one column a unit"
+            )
+        pairs = np.unique(np.stack([self.sentences, self.labels]), axis=1)
+        names, times = np.unique(pairs[0], return_counts=True)
+        known = set(self.labels.tolist()) == set(range(concepts))
+        if not known or len(pairs.T) != rows or (times != concepts).any():
+            raise ScoreError(
+                f"{rows} rows are not each of {len(names)} sentences once in each of {concepts} "
+                "concepts; a probe needs parallel sentences"
+            )
+
+    def shuffled(self, seed: int) -> "Probe":
+        """Give the same responses under labels that say nothing.
+
+        Within each parallel sentence, the labels are permuted among its translations, each sentence
+        on its own. So every concept keeps the same sentences, and what is tested is only whether a
+        unit tells the concepts of one sentence apart (a permutation within blocks: Good 2005,
+        "Permutation, parametric, and bootstrap tests of hypotheses", chapter 5).
+
+        Args:
+            seed: of the permutations, 0 or more.
+        """
+        chance = np.random.default_rng(seed).random(len(self.labels))
+        in_order = np.argsort(self.sentences, kind="stable")
+        at_random = np.lexsort((chance, self.sentences))
+        labels = np.empty_like(self.labels)
+        labels[at_random] = self.labels[in_order]
+        return replace(
+            self, labels=labels, provenance={**self.provenance, "labels": f"shuffled, seed {seed}"}
+        )
+
+    def resampled(self, seed: int) -> "Probe":
+        """Draw as many parallel sentences with replacement, alike in all concepts.
+
+        Each draw counts as a sentence of its own, numbered from 0.
+
+        Args:
+            seed: of the draw, 0 or more.
+        """
+        names, sentence = np.unique(self.sentences, return_inverse=True)
+        # One row a sentence, its translations beside one another.
+        rows = np.argsort(sentence, kind="stable").reshape(len(names), -1)
+        drawn = np.random.default_rng(seed).integers(len(names), size=len(names))
+        chosen = rows[drawn].T.ravel()
+        index = torch.from_numpy(chosen)
+        return replace(
+            self,
+            responses=self.responses[index],
+            active=None if self.active is None else self.active[index],
+            tokens=self.tokens[chosen],
+            labels=self.labels[chosen],
+            sentences=np.tile(np.arange(len(names)), len(self.concepts)),
+            provenance={**self.provenance, "sentences": f"resampled, seed {seed}"},
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ProbePass:
+    """What one pass over a corpus reads, and what the responses will mean.
+
+    Attributes:
+        readings: the responses and, where they are wanted, the shares of active tokens.
+        labels: the concept of each text of `ParallelCorpus.labelled`, as an index into `concepts`.
+        concepts: names of the concepts.
+        sentences: which parallel sentence each text is.
+        space: which units respond.
+        provenance: model, corpus and settings.
+    """
+
+    readings: tuple[Reading, ...]
+    labels: Int[np.ndarray, " text"]
+    concepts: tuple[str, ...]
+    sentences: Int[np.ndarray, " text"]
+    space: UnitSpace
+    provenance: Mapping[str, Any]
+
+    @classmethod
+    def over(
+        cls,
+        adapter: Adapter,
+        corpus: ParallelCorpus,
+        *,
+        site: str,
+        pooling: SentencePooling,
+        layers: tuple[int, ...] | None,
+        active: bool,
+    ) -> "ProbePass":
+        """Say what is read; arguments and errors are those of `probe_units`."""
+        check_pooling(pooling, SENTENCE_POOLINGS)
+        readings = [Reading(site, pooling, layers)]
+        if active:
+            readings.append(Reading(active_site(site), "active", layers))
+        _, labels = corpus.labelled()
+        return cls(
+            readings=tuple(readings),
+            labels=labels,
+            concepts=corpus.languages,
+            sentences=np.tile(np.arange(len(corpus)), len(corpus.languages)),
+            space=adapter.space(site, layers),
+            provenance=provenance(adapter.info, corpus, site=site, pooling=pooling),
+        )
+
+    def probe(self, found: Responses | KeptResponses) -> "Probe":
+        """Put the responses to it together with what they mean."""
+        matrices = [found[reading] for reading in self.readings]
+        return Probe(
+            responses=matrices[0],
+            active=matrices[1] if len(matrices) > 1 else None,
+            tokens=found.tokens,
+            labels=self.labels,
+            concepts=self.concepts,
+            sentences=self.sentences,
+            space=self.space,
+            provenance=self.provenance,
+        )
+
+
+def probe_units(
+    adapter: Adapter,
+    corpus: ParallelCorpus,
+    *,
+    site: str = "mlp.hook_post",
+    pooling: SentencePooling = "max",
+    layers: tuple[int, ...] | None = None,
+    active: bool = False,
+    memory: int = MEMORY,
+    progress: str | None = None,
+    keep: Path | None = None,
+) -> Probe:
+    """Read the responses of every unit to every sentence of a corpus, in one pass.
+
+    Args:
+        adapter: the model.
+        corpus: each language is a concept.
+        site: one of `steer_plugin.settings.names.SITES`.
+        pooling: how a sentence's tokens become one response.
+        layers: the blocks to look at; None for all.
+        active: whether the same pass also counts the tokens at which each unit is active, as
+            `steer_plugin.settings.names.TOKEN_SCORES` need it.
+        memory: bytes of working memory. Responses that would take more than an eighth of it stay
+            on disk, where they are kept.
+        progress: what to call the work in a bar on stderr; None shows none.
+        keep: see `steer_plugin.responses.forward_pass.gather`. None holds all responses in memory.
+
+    Raises:
+        SiteError: the model lacks the site.
+        ModelError: there is no such pooling, or the model answered with NaN or infinity.
+        ScoreError: units at the site are never silent.
+        ArtifactError: a batch cannot be kept.
+    """
+    one = ProbePass.over(adapter, corpus, site=site, pooling=pooling, layers=layers, active=active)
+    texts, _ = corpus.labelled()
+    if keep is None:
+        return one.probe(gather(adapter, texts, one.readings, progress=progress))
+    kept = gather_on_disk(adapter, texts, one.readings, keep=keep, progress=progress)
+    return one.probe(kept.within(memory // DISK_SHARE))

@@ -1,0 +1,180 @@
+"""The scores of units by name, and the two that look at ranks: AUROC and average precision.
+
+These are exact under ties, do not depend on the order of the sentences, and all concepts come from
+one sort of each unit. After it, ranks are positions, and what ties share is where their run starts
+and ends; each concept's positions are then listed by one more sort, of the labels.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from steer_plugin.errors import ScoreError
+from steer_plugin.responses.unit_chunks import (
+    MEMORY,
+    Labels,
+    Matrix,
+    as_matrix,
+    by_concept,
+    check_finite,
+    labels_of,
+    map_units,
+)
+from steer_plugin.scores.concept_sums import sum_by_concept
+from steer_plugin.scores.unit_sort import run_ends, run_starts, sort_units, stable_argsort
+from steer_plugin.settings.names import RANK_SCORES, SCORES, RankScore, ScoreName
+
+
+def check_score(name: str) -> None:
+    """Refuse a name that is no score.
+
+    Raises:
+        ScoreError: `name` is not one of `SCORES`.
+    """
+    if name not in SCORES:
+        raise ScoreError(f"{name!r} is not a score; choose one of: {', '.join(SCORES)}")
+
+
+def chance_levels(
+    name: ScoreName, labels: Int[np.ndarray, " sentence"]
+) -> Float[np.ndarray, " concept"]:
+    """Give what a unit that knows nothing scores for each concept.
+
+    0.5 for AUROC, the concept's share of the sentences for average precision, 0 for the others.
+    """
+    counts = np.bincount(labels)
+    if name == "average_precision":
+        return counts / len(labels)
+    return np.full(len(counts), 0.5 if name == "auroc" else 0.0)
+
+
+def auroc(
+    responses: Matrix, labels: Labels, *, memory: int = MEMORY
+) -> Float[np.ndarray, "concept unit"]:
+    """Give each unit's area under the ROC curve as a detector of each concept against the rest.
+
+    (R - P(P+1)/2) / (P Q), where R is the sum of the P positives' midranks among all sentences and
+    Q counts the negatives (Mann-Whitney; the expertise of Sundar et al. 2025, arXiv 2502.15639,
+    section 3). Sums are whole numbers, so the only rounding is that of the division. A constant
+    unit has exactly 0.5.
+
+    Args:
+        responses: any floating dtype, finite; on an accelerator they are scored there.
+        labels: the concept of each sentence, in 0..C-1, each concept at least once, C >= 2.
+        memory: bytes of working memory to stay within.
+
+    Returns:
+        Scores in [0, 1], float64.
+
+    Raises:
+        ScoreError: a response is NaN or infinite, or the labels are not as described.
+    """
+    return scores(responses, labels, ("auroc",), memory=memory)["auroc"]
+
+
+def average_precision(
+    responses: Matrix, labels: Labels, *, memory: int = MEMORY
+) -> Float[np.ndarray, "concept unit"]:
+    """Give each unit's average precision as a detector of each concept against the rest.
+
+    The sum over distinct thresholds, descending, of (R_n - R_{n-1}) P_n with recall R and
+    precision P, so that tied responses enter together (Suau et al. 2022, section 3; Kojima et al.
+    2024, section 3). A constant unit has the base rate P/N.
+
+    Arguments, range and errors are those of `auroc`.
+    """
+    return scores(responses, labels, ("average_precision",), memory=memory)["average_precision"]
+
+
+def scores(
+    responses: Matrix,
+    labels: Labels,
+    names: Sequence[RankScore] = RANK_SCORES,
+    *,
+    memory: int = MEMORY,
+) -> dict[RankScore, Float[np.ndarray, "concept unit"]]:
+    """Give several scores from the same sort; arguments and errors are those of `auroc`."""
+    matrix = as_matrix(responses)
+    concept, counts = labels_of(matrix, labels)
+    found = map_units(
+        lambda chunk, first_unit: _score_units(chunk, first_unit, concept, counts, names),
+        matrix,
+        memory,
+    )
+    return {name: by_concept(found[name]) for name in names}
+
+
+def doubled_midranks(responses: Matrix, *, memory: int = MEMORY) -> Int[Tensor, "unit sentence"]:
+    """Give twice each response's midrank among its unit's, counted from 0; ties share one.
+
+    From them the AUROC of any labels follows: with S the sum over the P positives, and Q
+    negatives, it is (S - P(P-1)) / (2PQ).
+
+    Arguments and errors are those of `auroc`.
+    """
+    matrix = as_matrix(responses)
+    row = torch.arange(len(matrix), dtype=torch.int32, device=matrix.device)
+
+    def rank(chunk: Float[Tensor, "sentence chunk"], first_unit: int) -> dict[str, Tensor]:
+        keys, rows, finite = sort_units(chunk, row)
+        if not finite:
+            check_finite(chunk, first_unit)
+        steps = keys[:, 1:] != keys[:, :-1]
+        doubled = run_starts(steps) + run_ends(steps)
+        return {"ranks": torch.empty_like(doubled).scatter_(1, rows.long(), doubled)}
+
+    return map_units(rank, matrix, memory)["ranks"]
+
+
+def _score_units(
+    responses: Float[Tensor, "sentence unit"],
+    first_unit: int,
+    labels: Int[Tensor, " sentence"],
+    counts: Int[Tensor, " concept"],
+    names: Sequence[RankScore],
+) -> dict[str, Float[Tensor, "unit concept"]]:
+    keys, sorted_labels, finite = sort_units(responses, labels)
+    if not finite:
+        check_finite(responses, first_unit)
+    steps = keys[:, 1:] != keys[:, :-1]
+    first = run_starts(steps)
+    # Each row lists the positions of concept 0's sentences, ascending, then concept 1's, ...
+    order = stable_argsort(sorted_labels)
+    result: dict[str, Float[Tensor, "unit concept"]] = {}
+    if "auroc" in names:
+        result["auroc"] = _auroc(order, first + run_ends(steps), counts)
+    if "average_precision" in names:
+        result["average_precision"] = _average_precision(order, first, counts)
+    return result
+
+
+def _auroc(
+    order: Int[Tensor, "unit sentence"],
+    doubled_midranks: Int[Tensor, "unit sentence"],
+    counts: Int[Tensor, " concept"],
+) -> Float[Tensor, "unit concept"]:
+    doubled = sum_by_concept(doubled_midranks.gather(1, order), counts)
+    above = doubled - counts * (counts - 1)
+    return above.double() / (2 * counts * (order.shape[1] - counts))
+
+
+def _average_precision(
+    order: Int[Tensor, "unit sentence"],
+    first: Int[Tensor, "unit sentence"],
+    counts: Int[Tensor, " concept"],
+) -> Float[Tensor, "unit concept"]:
+    sentences = order.shape[1]
+    # A threshold lets in everybody from the start of its run up: so many sentences, ...
+    start = first.gather(1, order)
+    retrieved = sentences - start
+    # ... and of each concept all from the first that is in the run.
+    edges = counts.cumsum(0)
+    own_steps = start[:, 1:] != start[:, :-1]
+    own_steps[:, edges[:-1] - 1] = True
+    hits = torch.repeat_interleave(edges.int(), counts) - run_starts(own_steps)
+    precision = sum_by_concept(hits.double().div_(retrieved), counts) / counts
+    # Adding up equal parts may round; a constant unit, all one run, is at chance exactly.
+    return torch.where(first[:, -1:] > 0, precision, counts.double() / sentences)

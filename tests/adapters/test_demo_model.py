@@ -1,0 +1,76 @@
+"""The demo's real model, Gemma 3 270M, on the bundled corpus: two passes of 28,000 tokens."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from steer_plugin.adapters import loader
+
+TARGETS = ("deu_Latn", "fra_Latn", "spa_Latn", "jpn_Jpan", "rus_Cyrl", "zho_Hans")
+
+# Without a network: the best neuron of each language on one half, judged on the other.
+SCRIPT = """
+import json, socket
+
+asked = []
+
+def refuse(*address, **options):
+    asked.append(repr(address))
+    raise OSError("no network here")
+
+socket.socket.connect = socket.socket.connect_ex = refuse
+socket.create_connection = socket.getaddrinfo = refuse
+
+from steer_plugin import ParallelCorpus, find_experts
+from steer_plugin.adapters.loader import load_adapter
+
+adapter = load_adapter("demo")
+find, judge = ParallelCorpus.everyday().split(seed=0)
+found, judged = find_experts(adapter, find), find_experts(adapter, judge)
+best = {name: judged.scores[judged.row(name), found.top(name, 1)[0]] for name in found.concepts}
+print(json.dumps({
+    "revision": adapter.info.revision,
+    "units": len(found.space),
+    "both": sorted(set(find.ids) & set(judge.ids)),
+    "best": best,
+    "asked": asked,
+}))
+"""
+
+
+def test_demo_weights_are_put_together_where_they_are_missing_or_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for _ in range(2):
+        path = loader.demo_weights()
+        assert tmp_path in path.parents
+        assert [each.name for each in path.parent.iterdir()] == [path.name]
+        assert loader.sha256(path) == loader.DEMO_SHA256
+        path.write_bytes(b"cut short")
+
+
+def test_the_best_neuron_of_each_language_tells_it_on_sentences_it_was_not_chosen_by(
+    tmp_path: Path,
+) -> None:
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", SCRIPT],
+        env={**settings, "HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["revision"] == f"sha256:{loader.DEMO_SHA256}"
+    assert told["units"] == 18 * 2048
+    assert told["both"] == []
+    assert min(told["best"][target] for target in TARGETS) >= 0.99, told["best"]
+    assert told["asked"] == []

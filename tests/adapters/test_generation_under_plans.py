@@ -1,0 +1,229 @@
+"""Generation under every operation: with and without a cache, in a batch and one by one."""
+
+import copy
+import dataclasses
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import nnsight
+import numpy as np
+import pytest
+import torch
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from steer_plugin import apply_in_trace, steered
+from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
+from steer_plugin.adapters.shared.sampling import generation_config, nucleus
+from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
+from steer_plugin.settings.names import OPERATIONS, POSITIONS
+
+from support import tiny_models
+from support.oracle import Oracle, Plan
+from support.plans import intervention, plan
+from support.tiny_models import Tiny
+
+# Learned positions, and rotary ones within a window of five tokens.
+NAMES = ("gpt2", "mistral")
+PROMPTS = [
+    " ".join(tiny_models.WORDS[start : start + words])
+    for start, words in ((3, 2), (9, 12), (40, 1))
+]
+NEW_TOKENS = 6
+
+NEURONS = {"width": 24, "layers": (0, 1, 2), "units": 20}
+STREAM = {"width": tiny_models.D_MODEL, "layers": (1,), "units": tiny_models.D_MODEL}
+PLANS = {
+    **{
+        operation: plan("mlp.hook_post", operation, **NEURONS, strength=1.0, bos=False, seed=1)
+        for operation in OPERATIONS
+    },
+    "steering vector": plan("hook_resid_post", "add", **STREAM, bos=False, seed=1),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Hosts:
+    """One model three times: the oracle's, TransformerLens's and nnsight's."""
+
+    oracle: Oracle
+    bridge: BridgeAdapter
+    trace: TraceAdapter
+
+    @cache  # noqa: B019 (as many as there are tests)
+    def wanted(self, chosen: Plan | None) -> list[str]:
+        """Continue each prompt alone, the whole text anew for each token."""
+        return [self.oracle.greedy(prompt, NEW_TOKENS, chosen) for prompt in PROMPTS]
+
+
+@pytest.fixture(scope="module")
+def hosts_of(tiny_model: Callable[[str], Tiny]) -> Callable[[str], Hosts]:
+    @cache
+    def make(name: str) -> Hosts:
+        model = tiny_model(name)
+        traced = nnsight.NNsight(copy.deepcopy(model.plain))
+        return Hosts(
+            Oracle(name, model.plain, model.tokenizer, bos=True),
+            BridgeAdapter(model.bridge, tokenizer=model.tokenizer, bos=True),
+            TraceAdapter(traced, tokenizer=model.tokenizer, bos=True),
+        )
+
+    return make
+
+
+def by_adapter(
+    adapter: BridgeAdapter | TraceAdapter, prompts: Sequence[str], act: Plan
+) -> list[str]:
+    """Generate as the package does, with a cache."""
+    return adapter.generate(
+        prompts, intervention=intervention(act), max_new_tokens=NEW_TOKENS, temperature=0
+    )
+
+
+def by_bridge(hosts: Hosts, prompts: Sequence[str], act: Plan, use_cache: bool) -> list[str]:
+    """Generate by TransformerLens's own means."""
+    bridge = hosts.bridge.bridge
+    with steered(bridge, intervention(act)):
+        tokens = bridge.generate(
+            list(prompts),
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            verbose=False,
+            return_type="tokens",
+            use_past_kv_cache=use_cache,
+        )
+    return decoded(hosts, tokens)
+
+
+def by_trace(hosts: Hosts, prompts: Sequence[str], act: Plan, use_cache: bool) -> list[str]:
+    """Generate by nnsight's own means."""
+    model, tokens = hosts.trace.model, hosts.trace.tokens
+    batch = tokens.prompts(list(prompts), NEW_TOKENS)
+    config = generation_config(tokens.tokenizer, max_new_tokens=NEW_TOKENS, temperature=0)
+    config.use_cache = use_cache
+    inputs = {"input_ids": batch.ids, "attention_mask": batch.attention.long()}
+    given = intervention(act)
+    with model.trace(**inputs, generation_config=config, fn="generate") as tracer:
+        apply_in_trace(model, given)
+        ids = tracer.result.save()
+    return decoded(hosts, ids)
+
+
+def decoded(hosts: Hosts, ids: torch.Tensor) -> list[str]:
+    tokenizer: Any = hosts.oracle.tokenizer
+    return list(tokenizer.batch_decode(ids[:, -NEW_TOKENS:], skip_special_tokens=True))
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("done", PLANS)
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_are_those_without_a_cache_in_a_batch_and_one_by_one_on_every_host(
+    name: str, done: str, positions: str, hosts_of: Callable[[str], Hosts]
+) -> None:
+    hosts = hosts_of(name)
+    act = dataclasses.replace(PLANS[done], positions=positions)
+    wanted = hosts.wanted(act)
+
+    for adapter in (hosts.bridge, hosts.trace):
+        assert by_adapter(adapter, PROMPTS, act) == wanted
+        assert [by_adapter(adapter, [prompt], act)[0] for prompt in PROMPTS] == wanted
+
+
+@pytest.mark.parametrize("generate", [by_bridge, by_trace])
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("done", PLANS)
+@pytest.mark.parametrize("name", NAMES)
+def test_texts_by_the_hosts_own_means_are_the_same_with_a_cache_and_without(
+    name: str,
+    done: str,
+    use_cache: bool,
+    generate: Callable[[Hosts, Sequence[str], Plan, bool], list[str]],
+    hosts_of: Callable[[str], Hosts],
+) -> None:
+    hosts = hosts_of(name)
+    for positions in POSITIONS:
+        act = dataclasses.replace(PLANS[done], positions=positions)
+
+        assert generate(hosts, PROMPTS, act, use_cache) == hosts.wanted(act)
+
+
+@pytest.mark.parametrize("done", PLANS)
+@pytest.mark.parametrize("name", NAMES)
+def test_each_operation_and_each_choice_of_positions_leads_to_a_text_of_its_own(
+    name: str, done: str, hosts_of: Callable[[str], Hosts]
+) -> None:
+    """Otherwise the tests above would pass without steering."""
+    hosts = hosts_of(name)
+
+    texts = [
+        hosts.wanted(None),
+        *(hosts.wanted(dataclasses.replace(PLANS[done], positions=where)) for where in POSITIONS),
+    ]
+
+    assert len(set(map(tuple, texts))) == len(texts)
+
+
+# Sampling
+
+SCORES = st.one_of(
+    # Ties everywhere, tokens that are ruled out, and both zeros.
+    arrays.arrays(
+        np.float32, (3, 9), elements=st.sampled_from([-np.inf, -2.0, -0.0, 0.0, 1.0, 1.0, 3.5])
+    ),
+    arrays.arrays(np.float32, (2, 40), elements=st.floats(-30, 30, width=32)),
+    st.integers(0, 1000).map(
+        lambda seed: 9 * np.random.default_rng(seed).standard_normal((2, 3000), np.float32)
+    ),
+)
+
+
+@given(scores=SCORES, top_p=st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.5, 1.0])))
+def test_the_tokens_that_can_be_sampled_are_those_of_transformers_to_the_last_bit(
+    scores: np.ndarray, top_p: float
+) -> None:
+    given_ = torch.from_numpy(scores)
+    ids = torch.zeros((len(scores), 1), dtype=torch.int64)
+
+    found = nucleus(ids, given_.clone(), top_p=top_p)
+
+    wanted = transformers.TopPLogitsWarper(top_p)(ids, given_)
+    assert torch.equal(found, wanted)
+    assert torch.equal(found.softmax(-1).nan_to_num(), wanted.softmax(-1).nan_to_num())
+
+
+def test_scores_that_are_no_numbers_are_left_to_whoever_samples() -> None:
+    scores = torch.tensor([[float("nan"), 1.0, 2.0]])
+
+    found = nucleus(torch.zeros((1, 1), dtype=torch.int64), scores, top_p=0.5)
+
+    assert torch.equal(found.isnan(), scores.isnan())
+    assert found[0, 1:].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 0.7), (0.6, 0.9), (1.7, 1.0)])
+@pytest.mark.parametrize("name", NAMES)
+def test_sampled_texts_are_those_of_transformers_own_sampling(
+    name: str, temperature: float, top_p: float, hosts_of: Callable[[str], Hosts]
+) -> None:
+    hosts = hosts_of(name)
+    tokens = hosts.bridge.tokens
+    batch = tokens.prompts(PROMPTS, NEW_TOKENS)
+    torch.manual_seed(11)
+    wanted = hosts.oracle.model.generate(
+        batch.ids,
+        attention_mask=batch.attention.long(),
+        do_sample=True,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=0,
+        max_new_tokens=NEW_TOKENS,
+        pad_token_id=tokens.tokenizer.pad_token_id,
+    )
+
+    for adapter in (hosts.bridge, hosts.trace):
+        assert adapter.generate(
+            PROMPTS, max_new_tokens=NEW_TOKENS, temperature=temperature, top_p=top_p, seed=11
+        ) == decoded(hosts, wanted)

@@ -1,0 +1,253 @@
+"""`find`, `merge` and `cache` as a user meets them."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steer_plugin import ExpertTable
+from steer_plugin.cli.main import run_command
+
+from support import command_line, kills, saved_models
+from support.same_answers import assert_same
+
+Steer = Callable[..., tuple[int, str, str]]
+KILLS = 20
+
+
+@pytest.fixture(scope="module")
+def at(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("at")
+    saved_models.save_model(folder / "llama")
+    saved_models.save_corpus(folder / "corpus.tsv")
+    return folder
+
+
+@pytest.fixture
+def cache() -> Path:
+    return Path(os.environ["STEER_PLUGIN_CACHE"])
+
+
+@pytest.fixture
+def steer(capsys: pytest.CaptureFixture[str]) -> Steer:
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        code = run_command([str(argument) for argument in arguments])
+        return (code, *capsys.readouterr())
+
+    return run
+
+
+def asked(at: Path) -> list[Any]:
+    return ["find", "--model", at / "llama", "--corpus", at / "corpus.tsv", "--batch-tokens", 64]
+
+
+def parts_in(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.safetensors"))
+
+
+def assert_same_saved(one: Path, other: Path) -> None:
+    assert_same(ExpertTable.load(one), ExpertTable.load(other))
+
+
+def test_the_plan_is_told_before_the_work_and_what_it_kept_serves_again(
+    at: Path, tmp_path: Path, cache: Path, steer: Steer
+) -> None:
+    code, _, err = steer(*asked(at), "--out", tmp_path / "one")
+
+    assert code == 0, err
+    plan, work = err.index("Plan: 36 texts pass through the model once"), err.index("find:")
+    assert plan < work
+    assert "10.4 kB of responses on disk, 72 units of them in memory at a time" in err
+    assert f"{cache}" in err
+    written = {path: path.stat().st_mtime_ns for path in parts_in(cache)}
+    code, _, err = steer(*asked(at), "--out", tmp_path / "two")
+    assert code == 0, err
+    assert "find:   0%" not in err
+    assert {path: path.stat().st_mtime_ns for path in parts_in(cache)} == written
+    assert_same_saved(tmp_path / "two", tmp_path / "one")
+
+
+def test_a_flipped_byte_is_found_by_verify_and_mended_by_find(
+    at: Path, tmp_path: Path, cache: Path, steer: Steer
+) -> None:
+    steer(*asked(at), "--out", tmp_path / "one")
+    assert steer("cache", "verify")[:2] == (0, "")
+    part = parts_in(cache)[1]
+    content = bytearray(part.read_bytes())
+    content[-3] ^= 16
+    part.write_bytes(content)
+
+    code, out, err = steer("cache", "verify")
+    assert (code, out) == (1, f"{part}\n")
+    assert "1 damaged" in err
+
+    assert steer(*asked(at), "--out", tmp_path / "two")[0] == 0
+    assert_same_saved(tmp_path / "two", tmp_path / "one")
+    assert steer("cache", "verify")[0] == 0
+
+
+def test_the_cache_is_listed_and_deleted_by_name(
+    at: Path, tmp_path: Path, cache: Path, steer: Steer
+) -> None:
+    assert steer("cache", "ls") == (0, "", f"{cache} keeps nothing\n")
+    assert json.loads(steer("cache", "ls", "--json")[1]) == []
+    for pooling in ("max", "mean"):
+        steer(*asked(at), "--pooling", pooling, "--out", tmp_path / pooling)
+
+    rows = json.loads(steer("cache", "ls", "--json")[1])
+    reads = {row["reads"]: row for row in rows}
+    row = reads["max of mlp.hook_post"]
+    assert row["model"] == "llama"
+    assert row["texts"] == "36 of 36"
+    assert row["bytes"] == sum(path.stat().st_size for path in parts_in(cache / row["name"]))
+    printed = steer("cache", "ls")[1]
+    assert all(row["name"] in printed for row in rows)
+
+    code, _, err = steer("cache", "rm", row["name"])
+    assert (code, err) == (0, f"Deleted {row['bytes'] / 1000:.3g} kB\n")
+    (left,) = json.loads(steer("cache", "ls", "--json")[1])
+    assert left["reads"] == "mean of mlp.hook_post"
+    assert steer("cache", "rm", "--all")[0] == 0
+    assert parts_in(cache) == []
+    code, _, err = steer("cache", "rm", row["name"])
+    assert code == 1
+    assert f"keeps nothing called {row['name']}; it is empty" in err
+
+
+def test_shards_of_several_commands_merge_to_what_one_command_finds(
+    at: Path, tmp_path: Path, steer: Steer
+) -> None:
+    assert steer(*asked(at), "--out", tmp_path / "alone")[0] == 0
+    for number in (1, 2, 3):
+        code, out, err = steer(
+            *asked(at), "--shard", f"{number}/3", "--out", tmp_path / f"{number}"
+        )
+        assert (code, out) == (0, ""), err
+    folders = [tmp_path / str(number) for number in (1, 2, 3)]
+
+    code, _, err = steer("merge", *folders[:2], "--out", tmp_path / "two")
+    assert code == 1
+    assert "texts are in none of the shards 1/3, 2/3" in err
+    code, out, err = steer("merge", *folders, "--out", tmp_path / "all", "--memory", "1MiB")
+    assert code == 0, err
+    assert "deu_Latn" in out
+    assert_same_saved(tmp_path / "all", tmp_path / "alone")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--shard", "3/2"], "'3/2' is no share; give one such as 1/4"),
+        (["--shard", "half"], "'half' is no share"),
+        (["--shard", "1/2", "--disk", "1GB"], "--disk does nothing for a shard"),
+        (["--memory", "much"], "'much' is no size; give one such as 4GB"),
+        (["--memory", "0"], "'0' is no size"),
+        (["--disk", "-1GB"], "is no size"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(
+    at: Path, tmp_path: Path, steer: Steer, options: list[str], message: str
+) -> None:
+    code, _, err = steer(*asked(at), *options, "--out", tmp_path / "new")
+    assert code == 2
+    assert message in " ".join(err.split())
+
+
+@pytest.mark.parametrize("names", [[], ["--all", "0123456789abcdef"]])
+def test_rm_wants_names_or_all(steer: Steer, names: list[str]) -> None:
+    code, _, err = steer("cache", "rm", *names)
+    assert code == 2
+    assert "give the names of what to delete, or --all" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--memory", "1kB"], "1 kB of memory were given, but the scores and statistics of"),
+        (["--disk", "1kB"], "take 3.46 kB, there is room for 1 kB; free some"),
+    ],
+)
+def test_too_little_room_is_told_before_the_model_runs(
+    at: Path, tmp_path: Path, cache: Path, steer: Steer, options: list[str], message: str
+) -> None:
+    code, _, err = steer(*asked(at), *options, "--out", tmp_path / "new")
+    assert code == 1
+    assert message in err
+    assert "find:" not in err
+    assert parts_in(cache) == []
+
+
+def test_a_disk_that_fills_up_is_told_and_find_goes_on_when_there_is_room(
+    at: Path, tmp_path: Path, cache: Path, steer: Steer
+) -> None:
+    steer(*asked(at), "--out", tmp_path / "wanted")
+    sizes = [path.stat().st_size for path in parts_in(cache)]
+    shutil.rmtree(cache)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    # Not all parts are so small.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (max(sizes) - 1, limits[1]))
+    try:
+        code, printed, err = steer(*asked(at), "--out", tmp_path / "found")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert (code, printed) == (1, "")
+    assert err.splitlines()[-1].endswith("; free some space or choose another place")
+    left = parts_in(cache)
+    assert len(left) < len(sizes)
+    assert steer("cache", "verify")[0] == 0
+    assert steer(*asked(at), "--out", tmp_path / "found")[0] == 0
+    assert set(left) < set(parts_in(cache))
+    assert_same_saved(tmp_path / "found", tmp_path / "wanted")
+
+
+def test_a_find_that_is_killed_twenty_times_ends_with_the_same_table(
+    at: Path, tmp_path: Path, cache: Path
+) -> None:
+    corpus = saved_models.save_corpus(tmp_path / "long.tsv", sentences=600)
+    arguments = ["find", "--model", at / "llama", "--corpus", corpus, "--batch-tokens", 64]
+    program = [sys.executable, "-P", Path(kills.__file__)]
+    found, wanted = tmp_path / "found", tmp_path / "wanted"
+
+    done = subprocess.run(
+        [*map(str, [*program, found, KILLS, 0, *arguments])],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr
+    disturbed = json.loads(done.stdout.splitlines()[-1])
+    assert len(disturbed["moments"]) == KILLS
+    # Some runs found what others had left, some were killed before there was anything.
+    assert len(set(disturbed["kept"])) > 3
+    shutil.rmtree(cache)
+    assert run_command([*map(str, arguments), "--out", str(wanted)]) == 0
+    assert_same_saved(found, wanted)
+
+
+def test_ctrl_c_ends_with_130_and_find_goes_on(at: Path, tmp_path: Path, cache: Path) -> None:
+    corpus = saved_models.save_corpus(tmp_path / "long.tsv", sentences=3000)
+    arguments = ["find", "--model", at / "llama", "--corpus", corpus, "--batch-tokens", 64]
+
+    process = command_line.start(*arguments, "--out", tmp_path / "found")
+    command_line.until(process, r"find: +[2-9]%")
+    code, out, err = command_line.stop(process, signal.SIGINT)
+
+    assert (code, out) == (130, "")
+    assert "Interrupted." in err
+    kept = parts_in(cache)
+    assert kept
+    code, _, err = command_line.finish(command_line.start(*arguments, "--out", tmp_path / "found"))
+    assert code == 0, err
+    assert "| 0/4500" not in err
+    assert set(kept) <= set(parts_in(cache))

@@ -1,0 +1,295 @@
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from steer_plugin.analyses.measures.alignment import alignment_figures
+from steer_plugin.analyses.measures.correlations import accuracy_and_distance, correlations, pearson
+from steer_plugin.analyses.measures.retrieval import retrieval_figures
+from steer_plugin.analyses.statistics.bootstrap import compare, resamples
+
+Array = np.ndarray[Any, Any]
+
+LANGUAGES = ("ces_Latn", "deu_Latn", "eng_Latn", "fra_Latn", "hin_Deva", "jpn_Jpan", "tha_Thai")
+TARGETS = ("deu_Latn", "jpn_Jpan")
+COUNT = 300
+CORRELATED = {
+    "accuracy and distance, after": ("acc_post", "d_post"),
+    "accuracy and distance, before": ("acc_pre", "d_pre"),
+    "distance after and before": ("d_post", "d_pre"),
+    "accuracy gained and distance lost": ("acc_gained", "d_lost"),
+}
+
+
+def tables(
+    targets: tuple[str, ...] = TARGETS, languages: tuple[str, ...] = LANGUAGES, seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Make figures of pairs, and means that are no points, at two layers."""
+    generator = np.random.default_rng(seed)
+    retrieval, alignment = [], []
+    for target in targets:
+        for layer in ("3", "final"):
+            setting = {"target": target, "top_k": 10, "layer": layer, "centring": "raw"}
+            for measure in ("top-1", "MRR"):
+                for query, candidates in [*permutations(languages, 2), ("all", "all")]:
+                    pre, post = generator.uniform(size=2)
+                    key = {"measure": measure, "query": query, "candidates": candidates}
+                    retrieval.append({**setting, **key, "pre": pre, "post": post})
+                retrieval.append({**retrieval[-1], "query": target, "candidates": "others"})
+            for measure in ("pair distance", "centroid distance", "matched distance"):
+                for one, other in permutations(sorted(languages), 2):
+                    if one > other:
+                        continue
+                    pre, post = generator.uniform(size=2)
+                    key = {"measure": measure, "query": one, "candidates": other}
+                    alignment.append({**setting, **key, "pre": pre, "post": post})
+                alignment.append({**alignment[-1], "query": target, "candidates": "others"})
+            alignment.append(
+                {**alignment[-1], "measure": "medoid distance", "candidates": "medoid"}
+            )
+    return pd.DataFrame(retrieval), pd.DataFrame(alignment)
+
+
+def pick(frame: pd.DataFrame, **keys: str) -> pd.Series:
+    chosen = frame[np.logical_and.reduce([frame[name] == key for name, key in keys.items()])]
+    assert len(chosen) == 1, keys
+    return chosen.iloc[0]
+
+
+def by_hand(
+    retrieval: pd.DataFrame, alignment: pd.DataFrame, target: str, layer: str, distance: str
+) -> dict[str, dict[str, float]]:
+    """Look up each candidate language's numbers, one row at a time."""
+    found: dict[str, dict[str, float]] = {}
+    for row in retrieval.to_dict("records"):
+        here = (row["target"], row["layer"], row["measure"], row["query"])
+        if here == (target, layer, "top-1", target) and row["candidates"] in LANGUAGES:
+            found[row["candidates"]] = {"acc_pre": row["pre"], "acc_post": row["post"]}
+    for row in alignment.to_dict("records"):
+        if (row["target"], row["layer"], row["measure"]) != (target, layer, distance):
+            continue
+        pair = {row["query"], row["candidates"]}
+        if target in pair and pair <= set(LANGUAGES):
+            (language,) = pair - {target}
+            found[language] |= {"d_pre": row["pre"], "d_post": row["post"]}
+    for point in found.values():
+        point["acc_gained"] = point["acc_post"] - point["acc_pre"]
+        point["d_lost"] = point["d_pre"] - point["d_post"]
+    return found
+
+
+@pytest.mark.parametrize("distance", ["pair distance", "centroid distance"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_r_of_one_target_is_that_of_scipy_over_its_candidate_languages(
+    target: str, distance: str
+) -> None:
+    retrieval, alignment = tables()
+    frame = correlations(retrieval, alignment, count=COUNT, seed=3)
+    points = by_hand(retrieval, alignment, target, "final", distance)
+    assert sorted(points) == sorted(set(LANGUAGES) - {target})
+    order = [language for language in LANGUAGES if language != target]
+    for name, (x, y) in CORRELATED.items():
+        one, other = (np.array([points[language][z] for language in order]) for z in (x, y))
+        keys = {"target": target, "layer": "final", "distance": distance, "correlation": name}
+        row = pick(frame, **keys)
+        assert row["r"] == pytest.approx(scipy.stats.pearsonr(one, other).statistic, abs=1e-12)
+        assert (row["n"], row["points"], row["languages"]) == (6, 6, "all")
+        replicates = []
+        for weights in resamples(6, count=COUNT, seed=3):
+            drawn = np.repeat(np.arange(6), (6 * weights).round().astype(int))
+            if len(set(drawn)) > 1:
+                replicates.append(scipy.stats.pearsonr(one[drawn], other[drawn]).statistic)
+        low, high = np.quantile(replicates, [0.025, 0.975])
+        np.testing.assert_allclose([row["r_low"], row["r_high"]], [low, high], atol=1e-9)
+        assert row["left_out"] == COUNT - len(replicates)
+
+
+def test_pooled_rows_draw_a_language_with_its_points_for_all_targets() -> None:
+    retrieval, alignment = tables()
+    frame = correlations(retrieval, alignment, count=COUNT, seed=5)
+    points = {
+        target: by_hand(retrieval, alignment, target, "3", "pair distance") for target in TARGETS
+    }
+    # In the order in which languages are first met.
+    order = list(dict.fromkeys(language for target in TARGETS for language in points[target]))
+    for name, (x, y) in CORRELATED.items():
+        keys = {"layer": "3", "distance": "pair distance", "correlation": name}
+        row = pick(frame, target="all", **keys)
+        assert (row["n"], row["points"]) == (7, 12)
+        replicates = []
+        for weights in [np.full(7, 1 / 7), *resamples(7, count=COUNT, seed=5)]:
+            drawn = [
+                points[target][language]
+                for language, times in zip(order, (7 * weights).round().astype(int), strict=True)
+                for _ in range(times)
+                for target in TARGETS
+                if language in points[target]
+            ]
+            r = scipy.stats.pearsonr([p[x] for p in drawn], [p[y] for p in drawn])
+            replicates.append(r.statistic)
+        assert row["left_out"] == 0
+        assert row["r"] == pytest.approx(replicates[0], abs=1e-12)
+        low, high = np.quantile(replicates[1:], [0.025, 0.975])
+        np.testing.assert_allclose([row["r_low"], row["r_high"]], [low, high], atol=1e-9)
+
+
+def test_seen_languages_have_rows_of_their_own() -> None:
+    retrieval, alignment = tables()
+    seen = ["deu_Latn", "eng_Latn", "fra_Latn", "ces_Latn", "swe_Latn"]
+    frame = correlations(retrieval, alignment, seen=seen, count=COUNT)
+    without = correlations(retrieval, alignment, count=COUNT)
+    everything = frame[frame["languages"] == "all"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(everything, without)
+    assert len(frame) == 2 * len(without)
+    kept = retrieval[retrieval["candidates"].isin(seen)]
+    alone = correlations(kept, alignment, count=COUNT).assign(languages="seen")
+    found = frame[frame["languages"] == "seen"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(found, alone)
+    assert set(found.loc[found["target"] == "deu_Latn", "n"]) == {3}
+
+
+def test_each_row_says_what_it_is_of() -> None:
+    frame = correlations(*tables(), count=COUNT)
+    keys = ["target", "top_k", "layer", "centring", "distance", "languages", "correlation"]
+    figures = ["r", "r_low", "r_high", "n", "points", "left_out"]
+    assert list(frame.columns) == [*keys, *figures]
+    assert not frame.duplicated(keys).any()
+    assert len(frame) == (2 + 1) * 2 * 2 * 4
+    assert set(frame["correlation"]) == set(CORRELATED)
+    assert set(frame["distance"]) == {"pair distance", "centroid distance"}
+    assert frame["r"].between(-1, 1).all()
+    assert ((frame["r_low"] <= frame["r"]) & (frame["r"] <= frame["r_high"])).mean() > 0.9
+
+
+def test_it_does_not_matter_which_language_of_a_pair_is_named_first_or_whether_both_are() -> None:
+    retrieval, alignment = tables()
+    turned = alignment.rename(columns={"query": "candidates", "candidates": "query"})
+    wanted = correlations(retrieval, alignment, count=COUNT)
+    for other in (turned, pd.concat([alignment, turned], ignore_index=True)):
+        found = correlations(retrieval, other, count=COUNT)
+        pd.testing.assert_frame_equal(found, wanted)
+
+
+def test_the_tables_of_a_run_give_points_with_both_distances() -> None:
+    generator = np.random.default_rng(0)
+    meaning = generator.normal(size=(12, 6))
+    conditions = [
+        {
+            language: meaning
+            + generator.uniform(0.2, 2) * generator.normal(size=(12, 6))
+            + generator.normal(size=6)
+            for language in LANGUAGES
+        }
+        for _ in range(3)
+    ]
+    setting = {"target": "deu_Latn", "top_k": 10, "layer": "final"}
+    retrieval, alignment = (
+        compare(
+            *(measure(condition, target="deu_Latn") for condition in conditions[:2]),
+            [measure(conditions[2], target="deu_Latn")],
+            count=20,
+        ).assign(**setting)
+        for measure in (retrieval_figures, alignment_figures)
+    )
+    points = accuracy_and_distance(retrieval, alignment)
+    # Centroids have no distance once each language's mean is taken off.
+    sizes = points.groupby(["centring", "distance"]).size().to_dict()
+    assert sizes == {
+        ("raw", "pair distance"): 6,
+        ("raw", "centroid distance"): 6,
+        ("language", "pair distance"): 6,
+    }
+    frame = correlations(retrieval, alignment, count=COUNT)
+    raw = frame[frame["centring"] == "raw"]
+    assert raw["r"].notna().all()
+    # One target pooled is that target.
+    one, all_ = (raw[raw["target"] == name].drop(columns="target") for name in ("deu_Latn", "all"))
+    pd.testing.assert_frame_equal(one.reset_index(drop=True), all_.reset_index(drop=True))
+
+
+def test_where_one_of_the_two_does_not_vary_there_is_no_r() -> None:
+    retrieval, alignment = tables()
+    flat = alignment.assign(post=1 + 1e-15 * np.arange(len(alignment)))
+    frame = correlations(retrieval, flat, count=COUNT)
+    gone = frame["correlation"].isin(["accuracy and distance, after", "distance after and before"])
+    assert frame.loc[gone, ["r", "r_low", "r_high"]].isna().all(axis=None)
+    assert (frame.loc[gone, "left_out"] == COUNT).all()
+    assert frame.loc[~gone, ["r", "r_low", "r_high"]].notna().all(axis=None)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_fewer_than_three_languages_have_no_r(n: int) -> None:
+    frame = correlations(*tables(), seen=LANGUAGES[2 : 2 + n], count=COUNT)
+    found = frame[frame["languages"] == "seen"]
+    assert set(found["n"]) == {n}
+    # Two languages with two targets are four points, and two languages still.
+    assert set(found.loc[found["target"] == "all", "points"]) == {2 * n}
+    assert found[["r", "r_low", "r_high"]].isna().all(axis=None)
+    assert (found["left_out"] == COUNT).all()
+
+
+def test_a_resample_of_one_language_alone_is_left_out_and_counted() -> None:
+    frame = correlations(*tables(), seen=["ces_Latn", "eng_Latn", "fra_Latn"], count=COUNT)
+    found = frame[(frame["languages"] == "seen") & (frame["target"] == "deu_Latn")]
+    alone = (resamples(3, count=COUNT) == 1).any(1).sum()
+    assert alone > 0
+    assert (found["left_out"] == alone).all()
+    assert found[["r", "r_low", "r_high"]].notna().all(axis=None)
+
+
+def test_tables_without_pairs_of_the_target_give_no_rows() -> None:
+    retrieval, alignment = tables()
+    means = retrieval[retrieval["candidates"].isin(["all", "others"])]
+    frame = correlations(means, alignment, count=COUNT)
+    assert frame.empty
+    assert "left_out" in frame.columns
+
+
+def test_the_interval_of_r_covers_the_true_r_about_as_often_as_a_percentile_bootstrap_can() -> None:
+    covered = 0
+    true = -0.6
+    for trial in range(300):
+        generator = np.random.default_rng(trial)
+        x, noise = generator.normal(size=(2, 30))
+        y = true * x + np.sqrt(1 - true**2) * noise
+        replicates = pearson(x, y, resamples(30, count=200, seed=trial))
+        low, high = np.quantile(replicates, [0.025, 0.975])
+        covered += low <= true <= high
+    # A percentile interval of r from 30 points is known to be somewhat short.
+    assert 0.88 <= covered / 300 <= 0.97
+
+
+NUMBERS = st.one_of(st.sampled_from([0.0, 1.0, 0.25]), st.floats(-1, 1, allow_subnormal=False))
+
+
+@st.composite
+def weighted(draw: st.DrawFn) -> tuple[Array, Array, Array]:
+    n = draw(st.integers(2, 8))
+    x, y = draw(arrays.arrays(np.float64, (2, n), elements=NUMBERS))
+    counts = draw(arrays.arrays(np.int64, (3, n), elements=st.integers(0, 3)))
+    counts[:, draw(st.integers(0, n - 1))] += 1
+    return x, y, counts
+
+
+@settings(deadline=None, max_examples=100)
+@given(weighted())
+def test_weighted_r_is_that_of_the_points_repeated(case: tuple[Array, Array, Array]) -> None:
+    x, y, counts = case
+    found = pearson(x, y, counts / counts.sum(1, keepdims=True))
+    for r, times in zip(found, counts, strict=True):
+        one, other = np.repeat(x, times), np.repeat(y, times)
+        ranges = [float(np.ptp(values)) for values in (one, other)]
+        if min(ranges) <= 1e-12:
+            assert np.isnan(r)
+        elif min(ranges) > 1e-6:
+            dx, dy = one - one.mean(), other - other.mean()
+            wanted = (dx @ dy) / np.sqrt((dx @ dx) * (dy @ dy))
+            assert r == pytest.approx(wanted, abs=1e-7)
+        else:
+            assert -1 <= r <= 1

@@ -1,0 +1,105 @@
+"""The README's code runs as it stands, on a model small enough for a test."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import transformers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+
+from support.ndif_server import NDIFServer
+
+README = Path(__file__).parents[2] / "README.md"
+HUB_ID = "google/gemma-3-270m"
+
+
+@pytest.fixture(scope="module")
+def byte_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Save a tiny Llama that reads bytes, so that it can read the bundled corpus."""
+    folder = tmp_path_factory.mktemp("byte-llama")
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    special = ["<pad>", "<bos>", "<eos>"]
+    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", 1)]
+    )
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>"
+    ).save_pretrained(folder)
+    transformers.set_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        intermediate_size=256,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def python_blocks() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_readme_python_runs_block_after_block(
+    byte_model: Path, tmp_path: Path, ndif: NDIFServer
+) -> None:
+    settings = {"NDIF_HOST": ndif.url, "NDIF_API_KEY": ndif.key, "HF_HUB_OFFLINE": "1"}
+    printed = []
+    for number, block in enumerate(python_blocks()):
+        assert HUB_ID in block
+        # About ten lines each is what a reader has patience for.
+        assert len(block.strip().splitlines()) <= 12
+        script = tmp_path / f"block{number}.py"
+        script.write_text(block.replace(HUB_ID, str(byte_model)), encoding="utf-8")
+        done = subprocess.run(
+            [sys.executable, "-P", script.name],
+            cwd=tmp_path,
+            env={**os.environ, **settings},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        printed.append(done.stdout)
+
+    assert len(printed) == 4
+    assert "top-1" in printed[0]
+    assert "torch.Size([1, 18, 16])" in printed[2]
+    assert "top-1" in printed[3]
+    assert "Traffic(requests=" in printed[3]
+    assert (tmp_path / "experts" / "config.json").is_file()
+
+
+def test_readme_points_at_files_that_are_there() -> None:
+    targets = re.findall(r"\]\((?!http)([^)]+)\)", README.read_text(encoding="utf-8"))
+    assert "docs/report.png" in targets
+    assert [target for target in targets if not (README.parent / target).is_file()] == []
+
+
+def test_readme_names_every_dependency() -> None:
+    text = README.read_text(encoding="utf-8")
+    project = (README.parent / "pyproject.toml").read_text(encoding="utf-8")
+    named = re.findall(r'^    "([a-z0-9-]+)(?:\[|>=|==)', project, re.MULTILINE)
+    assert {"torch", "altair", "gguf"} <= set(named)
+    unnamed = {name for name in named if name not in text}
+    assert unnamed == {"pandas-stubs", "scipy-stubs", "types-tqdm"}  # for mypy alone
+
+
+def test_readme_reports_on_what_a_run_it_shows_has_written() -> None:
+    text = README.read_text(encoding="utf-8")
+    files = re.findall(r"^steer-plugin run (\S+)\.toml +#", text, re.MULTILINE)
+    written = {f"out/{name}" for name in files}
+    reported = re.findall(r"^steer-plugin report (\S+) --png", text, re.MULTILINE)
+    assert len(reported) == 1
+    assert set(reported) <= written

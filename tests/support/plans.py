@@ -1,0 +1,57 @@
+"""The same intervention twice: for the oracle, and for the package."""
+
+import dataclasses
+import random
+
+from steer_plugin.interventions.plan import Intervention
+
+from support.oracle import Plan
+
+
+def plan(
+    site: str,
+    operation: str,
+    *,
+    width: int = 16,
+    layers: tuple[int, ...] = (0, 2),
+    units: int = 3,
+    strength: float | None = None,
+    positions: str = "all",
+    bos: bool = True,
+    seed: int = 0,
+) -> Plan:
+    """Draw some units of each layer, and values that suit the operation and are no small change.
+
+    Of the ranges of an affine plan, some hold all activations and some leave out one side of zero.
+    """
+    draw = random.Random(seed)  # noqa: S311 (no secret)
+    low, high = {"aura": (0.3, 1.0), "scale": (-2.0, 3.0)}.get(operation, (-3.0, 3.0))
+    chosen = tuple(
+        (layer, index, draw.uniform(low, high))
+        for layer in layers
+        for index in draw.sample(range(width), units)
+    )
+    lines = tuple(
+        (draw.uniform(0.2, 3.0), *draw.choice(((-20.0, 20.0), (-20.0, 0.0), (0.0, 20.0))))
+        for _ in (chosen if operation == "affine" else ())
+    )
+    whole = 1.0 if operation == "set" else 0.7
+    strength = whole if strength is None else strength
+    return Plan(site, chosen, operation, strength, positions, bos, lines)
+
+
+def intervention(plan: Plan) -> Intervention:
+    """Say the same in the package's words."""
+    layers, indices, values = zip(*plan.units, strict=True) if plan.units else ((), (), ())
+    gains, lows, highs = zip(*plan.lines, strict=True) if plan.lines else ((), (), ())
+    fields = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
+    del fields["units"], fields["lines"]
+    return Intervention(
+        layers=layers,
+        indices=indices,
+        values=values,
+        gains=gains,
+        lows=lows,
+        highs=highs,
+        **fields,
+    )
