@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 from hypothesis import given, settings
@@ -197,4 +198,5 @@ def test_each_figure_stands_in_one_row() -> None:
     assert len(frame) == 2 * 3 * 2
     without = neighbour_figures(space(), target=None).frame()
     kept = frame[frame["candidates"] != "others"].reset_index(drop=True)
-    assert without.equals(kept)
+    # How many figures are summed at once decides the last bit.
+    pd.testing.assert_frame_equal(without, kept, rtol=1e-12)

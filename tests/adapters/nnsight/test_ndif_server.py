@@ -19,7 +19,10 @@ from support import ndif_fixture
 from support.ndif_server import NDIFServer
 
 IDS = torch.tensor([[1, 5, 9, 13], [1, 6, 2, 0]])
-ENTER = "import sys, pathlib; from support import ndif_server; ndif_server.NDIFServer(pathlib.Path(sys.argv[1]), [])"
+ENTER = (
+    "import pathlib, sys; from support.ndif_server import NDIFServer; "
+    "NDIFServer(pathlib.Path(sys.argv[1]), [])"
+)
 
 
 def hidden(model: Any, *, remote: bool, seconds: float = 0) -> torch.Tensor:
