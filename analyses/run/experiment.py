@@ -45,7 +45,7 @@ from steer_plugin.experts.summaries import experts_by_layer, overlap, score_curv
 from steer_plugin.methods.catalogue import suited_methods
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.responses.embeddings import FINAL
-from steer_plugin.responses.unit_chunks import MEMORY
+from steer_plugin.settings.budget import MEMORY
 
 Tables = dict[str, pd.DataFrame]
 

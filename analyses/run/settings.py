@@ -6,15 +6,19 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from steer_plugin.experts.selection import Choice
-from steer_plugin.methods.catalogue import METHODS
+from steer_plugin.methods.catalogue import METHODS, needs_lines
+from steer_plugin.settings.model import ModelSettings
 from steer_plugin.settings.names import (
     SITES,
+    Dtype,
+    Host,
     Operation,
     Positions,
     ScoreName,
     Selection,
     SentencePooling,
 )
+from steer_plugin.settings.probe import ProbeSettings
 
 
 def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -57,7 +61,6 @@ ControlName = Literal[
     "constant-shift",
     "centring",
 ]
-Dtype = Literal["float32", "bfloat16", "float16"]
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -168,9 +171,9 @@ class RunSettings:
     find_languages: Languages | None = None
     seen: Annotated[tuple[str, ...], DISTINCT] | None = None
     sentences: Annotated[int, Field(ge=4)] | None = None
-    site: Annotated[str, AfterValidator(_site)] = "mlp.hook_post"
-    pooling: SentencePooling = "max"
-    score: ScoreName = "auroc"
+    site: Annotated[str, AfterValidator(_site)] = ProbeSettings.site
+    pooling: SentencePooling = ProbeSettings.pooling
+    score: ScoreName = ProbeSettings.score
     selection: Selection = "top"
     per_layer: bool = False
     unit_layers: Annotated[tuple[Index, Index], AfterValidator(_ascending)] | None = None
@@ -196,11 +199,45 @@ class RunSettings:
     resamples: Count = 1000
     bootstrap_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     bos: bool | None = None
-    dtype: Dtype = "float32"
-    device: str = "cpu"
-    batch_tokens: Count = 2048
-    host: Literal["transformer_lens", "nnsight", "ndif"] = "transformer_lens"
+    dtype: Dtype = ModelSettings.dtype
+    device: str = ModelSettings.device
+    batch_tokens: Count = ModelSettings.batch_tokens
+    host: Host = ModelSettings.host
     ndif_url: str | None = None
+
+    @property
+    def probe(self) -> ProbeSettings:
+        """What is read of the units, and what they are scored by."""
+        return ProbeSettings(
+            site=self.site,
+            pooling=self.pooling,
+            score=self.score,
+            lines=self.operation == "affine" or any(map(needs_lines, self.methods)),
+        )
+
+    def model_settings(
+        self, *, threads: int | None = None, ndif_patience_s: float | None = None
+    ) -> ModelSettings:
+        """Say which model runs where.
+
+        Args:
+            threads: of the CPU, which no figure depends on; None leaves them as they are.
+            ndif_patience_s: see `ModelSettings`.
+
+        Raises:
+            ModelError: two settings do not go together.
+        """
+        return ModelSettings(
+            self.model,
+            host=self.host,
+            device=self.device,
+            dtype=self.dtype,
+            bos=self.bos,
+            batch_tokens=self.batch_tokens,
+            threads=threads,
+            ndif_url=self.ndif_url,
+            ndif_patience_s=ndif_patience_s,
+        )
 
     @property
     def choice(self) -> Choice:

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from steer_plugin.errors import ArtifactError
-from steer_plugin.responses.unit_chunks import MEMORY
+from steer_plugin.settings.budget import MEMORY, Budget
 from steer_plugin.storage.artifacts import CONFIG, Artifact, read_artifact, write_artifact
 
 Say = Callable[[str], None]
@@ -67,6 +67,10 @@ class Steps:
         """Name the folder for the batches of a step that is not done."""
         place = self.folder / name
         return place.with_name(f".{place.name}.unfinished")
+
+    def budget(self, name: str) -> Budget:
+        """Give what the responses of a step may take, and where its batches are kept."""
+        return Budget(memory=self.memory, cache=self.unfinished(name))
 
     def finish(self, name: str) -> None:
         """Forget the batches of a step that is done."""

@@ -5,6 +5,9 @@ from typing import Any
 
 import click
 
+from steer_plugin.cli.options import bundle
+from steer_plugin.settings.budget import MEMORY, Budget
+
 CACHE = "STEER_PLUGIN_CACHE"
 
 
@@ -32,7 +35,7 @@ class Size(click.ParamType):  # type: ignore[type-arg] # older clicks take no ar
         return size
 
 
-def _cache(
+def _default_cache(
     context: click.Context,  # noqa: ARG001 (click hands it over)
     option: click.Parameter,  # noqa: ARG001
     value: Path | None,
@@ -49,14 +52,28 @@ cache_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     envvar=CACHE,
     show_envvar=True,
-    callback=_cache,
+    callback=_default_cache,
     help="Folder in which responses are kept. Default: in the user's own cache folder.",
 )
 
 memory_option = click.option(
     "--memory",
     type=Size(),
-    default="4GB",
+    default=f"{MEMORY // 10**9}GB",
     show_default=True,
     help="Working memory, beside the model and the activations of one batch.",
+)
+
+budget_options = bundle(
+    "budget",
+    Budget,
+    memory_option,
+    click.option(
+        "--disk",
+        type=Size(),
+        default=None,
+        help="What responses may take on disk; where it is short, layers are read in several "
+        "passes. Default: what is free.",
+    ),
+    cache_option,
 )

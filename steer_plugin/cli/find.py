@@ -2,22 +2,25 @@
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from steer_plugin.cli.budget_options import Size, cache_option, memory_option
+from steer_plugin.cli.budget_options import budget_options, memory_option
+from steer_plugin.cli.model import load_model
 from steer_plugin.cli.options import (
-    SITE_NAMES,
-    CorpusChoice,
-    ModelChoice,
+    CorpusOptions,
     corpus_options,
     json_option,
     model_options,
+    probe_options,
     say,
     split_option,
 )
 from steer_plugin.cli.output import best_units, print_frame
+from steer_plugin.settings.budget import Budget
+from steer_plugin.settings.model import ModelSettings
+from steer_plugin.settings.probe import ProbeSettings
 
 if TYPE_CHECKING:
     from steer_plugin.experts.table import ExpertTable
@@ -48,38 +51,8 @@ experts_out_option = click.option(
 @model_options
 @corpus_options
 @split_option
-@click.option(
-    "--site",
-    type=click.Choice(SITE_NAMES),
-    default="mlp.hook_post",
-    show_default=True,
-    help="Which tensor's coordinates are the units, by its TransformerLens name.",
-)
-@click.option(
-    "--pooling",
-    type=click.Choice(["max", "mean", "min", "last"]),
-    default="max",
-    show_default=True,
-    help="How a sentence's tokens become one response.",
-)
-@click.option(
-    "--score",
-    type=click.Choice(
-        ["auroc", "average_precision", "mean_difference", "activation_frequency", "lape"]
-    ),
-    default="auroc",
-    show_default=True,
-    help="How well a unit tells a language from the others.",
-)
-@memory_option
-@click.option(
-    "--disk",
-    type=Size(),
-    default=None,
-    help="What responses may take on disk; where it is short, layers are read in several passes. "
-    "Default: what is free.",
-)
-@cache_option
+@probe_options
+@budget_options
 @click.option(
     "--shard",
     "share",
@@ -91,15 +64,11 @@ experts_out_option = click.option(
 @experts_out_option
 @json_option
 def find(
-    model: ModelChoice,
-    corpus: CorpusChoice,
+    model: ModelSettings,
+    corpus: CorpusOptions,
     split_seed: int,
-    site: str,
-    pooling: Any,
-    score: Any,
-    memory: int,
-    disk: int | None,
-    cache: Path,
+    probe: ProbeSettings,
+    budget: Budget,
     share: tuple[int, int] | None,
     out: Path,
     as_json: bool,
@@ -114,37 +83,19 @@ def find(
     if share is not None:
         from steer_plugin.experts.shards import ABOUT, KIND, Shard, read_shard
 
-        _refuse_given("memory", "disk", "cache")
+        _refuse_options("memory", "disk", "cache")
         shard = Shard(*share)
         _claim(out, KIND, ABOUT)
-        read_shard(
-            model.load(),
-            finding,
-            out,
-            shard,
-            site=site,
-            pooling=pooling,
-            score=score,
-            progress=f"find {shard}",
-        )
+        read_shard(load_model(model), finding, out, shard, probe, progress=f"find {shard}")
         say(f"Saved {out}; `steer-plugin merge` puts all {shard.of} shards together")
         return
     from steer_plugin.experts.search import find_experts
 
     _claim(out, "experts")
     experts = find_experts(
-        model.load(),
-        finding,
-        site=site,
-        pooling=pooling,
-        score=score,
-        memory=memory,
-        disk=disk,
-        progress="find",
-        say=say,
-        keep=cache,
+        load_model(model), finding, probe, budget=budget, progress="find", say=say
     )
-    say(f"Responses are kept in {cache}; `steer-plugin cache rm` deletes them")
+    say(f"Responses are kept in {budget.cache}; `steer-plugin cache rm` deletes them")
     _finish(experts, out, as_json)
 
 
@@ -179,7 +130,7 @@ def _claim(out: Path, kind: str, where: str = ".") -> None:
         read_artifact(out / where, kind)
 
 
-def _refuse_given(*names: str) -> None:
+def _refuse_options(*names: str) -> None:
     """Refuse options that do nothing for a shard."""
     context = click.get_current_context()
     for name in names:

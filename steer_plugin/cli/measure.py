@@ -1,4 +1,4 @@
-"""What `align` and `retrieve` share: a measurement before and after steering."""
+"""`align` and `retrieve`: a measurement before and after steering."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING
 
 import click
 
+from steer_plugin.cli.model import load_model
 from steer_plugin.cli.options import (
-    CorpusChoice,
-    ModelChoice,
+    CorpusOptions,
     Steering,
     bundle,
     corpus_options,
     distinct,
+    json_option,
     model_options,
     say,
     split_option,
     steering_options,
 )
+from steer_plugin.cli.output import print_frame
+from steer_plugin.settings.model import ModelSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,8 +37,8 @@ if TYPE_CHECKING:
 class Measurement:
     """What is measured, and beside what."""
 
-    model: ModelChoice
-    corpus: CorpusChoice
+    model: ModelSettings
+    corpus: CorpusOptions
     split_seed: int
     experts: Path | None
     target: str | None
@@ -74,7 +77,7 @@ class Measurement:
             table = ExpertTable.load(self.experts)
             plan = self.steering.plan(table, self.target)
             controls = [random_control(plan, table.space, seed=seed) for seed in self.control_seeds]
-        adapter = self.model.load()
+        adapter = load_model(self.model)
         same = {"same": judging.same} if search else {}
 
         def measured(name: str, intervention: "Intervention | None") -> "Figures":
@@ -150,3 +153,29 @@ def _tell_differences(table: "ExpertTable", adapter: "Adapter", finding: "Parall
             "Note: the experts were found on another corpus or split; sentences that found them "
             "may judge them here"
         )
+
+
+@click.command()
+@measurement_options
+@json_option
+def align(measurement: Measurement, as_json: bool) -> None:
+    """Measure how far apart the languages lie.
+
+    With --experts and --target: before and after steering, beside random controls.
+    """
+    from steer_plugin.analyses.measures.alignment import alignment_figures
+
+    print_frame(measurement.frame(alignment_figures), as_json)
+
+
+@click.command()
+@measurement_options
+@json_option
+def retrieve(measurement: Measurement, as_json: bool) -> None:
+    """Measure how well sentences find translations.
+
+    With --experts and --target: before and after steering, beside random controls.
+    """
+    from steer_plugin.analyses.measures.retrieval import retrieval_figures
+
+    print_frame(measurement.frame(retrieval_figures, search=True), as_json)

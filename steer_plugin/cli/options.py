@@ -1,36 +1,36 @@
 """What several commands ask for, each as a set of options that becomes one object."""
 
 import functools
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from steer_plugin.errors import SteerError
+from steer_plugin.settings.model import ModelSettings
+from steer_plugin.settings.names import (
+    DTYPES,
+    HOSTS,
+    OPERATIONS,
+    POSITIONS,
+    SCORES,
+    SELECTIONS,
+    SENTENCE_POOLINGS,
+    SITES,
+    Operation,
+    Positions,
+    Selection,
+)
+from steer_plugin.settings.probe import ProbeSettings
+
 if TYPE_CHECKING:
-    from steer_plugin.adapters.nnsight.ndif import Traffic
     from steer_plugin.corpora.parallel import ParallelCorpus
     from steer_plugin.experts.table import ExpertTable
     from steer_plugin.interventions.plan import Intervention
-    from steer_plugin.models.adapter import Adapter
-    from steer_plugin.settings.names import Host, Operation, Positions, Selection
 
 Command = Callable[..., Any]
-DEMO = "demo"
-SITE_NAMES = (
-    "mlp.hook_post",
-    "mlp.hook_pre",
-    "mlp.hook_pre_linear",
-    "hook_mlp_out",
-    "attn.hook_z",
-    "hook_attn_out",
-    "hook_resid_post",
-    "ln_final.hook_out",
-)
-DEVICE, DTYPE = "cpu", "float32"
 
 
 def say(line: str) -> None:
@@ -39,70 +39,7 @@ def say(line: str) -> None:
 
 
 @dataclass(frozen=True)
-class ModelChoice:
-    """Which model, and how it is run."""
-
-    model: str
-    device: str
-    dtype: str
-    bos: bool | None
-    batch_tokens: int
-    threads: int | None
-    host: "Host | None"
-    ndif_url: str | None
-    ndif_patience: float | None
-
-    def load(self) -> "Adapter":
-        """Load the model.
-
-        Raises:
-            ModelError: there is no such model, or it cannot be read.
-        """
-        host = self.host or "transformer_lens"
-        if host != "ndif" and (self.ndif_url, self.ndif_patience) != (None, None):
-            raise click.UsageError("--ndif-url and --ndif-patience go with --host ndif")
-        if host == "ndif" and (self.device, self.dtype) != (DEVICE, DTYPE):
-            raise click.UsageError("an NDIF server decides device and dtype itself; leave them out")
-        # The libraries read these when they are imported, below.
-        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-        if self.model == DEMO or Path(self.model).exists():
-            os.environ["HF_HUB_OFFLINE"] = "1"
-            os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-        say(f"Loading {self.model}")
-        import torch
-
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
-        from steer_plugin.adapters.loader import DEMO_TERMS, load_adapter
-
-        if self.model == DEMO:
-            say(DEMO_TERMS)
-        adapter = load_adapter(
-            self.model,
-            host=host,
-            ndif_url=self.ndif_url,
-            ndif_patience_s=self.ndif_patience,
-            say=say,
-            device=self.device,
-            dtype=self.dtype,
-            bos=self.bos,
-            batch_tokens=self.batch_tokens,
-        )
-        ndif = getattr(adapter, "ndif", None)
-        if ndif is not None:
-            click.get_current_context().call_on_close(partial(_tell_traffic, ndif.traffic))
-        return adapter
-
-
-def _tell_traffic(traffic: "Traffic") -> None:
-    say(
-        f"NDIF: {traffic.requests} requests ({traffic.again} made again), "
-        f"{traffic.sent:,} bytes sent, {traffic.received:,} received"
-    )
-
-
-@dataclass(frozen=True)
-class CorpusChoice:
+class CorpusOptions:
     """Which sentences."""
 
     corpus: str
@@ -126,12 +63,12 @@ class Steering:
     """What is done to how many experts."""
 
     top_k: int
-    operation: "Operation"
+    operation: Operation
     value: str
     strength: float
-    positions: "Positions"
+    positions: Positions
     steer_bos: bool
-    selection: "Selection"
+    selection: Selection
     per_layer: bool
     unit_layers: tuple[int, int] | None
 
@@ -172,19 +109,35 @@ def options(*each: Callable[[Command], Command]) -> Callable[[Command], Command]
 
 
 def bundle(
-    name: str, kind: type, *each: Callable[[Command], Command]
+    name: str, kind: Callable[..., Any], *each: Callable[[Command], Command]
 ) -> Callable[[Command], Command]:
-    """Make a decorator that adds options to a command and hands them over as one object."""
+    """Make a decorator that adds options to a command and hands them over as one object.
+
+    Args:
+        name: of the command's parameter.
+        kind: a dataclass; options that are named as its fields are become these. What it refuses is
+            a usage error.
+        each: the options.
+    """
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def gathered(**given: Any) -> Any:
-            chosen = kind(**{part.name: given.pop(part.name) for part in fields(kind)})
-            return command(**{name: chosen}, **given)
+        def gathered(**values: Any) -> Any:
+            names = [field.name for field in fields(kind) if field.name in values]  # type: ignore[arg-type]
+            bundled = usage(kind, **{field: values.pop(field) for field in names})
+            return command(**{name: bundled}, **values)
 
         return options(*each)(gathered)
 
     return decorate
+
+
+def usage(kind: Callable[..., Any], **values: Any) -> Any:
+    """Make something of what was given on the command line; what it refuses is a usage error."""
+    try:
+        return kind(**values)
+    except SteerError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def distinct(
@@ -198,23 +151,32 @@ def distinct(
     return values
 
 
-host_options = options(
-    click.option(
-        "--host",
-        type=click.Choice(["transformer_lens", "nnsight", "ndif"]),
-        help="What runs the model: TransformerLens or nnsight here, or an NDIF server. "
-        "Default: transformer_lens.",
-    ),
-    click.option(
-        "--ndif-url",
-        help="Of the NDIF server. Default: nnsight's own setting, as for the API key.",
-    ),
-    click.option(
-        "--ndif-patience",
-        type=click.FloatRange(0),
-        help="Seconds to wait for an NDIF server that is gone. Default: 120.",
-    ),
-)
+def host_options(default: str | None) -> Callable[[Command], Command]:
+    """Ask what runs the model.
+
+    Args:
+        default: the host; None where the run file says it.
+    """
+    return options(
+        click.option(
+            "--host",
+            type=click.Choice(HOSTS),
+            default=default,
+            show_default=True if default else "the run file's",
+            help="What runs the model: TransformerLens or nnsight here, or an NDIF server.",
+        ),
+        click.option(
+            "--ndif-url",
+            help="Of the NDIF server. Default: nnsight's own setting, as for the API key.",
+        ),
+        click.option(
+            "--ndif-patience",
+            "ndif_patience_s",
+            type=click.FloatRange(0),
+            help="Seconds to wait for an NDIF server that is gone. Default: 120.",
+        ),
+    )
+
 
 threads_option = click.option(
     "--threads",
@@ -224,7 +186,7 @@ threads_option = click.option(
 
 model_options = bundle(
     "model",
-    ModelChoice,
+    ModelSettings,
     click.option(
         "--model",
         required=True,
@@ -232,14 +194,14 @@ model_options = bundle(
     ),
     click.option(
         "--device",
-        default=DEVICE,
+        default=ModelSettings.device,
         show_default=True,
         help="Such as cpu or cuda:0; with --host nnsight also auto, over all there are.",
     ),
     click.option(
         "--dtype",
-        type=click.Choice(["float32", "bfloat16", "float16"]),
-        default=DTYPE,
+        type=click.Choice(DTYPES),
+        default=ModelSettings.dtype,
         show_default=True,
         help="Precision of the model.",
     ),
@@ -251,17 +213,48 @@ model_options = bundle(
     click.option(
         "--batch-tokens",
         type=click.IntRange(1),
-        default=2048,
+        default=ModelSettings.batch_tokens,
         show_default=True,
         help="Padded tokens a batch.",
     ),
     threads_option,
-    host_options,
+    host_options(ModelSettings.host),
+)
+
+probe_options = bundle(
+    "probe",
+    ProbeSettings,
+    click.option(
+        "--site",
+        type=click.Choice(list(SITES)),
+        default=ProbeSettings.site,
+        show_default=True,
+        help="Which tensor's coordinates are the units, by its TransformerLens name.",
+    ),
+    click.option(
+        "--pooling",
+        type=click.Choice(SENTENCE_POOLINGS),
+        default=ProbeSettings.pooling,
+        show_default=True,
+        help="How a sentence's tokens become one response.",
+    ),
+    click.option(
+        "--score",
+        type=click.Choice(SCORES),
+        default=ProbeSettings.score,
+        show_default=True,
+        help="How well a unit tells a language from the others.",
+    ),
+    click.option(
+        "--lines",
+        is_flag=True,
+        help="Keep Linear-AcT's line of each unit too, for --operation affine.",
+    ),
 )
 
 corpus_options = bundle(
     "corpus",
-    CorpusChoice,
+    CorpusOptions,
     click.option(
         "--corpus",
         default="everyday",
@@ -289,7 +282,7 @@ steering_options = bundle(
     ),
     click.option(
         "--operation",
-        type=click.Choice(["set", "add", "scale", "blend", "aura", "affine"]),
+        type=click.Choice(OPERATIONS),
         default="set",
         show_default=True,
         help="What is done to them.",
@@ -306,7 +299,7 @@ steering_options = bundle(
     ),
     click.option(
         "--positions",
-        type=click.Choice(["all", "prompt", "generated"]),
+        type=click.Choice(POSITIONS),
         default="all",
         show_default=True,
         help="Which tokens are steered.",
@@ -319,7 +312,7 @@ steering_options = bundle(
     ),
     click.option(
         "--selection",
-        type=click.Choice(["top", "bottom", "top+bottom"]),
+        type=click.Choice(SELECTIONS),
         default="top",
         show_default=True,
         help="The units that score highest, lowest, or half of each.",

@@ -1,4 +1,4 @@
-"""What `run`, `compare` and `demo` share: a run file, carried out step by step."""
+"""`run`, `compare` and `demo`: a run file, carried out step by step."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,13 +7,24 @@ from typing import TYPE_CHECKING
 import click
 
 from steer_plugin.cli.budget_options import memory_option
-from steer_plugin.cli.options import ModelChoice, bundle, host_options, options, say, threads_option
+from steer_plugin.cli.model import load_model
+from steer_plugin.cli.options import (
+    bundle,
+    host_options,
+    json_option,
+    options,
+    out_option,
+    say,
+    threads_option,
+    usage,
+)
+from steer_plugin.cli.output import print_frame
+from steer_plugin.settings.names import Host
 
 if TYPE_CHECKING:
     from steer_plugin.analyses.run.inputs import RunData
     from steer_plugin.analyses.run.settings import RunSettings
     from steer_plugin.models.adapter import Adapter
-    from steer_plugin.settings.names import Host
 
 
 @dataclass(frozen=True)
@@ -50,9 +61,9 @@ class Running:
     """Where a run is carried out."""
 
     threads: int | None
-    host: "Host | None"
+    host: Host | None
     ndif_url: str | None
-    ndif_patience: float | None
+    ndif_patience_s: float | None
     memory: int
 
     def on_host(self, settings: "RunSettings") -> "RunSettings":
@@ -70,18 +81,10 @@ class Running:
 
         data = read_data(settings)
         out.mkdir(parents=True, exist_ok=True)
-        model = ModelChoice(
-            settings.model,
-            settings.device,
-            settings.dtype,
-            settings.bos,
-            settings.batch_tokens,
-            self.threads,
-            settings.host,
-            settings.ndif_url,
-            self.ndif_patience,
+        model = usage(
+            settings.model_settings, threads=self.threads, ndif_patience_s=self.ndif_patience_s
         )
-        return data, model.load()
+        return data, load_model(model)
 
     def carry_out(self, settings: "RunSettings", out: Path) -> Path:
         """Take every step that is not taken yet, and give the path of the report.
@@ -103,7 +106,7 @@ class Running:
         return write_report(results, out)
 
 
-running_options = bundle("running", Running, threads_option, memory_option, host_options)
+running_options = bundle("running", Running, threads_option, memory_option, host_options(None))
 
 run_file_options = bundle(
     "run_file",
@@ -121,3 +124,58 @@ run_file_options = bundle(
         ),
     ),
 )
+
+
+@click.command()
+@run_file_options
+@out_option
+@running_options
+def run(run_file: RunFile, out: Path | None, running: Running) -> None:
+    """Run the whole protocol from a TOML file.
+
+    FILE names at least model, targets and top_k; sundar2025.toml and sundar2025-small.toml ship
+    with the package. Each step is saved as it ends, and the same command goes on where it stopped.
+    Ends with the path of the report on stdout.
+    """
+    click.echo(running.carry_out(run_file.read(), out or Path("out") / run_file.name))
+
+
+@click.command()
+@run_file_options
+@out_option
+@running_options
+@json_option
+def compare(run_file: RunFile, out: Path | None, running: Running, as_json: bool) -> None:
+    """Compare rival interventions on the same axes.
+
+    FILE is as for `run`; of it, what compares its `methods` (all that there are, where it names
+    none) is done, and `run` in the same folder goes on from there. Prints each method's change in
+    retrieval, in mean-centred distance and, where the file generates, in language probability and
+    perplexity, beside its control.
+    """
+    from steer_plugin.analyses.run.experiment import compare_methods
+
+    out = out or Path("out") / run_file.name
+    settings = running.on_host(run_file.read())
+    data, adapter = running.prepare(settings, out)
+    print_frame(
+        compare_methods(adapter, data, settings, out, say=say, memory=running.memory), as_json
+    )
+
+
+@click.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("out/demo"),
+    show_default=True,
+    help="Folder for results.",
+)
+@running_options
+def demo(out: Path, running: Running) -> None:
+    """Run the protocol on Gemma 3 270M, offline.
+
+    It takes a few minutes on the bundled corpus. The same command goes on where it stopped. Ends
+    with the path of the report on stdout.
+    """
+    click.echo(running.carry_out(RunFile(Path("demo.toml"), None, None, ()).read(), out))

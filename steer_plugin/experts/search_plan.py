@@ -11,18 +11,19 @@ from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import ArtifactError, ScoreError
 from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.responses.unit_chunks import BYTES_PER_RESPONSE, DISK_SHARE, units_at_a_time
-from steer_plugin.settings.names import TOKEN_SCORES, ScoreName, SentencePooling
+from steer_plugin.settings.probe import ProbeSettings
 
 Say = Callable[[str], None]
 
 # Poolings whose response is one of the tokens' activations, so the model's own dtype holds it.
 EXACT = ("max", "min", "last")
 SPARE = 0.95  # of the free disk, what is taken at most
-STATISTICS = 8  # of each unit and concept, beside the quantiles
+STATISTICS = 4  # of each unit and concept, beside the quantiles
+LINE = 4  # statistics that make a line of Linear-AcT
 
 
 @dataclass(frozen=True)
-class FindingPlan:
+class SearchPlan:
     """How many passes, and what they take.
 
     Attributes:
@@ -32,7 +33,7 @@ class FindingPlan:
             responses of all layers at once.
         response_bytes: of one text and unit; twice where active tokens are counted too.
         memory: bytes of working memory there are.
-        quantiles: how many are kept of each unit and concept.
+        statistics: how many are kept of each unit and concept.
     """
 
     texts: int
@@ -40,7 +41,7 @@ class FindingPlan:
     passes: tuple[UnitSpace, ...]
     response_bytes: int
     memory: int
-    quantiles: int
+    statistics: int
 
     @property
     def disk_bytes(self) -> int:
@@ -57,7 +58,7 @@ class FindingPlan:
     @property
     def table_bytes(self) -> int:
         """The size of the scores and statistics of all units."""
-        return self.concepts * sum(map(len, self.passes)) * (8 + 4 * (STATISTICS + self.quantiles))
+        return self.concepts * sum(map(len, self.passes)) * (8 + 4 * self.statistics)
 
     def lines(self) -> Iterator[str]:
         """Say it to whoever waits for it."""
@@ -69,7 +70,7 @@ class FindingPlan:
             f"{layers} layers"
         )
         if len(self.passes) > 1:
-            spans = ", ".join(f"{one.layers[0]} to {one.layers[-1]}" for one in self.passes)
+            spans = ", ".join(f"{space.layers[0]} to {space.layers[-1]}" for space in self.passes)
             yield f"Plan: the disk holds some layers at a time: {spans}"
         yield (
             f"Plan: {size(self.disk_bytes)} of responses on disk, {self.units_at_a_time:,} units "
@@ -77,28 +78,24 @@ class FindingPlan:
         )
 
 
-def plan_finding(
+def plan_search(
     model: ModelInfo,
     space: UnitSpace,
+    settings: ProbeSettings,
     *,
     texts: int,
     concepts: int,
-    quantiles: int,
-    pooling: SentencePooling,
-    score: ScoreName,
     memory: int,
     disk: int,
-) -> FindingPlan:
+) -> SearchPlan:
     """Plan as few passes as the disk allows, each over layers that follow one another.
 
     Args:
         model: what answers.
         space: all units to score.
+        settings: how tokens become a response, and what is made of it.
         texts: how many are read.
         concepts: how many units are scored for.
-        quantiles: how many are kept of each unit and concept.
-        pooling: how tokens become a response.
-        score: which score.
         memory: bytes of working memory, beside the model and the activations of one batch.
         disk: bytes that responses may take.
 
@@ -106,42 +103,24 @@ def plan_finding(
         ScoreError: the memory is too small for the scores of so many units and concepts.
         ArtifactError: the disk is too small for one layer, or for all where the score needs them.
     """
-    exact = pooling in EXACT
+    exact = settings.pooling in EXACT
     response_bytes = (getattr(torch, model.dtype) if exact else _wide(model)).itemsize
-    if score in TOKEN_SCORES:
+    if settings.counts_tokens:
         response_bytes += _wide(model).itemsize
-    a_unit = texts * response_bytes
-    groups: list[list[int]] = [[]]
-    for place, width in enumerate(space.widths):
-        if a_unit * width > disk:
-            raise ArtifactError(
-                f"the responses of layer {space.layers[place]} to {texts:,} texts take "
-                f"{size(a_unit * width)}, there is room for {size(disk)}; free some, choose "
-                "another cache folder, or take fewer sentences"
-            )
-        if a_unit * (width + sum(space.widths[one] for one in groups[-1])) > disk:
-            groups.append([])
-        groups[-1].append(place)
-    if score == "lape" and len(groups) > 1:
-        raise ArtifactError(
-            f"lape compares all units, whose responses take {size(a_unit * len(space))}; there is "
-            f"room for {size(disk)}: free some, choose another cache folder, or another score"
-        )
-    plan = FindingPlan(
+    plan = SearchPlan(
         texts=texts,
         concepts=concepts,
-        passes=tuple(
-            UnitSpace(
-                space.site,
-                tuple(space.layers[one] for one in group),
-                tuple(space.widths[one] for one in group),
-            )
-            for group in groups
-        ),
+        passes=_passes(space, texts * response_bytes, texts, disk),
         response_bytes=response_bytes,
         memory=memory,
-        quantiles=quantiles,
+        statistics=STATISTICS + len(settings.quantiles) + (LINE if settings.lines else 0),
     )
+    if settings.score == "lape" and len(plan.passes) > 1:
+        raise ArtifactError(
+            "lape compares all units, whose responses take "
+            f"{size(texts * response_bytes * len(space))}; there is room for {size(disk)}: "
+            "free some, choose another cache folder, or another score"
+        )
     # The table is put together from its pieces, so it is there twice for a moment.
     least = 2 * plan.table_bytes + DISK_SHARE * texts * max(response_bytes, BYTES_PER_RESPONSE)
     if memory < least:
@@ -153,14 +132,41 @@ def plan_finding(
     return plan
 
 
+def _passes(space: UnitSpace, unit_bytes: int, texts: int, disk: int) -> tuple[UnitSpace, ...]:
+    """Group layers, in their order, into as few passes as the disk holds one at a time."""
+    groups: list[list[int]] = [[]]
+    room = disk
+    for place, width in enumerate(space.widths):
+        wanted = unit_bytes * width
+        if wanted > disk:
+            raise ArtifactError(
+                f"the responses of layer {space.layers[place]} to {texts:,} texts take "
+                f"{size(wanted)}, there is room for {size(disk)}; free some, choose another cache "
+                "folder, or take fewer sentences"
+            )
+        if wanted > room:
+            groups.append([])
+            room = disk
+        groups[-1].append(place)
+        room -= wanted
+    return tuple(
+        UnitSpace(
+            space.site,
+            tuple(space.layers[place] for place in group),
+            tuple(space.widths[place] for place in group),
+        )
+        for group in groups
+    )
+
+
 def _wide(model: ModelInfo) -> torch.dtype:
     return torch.promote_types(getattr(torch, model.dtype), torch.float32)
 
 
 def free_disk(folder: Path) -> int:
     """Say how many bytes may be written into a folder that may not be there yet."""
-    there = next(place for place in (folder, *folder.resolve().parents) if place.exists())
-    return int(SPARE * shutil.disk_usage(there).free)
+    existing = next(place for place in (folder, *folder.resolve().parents) if place.exists())
+    return int(SPARE * shutil.disk_usage(existing).free)
 
 
 def size(count: float) -> str:

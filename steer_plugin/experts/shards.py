@@ -19,10 +19,9 @@ from steer_plugin.responses.batch_files import Parts, reading_of
 from steer_plugin.responses.disk_matrix import token_counts
 from steer_plugin.responses.forward_pass import KeptResponses, fill
 from steer_plugin.responses.probe import ProbePass
-from steer_plugin.responses.unit_chunks import DISK_SHARE, MEMORY
-from steer_plugin.scores.rank_scores import check_score
-from steer_plugin.scores.typical_responses import QUANTILES, check_quantiles
-from steer_plugin.settings.names import TOKEN_SCORES, ScoreName, SentencePooling
+from steer_plugin.responses.unit_chunks import DISK_SHARE
+from steer_plugin.settings.budget import MEMORY
+from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, write_artifact
 
 KIND = "shard"
@@ -59,12 +58,8 @@ def read_shard(
     corpus: ParallelCorpus,
     folder: Path,
     shard: Shard,
+    settings: ProbeSettings = ProbeSettings(),
     *,
-    site: str = "mlp.hook_post",
-    pooling: SentencePooling = "max",
-    score: ScoreName = "auroc",
-    layers: tuple[int, ...] | None = None,
-    quantiles: tuple[float, ...] = QUANTILES,
     progress: str | None = None,
 ) -> None:
     """Read the responses to one share of a corpus into a folder, for `merge_shards`.
@@ -76,38 +71,31 @@ def read_shard(
         corpus: the whole corpus, the same for every shard.
         folder: for this shard alone.
         shard: which share.
-        site: as for `steer_plugin.experts.search.find_experts`, like all that follows.
-        pooling: how a sentence's tokens become one response.
-        score: what the shards together are for.
-        layers: the blocks to look at; None for all.
-        quantiles: which are to be kept.
+        settings: what is read, and what the shards together are for.
         progress: what to call the work in a bar on stderr; None shows none.
 
     Raises:
         SiteError: the model lacks the site.
         ModelError: see `steer_plugin.responses.probe.probe_units`.
-        ScoreError: there is no such score or quantile, or it is not defined at the site.
+        ScoreError: the score is not defined at the site.
         ArtifactError: the folder cannot be written.
     """
-    check_score(score)
-    check_quantiles(quantiles)
-    one = ProbePass.over(
-        adapter, corpus, site=site, pooling=pooling, layers=layers, active=score in TOKEN_SCORES
-    )
+    planned = ProbePass.over(adapter, corpus, settings)
     texts, _ = corpus.labelled()
-    parts = Parts.of(folder / RESPONSES, adapter.info, texts, one.readings)
+    parts = Parts.of(folder / RESPONSES, adapter.info, texts, planned.readings)
     config = {
         "shard": str(shard),
         "pass": parts.folder.name,
-        "readings": [asdict(reading) for reading in one.readings],
-        "concepts": one.concepts,
-        "layers": one.space.layers,
-        "widths": one.space.widths,
-        "score": score,
-        "quantiles": quantiles,
-        "provenance": one.provenance,
+        "readings": [asdict(reading) for reading in planned.readings],
+        "concepts": planned.concepts,
+        "layers": planned.space.layers,
+        "widths": planned.space.widths,
+        "score": settings.score,
+        "quantiles": settings.quantiles,
+        "lines": settings.lines,
+        "provenance": planned.provenance,
     }
-    tensors = {"labels": one.labels, "sentences": one.sentences}
+    tensors = {"labels": planned.labels, "sentences": planned.sentences}
     write_artifact(folder / ABOUT, KIND, config, tensors=tensors)
     batches = adapter.batches(texts)[shard.number - 1 :: shard.of]
     rows = np.sort(np.concatenate(batches)) if batches else np.empty(0, dtype=np.int64)
@@ -136,10 +124,10 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
                 )
     tensors = shards[0].tensors()
     with readable(shards[0].folder / CONFIG):
-        readings = tuple(reading_of(one) for one in first["readings"])
+        readings = tuple(reading_of(reading) for reading in first["readings"])
         model = ModelInfo(**first["provenance"]["model"])
         space = UnitSpace(readings[0].site, tuple(first["layers"]), tuple(first["widths"]))
-        one = ProbePass(
+        planned = ProbePass(
             readings=readings,
             labels=tensors["labels"],
             concepts=tuple(first["concepts"]),
@@ -147,7 +135,7 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
             space=space,
             provenance=first["provenance"],
         )
-    texts = len(one.labels)
+    texts = len(planned.labels)
     parts = [
         part
         for folder in folders
@@ -155,11 +143,11 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
     ]
     tokens = token_counts(parts, texts)
     if not tokens.all():
-        given = ", ".join(shard.config["shard"] for shard in shards)
+        numbers = ", ".join(shard.config["shard"] for shard in shards)
         raise ArtifactError(
-            f"{int((tokens == 0).sum())} of {texts} texts are in none of the shards {given}; run "
+            f"{int((tokens == 0).sum())} of {texts} texts are in none of the shards {numbers}; run "
             "`find --shard` anew for those that are not here or not finished, and merge all"
         )
     kept = KeptResponses(readings, parts, tokens, dict.fromkeys(readings, len(space)))
-    probe = one.probe(kept.within(memory // DISK_SHARE))
+    probe = planned.probe(kept.within(memory // DISK_SHARE))
     return score_units(probe, first["score"], quantiles=tuple(first["quantiles"]), memory=memory)

@@ -71,6 +71,12 @@ METHODS: Mapping[str, UnitMethod | VectorMethod] = MappingProxyType(
 )
 
 
+def needs_lines(name: str) -> bool:
+    """Tell whether one of `METHODS` moves each unit along its line (Linear-AcT)."""
+    method = METHODS[name]
+    return isinstance(method, UnitMethod) and method.operation == "affine"
+
+
 def suited_methods(choice: Choice) -> tuple[str, ...]:
     """List those of `METHODS` that do something to every unit of a choice."""
     return tuple(name for name in METHODS if name != "aura" or "bottom" not in choice.selection)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from steer_plugin.activations.pooling import check_pooling
 from steer_plugin.activations.sites import UnitSpace, active_site
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import ScoreError
@@ -18,8 +16,9 @@ from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.models.provenance import provenance
 from steer_plugin.responses.disk_matrix import DiskMatrix
 from steer_plugin.responses.forward_pass import KeptResponses, Responses, gather, gather_on_disk
-from steer_plugin.responses.unit_chunks import DISK_SHARE, MEMORY
-from steer_plugin.settings.names import SENTENCE_POOLINGS, SentencePooling
+from steer_plugin.responses.unit_chunks import DISK_SHARE
+from steer_plugin.settings.budget import Budget
+from steer_plugin.settings.probe import ProbeSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,34 +140,33 @@ class ProbePass:
         cls,
         adapter: Adapter,
         corpus: ParallelCorpus,
+        settings: ProbeSettings,
         *,
-        site: str,
-        pooling: SentencePooling,
-        layers: tuple[int, ...] | None,
-        active: bool,
+        active: bool = False,
     ) -> "ProbePass":
         """Say what is read; arguments and errors are those of `probe_units`."""
-        check_pooling(pooling, SENTENCE_POOLINGS)
-        readings = [Reading(site, pooling, layers)]
-        if active:
-            readings.append(Reading(active_site(site), "active", layers))
+        readings = [Reading(settings.site, settings.pooling, settings.layers)]
+        if active or settings.counts_tokens:
+            readings.append(Reading(active_site(settings.site), "active", settings.layers))
         _, labels = corpus.labelled()
         return cls(
             readings=tuple(readings),
             labels=labels,
             concepts=corpus.languages,
             sentences=np.tile(np.arange(len(corpus)), len(corpus.languages)),
-            space=adapter.space(site, layers),
-            provenance=provenance(adapter.info, corpus, site=site, pooling=pooling),
+            space=adapter.space(settings.site, settings.layers),
+            provenance=provenance(
+                adapter.info, corpus, site=settings.site, pooling=settings.pooling
+            ),
         )
 
-    def probe(self, found: Responses | KeptResponses) -> "Probe":
+    def probe(self, responses: Responses | KeptResponses) -> Probe:
         """Put the responses to it together with what they mean."""
-        matrices = [found[reading] for reading in self.readings]
+        matrices = [responses[reading] for reading in self.readings]
         return Probe(
             responses=matrices[0],
             active=matrices[1] if len(matrices) > 1 else None,
-            tokens=found.tokens,
+            tokens=responses.tokens,
             labels=self.labels,
             concepts=self.concepts,
             sentences=self.sentences,
@@ -180,39 +178,35 @@ class ProbePass:
 def probe_units(
     adapter: Adapter,
     corpus: ParallelCorpus,
+    settings: ProbeSettings = ProbeSettings(),
     *,
-    site: str = "mlp.hook_post",
-    pooling: SentencePooling = "max",
-    layers: tuple[int, ...] | None = None,
     active: bool = False,
-    memory: int = MEMORY,
+    budget: Budget = Budget(),
     progress: str | None = None,
-    keep: Path | None = None,
 ) -> Probe:
     """Read the responses of every unit to every sentence of a corpus, in one pass.
 
     Args:
         adapter: the model.
         corpus: each language is a concept.
-        site: one of `steer_plugin.settings.names.SITES`.
-        pooling: how a sentence's tokens become one response.
-        layers: the blocks to look at; None for all.
-        active: whether the same pass also counts the tokens at which each unit is active, as
-            `steer_plugin.settings.names.TOKEN_SCORES` need it.
-        memory: bytes of working memory. Responses that would take more than an eighth of it stay
-            on disk, where they are kept.
+        settings: site, pooling and layers.
+        active: whether the same pass also counts the tokens at which each unit is active, for
+            scores that need it besides the one of `settings`; see
+            `steer_plugin.settings.names.TOKEN_SCORES`.
+        budget: responses that would take more than an eighth of its memory stay on disk, where they
+            are kept in its cache (see `steer_plugin.responses.forward_pass.gather`); without a
+            cache all are held in memory.
         progress: what to call the work in a bar on stderr; None shows none.
-        keep: see `steer_plugin.responses.forward_pass.gather`. None holds all responses in memory.
 
     Raises:
         SiteError: the model lacks the site.
-        ModelError: there is no such pooling, or the model answered with NaN or infinity.
+        ModelError: the model answered with NaN or infinity.
         ScoreError: units at the site are never silent.
         ArtifactError: a batch cannot be kept.
     """
-    one = ProbePass.over(adapter, corpus, site=site, pooling=pooling, layers=layers, active=active)
+    planned = ProbePass.over(adapter, corpus, settings, active=active)
     texts, _ = corpus.labelled()
-    if keep is None:
-        return one.probe(gather(adapter, texts, one.readings, progress=progress))
-    kept = gather_on_disk(adapter, texts, one.readings, keep=keep, progress=progress)
-    return one.probe(kept.within(memory // DISK_SHARE))
+    if budget.cache is None:
+        return planned.probe(gather(adapter, texts, planned.readings, progress=progress))
+    kept = gather_on_disk(adapter, texts, planned.readings, keep=budget.cache, progress=progress)
+    return planned.probe(kept.within(budget.memory // DISK_SHARE))

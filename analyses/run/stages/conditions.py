@@ -15,7 +15,7 @@ from steer_plugin.analyses.controls.random_units import (
 )
 from steer_plugin.analyses.run.results import middle
 from steer_plugin.analyses.run.settings import RunSettings
-from steer_plugin.analyses.run.stages.expert_tables import Found
+from steer_plugin.analyses.run.stages.expert_tables import RunExperts
 from steer_plugin.errors import InterventionError
 from steer_plugin.experts.selection import Choice, check_choice
 from steer_plugin.experts.table import ExpertTable, check_end, check_value
@@ -105,7 +105,7 @@ class Planner:
         known: the conditions so far, by plan.
     """
 
-    found: Found
+    found: RunExperts
     settings: RunSettings
     known: dict[Intervention, Condition]
 

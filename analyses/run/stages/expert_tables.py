@@ -19,12 +19,13 @@ from steer_plugin.methods.steering_vectors import VECTOR_SITE, SteeringVectors, 
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import provenance
 from steer_plugin.responses.probe import Probe, probe_units
-from steer_plugin.settings.names import TOKEN_SCORES, ScoreName
+from steer_plugin.settings.names import ScoreName
+from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.artifacts import Artifact
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class RunExperts:
     """What interventions are planned from.
 
     Attributes:
@@ -69,12 +70,9 @@ class Finder:
         return probe_units(
             self.adapter,
             self.corpus,
-            site=self.settings.site,
-            pooling=self.settings.pooling,
-            active=self.settings.score in TOKEN_SCORES,
-            memory=self.steps.memory,
+            self.settings.probe,
+            budget=self.steps.budget(self.name),
             progress=self.name,
-            keep=self.steps.unfinished(self.name),
         )
 
     def finish(self) -> None:
@@ -111,7 +109,7 @@ class Finder:
         return table
 
 
-def find_all(finder: Finder) -> Found:
+def find_all(finder: Finder) -> RunExperts:
     """Find what the run's interventions are planned from.
 
     Raises:
@@ -133,7 +131,7 @@ def find_all(finder: Finder) -> Found:
     shuffled = {
         seed: finder.table(f"experts-shuffled-{seed}", settings.score, seed) for seed in seeds
     }
-    return Found(experts, by_auroc, shuffled, _vectors(finder))
+    return RunExperts(experts, by_auroc, shuffled, _vectors(finder))
 
 
 def judge_units(
@@ -229,12 +227,9 @@ def _vectors(finder: Finder) -> SteeringVectors | None:
     probe = probe_units(
         finder.adapter,
         finder.corpus,
-        site=VECTOR_SITE,
-        pooling="mean",
-        layers=(block,),
-        memory=steps.memory,
+        ProbeSettings(site=VECTOR_SITE, pooling="mean", layers=(block,)),
+        budget=steps.budget("vectors"),
         progress="vectors",
-        keep=steps.unfinished("vectors"),
     )
     vectors = replace(find_vectors(probe), provenance=origin)
     vectors.save(steps.folder / "vectors")

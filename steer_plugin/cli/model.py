@@ -1,0 +1,45 @@
+"""Loads the model that a command is given."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from steer_plugin.cli.options import say
+from steer_plugin.settings.model import DEMO, ModelSettings
+
+if TYPE_CHECKING:
+    from steer_plugin.adapters.nnsight.ndif import Traffic
+    from steer_plugin.models.adapter import Adapter
+
+
+def load_model(settings: ModelSettings) -> "Adapter":
+    """Load a model, and tell at the end what went over the wire, if something did.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be read.
+    """
+    # The libraries read these when they are imported, below.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if settings.model == DEMO or Path(settings.model).exists():
+        os.environ["HF_HUB_OFFLINE"] = "1"
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    say(f"Loading {settings.model}")
+    from steer_plugin.adapters.loader import DEMO_TERMS, load_adapter
+
+    if settings.model == DEMO:
+        say(DEMO_TERMS)
+    adapter = load_adapter(settings, say=say)
+    ndif = getattr(adapter, "ndif", None)
+    if ndif is not None:
+        click.get_current_context().call_on_close(partial(_tell_traffic, ndif.traffic))
+    return adapter
+
+
+def _tell_traffic(traffic: "Traffic") -> None:
+    say(
+        f"NDIF: {traffic.requests} requests ({traffic.again} made again), "
+        f"{traffic.sent:,} bytes sent, {traffic.received:,} received"
+    )

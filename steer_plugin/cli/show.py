@@ -1,0 +1,46 @@
+"""`show`: the experts that `find` saved."""
+
+from pathlib import Path
+
+import click
+
+from steer_plugin.cli.options import json_option
+from steer_plugin.cli.output import best_units, print_frame
+
+
+@click.command()
+@click.argument("experts", type=click.Path(path_type=Path))
+@click.option("--concept", "concepts", multiple=True, help="Only these. Repeatable. Default: all.")
+@click.option(
+    "--top-k",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="How many of the best units of each.",
+)
+@click.option(
+    "--view",
+    type=click.Choice(["units", "layers", "overlap"]),
+    default="units",
+    show_default=True,
+    help="The best units, how they spread over layers, or which ones concepts share.",
+)
+@json_option
+def show(experts: Path, concepts: tuple[str, ...], top_k: int, view: str, as_json: bool) -> None:
+    """Show the experts that `find` saved.
+
+    EXPERTS is the folder it saved them in.
+    """
+    from steer_plugin.experts.summaries import experts_by_layer, overlap
+    from steer_plugin.experts.table import ExpertTable
+
+    table = ExpertTable.load(experts)
+    chosen = concepts or table.concepts
+    for concept in chosen:
+        table.row(concept)
+    if view == "units":
+        frame = best_units(table, chosen, top_k)
+    else:
+        frame = experts_by_layer(table, top_k) if view == "layers" else overlap(table, top_k)
+        frame = frame[frame["concept"].isin(chosen)]
+    print_frame(frame, as_json)
