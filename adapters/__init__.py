@@ -5,9 +5,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.errors import ModelError
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.models.adapter import Adapter
+
+__all__ = ["adapt", "load_adapter", "steered"]
 
 
 def adapt(

@@ -2,3 +2,11 @@
 
 May import: errors, settings.
 """
+
+from steer_plugin.activations.pooling import pool
+from steer_plugin.activations.sites import UnitSpace
+
+__all__ = [
+    "UnitSpace",
+    "pool",
+]

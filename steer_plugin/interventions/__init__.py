@@ -2,3 +2,9 @@
 
 May import: activations, storage, settings.
 """
+
+from steer_plugin.interventions.plan import Intervention
+
+__all__ = [
+    "Intervention",
+]

@@ -2,3 +2,14 @@
 
 May import: interventions, activations, corpora.
 """
+
+from steer_plugin.models.adapter import Adapter, Batch, ModelInfo, Reading
+from steer_plugin.models.provenance import provenance
+
+__all__ = [
+    "Adapter",
+    "Batch",
+    "ModelInfo",
+    "Reading",
+    "provenance",
+]

@@ -2,3 +2,23 @@
 
 May import: models and what that may.
 """
+
+from steer_plugin.responses.disk_matrix import DiskMatrix
+from steer_plugin.responses.embeddings import Embeddings, embed, embed_layers
+from steer_plugin.responses.forward_pass import KeptResponses, Responses, gather, gather_on_disk
+from steer_plugin.responses.pass_cache import Cache
+from steer_plugin.responses.probe import Probe, probe_units
+
+__all__ = [
+    "Cache",
+    "DiskMatrix",
+    "Embeddings",
+    "KeptResponses",
+    "Probe",
+    "Responses",
+    "embed",
+    "embed_layers",
+    "gather",
+    "gather_on_disk",
+    "probe_units",
+]

@@ -2,3 +2,15 @@
 
 May import: errors. Nothing slow: the command line reads it before it answers.
 """
+
+from steer_plugin.settings.budget import Budget
+from steer_plugin.settings.model import ModelSettings
+from steer_plugin.settings.names import SITES
+from steer_plugin.settings.probe import ProbeSettings
+
+__all__ = [
+    "SITES",
+    "Budget",
+    "ModelSettings",
+    "ProbeSettings",
+]

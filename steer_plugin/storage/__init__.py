@@ -2,3 +2,11 @@
 
 May import: errors.
 """
+
+from steer_plugin.storage.artifacts import Artifact, read_artifact, write_artifact
+
+__all__ = [
+    "Artifact",
+    "read_artifact",
+    "write_artifact",
+]
