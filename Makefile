@@ -4,24 +4,30 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 NDIF ?= .venv-ndif
 NDIF_PIP := $(NDIF)/bin/python -m pip install --quiet --constraint constraints-ndif.txt
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 export STEER_NDIF_PYTHON ?= $(abspath $(NDIF))/bin/python
+export PYTHON
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench programs clean
 .NOTPARALLEL:
 
 demo: $(VENV)/demo ## find, steer and measure on Gemma 3 270M; ends with the report's path
 	$(BIN)/steer-plugin demo
 
-test: $(VENV)/dev $(NDIF)/installed ## needs Debian's chromium, chromium-driver, redis-server, postgresql
-	$(BIN)/python -m pytest
+test: programs $(VENV)/dev $(NDIF)/installed ## on as many processes as there are cores
+	$(PYTEST)
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
-bench: $(VENV)/dev $(NDIF)/installed ## one table, each row a ratio measured within one run
+bench: programs $(VENV)/dev $(NDIF)/installed ## one table, each row a ratio measured within one run
 	$(BIN)/python tests/benchmarks/run.py
+
+programs: ## a browser and its driver, Redis and PostgreSQL: installed where that is allowed
+	@tests/support/system_packages.sh
 
 clean:
 	rm -rf $(VENV) $(NDIF) build dist *.egg-info
