@@ -4,13 +4,13 @@ Every figure is a function of weights on sentences. Even weights give the figure
 weights give its bootstrap replicates, and the same resamples on two conditions pair them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from steer_plugin.analyses.statistics.figures import Figures, Replicates, Weights
 from steer_plugin.errors import AnalysisError
 
 RESAMPLES = 1000
@@ -18,30 +18,8 @@ CONFIDENCE = (0.025, 0.975)
 ROUNDING = 1e-12
 """Two figures that differ by no more than this, or this share of the larger, are the same."""
 
-Weights = Float[np.ndarray, "resample sentence"]
-Replicates = Float[np.ndarray, "resample figure"]
 ControlWeights = Float[np.ndarray, "resample control"]
 Columns = dict[str, Float[np.ndarray, " figure"] | int]
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Some figures of one set of embeddings.
-
-    Attributes:
-        index: what each figure is, one row a figure, strings.
-        sentences: how many sentences they are over.
-        evaluate: from weights on sentences, each row summing to 1, to the figures.
-    """
-
-    index: pd.DataFrame
-    sentences: int
-    evaluate: Callable[[Weights], Replicates]
-
-    def frame(self) -> pd.DataFrame:
-        """Give the figures themselves, in a column `value` beside what they are."""
-        even = np.full((1, self.sentences), 1 / self.sentences)
-        return self.index.assign(value=self.evaluate(even)[0])
 
 
 def resamples(sentences: int, *, count: int = RESAMPLES, seed: int = 0) -> Weights:

@@ -1,18 +1,39 @@
-"""Tables of figures: what their rows are of, and how several become one."""
+"""Figures as functions of weights on sentences: what they are of, and how several become one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-
-from steer_plugin.analyses.statistics.bootstrap import Figures, Replicates, Weights
 
 KEYS = ["measure", "centring", "query", "candidates"]
 WHOLE = ("all", "all")
 
 Key = tuple[str, str, str, str]
 Pair = tuple[str, str]
+Weights = Float[np.ndarray, "resample sentence"]
+Replicates = Float[np.ndarray, "resample figure"]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Some figures of one set of embeddings.
+
+    Attributes:
+        index: what each figure is, one row a figure, strings.
+        sentences: how many sentences they are over.
+        evaluate: from weights on sentences, each row summing to 1, to the figures.
+    """
+
+    index: pd.DataFrame
+    sentences: int
+    evaluate: Callable[[Weights], Replicates]
+
+    def frame(self) -> pd.DataFrame:
+        """Give the figures themselves, in a column `value` beside what they are."""
+        even = np.full((1, self.sentences), 1 / self.sentences)
+        return self.index.assign(value=self.evaluate(even)[0])
 
 
 def groups(pairs: Sequence[Pair], target: str | None, *, ordered: bool) -> dict[Pair, list[int]]:

@@ -13,10 +13,10 @@ from steer_plugin.analyses.run.results import layer_phrase
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.condition_embeddings import Embedded
 from steer_plugin.analyses.run.stages.conditions import BEFORE, MATCHED, Comparison, Condition
-from steer_plugin.analyses.statistics.bootstrap import Figures, compare, compare_controls
+from steer_plugin.analyses.statistics.bootstrap import compare, compare_controls
 from steer_plugin.analyses.statistics.false_discoveries import control_false_discoveries
 from steer_plugin.analyses.statistics.figure_rows import is_pair
-from steer_plugin.analyses.statistics.figures import joined
+from steer_plugin.analyses.statistics.figures import Figures, joined
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import FINAL, Embeddings, Layer
 

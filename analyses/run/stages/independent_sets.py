@@ -13,7 +13,8 @@ from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.comparisons import naming
 from steer_plugin.analyses.run.stages.conditions import BEFORE, Comparison, Condition
 from steer_plugin.analyses.run.steps import Steps
-from steer_plugin.analyses.statistics.bootstrap import Figures, compare
+from steer_plugin.analyses.statistics.bootstrap import compare
+from steer_plugin.analyses.statistics.figures import Figures
 from steer_plugin.corpora.bitext import Bitext
 from steer_plugin.models.adapter import Adapter, ModelInfo, Reading
 from steer_plugin.models.provenance import versions

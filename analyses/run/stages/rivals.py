@@ -11,8 +11,8 @@ from steer_plugin.analyses.run.stages.comparisons import naming
 from steer_plugin.analyses.run.stages.condition_embeddings import Embedded
 from steer_plugin.analyses.run.stages.conditions import BEFORE, Condition, Rival
 from steer_plugin.analyses.run.stages.writer import CONTROL, Writer
-from steer_plugin.analyses.statistics.bootstrap import Figures, compare
-from steer_plugin.analyses.statistics.figures import WHOLE, joined
+from steer_plugin.analyses.statistics.bootstrap import compare
+from steer_plugin.analyses.statistics.figures import WHOLE, Figures, joined
 from steer_plugin.responses.embeddings import FINAL
 
 AXES = {"top-1": "retrieval", "matched distance": "centred distance"}
