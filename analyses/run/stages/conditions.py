@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from steer_plugin.activations.sites import UnitSpace
-from steer_plugin.analyses.controls.random_units import (
+from steer_plugin.analyses.controls.expert_controls import (
     DRAWN,
     PLAN_CONTROLS,
     ControlContext,
     check_controls,
-    matched_control,
 )
+from steer_plugin.analyses.controls.random_units import matched_control
 from steer_plugin.analyses.run.results import middle
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.expert_tables import Found
