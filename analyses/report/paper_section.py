@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from steer_plugin.analyses.measures.mixed_retrieval import CORPUS
-from steer_plugin.analyses.report.page import Part, table, text
+from steer_plugin.analyses.report.page import Section, table, text
 from steer_plugin.analyses.report.words import phrases, summary
 from steer_plugin.analyses.report.words.bitext_titles import dataset_name
 from steer_plugin.analyses.report.words.chart_titles import distance_title
@@ -19,7 +19,7 @@ CENTRINGS = {"raw": "as they are", "global": "common mean removed"}
 NOT_RUN = "not run"
 
 
-def paper_part(results: Results) -> Part:
+def paper_section(results: Results) -> Section:
     """Put Tables 1 to 3 of Sundar et al. 2025 (arXiv 2502.15639), and what backs them, together.
 
     Each stands with a sentence that its own figures make. What the run left out has no table.
@@ -32,11 +32,11 @@ def paper_part(results: Results) -> Part:
         *([_null(results)] if not results.null.empty else []),
         *([_stability(results)] if not results.stability.empty else []),
     ]
-    return Part(
+    return Section(
         name="paper_tables",
         heading="The paper's tables, and what stands behind them",
         opening="".join(bodies),
-        figures=(),
+        exhibits=(),
         tables={"table_1": _last(results, distance_table(at_headline(results, results.alignment)))},
     )
 

@@ -24,7 +24,7 @@ from steer_plugin.cli.run import RunFile, Running, run_file_options, running_opt
 from steer_plugin.errors import SteerError
 
 if TYPE_CHECKING:
-    from steer_plugin.analyses.report.page import Part
+    from steer_plugin.analyses.report.page import Section
     from steer_plugin.analyses.run.results import Results
     from steer_plugin.interventions.plan import Intervention
 
@@ -242,16 +242,16 @@ def report(folder: Path, beside: Path | None, png: bool, svg: bool) -> None:
     click.echo(path)
 
 
-def _beside(results: "Results", folder: Path, beside: Path) -> "Part":
+def _beside(results: "Results", folder: Path, beside: Path) -> "Section":
     """Put the results of a run beside those of the same run on another host."""
-    from steer_plugin.analyses.report.hosts_section import hosts_part
+    from steer_plugin.analyses.report.hosts_section import hosts_section
     from steer_plugin.analyses.run.results import Results
     from steer_plugin.analyses.run.two_hosts import Hosts
     from steer_plugin.experts.table import ExpertTable
 
     other = Results.load(beside / "results")
     experts = [ExpertTable.load(place / "experts") for place in (folder, beside)]
-    return hosts_part(Hosts(results, other, *experts))
+    return hosts_section(Hosts(results, other, *experts))
 
 
 @steer_plugin.command()

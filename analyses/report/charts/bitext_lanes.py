@@ -10,7 +10,7 @@ from steer_plugin.analyses.report.charts.condition_lanes import (
     in_panels,
     random_lanes,
 )
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks import unseen_languages
 from steer_plugin.analyses.report.words import phrases
 from steer_plugin.analyses.report.words.bitext_titles import bitexts_title, dataset_name
@@ -20,13 +20,13 @@ from steer_plugin.corpora.language_codes import language_name
 _WIDTH = 960
 
 
-def bitext_retrieval_figures(results: Results) -> list[Figure]:
+def bitext_retrieval_exhibits(results: Results) -> list[Exhibit]:
     """Draw the chart with its words; nothing where no set was read."""
     table = bitext_retrieval_table(results)
     if table.empty:
         return []
     return [
-        Figure(
+        Exhibit(
             name="bitext_retrieval",
             heading="Retrieval in independent sets",
             aid=(

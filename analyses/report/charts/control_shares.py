@@ -5,7 +5,7 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks.lanes import Panel, lanes
 from steer_plugin.analyses.report.marks.panels import ends, with_intervals
 from steer_plugin.analyses.report.words import control_titles, phrases, unit_choice
@@ -38,7 +38,7 @@ _TOOLTIP = [
 ]
 
 
-def control_figures(controls: pd.DataFrame, choice: Choice = TOP) -> list[Figure]:
+def control_exhibits(controls: pd.DataFrame, choice: Choice = TOP) -> list[Exhibit]:
     """Draw what `Results.controls` holds, with the words beside it.
 
     Args:
@@ -49,7 +49,7 @@ def control_figures(controls: pd.DataFrame, choice: Choice = TOP) -> list[Figure
     drawn = []
     if not rows.empty and rows["share"].notna().any():
         drawn.append(
-            Figure(
+            Exhibit(
                 name="control_shares",
                 heading="How much of the change comes without the experts?",
                 aid=(
@@ -63,7 +63,7 @@ def control_figures(controls: pd.DataFrame, choice: Choice = TOP) -> list[Figure
         )
     if "top-1" in set(rows["measure"]):
         drawn.append(
-            Figure(
+            Exhibit(
                 name="control_advantages",
                 heading="Are the experts ahead of every control?",
                 aid=(

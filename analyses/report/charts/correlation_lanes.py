@@ -7,7 +7,7 @@ from altair.typing import ChartType
 
 from steer_plugin.analyses.measures.correlations import CORRELATED, DISTANCES, EVERY_TARGET
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks.lanes import Panel, lanes
 from steer_plugin.analyses.report.marks.panels import with_intervals
 from steer_plugin.analyses.report.words import phrases, summary
@@ -32,13 +32,13 @@ _TOOLTIP = [
 ]
 
 
-def correlation_figures(results: Results) -> list[Figure]:
+def correlation_exhibits(results: Results) -> list[Exhibit]:
     """Draw the chart with its words; nothing where too few languages have a correlation."""
     table = correlations_table(results)
     if not table["r"].notna().any():
         return []
     return [
-        Figure(
+        Exhibit(
             name="distance_correlations",
             heading="Do nearer languages retrieve better?",
             aid=(

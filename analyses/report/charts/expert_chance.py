@@ -9,7 +9,7 @@ from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
 from steer_plugin.analyses.report.charts.condition_lanes import k_axis
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks import unseen_languages
 from steer_plugin.analyses.report.marks.panels import ends, with_intervals
 from steer_plugin.analyses.report.words import chart_titles, phrases, unit_choice
@@ -30,12 +30,12 @@ _ACROSS = 7
 _BAR = "M-0.2,-1L0.2,-1L0.2,1L-0.2,1Z"
 
 
-def selection_figures(results: Results) -> list[Figure]:
+def selection_exhibits(results: Results) -> list[Exhibit]:
     """Draw what the run has on its choice of experts, with the words beside it."""
     drawn = []
     if not results.null.empty:
         drawn.append(
-            Figure(
+            Exhibit(
                 name="experts_against_chance",
                 heading="Are the experts more than luck?",
                 aid=(
@@ -49,7 +49,7 @@ def selection_figures(results: Results) -> list[Figure]:
         )
     if not results.stability.empty:
         drawn.append(
-            Figure(
+            Exhibit(
                 name="expert_stability",
                 heading="Would other sentences choose the same experts?",
                 aid=(

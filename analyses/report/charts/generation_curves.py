@@ -10,7 +10,7 @@ from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
 from steer_plugin.analyses.report.charts.condition_lanes import condition_colour, k_axis
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks.panels import (
     ends,
     finite,
@@ -48,7 +48,7 @@ _TOOLTIP = [
 ]
 
 
-def generation_figures(generation: pd.DataFrame, choice: Choice = TOP) -> list[Figure]:
+def generation_exhibits(generation: pd.DataFrame, choice: Choice = TOP) -> list[Exhibit]:
     """Draw what `Results.generation` holds, with the words beside it.
 
     Args:
@@ -58,7 +58,7 @@ def generation_figures(generation: pd.DataFrame, choice: Choice = TOP) -> list[F
     if generation_titles.experts(generation).empty:
         return []
     drawn = [
-        Figure(
+        Exhibit(
             name="generation_by_k",
             heading="What the model writes, and what that costs",
             aid=(
@@ -72,7 +72,7 @@ def generation_figures(generation: pd.DataFrame, choice: Choice = TOP) -> list[F
     ]
     if not generation_tradeoff_table(generation).empty:
         drawn.append(
-            Figure(
+            Exhibit(
                 name="generation_tradeoff",
                 heading="Gain against cost",
                 aid=(

@@ -9,7 +9,7 @@ from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
 from steer_plugin.analyses.report.charts.condition_lanes import condition_colour, conditions
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.words import phrases, unit_choice
 from steer_plugin.analyses.run.results import Results, at_headline, layer_order, layer_phrase
 from steer_plugin.analyses.statistics.figure_rows import over_pairs
@@ -32,14 +32,14 @@ PANELS = (
 """Measure, centring, and what the panel is called."""
 
 
-def layer_figures(results: Results) -> list[Figure]:
+def layer_exhibits(results: Results) -> list[Exhibit]:
     """Draw one chart a target; nothing where one layer alone was measured."""
     table = measures_by_layer_table(results)
     if table.empty or table["layer"].nunique() < 2:
         return []
     each = unit_choice.each(unit_choice.choice_of(results))
     return [
-        Figure(
+        Exhibit(
             name=f"measures_by_layer_{target}",
             heading=f"Every measure, layer by layer: {language_name(target)}",
             aid=(

@@ -6,7 +6,7 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks.lanes import Panel, lanes
 from steer_plugin.analyses.report.marks.panels import finite, look, with_intervals
 from steer_plugin.analyses.report.marks.tradeoff_plane import COST, tradeoff
@@ -55,7 +55,7 @@ _POINT_TOOLTIP = [
 ]
 
 
-def method_figures(methods: pd.DataFrame, choice: Choice = TOP) -> list[Figure]:
+def method_exhibits(methods: pd.DataFrame, choice: Choice = TOP) -> list[Exhibit]:
     """Draw what `Results.methods` holds, with the words beside it.
 
     Args:
@@ -65,7 +65,7 @@ def method_figures(methods: pd.DataFrame, choice: Choice = TOP) -> list[Figure]:
     if methods[methods["axis"] == RETRIEVAL].empty:
         return []
     drawn = [
-        Figure(
+        Exhibit(
             name="methods_compared",
             heading="Other ways to steer",
             aid=(
@@ -81,7 +81,7 @@ def method_figures(methods: pd.DataFrame, choice: Choice = TOP) -> list[Figure]:
     ]
     if not methods_tradeoff_table(methods).empty:
         drawn.append(
-            Figure(
+            Exhibit(
                 name="methods_tradeoff",
                 heading="What each way to steer costs",
                 aid="Up is a gain, right is a cost; up and left is best.",

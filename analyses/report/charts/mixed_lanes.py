@@ -11,7 +11,7 @@ from steer_plugin.analyses.report.charts.condition_lanes import (
     in_panels,
     random_lanes,
 )
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.words import phrases, summary
 from steer_plugin.analyses.report.words.bitext_titles import dataset_name, mixed_title
 from steer_plugin.analyses.run.results import Results, at_headline, layer_phrase
@@ -24,13 +24,13 @@ _ACROSS = ("All pairs of languages", "From the target to the others")
 _WIDTH = 960
 
 
-def mixed_retrieval_figures(results: Results) -> list[Figure]:
+def mixed_retrieval_exhibits(results: Results) -> list[Exhibit]:
     """Draw the chart with its words; nothing where no mix was measured."""
     if not _parts(results):
         return []
     table = mixed_retrieval_table(results)
     return [
-        Figure(
+        Exhibit(
             name="mixed_retrieval",
             heading="Do the steered and the unsteered model share a space?",
             aid=(

@@ -9,7 +9,7 @@ from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
 from steer_plugin.analyses.report.charts.condition_lanes import conditions
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks import unseen_languages
 from steer_plugin.analyses.report.marks.panels import ends, in_rows
 from steer_plugin.analyses.report.words import phrases, summary
@@ -41,14 +41,14 @@ _TOOLTIP = [
 ]
 
 
-def target_figures(results: Results) -> list[Figure]:
+def target_exhibits(results: Results) -> list[Exhibit]:
     """Draw the chart with its words; nothing where no single pairs were measured."""
     table = from_targets_table(results)
     if table.empty:
         return []
     controlled = bool((table["n_controls"] > 0).any())
     return [
-        Figure(
+        Exhibit(
             name="from_targets",
             heading="From the target to each language",
             aid=(

@@ -13,7 +13,7 @@ from steer_plugin.analyses.report.charts import (
     embedding_map,
     expert_heat_maps,
 )
-from steer_plugin.analyses.report.contents import charts, figures
+from steer_plugin.analyses.report.contents import charts, exhibits
 from steer_plugin.analyses.report.marks.panels import look
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.corpora.language_codes import language_label
@@ -437,7 +437,7 @@ def test_many_languages_and_layers_stay_within_what_altair_draws() -> None:
         assert table["concept"].nunique() == 30
         assert set(MANY[30:33]) <= set(table["concept"])
     assert set(MANY[30:33]) <= set(embedding_map.retrieval_matrix_table(run)["query"])
-    captions = {figure.name: figure.caption for figure in figures(run)}
+    captions = {figure.name: figure.caption for figure in exhibits(run)}
     assert "Shown: 34 of 40 languages, 2 of 3 targets" in captions["retrieval_matrix"]
     for name in ("experts_by_layer", "score_curves", "expert_overlap"):
         assert "Shown: 30 of 40 languages" in captions[name]

@@ -12,7 +12,7 @@ from steer_plugin.analyses.report.charts import embedding_map
 from steer_plugin.analyses.report.charts.target_lanes import (
     from_targets,
     from_targets_table,
-    target_figures,
+    target_exhibits,
 )
 from steer_plugin.analyses.report.words.pair_titles import (
     from_targets_title,
@@ -138,7 +138,7 @@ def test_languages_called_changed_are_bold(base: Results, spec: dict[str, Any]) 
 
 def test_without_rates_each_interval_decides_and_the_words_say_so(base: Results) -> None:
     flat = old(base).retrieval.assign(change_low=-0.1, change_high=0.1)
-    (figure,) = target_figures(dataclasses.replace(base, retrieval=flat))
+    (figure,) = target_exhibits(dataclasses.replace(base, retrieval=flat))
     spec = spec_of(figure.chart)
     assert "indexof([]" in bold(panels(spec)[0])
     assert "each pair's own 95% interval" in figure.caption
@@ -146,7 +146,7 @@ def test_without_rates_each_interval_decides_and_the_words_say_so(base: Results)
 
 
 def test_the_caption_says_by_which_rate_and_what_is_hollow(base: Results) -> None:
-    (figure,) = target_figures(base)
+    (figure,) = target_exhibits(base)
     for words in ("false-discovery rate of 5%", "k = 300", "mean of 3 seeds", "final norm", "95%"):
         assert words in figure.caption
 
@@ -174,13 +174,13 @@ def test_languages_that_were_not_seen_are_marked_and_the_legend_explains_it(
     keys = [e["shape"]["scale"]["domain"] for e in encodings(spec) if "shape" in e]
     assert keys
     assert all(key == ["not seen in pre-training"] for key in keys)
-    (figure,) = target_figures(base)
+    (figure,) = target_exhibits(base)
     assert f"{DAGGER}: not seen in pre-training" in figure.caption
 
 
 def test_where_nothing_says_what_was_seen_nothing_is_marked() -> None:
     told = paper_results(layers=("final",), top_ks=(300,), seen=None)
-    (figure,) = target_figures(told)
+    (figure,) = target_exhibits(told)
     assert DAGGER not in str(spec_of(figure.chart)) + figure.caption
     assert DAGGER not in str(spec_of(embedding_map.retrieval_matrix(told)))
 
@@ -216,7 +216,7 @@ def test_without_intervals_and_control_the_points_are_drawn_and_nothing_is_claim
     )
     unknown = [name for name in bare.retrieval if name.endswith(("_low", "_high", "_p", "_q"))]
     blank = bare.retrieval.assign(**dict.fromkeys(unknown, np.nan))
-    (figure,) = target_figures(dataclasses.replace(bare, retrieval=blank))
+    (figure,) = target_exhibits(dataclasses.replace(bare, retrieval=blank))
     assert title_of(spec_of(figure.chart)) == (
         "From the target to the other language with experts, at a false-discovery rate of 5%: "
         "German too few sentences to tell"
@@ -228,7 +228,7 @@ def test_without_intervals_and_control_the_points_are_drawn_and_nothing_is_claim
 def test_without_single_pairs_there_is_no_chart(base: Results) -> None:
     table = base.retrieval
     groups = table[table["query"].isin(["all"]) | (table["candidates"] == "others")]
-    assert target_figures(dataclasses.replace(base, retrieval=groups)) == []
+    assert target_exhibits(dataclasses.replace(base, retrieval=groups)) == []
 
 
 def test_pairs_are_called_by_their_rate_and_otherwise_by_their_interval() -> None:
