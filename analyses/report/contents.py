@@ -4,16 +4,19 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses.report.charts import (
+    condition_curves,
     condition_lanes,
     embedding_map,
     expert_heat_maps,
+    retrieval_heat_map,
+    score_curves,
 )
 from steer_plugin.analyses.report.charts.bitext_lanes import bitext_retrieval_exhibits
+from steer_plugin.analyses.report.charts.condition_curves import layer_exhibits
 from steer_plugin.analyses.report.charts.control_shares import control_exhibits
 from steer_plugin.analyses.report.charts.correlation_lanes import correlation_exhibits
 from steer_plugin.analyses.report.charts.expert_chance import selection_exhibits
 from steer_plugin.analyses.report.charts.generation_curves import generation_exhibits
-from steer_plugin.analyses.report.charts.layer_curves import layer_exhibits
 from steer_plugin.analyses.report.charts.method_lanes import method_exhibits
 from steer_plugin.analyses.report.charts.mixed_lanes import mixed_retrieval_exhibits
 from steer_plugin.analyses.report.charts.target_lanes import target_exhibits
@@ -44,7 +47,7 @@ def exhibits(results: Results) -> list[Exhibit]:
     if not summary.at_last(results, "gap").empty:
         content.append(_gap_before_after(results))
     content.append(_retrieval_before_after(results))
-    if not embedding_map.retrieval_matrix_table(results).empty:
+    if not retrieval_heat_map.retrieval_matrix_table(results).empty:
         content.append(_retrieval_matrix(results))
     content += target_exhibits(results)
     content += correlation_exhibits(results)
@@ -155,7 +158,7 @@ def _experts_by_layer(results: Results) -> Exhibit:
 
 def _score_curves(results: Results) -> Exhibit:
     score = chart_titles.score_name(results)
-    table = expert_heat_maps.score_curves_table(results)
+    table = score_curves.score_curves_table(results)
     chance = " 0.5 is chance." if score == "AUROC" else ""
     ranked = unit_choice.choice_of(results) == TOP
     marks = (
@@ -174,7 +177,7 @@ def _score_curves(results: Results) -> Exhibit:
             f"{score} of each unit as a detector of its language against the others.{chance} "
             f"{marks}{_cut(table, results.curve, 'curve')}"
         ),
-        chart=expert_heat_maps.score_curves(results),
+        chart=score_curves.score_curves(results),
         table=table,
     )
 
@@ -255,10 +258,10 @@ def _retrieval_before_after(results: Results) -> Exhibit:
 
 
 def _retrieval_matrix(results: Results) -> Exhibit:
-    table = embedding_map.retrieval_matrix_table(results)
+    table = retrieval_heat_map.retrieval_matrix_table(results)
     shown, targets = table["query"].nunique(), table["target"].nunique()
     every = set(results.retrieval["query"]) - {"all"}
-    bold = "; their figures are bold" if embedding_map.labelled(table) else ""
+    bold = "; their figures are bold" if retrieval_heat_map.has_cell_labels(table) else ""
     left_out = ""
     if shown < len(every) or targets < len(results.targets):
         left_out = (
@@ -276,7 +279,7 @@ def _retrieval_matrix(results: Results) -> Exhibit:
             f"Change of top-1 {_measured(results)}, at {_where(results)}. The title counts "
             f"the pairs that are called changed {rule(table)}{bold}.{left_out}"
         ),
-        chart=embedding_map.retrieval_matrix(results),
+        chart=retrieval_heat_map.retrieval_matrix(results),
         table=table,
     )
 
@@ -294,8 +297,8 @@ def _by_layer(results: Results) -> Exhibit:
             f"{headline_phrase(results)}; “final” is after the final norm. Bands: "
             f"{_interval(results)}. {_controls(results)}"
         ),
-        chart=condition_lanes.by_layer(results),
-        table=condition_lanes.by_layer_table(results),
+        chart=condition_curves.by_layer(results),
+        table=condition_curves.by_layer_table(results),
     )
 
 
@@ -314,8 +317,8 @@ def _effect_of_k(results: Results) -> Exhibit:
             f"{_where(results)}. Bands: {_interval(results)}. {_controls(results)} The title goes "
             f"by the 95% interval of experts minus {against}."
         ),
-        chart=condition_lanes.effect_of_k(results),
-        table=condition_lanes.effect_of_k_table(results),
+        chart=condition_curves.effect_of_k(results),
+        table=condition_curves.effect_of_k_table(results),
     )
 
 

@@ -1,15 +1,13 @@
-"""Charts of one figure in three conditions: before, with experts, with random neurons."""
+"""Lanes of one figure in three conditions: before, with experts, with random neurons."""
 
-import math
 from collections.abc import Sequence
 
 import altair as alt
-import numpy as np
 import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.words import chart_titles, phrases, summary, unit_choice
+from steer_plugin.analyses.report.words import chart_titles, phrases, summary
 from steer_plugin.analyses.report.words.phrases import CENTRINGS
 from steer_plugin.analyses.run.results import (
     BEFORE,
@@ -18,14 +16,12 @@ from steer_plugin.analyses.run.results import (
     VALUES,
     Results,
     at_headline,
-    layer_order,
 )
 from steer_plugin.analyses.statistics.figure_rows import from_target, over_pairs
 from steer_plugin.corpora.language_codes import language_label
-from steer_plugin.experts.selection import Choice
 
 _WIDTH = 960
-_TOOLTIP = [
+CONDITION_TOOLTIP = [
     alt.Tooltip("top_k:Q", title="k"),
     alt.Tooltip("layer:N"),
     alt.Tooltip("measure:N"),
@@ -155,7 +151,7 @@ def condition_lanes(
         ),
         yOffset=alt.YOffset("condition:N", sort=list(theme.CONDITIONS)),
         color=condition_colour(data),
-        tooltip=[alt.Tooltip("name:N", title=named), *_TOOLTIP],
+        tooltip=[alt.Tooltip("name:N", title=named), *CONDITION_TOOLTIP],
     )
     layers: list[alt.Chart] = [
         base.mark_bar(height=7, opacity=0.35).encode(
@@ -264,114 +260,3 @@ def gap_before_after(results: Results) -> ChartType:
         data, columns=data["panel"].nunique(), axis="Gap (difference of mean cosines)", digits=3
     )
     return chart.properties(title=theme.heading(title, _WIDTH))
-
-
-_COURSES = (
-    ("top-1", "Top-1, all pairs"),
-    ("pair distance", "Raw distance, all pairs"),
-    ("gap", "Raw gap"),
-)
-
-
-def _course_table(retrieval: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:
-    both = pd.concat([retrieval, alignment], ignore_index=True)
-    return pd.concat([over_pairs(both, measure) for measure, _ in _COURSES], ignore_index=True)
-
-
-def by_layer_table(results: Results) -> pd.DataFrame:
-    """Give the rows that `by_layer` draws: every layer, at the headline k."""
-    return _course_table(
-        at_headline(results, results.retrieval), at_headline(results, results.alignment)
-    )
-
-
-def by_layer(results: Results) -> ChartType:
-    """Draw retrieval, distance and gap against the layer that the embedding is read at."""
-    table = by_layer_table(results)
-    order = layer_order(table)
-    x = alt.X(
-        "layer:O",
-        sort=order,
-        title="Layer of the embedding",
-        axis=alt.Axis(labelAngle=0, values=_ticks(order, table["target"].nunique())),
-    )
-    return _courses(table, x).properties(
-        title=theme.heading(chart_titles.by_layer_title(results), _WIDTH)
-    )
-
-
-def effect_of_k_table(results: Results) -> pd.DataFrame:
-    """Give the rows that `effect_of_k` draws: every k, at the last layer."""
-    layer = summary.reading_layer(results)
-    retrieval, alignment = results.retrieval, results.alignment
-    return _course_table(
-        retrieval[retrieval["layer"] == layer], alignment[alignment["layer"] == layer]
-    )
-
-
-def k_axis(table: pd.DataFrame, choice: Choice) -> alt.X:
-    """Give a logarithmic axis of the values of k that a table has."""
-    ks = sorted({int(k) for k in table["top_k"]})
-    return alt.X(
-        "top_k:Q",
-        title="k neurons a layer (log)" if choice.per_layer else "k neurons steered (log)",
-        scale=alt.Scale(type="log", domain=[ks[0] / 1.3, ks[-1] * 1.3], nice=False),
-        axis=alt.Axis(values=ks, format=",", grid=False, labelOverlap="greedy", labelSeparation=6),
-    )
-
-
-def effect_of_k(results: Results) -> ChartType:
-    """Draw retrieval, distance and gap against the number of neurons that were set."""
-    table = effect_of_k_table(results)
-    x = k_axis(table, unit_choice.choice_of(results))
-    figures = table[table["measure"] == "top-1"]
-    return _courses(table, x).properties(
-        title=theme.heading(chart_titles.effect_of_k_title(figures), _WIDTH)
-    )
-
-
-def _panel_width(n_targets: int) -> int:
-    return int(np.clip(820 // n_targets, 150, 420))
-
-
-def _ticks(order: Sequence[str], n_targets: int) -> list[str]:
-    """Choose the layers that are named under a panel: as many as fit, and the last."""
-    step = math.ceil(len(order) / (_panel_width(n_targets) // 32))
-    return [*order[:-1][::step][: math.ceil((len(order) - 1) / step)], order[-1]]
-
-
-def _courses(table: pd.DataFrame, x: alt.X) -> alt.VConcatChart:
-    """Draw a row of panels a measure, a panel a target, a line a condition."""
-    data = conditions(table)
-    targets = list(dict.fromkeys(data["name"]))
-    measures = {name: said for name, said in _COURSES if name in set(data["measure"])}
-    rows = []
-    for measure, said in measures.items():
-        part = data[data["measure"] == measure]
-        first, last = measure == next(iter(measures)), measure == list(measures)[-1]
-        base = alt.Chart().encode(
-            x=x if last else x.title(None),
-            color=condition_colour(data),
-        )
-        ends = part[["value", "low", "high"]]
-        lowest, highest = min(0.0, float(ends.min().min())), float(ends.max().max())
-        room = 0.06 * (highest - lowest)
-        scale = alt.Scale(domain=[lowest - room * (lowest < 0), highest + room], nice=False)
-        y = alt.Y("value:Q", title=said, scale=scale, axis=alt.Axis(tickCount=4))
-        bands = base.mark_area(opacity=0.22).encode(
-            y=alt.Y("low:Q", title=said, scale=scale), y2="high:Q"
-        )
-        lines = base.mark_line(point=alt.OverlayMarkDef(size=28, filled=True)).encode(
-            y=y, tooltip=[alt.Tooltip("name:N", title="target"), *_TOOLTIP]
-        )
-        rows.append(
-            alt.layer(bands, lines, data=part)
-            .properties(width=_panel_width(len(targets)), height=120)
-            .facet(
-                column=alt.Column(
-                    "name:N", title=None, sort=targets, header=alt.Header(labels=first)
-                ),
-                spacing=18,
-            )
-        )
-    return alt.vconcat(*rows, spacing=14)

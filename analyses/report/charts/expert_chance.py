@@ -8,7 +8,7 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.charts.condition_lanes import k_axis
+from steer_plugin.analyses.report.charts.condition_curves import k_axis
 from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks import unseen_languages
 from steer_plugin.analyses.report.marks.panels import ends, with_intervals

@@ -9,7 +9,8 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.charts.condition_lanes import condition_colour, k_axis
+from steer_plugin.analyses.report.charts.condition_curves import k_axis
+from steer_plugin.analyses.report.charts.condition_lanes import condition_colour
 from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks.panels import (
     ends,

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from steer_plugin.analyses.report.charts.layer_curves import (
+from steer_plugin.analyses.report.charts.condition_curves import (
     PANELS,
     layer_exhibits,
     measures_by_layer,

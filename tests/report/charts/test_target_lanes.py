@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.charts import embedding_map
+from steer_plugin.analyses.report.charts import retrieval_heat_map
 from steer_plugin.analyses.report.charts.target_lanes import (
     from_targets,
     from_targets_table,
@@ -182,7 +182,7 @@ def test_where_nothing_says_what_was_seen_nothing_is_marked() -> None:
     told = paper_results(layers=("final",), top_ks=(300,), seen=None)
     (figure,) = target_exhibits(told)
     assert DAGGER not in str(spec_of(figure.chart)) + figure.caption
-    assert DAGGER not in str(spec_of(embedding_map.retrieval_matrix(told)))
+    assert DAGGER not in str(spec_of(retrieval_heat_map.retrieval_matrix(told)))
 
 
 def test_two_scripts_of_one_language_stay_apart() -> None:
@@ -288,7 +288,7 @@ def test_what_was_not_seen_is_counted_by_itself() -> None:
 
 
 def matrix_rows(results: Results) -> pd.DataFrame:
-    spec = spec_of(embedding_map.retrieval_matrix(results))
+    spec = spec_of(retrieval_heat_map.retrieval_matrix(results))
     sets = [pd.DataFrame(part) for part in spec["datasets"].values() if "sure" in part[0]]
     return pd.concat(sets)
 
@@ -318,7 +318,7 @@ def test_the_matrix_marks_what_was_not_seen_on_both_axes(base: Results) -> None:
     for axis in ("query", "candidates"):
         assert f"Japanese (jpn_Jpan) {DAGGER}" in set(drawn[axis])
         assert "German (deu_Latn)" in set(drawn[axis])
-    spec = spec_of(embedding_map.retrieval_matrix(base))
+    spec = spec_of(retrieval_heat_map.retrieval_matrix(base))
     keys = [e["shape"]["scale"]["domain"] for e in encodings(spec) if "shape" in e]
     assert keys == [["not seen in pre-training"]]
     assert width_of(spec) <= PAGE

@@ -1,19 +1,26 @@
-"""Every measure at every layer, before, with experts and with random neurons."""
+"""Curves of figures in three conditions: by layer, by k, and every measure by layer."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.charts.condition_lanes import condition_colour, conditions
+from steer_plugin.analyses.report.charts.condition_lanes import (
+    CONDITION_TOOLTIP,
+    condition_colour,
+    conditions,
+)
 from steer_plugin.analyses.report.exhibit import Exhibit
-from steer_plugin.analyses.report.words import phrases, unit_choice
+from steer_plugin.analyses.report.words import chart_titles, phrases, summary, unit_choice
 from steer_plugin.analyses.run.results import Results, at_headline, layer_order, layer_phrase
 from steer_plugin.analyses.statistics.figure_rows import over_pairs
 from steer_plugin.corpora.language_codes import language_name
+from steer_plugin.experts.selection import Choice
 
 PANELS = (
     ("top-1", "raw", "Top-1 retrieval"),
@@ -30,6 +37,65 @@ PANELS = (
     ("effective rank", "raw", "Effective rank"),
 )
 """Measure, centring, and what the panel is called."""
+
+_WIDTH = 960
+_COURSES = (
+    ("top-1", "Top-1, all pairs"),
+    ("pair distance", "Raw distance, all pairs"),
+    ("gap", "Raw gap"),
+)
+
+
+def by_layer_table(results: Results) -> pd.DataFrame:
+    """Give the rows that `by_layer` draws: every layer, at the headline k."""
+    return _course_table(
+        at_headline(results, results.retrieval), at_headline(results, results.alignment)
+    )
+
+
+def by_layer(results: Results) -> ChartType:
+    """Draw retrieval, distance and gap against the layer that the embedding is read at."""
+    table = by_layer_table(results)
+    order = layer_order(table)
+    x = alt.X(
+        "layer:O",
+        sort=order,
+        title="Layer of the embedding",
+        axis=alt.Axis(labelAngle=0, values=_ticks(order, table["target"].nunique())),
+    )
+    return _courses(table, x).properties(
+        title=theme.heading(chart_titles.by_layer_title(results), _WIDTH)
+    )
+
+
+def effect_of_k_table(results: Results) -> pd.DataFrame:
+    """Give the rows that `effect_of_k` draws: every k, at the last layer."""
+    layer = summary.reading_layer(results)
+    retrieval, alignment = results.retrieval, results.alignment
+    return _course_table(
+        retrieval[retrieval["layer"] == layer], alignment[alignment["layer"] == layer]
+    )
+
+
+def effect_of_k(results: Results) -> ChartType:
+    """Draw retrieval, distance and gap against the number of neurons that were set."""
+    table = effect_of_k_table(results)
+    x = k_axis(table, unit_choice.choice_of(results))
+    figures = table[table["measure"] == "top-1"]
+    return _courses(table, x).properties(
+        title=theme.heading(chart_titles.effect_of_k_title(figures), _WIDTH)
+    )
+
+
+def k_axis(table: pd.DataFrame, choice: Choice) -> alt.X:
+    """Give a logarithmic axis of the values of k that a table has."""
+    ks = sorted({int(k) for k in table["top_k"]})
+    return alt.X(
+        "top_k:Q",
+        title="k neurons a layer (log)" if choice.per_layer else "k neurons steered (log)",
+        scale=alt.Scale(type="log", domain=[ks[0] / 1.3, ks[-1] * 1.3], nice=False),
+        axis=alt.Axis(values=ks, format=",", grid=False, labelOverlap="greedy", labelSeparation=6),
+    )
 
 
 def layer_exhibits(results: Results) -> list[Exhibit]:
@@ -142,3 +208,55 @@ def measures_by_layer(table: pd.DataFrame) -> ChartType:
     return alt.concat(*panels, columns=3, spacing=spacing, bounds="flush").properties(
         title=theme.heading(measures_by_layer_title(table), 900)
     )
+
+
+def _course_table(retrieval: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:
+    both = pd.concat([retrieval, alignment], ignore_index=True)
+    return pd.concat([over_pairs(both, measure) for measure, _ in _COURSES], ignore_index=True)
+
+
+def _courses(table: pd.DataFrame, x: alt.X) -> alt.VConcatChart:
+    """Draw a row of panels a measure, a panel a target, a line a condition."""
+    data = conditions(table)
+    targets = list(dict.fromkeys(data["name"]))
+    measures = {name: said for name, said in _COURSES if name in set(data["measure"])}
+    rows = []
+    for measure, said in measures.items():
+        part = data[data["measure"] == measure]
+        first, last = measure == next(iter(measures)), measure == list(measures)[-1]
+        base = alt.Chart().encode(
+            x=x if last else x.title(None),
+            color=condition_colour(data),
+        )
+        ends = part[["value", "low", "high"]]
+        lowest, highest = min(0.0, float(ends.min().min())), float(ends.max().max())
+        room = 0.06 * (highest - lowest)
+        scale = alt.Scale(domain=[lowest - room * (lowest < 0), highest + room], nice=False)
+        y = alt.Y("value:Q", title=said, scale=scale, axis=alt.Axis(tickCount=4))
+        bands = base.mark_area(opacity=0.22).encode(
+            y=alt.Y("low:Q", title=said, scale=scale), y2="high:Q"
+        )
+        lines = base.mark_line(point=alt.OverlayMarkDef(size=28, filled=True)).encode(
+            y=y, tooltip=[alt.Tooltip("name:N", title="target"), *CONDITION_TOOLTIP]
+        )
+        rows.append(
+            alt.layer(bands, lines, data=part)
+            .properties(width=_panel_width(len(targets)), height=120)
+            .facet(
+                column=alt.Column(
+                    "name:N", title=None, sort=targets, header=alt.Header(labels=first)
+                ),
+                spacing=18,
+            )
+        )
+    return alt.vconcat(*rows, spacing=14)
+
+
+def _panel_width(n_targets: int) -> int:
+    return int(np.clip(820 // n_targets, 150, 420))
+
+
+def _ticks(order: Sequence[str], n_targets: int) -> list[str]:
+    """Choose the layers that are named under a panel: as many as fit, and the last."""
+    step = math.ceil(len(order) / (_panel_width(n_targets) // 32))
+    return [*order[:-1][::step][: math.ceil((len(order) - 1) / step)], order[-1]]
