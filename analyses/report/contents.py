@@ -22,7 +22,7 @@ from steer_plugin.analyses.report.charts.mixed_lanes import mixed_retrieval_exhi
 from steer_plugin.analyses.report.charts.target_lanes import target_exhibits
 from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.words import chart_titles, phrases, summary, unit_choice
-from steer_plugin.analyses.report.words.pair_verdicts import rule
+from steer_plugin.analyses.report.words.pair_verdicts import verdict_rule
 from steer_plugin.analyses.run.results import FINAL, Results, layer_order
 from steer_plugin.corpora.language_codes import language_name
 from steer_plugin.experts.selection import TOP
@@ -76,7 +76,7 @@ def exhibits(results: Results) -> list[Exhibit]:
 def headline_phrase(results: Results) -> str:
     """Say which k each target is reported at."""
     ks = results.headline()
-    each = unit_choice.each(unit_choice.choice_of(results))
+    each = unit_choice.in_each_layer(unit_choice.choice_of(results))
     if len(set(ks.values())) == 1:
         return f"k = {next(iter(ks.values())):,}{each}"
     return "k = " + ", ".join(f"{k:,} ({language_name(name)})" for name, k in ks.items()) + each
@@ -146,7 +146,7 @@ def _experts_by_layer(results: Results) -> Exhibit:
         heading="Where the experts sit",
         aid="The darker a cell, the more of that language's experts are in that layer.",
         caption=(
-            f"Experts are {unit_choice.ranked(choice, chart_titles.score_name(results), site)}. "
+            f"Experts are {unit_choice.ranking(choice, chart_titles.score_name(results), site)}. "
             "Figures are "
             "numbers of units; an empty cell has none. The title averages over the languages."
             f"{f' {short}' if short else ''}{_cut(table, results.layers, 'layers')}"
@@ -189,8 +189,8 @@ def _expert_overlap(results: Results) -> Exhibit:
         name="expert_overlap",
         heading="Which experts languages share",
         aid=(
-            f"Each cell counts the units that are among the k {unit_choice.end(choice)} of both "
-            f"languages{unit_choice.k_of_layers(choice)}."
+            "Each cell counts the units that are among the k "
+            f"{unit_choice.end_phrase(choice)} of both languages{unit_choice.k_of_layers(choice)}."
         ),
         caption=(
             f"The share is of {'all that are chosen' if choice.per_layer else 'k'}. A language's "
@@ -277,7 +277,7 @@ def _retrieval_matrix(results: Results) -> Exhibit:
         ),
         caption=(
             f"Change of top-1 {_measured(results)}, at {_where(results)}. The title counts "
-            f"the pairs that are called changed {rule(table)}{bold}.{left_out}"
+            f"the pairs that are called changed {verdict_rule(table)}{bold}.{left_out}"
         ),
         chart=retrieval_heat_map.retrieval_matrix(results),
         table=table,

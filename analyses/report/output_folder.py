@@ -26,7 +26,7 @@ from steer_plugin.analyses.report.words.control_titles import centring_sentence,
 from steer_plugin.analyses.run.results import Results as Results
 from steer_plugin.analyses.run.results import at_headline, layer_phrase
 from steer_plugin.analyses.statistics.bootstrap import CONFIDENCE
-from steer_plugin.analyses.statistics.figure_rows import over_pairs
+from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_label
 from steer_plugin.storage.artifacts import whole_file, whole_folder
 
@@ -170,7 +170,7 @@ def _glance(results: Results) -> str:
     }
     rows = []
     for name, source in sources.items():
-        for row in phrases.records(at_headline(results, source)):
+        for row in records(at_headline(results, source)):
             control, ahead = "not run", "not run"
             if row["n_controls"] > 0:
                 control = phrases.number(row["control"], digits=3)

@@ -12,10 +12,10 @@ from steer_plugin.analyses.report.words.bitext_titles import dataset_name
 from steer_plugin.analyses.report.words.chart_titles import distance_title
 from steer_plugin.analyses.run.paper_tables import distance_table, mixed_table
 from steer_plugin.analyses.run.results import Results, at_headline, layer_phrase
-from steer_plugin.analyses.statistics.figure_rows import is_pair
+from steer_plugin.analyses.statistics.figure_rows import is_pair, records
 from steer_plugin.corpora.language_codes import language_label, language_name
 
-CENTRINGS = {"raw": "as they are", "global": "common mean removed"}
+_CENTRINGS = {"raw": "as they are", "global": "common mean removed"}
 NOT_RUN = "not run"
 
 
@@ -71,10 +71,10 @@ def _distances(results: Results) -> str:
     rows = _last(results, distance_table(at_headline(results, results.alignment)))
     cells = [
         [
-            f"{row['distance']}, {row['version']}, {CENTRINGS[row['centring']]}",
+            f"{row['distance']}, {row['version']}, {_CENTRINGS[row['centring']]}",
             *(_with_spread(row, name) for name in ("pre", "post", "control")),
         ]
-        for row in phrases.records(rows)
+        for row in records(rows)
     ]
     count = int(rows["targets"].max())
     spread = (
@@ -121,7 +121,7 @@ def _correlations(results: Results) -> str:
         "relations can be told from none."
     )
     cells = []
-    for row in phrases.records(rows):
+    for row in records(rows):
         who = "all targets" if row["target"] == "all" else language_label(str(row["target"]))
         which = "" if row["languages"] == "all" else ", languages seen in pre-training"
         cells.append(
@@ -162,7 +162,7 @@ def _mixed(results: Results) -> str:
         rows.append(found)
     shown = pd.concat(rows, ignore_index=True)
     cells = []
-    for row in phrases.records(shown):
+    for row in records(shown):
         within = row["dataset"] != CORPUS
         if within:
             what = f"{dataset_name(row['dataset'])}, {language_label(str(row['query']))}"
@@ -214,7 +214,7 @@ def _bitexts(results: Results) -> str:
         "independent sets."
     )
     cells = []
-    for row in phrases.records(rows):
+    for row in records(rows):
         query, candidates, target = (
             language_name(row[name]) for name in ("query", "candidates", "target")
         )
@@ -252,7 +252,7 @@ def _null(results: Results) -> str:
             f"{row['above']:,.0f}",
             f"{row['p']:.3g}",
         ]
-        for row in phrases.records(rows)
+        for row in records(rows)
     ]
     header = ["", "Best unit", "95% of the null", "Units beyond it", "p"]
     note = (
@@ -272,7 +272,7 @@ def _stability(results: Results) -> str:
     ks = sorted({int(k) for k in rows["top_k"]})
     cells = []
     for concept, own in rows.groupby("concept", sort=False):
-        by_k = {int(row["top_k"]): row for row in phrases.records(own)}
+        by_k = {int(row["top_k"]): row for row in records(own)}
         cells.append(
             [
                 language_label(str(concept)),

@@ -17,7 +17,7 @@ from steer_plugin.analyses.run.results import Results
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.comparisons import compare_experts, with_false_discoveries
 from steer_plugin.analyses.run.stages.condition_embeddings import (
-    Embedded,
+    ConditionEmbeddings,
     chosen_layers,
     embed_conditions,
 )
@@ -67,7 +67,7 @@ def run_experiment(
 
     Args:
         adapter: the model of the settings.
-        data: the sentences of the settings; see `run_data.read_data`.
+        data: the sentences of the settings; see `inputs.read_data`.
         settings: what to do.
         folder: where results go.
         say: told what is being done, a line a step.
@@ -177,7 +177,10 @@ def compare_methods(
 
 
 def _compared(
-    comparisons: Iterable[Comparison], embedded: Embedded, settings: RunSettings, steps: Steps
+    comparisons: Iterable[Comparison],
+    embedded: ConditionEmbeddings,
+    settings: RunSettings,
+    steps: Steps,
 ) -> Tables:
     frames: dict[str, list[pd.DataFrame]] = {}
     for comparison in comparisons:
@@ -231,7 +234,7 @@ def _curves(
 
 def _methods(
     rivals: Iterable[Rival],
-    embedded: Embedded,
+    embedded: ConditionEmbeddings,
     writer: Writer | None,
     settings: RunSettings,
     steps: Steps,
@@ -269,7 +272,7 @@ def _independent(
 
 
 def _project(
-    comparisons: Iterable[Comparison], embedded: Embedded, settings: RunSettings
+    comparisons: Iterable[Comparison], embedded: ConditionEmbeddings, settings: RunSettings
 ) -> pd.DataFrame:
     before = embedded.load(BEFORE, FINAL)
     frames = []

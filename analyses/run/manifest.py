@@ -54,7 +54,7 @@ def run_provenance(
         "judge_corpus": settings.judge_corpus or settings.corpus,
         "languages": ", ".join(data.judge.languages),
         "find_languages": ", ".join(data.find.languages),
-        # Nothing where the file does not say; see `seen.unseen`.
+        # Nothing where the file does not say; see `unseen_languages.unseen`.
         "seen": "" if settings.seen is None else ", ".join(settings.seen) or "none",
         "split_seed": str(settings.split_seed),
         "find_sentences": str(len(data.find)),

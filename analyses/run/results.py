@@ -76,15 +76,15 @@ class Results:
         projection: two coordinates of each sentence's embedding; condition is "before",
             "experts" or "control"; method, where it is there, "pca" or "umap".
         geometry: MEXA, hubness, CKA, silhouette and isotropy, as alignment.
-        controls: the headline's figures beside every control; see `statistics.compare_controls`.
+        controls: the headline's figures beside every control; see `bootstrap.compare_controls`.
         correlations: see `correlations.correlations`.
         mixed: retrieval within a language and across languages in which the queries are those of
-            the unsteered model; see `mixed`.
+            the unsteered model; see `mixed_retrieval`.
         bitexts: retrieval in independent sets.
         generation: see `tradeoff.tradeoff` and `pareto.recommend`.
         methods: rival interventions on the same axes; see `rivals.compare_rival`.
-        null: see `resampled_scores.null_frame`.
-        stability: see `resampled_scores.stability`.
+        null: see `chance.null_frame`.
+        stability: see `chance.stability`.
 
     The tables from geometry on are empty where a run leaves them out.
 

@@ -65,7 +65,9 @@ def bitext_retrieval(results: Results) -> ChartType:
     )
     other = data["candidates"].where(data["query"] == data["target"], data["query"])
     data["name"] = [
-        " and ".join(unseen_languages.marked(language_name(code), code, not_seen) for code in pair)
+        " and ".join(
+            unseen_languages.with_mark(language_name(code), code, not_seen) for code in pair
+        )
         for pair in zip(data["target"], other, strict=True)
     ]
     chart = condition_lanes(

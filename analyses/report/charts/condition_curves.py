@@ -18,7 +18,7 @@ from steer_plugin.analyses.report.charts.condition_lanes import (
 from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.words import chart_titles, phrases, summary, unit_choice
 from steer_plugin.analyses.run.results import Results, at_headline, layer_order, layer_phrase
-from steer_plugin.analyses.statistics.figure_rows import over_pairs
+from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_name
 from steer_plugin.experts.selection import Choice
 
@@ -103,7 +103,7 @@ def layer_exhibits(results: Results) -> list[Exhibit]:
     table = measures_by_layer_table(results)
     if table.empty or table["layer"].nunique() < 2:
         return []
-    each = unit_choice.each(unit_choice.choice_of(results))
+    each = unit_choice.in_each_layer(unit_choice.choice_of(results))
     return [
         Exhibit(
             name=f"measures_by_layer_{target}",
@@ -133,9 +133,9 @@ def _k_of(table: pd.DataFrame, target: str) -> str:
 def measures_by_layer_table(results: Results) -> pd.DataFrame:
     """Give the rows that `measures_by_layer` draws, those of all targets."""
     every = pd.concat([results.retrieval, results.alignment, results.geometry], ignore_index=True)
-    unit_choice = at_headline(results, every)
+    headline = at_headline(results, every)
     parts = [
-        over_pairs(unit_choice, measure, centring).assign(panel=said)
+        over_pairs(headline, measure, centring).assign(panel=said)
         for measure, centring, said in PANELS
     ]
     return pd.concat(parts, ignore_index=True)
@@ -144,8 +144,8 @@ def measures_by_layer_table(results: Results) -> pd.DataFrame:
 def measures_by_layer_title(table: pd.DataFrame) -> str:
     """Say at which layer the unsteered model retrieves best, and what steering leaves of it."""
     rows = table[(table["measure"] == "top-1") & (table["centring"] == "raw")]
-    best = phrases.records(rows.sort_values("pre", kind="stable"))[-1]
-    last = phrases.records(rows[rows["layer"] == layer_order(rows)[-1]])[0]
+    best = records(rows.sort_values("pre", kind="stable"))[-1]
+    last = records(rows[rows["layer"] == layer_order(rows)[-1]])[0]
     if best["layer"] == last["layer"]:
         return f"No layer retrieves better than the last: {_steered(best)}"
     return (

@@ -9,7 +9,12 @@ from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks.lanes import Panel, lanes
 from steer_plugin.analyses.report.marks.panels import ends, with_intervals
 from steer_plugin.analyses.report.words import control_titles, phrases, unit_choice
-from steer_plugin.analyses.report.words.control_titles import control_order, reliable, shown, words
+from steer_plugin.analyses.report.words.control_titles import (
+    control_order,
+    control_phrases,
+    control_rows,
+    reliable,
+)
 from steer_plugin.analyses.run.results import layer_order, layer_phrase
 from steer_plugin.corpora.language_codes import language_label, language_name
 from steer_plugin.experts.selection import TOP, Choice
@@ -45,7 +50,7 @@ def control_exhibits(controls: pd.DataFrame, choice: Choice = TOP) -> list[Exhib
         controls: one row a figure and control; may be empty.
         choice: of the units that are steered.
     """
-    rows = shown(controls)
+    rows = control_rows(controls)
     drawn = []
     if not rows.empty and rows["share"].notna().any():
         drawn.append(
@@ -80,14 +85,14 @@ def control_exhibits(controls: pd.DataFrame, choice: Choice = TOP) -> list[Exhib
 
 def control_shares_table(controls: pd.DataFrame) -> pd.DataFrame:
     """Give the rows that `control_shares` draws: those with a share."""
-    rows = shown(controls)
+    rows = control_rows(controls)
     return rows[rows["share"].notna()].reset_index(drop=True)
 
 
 def control_shares(controls: pd.DataFrame) -> ChartType:
     """Draw what share of the experts' change each control gives, a panel a measure."""
     table = control_shares_table(controls)
-    every = shown(controls)
+    every = control_rows(controls)
     panels = [
         Panel(
             name=measure,
@@ -107,7 +112,7 @@ def control_shares(controls: pd.DataFrame) -> ChartType:
 
 def control_advantages_table(controls: pd.DataFrame) -> pd.DataFrame:
     """Give the rows that `control_advantages` draws."""
-    return shown(controls)
+    return control_rows(controls)
 
 
 def control_advantages(controls: pd.DataFrame) -> ChartType:
@@ -139,7 +144,7 @@ def _lanes(table: pd.DataFrame, panels: list[Panel], column: str) -> alt.HConcat
     """Draw a column with its interval, a lane a control."""
     data = table.assign(
         panel=table["measure"],
-        lane=[words(control).label for control in table["control"]],
+        lane=[control_phrases(control).label for control in table["control"]],
         name=table["target"].map(language_label),
         value=table[column],
         low=table[f"{column}_low"],
@@ -159,7 +164,7 @@ def _lanes(table: pd.DataFrame, panels: list[Panel], column: str) -> alt.HConcat
     return lanes(
         data,
         panels,
-        order=[words(control).label for control in control_order(table)],
+        order=[control_phrases(control).label for control in control_order(table)],
         tooltip=_TOOLTIP,
     )
 
@@ -183,7 +188,7 @@ def _change_note(rows: pd.DataFrame) -> str:
 
 
 def _shares_caption(controls: pd.DataFrame, choice: Choice) -> str:
-    rows = shown(controls)
+    rows = control_rows(controls)
     none = (
         " Where the 95% interval of the experts' change includes 0 there is no share."
         if not reliable(rows).all()
@@ -210,10 +215,10 @@ def _advantages_caption(controls: pd.DataFrame, choice: Choice, *, after_shares:
 
 
 def _measured(controls: pd.DataFrame, choice: Choice) -> str:
-    rows = shown(controls)
+    rows = control_rows(controls)
     layer = layer_phrase(layer_order(rows)[-1])
-    ks = f"{phrases.each(rows['top_k'])}{unit_choice.each(choice)}"
-    sentences = phrases.each(rows["sentences"])
+    ks = f"{phrases.distinct_numbers(rows['top_k'])}{unit_choice.in_each_layer(choice)}"
+    sentences = phrases.distinct_numbers(rows["sentences"])
     draws = " and seeds" if (rows["n_seeds"] > 1).any() else ""
     return (
         f"Means over all pairs of languages on {sentences} held-out sentences a language, "
@@ -224,10 +229,12 @@ def _measured(controls: pd.DataFrame, choice: Choice) -> str:
 
 def _defined(controls: pd.DataFrame, choice: Choice) -> str:
     """Say what each control is, and how many seeds those have that are drawn."""
-    rows = shown(controls)
+    rows = control_rows(controls)
     seeds = sorted({int(n) for n in rows["n_seeds"] if n > 1})
     drawn = f" What is drawn: mean of {phrases.listed(map(str, seeds))} seeds." if seeds else ""
     names = control_order(rows)
-    said = "; ".join(f"{words(name).label.lower()}: {words(name).what}" for name in names)
-    said = said.format(end=unit_choice.end(choice), layers=unit_choice.of_layers(choice))
+    said = "; ".join(
+        f"{control_phrases(name).label.lower()}: {control_phrases(name).what}" for name in names
+    )
+    said = said.format(end=unit_choice.end_phrase(choice), layers=unit_choice.of_layers(choice))
     return f"{said[0].upper()}{said[1:]}.{drawn}"

@@ -160,7 +160,7 @@ def expert_stability(results: Results) -> ChartType:
     title = "Jaccard's index (0 to 1)"
     colour = theme.CONDITION_COLOURS[-1]
     base = alt.Chart().encode(
-        x=k_axis(data, choice).title(f"k{unit_choice.each(choice)} (log)"),
+        x=k_axis(data, choice).title(f"k{unit_choice.in_each_layer(choice)} (log)"),
         tooltip=[
             alt.Tooltip("name:N", title="language"),
             alt.Tooltip("top_k:Q", title="k", format=","),
@@ -204,7 +204,7 @@ def _null_caption(results: Results) -> str:
     steered = table[table["concept"].isin(results.targets)]
     # The bar is for the best of all units: it says nothing of units that are chosen otherwise.
     short = short_of_units(steered, ks) if unit_choice.choice_of(results) == TOP else ""
-    permutations = phrases.each(table["permutations"])
+    permutations = phrases.distinct_numbers(table["permutations"])
     return (
         f"{chart_titles.score_name(results)} on the sentences that choose the experts. The bar is "
         f"exceeded by the best of all units in 5% of {permutations} shufflings of the languages "
@@ -216,9 +216,9 @@ def _null_caption(results: Results) -> str:
 
 def _stability_caption(results: Results) -> str:
     table = results.stability
-    resamples = phrases.each(table["resamples"])
+    resamples = phrases.distinct_numbers(table["resamples"])
     choice = unit_choice.choice_of(results)
-    end = unit_choice.end(choice)
+    end = unit_choice.end_phrase(choice)
     return (
         f"Shared units over units in either, of the k {end} of all sentences that choose and the k "
         f"{end} of a bootstrap resample of them{unit_choice.k_of_layers(choice)}. Points: mean "

@@ -20,7 +20,7 @@ from steer_plugin.analyses.report.marks.panels import (
     ratio_axis,
     with_intervals,
 )
-from steer_plugin.analyses.report.marks.tradeoff_plane import COST, tradeoff
+from steer_plugin.analyses.report.marks.tradeoff_plane import COST, tradeoff_plane
 from steer_plugin.analyses.report.words import generation_titles
 from steer_plugin.analyses.report.words.generation_titles import experts
 from steer_plugin.analyses.run.results import BEFORE, CONTROL, EXPERTS
@@ -218,7 +218,7 @@ def generation_tradeoff_table(generation: pd.DataFrame) -> pd.DataFrame:
 
 def generation_tradeoff(generation: pd.DataFrame) -> ChartType:
     """Draw the gain in probability against the cost in perplexity, a panel a target."""
-    picture = tradeoff(_named(generation_tradeoff_table(generation)))
+    picture = tradeoff_plane(_named(generation_tradeoff_table(generation)))
     data = picture.data
     of_experts = data["condition"] == EXPERTS
     front = data["on_front"].astype(bool)
@@ -238,7 +238,7 @@ def generation_tradeoff(generation: pd.DataFrame) -> ChartType:
         .mark_text(align="left", baseline="middle", fontSize=11)
         .encode(x=alt.X("text_cost:Q"), y=alt.Y("text_gain:Q"), text="text:N"),
     ]
-    title = generation_titles.tradeoff_title(generation)
+    title = generation_titles.generation_tradeoff_title(generation)
     chart = replace(picture, data=data).draw(colour, _TOOLTIP, over)
     return chart.properties(title=theme.heading(title, _WIDTH))
 

@@ -9,7 +9,7 @@ from steer_plugin.analyses.report import theme
 from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks.lanes import Panel, lanes
 from steer_plugin.analyses.report.marks.panels import finite, look, with_intervals
-from steer_plugin.analyses.report.marks.tradeoff_plane import COST, tradeoff
+from steer_plugin.analyses.report.marks.tradeoff_plane import COST, tradeoff_plane
 from steer_plugin.analyses.report.words import method_titles, unit_choice
 from steer_plugin.analyses.report.words.method_titles import (
     DISTANCE,
@@ -160,7 +160,7 @@ def methods_tradeoff_table(methods: pd.DataFrame) -> pd.DataFrame:
 def methods_tradeoff(methods: pd.DataFrame) -> ChartType:
     """Draw each method's gain in probability against its cost in perplexity, a panel a target."""
     table = methods_tradeoff_table(methods)
-    picture = tradeoff(
+    picture = tradeoff_plane(
         _named(table).assign(
             gained=with_intervals(table, "gain"),
             paid=with_intervals(table, "cost", signed=False),
@@ -171,7 +171,7 @@ def methods_tradeoff(methods: pd.DataFrame) -> ChartType:
     over = points.encode(
         x=picture.x, y=picture.y, color=colour, shape=shape, tooltip=_POINT_TOOLTIP
     )
-    title = method_titles.tradeoff_title(methods)
+    title = method_titles.methods_tradeoff_title(methods)
     chart = picture.draw(colour, _POINT_TOOLTIP, [over])
     return chart.properties(title=theme.heading(title, _WIDTH))
 
@@ -235,7 +235,9 @@ def _steered(methods: pd.DataFrame, choice: Choice) -> str:
     blocks = sorted({int(block) for block in table["block"] if block >= 0})
     said = []
     if ks:
-        said.append(f"experts: k = {listed(f'{k:,}' for k in ks)}{unit_choice.each(choice)}")
+        said.append(
+            f"experts: k = {listed(f'{k:,}' for k in ks)}{unit_choice.in_each_layer(choice)}"
+        )
     if blocks:
         said.append(f"residual stream: after block {listed(map(str, blocks))}")
     cited = [

@@ -9,7 +9,7 @@ from steer_plugin.analyses.report import theme
 from steer_plugin.analyses.report.marks import unseen_languages
 from steer_plugin.analyses.report.words import phrases, summary
 from steer_plugin.analyses.report.words.pair_titles import retrieval_matrix_title
-from steer_plugin.analyses.report.words.pair_verdicts import by_rate, called
+from steer_plugin.analyses.report.words.pair_verdicts import rate_is_controlled, verdicts
 from steer_plugin.analyses.run.results import CONTROL, EXPERTS, Results, at_headline
 from steer_plugin.analyses.statistics.figure_rows import between_languages
 from steer_plugin.corpora.language_codes import language_label, language_name
@@ -61,9 +61,9 @@ def retrieval_matrix(results: Results) -> ChartType:
         part["change"] = table[column]
         part["after"] = table["pre"] + table[column]
         # There is no false-discovery rate of the control's changes, so none of them is called.
-        uncalled = condition == CONTROL and by_rate(table)
-        part["sure"] = False if uncalled else called(table, column) != 0
-        rated = by_rate(table) and not uncalled
+        uncalled = condition == CONTROL and rate_is_controlled(table)
+        part["sure"] = False if uncalled else verdicts(table, column) != 0
+        rated = rate_is_controlled(table) and not uncalled
         part["q"] = table["change_q"].map("{:.3f}".format) if rated else ""
         part["interval"] = [
             phrases.interval(low, high)
@@ -95,7 +95,11 @@ def retrieval_matrix(results: Results) -> ChartType:
             alt.Tooltip("after:Q", format=".3f"),
             alt.Tooltip("change:Q", format="+.3f"),
             alt.Tooltip("interval:N", title="95% interval"),
-            *([alt.Tooltip("q:N", title="false-discovery rate")] if by_rate(table) else []),
+            *(
+                [alt.Tooltip("q:N", title="false-discovery rate")]
+                if rate_is_controlled(table)
+                else []
+            ),
         ],
     )
     layers = [cells, *([unseen_languages.key()] if not_seen else [])]

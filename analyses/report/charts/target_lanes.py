@@ -14,7 +14,7 @@ from steer_plugin.analyses.report.marks import unseen_languages
 from steer_plugin.analyses.report.marks.panels import ends, in_rows
 from steer_plugin.analyses.report.words import phrases, summary
 from steer_plugin.analyses.report.words.pair_titles import from_targets_title, not_seen_sentence
-from steer_plugin.analyses.report.words.pair_verdicts import called, rule
+from steer_plugin.analyses.report.words.pair_verdicts import verdict_rule, verdicts
 from steer_plugin.analyses.run.results import (
     BEFORE,
     CONTROL,
@@ -82,7 +82,7 @@ def from_targets(results: Results) -> ChartType:
     table = from_targets_table(results)
     not_seen = unseen_languages.unseen(results, dict.fromkeys(table["candidates"]))
     label = _labels(list(dict.fromkeys(table["candidates"])), not_seen)
-    data = conditions(table.assign(called=called(table) != 0))
+    data = conditions(table.assign(called=verdicts(table) != 0))
     data["language"] = data["candidates"].map(label)
     data["searched"] = data["candidates"].map(language_label)
     low, high = ends(data[["value", "low", "high"]], 0)
@@ -117,7 +117,7 @@ def _labels(codes: Sequence[str], not_seen: Sequence[str]) -> dict[str, str]:
     """Name languages, in short where one name does for one of them."""
     names = Counter(map(language_name, codes))
     return {
-        code: unseen_languages.marked(
+        code: unseen_languages.with_mark(
             name if names[name] == 1 else language_label(code), code, not_seen
         )
         for code, name in zip(codes, map(language_name, codes), strict=True)
@@ -202,6 +202,6 @@ def _caption(results: Results, table: pd.DataFrame) -> str:
         "Top-1 by cosine of the target's sentences among all sentences of each language, ties "
         f"counted as misses, raw embeddings, {layer}, k = {ks}. Languages stand in the order of "
         "the accuracy before. Lines: the value before plus the 95% interval of the change (paired "
-        f"bootstrap over sentences). Bold: called changed {rule(table)}.{hollow}"
+        f"bootstrap over sentences). Bold: called changed {verdict_rule(table)}.{hollow}"
         f"{dagger if not_seen else ''}"
     )

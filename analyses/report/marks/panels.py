@@ -9,6 +9,7 @@ import pandas as pd
 
 from steer_plugin.analyses.report.theme import looks
 from steer_plugin.analyses.report.words import phrases
+from steer_plugin.analyses.statistics.figure_rows import records
 
 _ROOM = 820
 _ACROSS = 4
@@ -97,7 +98,7 @@ def with_intervals(table: pd.DataFrame, column: str, *, signed: bool = True) -> 
         signed: whether they are differences.
     """
     said = []
-    for row in phrases.records(table):
+    for row in records(table):
         value, low, high = (
             phrases.number(row[f"{column}{end}"], signed=signed, digits=3)
             for end in ("", "_low", "_high")

@@ -18,7 +18,7 @@ _HEIGHT = 230
 
 
 @dataclass(frozen=True)
-class Tradeoff:
+class TradeoffPlane:
     """Where gains and costs are drawn, the same in every panel.
 
     Attributes:
@@ -111,17 +111,17 @@ class Tradeoff:
         )
 
 
-def tradeoff(data: pd.DataFrame) -> Tradeoff:
+def tradeoff_plane(data: pd.DataFrame) -> TradeoffPlane:
     """Fit the axes to gains and costs.
 
     Args:
-        data: see `Tradeoff`.
+        data: see `TradeoffPlane`.
     """
     low, high = ends(data[["gain", "gain_low", "gain_high"]], 0)
     room = 0.06 * (high - low) or 0.1
     gains = alt.Scale(domain=[low - room, high + room], nice=False)
     costs, axis = ratio_axis(*ends(data[["cost", "cost_low", "cost_high"]], 1))
-    return Tradeoff(
+    return TradeoffPlane(
         data=data,
         costs=costs,
         gains=gains,

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from steer_plugin.analyses.report.words.phrases import how_many, listed, none_of, records, span
+from steer_plugin.analyses.report.words.phrases import how_many, listed, none_of, span
+from steer_plugin.analyses.statistics.figure_rows import records
 from steer_plugin.corpora.language_codes import language_name
 
 DATASETS = {"tatoeba": "Tatoeba", "bucc18": "BUCC-18", "pawsx": "PAWS-X"}

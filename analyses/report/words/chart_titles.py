@@ -8,12 +8,11 @@ from steer_plugin.analyses.report.words.phrases import (
     none_of,
     number,
     percent,
-    records,
 )
 from steer_plugin.analyses.report.words.summary import gains_and_losses
-from steer_plugin.analyses.report.words.unit_choice import each
+from steer_plugin.analyses.report.words.unit_choice import in_each_layer
 from steer_plugin.analyses.run.results import Results, at_headline, layer_phrase
-from steer_plugin.analyses.statistics.figure_rows import over_pairs
+from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_name
 from steer_plugin.experts.selection import TOP, Choice
 
@@ -87,10 +86,10 @@ def expert_overlap_title(pairs: pd.DataFrame, choice: Choice = TOP) -> str:
     most = records(pairs.sort_values("shared", ascending=False, kind="stable"))[0]
     k = int(most["top_k"])
     if most["shared"] == 0:
-        return f"No two languages share any of their {k} experts{each(choice)}"
+        return f"No two languages share any of their {k} experts{in_each_layer(choice)}"
     names = f"{language_name(most['concept'])} and {language_name(most['other'])}"
     return (
-        f"Of {k} experts{each(choice)}, two languages share at most {most['shared']} "
+        f"Of {k} experts{in_each_layer(choice)}, two languages share at most {most['shared']} "
         f"({percent(most['share'])}): {names}"
     )
 

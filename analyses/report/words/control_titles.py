@@ -11,25 +11,24 @@ from steer_plugin.analyses.report.words.phrases import (
     listed,
     none_of,
     number,
-    records,
     span,
 )
 from steer_plugin.analyses.run.results import layer_order
-from steer_plugin.analyses.statistics.figure_rows import over_pairs
+from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_name
 
 _NAMED = 3
 
 
 @dataclass(frozen=True)
-class Words:
+class ControlPhrases:
     """What a control is called.
 
     Attributes:
         label: beside its lane.
         subject: of a sentence, with its verb "to give".
         what: it is, for a caption; `{end}` and `{layers}` stand for what the units of a run are,
-            as `chosen.end` and `chosen.of_layers` say it.
+            as `unit_choice.end_phrase` and `unit_choice.of_layers` say it.
     """
 
     label: str
@@ -37,44 +36,44 @@ class Words:
     what: str
 
 
-CONTROLS: Mapping[str, Words] = MappingProxyType(
+CONTROLS: Mapping[str, ControlPhrases] = MappingProxyType(
     {
-        "random-in-layers": Words(
+        "random-in-layers": ControlPhrases(
             "Random, same layers",
             "Random neurons of the same layers give",
             "as many other neurons of the same layers with the experts' values",
         ),
-        "random-anywhere": Words(
+        "random-anywhere": ControlPhrases(
             "Random, any layer",
             "Random neurons of any layer give",
             "as many other neurons of all layers with the experts' values",
         ),
-        "shuffled-values": Words(
+        "shuffled-values": ControlPhrases(
             "Shuffled values",
             "The experts with each other's values give",
             "the experts with each other's values",
         ),
-        "other-experts": Words(
+        "other-experts": ControlPhrases(
             "Other languages' experts",
             "Other languages' experts give",
             "another language's experts with their own values",
         ),
-        "bottom": Words(
+        "bottom": ControlPhrases(
             "Lowest-scoring neurons",
             "The lowest-scoring neurons give",
             "the neurons{layers} that score lowest, with their own values",
         ),
-        "shuffled-labels": Words(
+        "shuffled-labels": ControlPhrases(
             "Shuffled labels",
             "Experts found with shuffled labels give",
             "the {end} neurons{layers} under shuffled labels, with those labels' values",
         ),
-        "constant-shift": Words(
+        "constant-shift": ControlPhrases(
             "Constant shift",
             "Adding the intervention's mean effect alone gives",
             "one vector, the experts' mean effect, added to all embeddings made without steering",
         ),
-        "centring": Words(
+        "centring": ControlPhrases(
             "Centring",
             "Subtracting each language's mean, without steering, gives",
             "each language's mean taken off its embeddings made without steering",
@@ -89,7 +88,7 @@ MEASURES: Mapping[str, str] = MappingProxyType(
 """The measures that are shown, as sentences call them, in the order they are shown."""
 
 
-def shown(controls: pd.DataFrame) -> pd.DataFrame:
+def control_rows(controls: pd.DataFrame) -> pd.DataFrame:
     """Keep what is shown of `Results.controls`, in the order it is shown.
 
     Means over all pairs of languages at the last layer, embeddings as they are.
@@ -116,9 +115,9 @@ def control_order(table: pd.DataFrame) -> list[str]:
     return sorted(names, key=lambda name: known.index(name) if name in known else len(known))
 
 
-def words(control: str) -> Words:
+def control_phrases(control: str) -> ControlPhrases:
     """Give what a control is called; a word that is not known stands for itself."""
-    return CONTROLS.get(control, Words(control, f"The control {control} gives", control))
+    return CONTROLS.get(control, ControlPhrases(control, f"The control {control} gives", control))
 
 
 def reliable(rows: pd.DataFrame) -> pd.Series:
@@ -139,7 +138,7 @@ def shares_title(controls: pd.DataFrame) -> str:
     Args:
         controls: rows of `Results.controls`.
     """
-    rows = shown(controls)
+    rows = control_rows(controls)
     names = control_order(rows)
     lead = "constant-shift" if "constant-shift" in names else names[0]
     said = share_sentence(controls, lead)
@@ -148,7 +147,11 @@ def shares_title(controls: pd.DataFrame) -> str:
     if shares.empty:
         return said
     n = rows["control"].nunique()
-    others = words(rows["control"].iloc[0]).label.lower() if n == 1 else f"the other {n} controls"
+    others = (
+        control_phrases(rows["control"].iloc[0]).label.lower()
+        if n == 1
+        else f"the other {n} controls"
+    )
     low, high = share_text(float(shares.min())), share_text(float(shares.max()))
     return f"{said}; {others}, {low if low == high else f'{low} to {high}'}"
 
@@ -165,7 +168,7 @@ def share_sentence(controls: pd.DataFrame, control: str) -> str:
     Returns:
         "" where the control, or raw distance, was not measured.
     """
-    rows = shown(controls)
+    rows = control_rows(controls)
     rows = rows[(rows["measure"] == "pair distance") & (rows["control"] == control)]
     if rows.empty:
         return ""
@@ -182,7 +185,7 @@ def share_sentence(controls: pd.DataFrame, control: str) -> str:
         "" if left.empty else f"; experts do not change it reliably{_for(left, rows, names=True)}"
     )
     return (
-        f"{words(control).subject} {_shares(known)} of the {move} in raw distance"
+        f"{control_phrases(control).subject} {_shares(known)} of the {move} in raw distance"
         f"{_for(known, rows)}{rest}"
     )
 
@@ -198,7 +201,7 @@ def centring_sentence(controls: pd.DataFrame) -> str:
     Returns:
         "" where that control was not run, or top-1 not measured.
     """
-    rows = shown(controls)
+    rows = control_rows(controls)
     rows = rows[(rows["measure"] == "top-1") & (rows["control"] == "centring")]
     if rows.empty:
         return ""
@@ -221,7 +224,7 @@ def advantages_title(controls: pd.DataFrame) -> str:
     Args:
         controls: rows of `Results.controls`.
     """
-    rows = shown(controls)
+    rows = control_rows(controls)
     rows = rows[rows["measure"] == "top-1"]
     targets = rows.drop_duplicates("target")
     beaten = rows.assign(won=rows["advantage_low"] > 0).groupby("target", sort=False)["won"].sum()

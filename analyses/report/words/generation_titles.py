@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from steer_plugin.analyses.report.words.phrases import how_many, listed, none_of, number, records
+from steer_plugin.analyses.report.words.phrases import how_many, listed, none_of, number
+from steer_plugin.analyses.statistics.figure_rows import records
 from steer_plugin.corpora.language_codes import language_name
 
 LANGUAGE = "the probability of the target language"
@@ -41,7 +42,7 @@ def generation_title(table: pd.DataFrame) -> str:
     return said if left.empty else f"{said}; no k is recommended for {_who(left, targets)}"
 
 
-def tradeoff_title(table: pd.DataFrame) -> str:
+def generation_tradeoff_title(table: pd.DataFrame) -> str:
     """Say which k is recommended for which target.
 
     Args:

@@ -4,9 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from steer_plugin.analyses.report.words.phrases import CENTRINGS, listed, number, records
+from steer_plugin.analyses.report.words.phrases import CENTRINGS, listed, number
 from steer_plugin.analyses.run.results import BEFORE, layer_phrase
 from steer_plugin.analyses.run.two_hosts import Hosts, differing, distinct, same_verdicts
+from steer_plugin.analyses.statistics.figure_rows import records
 from steer_plugin.corpora.language_codes import language_name
 
 RETRIEVAL = ("top-1", "MRR")

@@ -32,7 +32,7 @@ def methods_title(table: pd.DataFrame) -> str:
     return _verdict(table[table["axis"] == RETRIEVAL], "retrieval", table[:0])
 
 
-def tradeoff_title(table: pd.DataFrame) -> str:
+def methods_tradeoff_title(table: pd.DataFrame) -> str:
     """Say which methods raise the target language's probability, and at which cost.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from steer_plugin.analyses.report.words.phrases import count_span, how_many, listed, span
-from steer_plugin.analyses.report.words.unit_choice import end, of_layers
+from steer_plugin.analyses.report.words.unit_choice import end_phrase, of_layers
 from steer_plugin.analyses.run.results import middle
 from steer_plugin.corpora.language_codes import language_name
 from steer_plugin.experts.selection import TOP, Choice
@@ -65,7 +65,7 @@ def stability_title(stability: pd.DataFrame, choice: Choice = TOP) -> str:
     here = stability[stability["top_k"] == k]
     said = (
         "With the sentences drawn anew, Jaccard's index of the "
-        f"{k:,} {end(choice)} units{of_layers(choice)} with those chosen is "
+        f"{k:,} {end_phrase(choice)} units{of_layers(choice)} with those chosen is "
         f"{span(here['jaccard'])} on average"
     )
     if len(ks) == 1:

@@ -10,12 +10,11 @@ from steer_plugin.analyses.report.words.phrases import (
     interval,
     listed,
     number,
-    records,
     seeds_phrase,
     span,
 )
 from steer_plugin.analyses.run.results import Results, at_headline, layer_order, layer_phrase
-from steer_plugin.analyses.statistics.figure_rows import over_pairs
+from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_name
 from steer_plugin.experts.selection import Choice
 
@@ -63,7 +62,7 @@ def _setting(results: Results) -> str:
     return (
         f"{model} is mean top-1 accuracy over all ordered pairs of languages, {where}, on "
         f"{count} a language{chance}; brackets are 95% intervals of differences{control}"
-        f"{unit_choice.defined(unit_choice.choice_of(results))}."
+        f"{unit_choice.definition(unit_choice.choice_of(results))}."
     )
 
 
@@ -215,7 +214,7 @@ def _layers(results: Results) -> list[str]:
 
 
 def _centring(results: Results) -> list[str]:
-    # The control has the interval of this difference: `titles_controls.centring_sentence` gives it.
+    # The control has the interval of this difference: `control_titles.centring_sentence` gives it.
     if (results.controls["control"] == "centring").any():
         return []
     layer = reading_layer(results)

@@ -11,7 +11,7 @@ from steer_plugin.analyses.measures.every_measure import all_figures
 from steer_plugin.analyses.measures.mixed_retrieval import mixed_figures
 from steer_plugin.analyses.run.results import layer_phrase
 from steer_plugin.analyses.run.settings import RunSettings
-from steer_plugin.analyses.run.stages.condition_embeddings import Embedded
+from steer_plugin.analyses.run.stages.condition_embeddings import ConditionEmbeddings
 from steer_plugin.analyses.run.stages.conditions import BEFORE, MATCHED, Comparison, Condition
 from steer_plugin.analyses.statistics.bootstrap import compare, compare_controls
 from steer_plugin.analyses.statistics.false_discoveries import control_false_discoveries
@@ -54,7 +54,7 @@ def naming(condition: Condition, layer: Layer, remedy: str) -> Iterator[None]:
 
 
 def compare_experts(
-    comparison: Comparison, embedded: Embedded, settings: RunSettings
+    comparison: Comparison, embedded: ConditionEmbeddings, settings: RunSettings
 ) -> dict[str, pd.DataFrame]:
     """Tabulate all measures at every layer: before, with experts, and with matched controls.
 

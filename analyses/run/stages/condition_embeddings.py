@@ -18,7 +18,7 @@ KIND = "embeddings"
 
 
 @dataclass(frozen=True)
-class Embedded:
+class ConditionEmbeddings:
     """Where the embeddings of one corpus lie, one step a condition.
 
     Attributes:
@@ -66,7 +66,7 @@ def embed_conditions(
     layers: tuple[Layer, ...],
     conditions: Sequence[Condition],
     steps: Steps,
-) -> Embedded:
+) -> ConditionEmbeddings:
     """Embed a corpus in each condition that is not there yet, all layers in one pass.
 
     Raises:
@@ -75,7 +75,7 @@ def embed_conditions(
     every = (BEFORE, *conditions)
     for number, condition in enumerate(every, start=1):
         _embed(adapter, corpus, layers, condition, steps, f"{number} of {len(every)}")
-    return Embedded(steps, layers, corpus)
+    return ConditionEmbeddings(steps, layers, corpus)
 
 
 def _step(condition: Condition) -> str:

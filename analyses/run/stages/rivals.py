@@ -8,7 +8,7 @@ from steer_plugin.analyses.measures.retrieval import retrieval_figures
 from steer_plugin.analyses.run.results import VALUES
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.comparisons import naming
-from steer_plugin.analyses.run.stages.condition_embeddings import Embedded
+from steer_plugin.analyses.run.stages.condition_embeddings import ConditionEmbeddings
 from steer_plugin.analyses.run.stages.conditions import BEFORE, Condition, Rival
 from steer_plugin.analyses.run.stages.writer import CONTROL, Writer
 from steer_plugin.analyses.statistics.bootstrap import compare
@@ -25,7 +25,7 @@ METHOD = "method"
 
 
 def compare_rival(
-    rival: Rival, embedded: Embedded, writer: Writer | None, settings: RunSettings
+    rival: Rival, embedded: ConditionEmbeddings, writer: Writer | None, settings: RunSettings
 ) -> pd.DataFrame:
     """Put one method on every axis, for one target, beside its control.
 
@@ -64,7 +64,9 @@ def compare_rival(
     return pd.DataFrame([keys] * len(frame)).join(frame[["axis", *VALUES, "sentences"]])
 
 
-def _of_embeddings(rival: Rival, embedded: Embedded, settings: RunSettings) -> pd.DataFrame:
+def _of_embeddings(
+    rival: Rival, embedded: ConditionEmbeddings, settings: RunSettings
+) -> pd.DataFrame:
     same = embedded.corpus.same
 
     def measured(condition: Condition) -> Figures:

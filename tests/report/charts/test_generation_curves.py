@@ -14,8 +14,8 @@ from steer_plugin.analyses.report.charts.generation_curves import (
 )
 from steer_plugin.analyses.report.words.generation_titles import (
     generation_title,
+    generation_tradeoff_title,
     recommendation,
-    tradeoff_title,
 )
 
 from support.frames_of_extras import NO_RULE, RULE, SEVEN, generation_frame, set_where
@@ -319,15 +319,15 @@ def test_the_title_says_where_no_k_is_recommended() -> None:
 
 def test_the_other_title_says_which_k_is_recommended_for_whom() -> None:
     mixed = generation_frame(recommended={"deu_Latn": 1000, "spa_Latn": 100})
-    assert tradeoff_title(mixed) == (
+    assert generation_tradeoff_title(mixed) == (
         "Gain against perplexity recommends k = 100 for Spanish, k = 1,000 for German and no k "
         "for Japanese"
     )
     seven = generation_frame(targets=SEVEN, recommended=dict.fromkeys(SEVEN[:5], 300))
-    assert tradeoff_title(seven) == (
+    assert generation_tradeoff_title(seven) == (
         "Gain against perplexity recommends k = 300 for 5 of 7 targets and no k for 2 of 7 targets"
     )
-    assert tradeoff_title(generation_frame(recommended={})) == (
+    assert generation_tradeoff_title(generation_frame(recommended={})) == (
         "Gain against perplexity recommends no k for any of 3 targets"
     )
 

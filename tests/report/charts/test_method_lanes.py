@@ -13,7 +13,7 @@ from steer_plugin.analyses.report.charts.method_lanes import (
     methods_tradeoff_table,
 )
 from steer_plugin.analyses.report.theme import LANGUAGE_COLOURS, LANGUAGE_SHAPES
-from steer_plugin.analyses.report.words.method_titles import methods_title, tradeoff_title
+from steer_plugin.analyses.report.words.method_titles import methods_title, methods_tradeoff_title
 from steer_plugin.methods.catalogue import METHODS
 
 from support.frames_of_extras import SEVEN, methods_frame, set_where
@@ -279,7 +279,7 @@ def test_where_no_difference_was_made_the_intervals_must_lie_apart() -> None:
     apart = {**WON, **unknown, "control_change_high": 0.09}
     won = set_where(written, probability, **apart)
     won = set_where(won, {"axis": "perplexity", "method": "set-mean"}, change=1.31)
-    assert tradeoff_title(won) == (
+    assert methods_tradeoff_title(won) == (
         "The probability of the target language rises beyond the method's own control for all 3 "
         "targets with set to mean; for none with the other 4 methods; perplexity is then 1.31 "
         "times that before"
@@ -289,9 +289,9 @@ def test_where_no_difference_was_made_the_intervals_must_lie_apart() -> None:
         "No method reliably raises the probability of the target language beyond its own control "
         "for any of 3 targets"
     )
-    assert tradeoff_title(together) == nothing
+    assert methods_tradeoff_title(together) == nothing
     known = set_where(won, probability, advantage=0.1, advantage_low=-0.1, advantage_high=0.3)
-    assert tradeoff_title(known) == nothing
+    assert methods_tradeoff_title(known) == nothing
     for figures, said in ((won, True), (known.assign(advantage=0.1), False)):
         caption = method_exhibits(figures)[1].caption
         assert ("where its whole interval lies above that one's" in caption) == said

@@ -19,7 +19,11 @@ from steer_plugin.analyses.report.words.pair_titles import (
     not_seen_sentence,
     retrieval_matrix_title,
 )
-from steer_plugin.analyses.report.words.pair_verdicts import by_rate, called, rule
+from steer_plugin.analyses.report.words.pair_verdicts import (
+    rate_is_controlled,
+    verdict_rule,
+    verdicts,
+)
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.corpora.language_codes import language_name
 
@@ -233,16 +237,16 @@ def test_without_single_pairs_there_is_no_chart(base: Results) -> None:
 
 def test_pairs_are_called_by_their_rate_and_otherwise_by_their_interval() -> None:
     table = rows((0.3, 0.01), (0.2, 0.2), (-0.1, 0.04), (0.1, np.nan))
-    assert by_rate(table)
-    assert called(table).tolist() == [1, 0, -1, 0]
+    assert rate_is_controlled(table)
+    assert verdicts(table).tolist() == [1, 0, -1, 0]
     before = without_rates(table).assign(
         change_low=[0.1, -0.1, -0.3, np.nan], change_high=[0.4, 0.3, -0.1, np.nan]
     )
-    assert not by_rate(before)
-    assert called(before).tolist() == [1, 0, -1, 0]
-    assert called(table, "control_change").tolist() == [1, 1, 1, 1]
-    assert "5%" in rule(table)
-    assert "own 95% interval" in rule(before)
+    assert not rate_is_controlled(before)
+    assert verdicts(before).tolist() == [1, 0, -1, 0]
+    assert verdicts(table, "control_change").tolist() == [1, 1, 1, 1]
+    assert "5%" in verdict_rule(table)
+    assert "own 95% interval" in verdict_rule(before)
 
 
 def test_titles_count_what_is_called_and_who_is_ahead_of_random_neurons() -> None:
