@@ -90,14 +90,14 @@ def shuffled_values(intervention: Intervention, *, seed: int) -> Intervention:
     places = np.arange(len(intervention))
     while True:
         order = generator.permutation(len(places))
-        moved = _moved(
+        shuffled = _moved(
             intervention,
             np.array(intervention.layers)[order].tolist(),
             np.array(intervention.indices)[order].tolist(),
             f"values shuffled, seed {seed}",
         )
-        if (order != places).all() and moved != intervention:
-            return moved
+        if (order != places).all() and shuffled != intervention:
+            return shuffled
 
 
 def random_direction(intervention: Intervention, space: UnitSpace, *, seed: int) -> Intervention:
@@ -178,5 +178,5 @@ def _moved(
     intervention: Intervention, layers: Sequence[int], indices: Sequence[int], note: str
 ) -> Intervention:
     """Do what is done to each unit to another one instead."""
-    moved = replace(intervention, layers=tuple(layers), indices=tuple(indices))
-    return with_control_note(moved, note)
+    control = replace(intervention, layers=tuple(layers), indices=tuple(indices))
+    return with_control_note(control, note)

@@ -51,7 +51,7 @@ def centred(before: Embeddings, *, fit: Fitted) -> Moved:
     """Subtract each language's mean embedding, which undoes whatever moves a language as a whole.
 
     As a control beside an intervention this asks whether that is all it takes. Fitted on `before`
-    itself it is the `language` centring of `unit_vectors.unit_vectors`, whose centres have seen each
+    itself it is the `language` centring of `unit_vectors`, whose centres have seen each
     sentence that is judged (a share of 1 / sentences of its own direction is taken off); fitted on
     other sentences it is what one could do to a new sentence.
 

@@ -129,11 +129,11 @@ def _lines(results: Results) -> str:
     return f"Lines: {_interval(results)}{seeds}. {_controls(results)}"
 
 
-def _cut(drawn: pd.DataFrame, whole: pd.DataFrame, file: str) -> str:
-    shown, every = drawn["concept"].nunique(), whole["concept"].nunique()
-    if shown == every:
+def _cut(table: pd.DataFrame, whole: pd.DataFrame, file: str) -> str:
+    n_shown, n_languages = table["concept"].nunique(), whole["concept"].nunique()
+    if n_shown == n_languages:
         return ""
-    return f" Shown: {shown} of {every} languages; {file}.parquet has all."
+    return f" Shown: {n_shown} of {n_languages} languages; {file}.parquet has all."
 
 
 def _experts_by_layer(results: Results) -> Exhibit:
@@ -259,14 +259,14 @@ def _retrieval_before_after(results: Results) -> Exhibit:
 
 def _retrieval_matrix(results: Results) -> Exhibit:
     table = retrieval_heat_map.retrieval_matrix_table(results)
-    shown, targets = table["query"].nunique(), table["target"].nunique()
-    every = set(results.retrieval["query"]) - {"all"}
+    n_shown, n_targets = table["query"].nunique(), table["target"].nunique()
+    languages = set(results.retrieval["query"]) - {"all"}
     bold = "; their figures are bold" if retrieval_heat_map.has_cell_labels(table) else ""
     left_out = ""
-    if shown < len(every) or targets < len(results.targets):
+    if n_shown < len(languages) or n_targets < len(results.targets):
         left_out = (
-            f" Shown: {shown} of {len(every)} languages, {targets} of {len(results.targets)} "
-            "targets; the table retrieval.parquet has all."
+            f" Shown: {n_shown} of {len(languages)} languages, {n_targets} of "
+            f"{len(results.targets)} targets; the table retrieval.parquet has all."
         )
     return Exhibit(
         name="retrieval_matrix",
@@ -336,11 +336,11 @@ _TITLED = {
 
 
 def _embedding_map(results: Results, method: str) -> Exhibit:
-    how = results.provenance.get("projection")
-    drawn = embedding_map.embedding_map_table(results, method)
-    shown, every = drawn["id"].nunique(), results.projection["id"].nunique()
+    projection = results.provenance.get("projection")
+    table = embedding_map.embedding_map_table(results, method)
+    n_shown, n_sentences = table["id"].nunique(), results.projection["id"].nunique()
     targets = results.projection["target"].nunique()
-    maps = drawn["target"].nunique()
+    maps = table["target"].nunique()
     left_out = f"; {maps} of {targets} targets" if maps < targets else ""
     return Exhibit(
         name="embedding_map" if method == embedding_map.PCA else f"embedding_map_{method}",
@@ -350,10 +350,10 @@ def _embedding_map(results: Results, method: str) -> Exhibit:
             "shrinks or moves did so in the space."
         ),
         caption=(
-            f"{shown} of {every} sentences a language, at {_where(results)}"
-            f"{f'; {how}' if how else ''}{left_out}. {_TITLED[method]} A picture of two "
-            "dimensions shows only part of what retrieval uses."
+            f"{n_shown} of {n_sentences} sentences a language, at {_where(results)}"
+            f"{f'; {projection}' if projection else ''}{left_out}. {_TITLED[method]} A picture of "
+            "two dimensions shows only part of what retrieval uses."
         ),
         chart=embedding_map.embedding_map(results, method),
-        table=drawn,
+        table=table,
     )

@@ -132,12 +132,12 @@ def _opening(results: Results) -> str:
         f"{chosen if several_ks(results) else ''}. In brackets: 95% interval, "
         f"{_resampled(results)}. Distances and gaps are of raw embeddings."
     )
-    said = summary.finding(results)
+    finding = summary.finding(results)
     controls = results.controls
     for sentence in (share_sentence(controls, "constant-shift"), centring_sentence(controls)):
-        said += f" {sentence}." if sentence else ""
+        finding += f" {sentence}." if sentence else ""
     return (
-        f'<p class="headline">{text(headline)}.</p><p id="finding">{text(said)}</p>'
+        f'<p class="headline">{text(headline)}.</p><p id="finding">{text(finding)}</p>'
         f'{_glance(results)}<p class="note">{text(note)}</p>'
     )
 
@@ -150,12 +150,12 @@ def _resampled(results: Results) -> str:
         return over
     if draws == 1:
         return f"{over}; the draw of random neurons is not resampled"
-    said = f"{over} and draws of random neurons, both resampled"
+    resampled = f"{over} and draws of random neurons, both resampled"
     most = 1 - 2.0 ** (1 - draws)  # see `bootstrap.compare`
     if most > CONFIDENCE[1] - CONFIDENCE[0]:
-        return said
+        return resampled
     return (
-        f"{said}; where the {draws} draws differ by much more than sentences do, an interval "
+        f"{resampled}; where the {draws} draws differ by much more than sentences do, an interval "
         "beside them holds the mean of all that could be drawn at most "
         f"{phrases.percent(most)} of the time"
     )

@@ -41,8 +41,8 @@ def paper_section(results: Results) -> Section:
     )
 
 
-def _block(heading: str, finding_: str, body: str, note: str) -> str:
-    return f'<h3>{text(heading)}</h3><p>{text(finding_)}</p>{body}<p class="note">{text(note)}</p>'
+def _block(heading: str, finding: str, body: str, note: str) -> str:
+    return f'<h3>{text(heading)}</h3><p>{text(finding)}</p>{body}<p class="note">{text(note)}</p>'
 
 
 def _last(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
@@ -55,16 +55,16 @@ def _figure(value: float, digits: int = 2) -> str:
 
 def _with_spread(row: Mapping[str, Any], name: str) -> str:
     spread = row[f"{name}_sem"]
-    said = _figure(row[name], 3)
-    return said if spread != spread else f"{said} ± {phrases.number(spread, digits=3)}"
+    mean = _figure(row[name], 3)
+    return mean if spread != spread else f"{mean} ± {phrases.number(spread, digits=3)}"
 
 
 def _between(row: Mapping[str, Any], name: str, digits: int, absent: str = NOT_RUN) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     if row[name] != row[name]:
         return absent
-    said = phrases.number(row[name], signed=True, digits=digits)
-    return said if low != low else f"{said} ({phrases.interval(low, high, digits=digits)})"
+    figure = phrases.number(row[name], signed=True, digits=digits)
+    return figure if low != low else f"{figure} ({phrases.interval(low, high, digits=digits)})"
 
 
 def _distances(results: Results) -> str:
@@ -87,15 +87,15 @@ def _distances(results: Results) -> str:
     over = "of 1 target" if count == 1 else f"mean over {count} targets"
     note = f"Cosine distance (0 to 2) {where}, k = {ks}, {over}; {spread}."
     header = ["", "Before", "Experts", "Random neurons"]
-    said = _fall(results)
-    return _block("Table 1: distances", said, table(header, cells, "figures"), note)
+    finding = _fall(results)
+    return _block("Table 1: distances", finding, table(header, cells, "figures"), note)
 
 
 def _fall(results: Results) -> str:
     """Say by each target's interval whether distance falls, raw and centred."""
     raw, centred = (summary.at_last(results, "pair distance", name) for name in ("raw", "global"))
-    said = [] if raw.empty else [f"{distance_title(raw)}."]
-    said.append(
+    sentences = [] if raw.empty else [f"{distance_title(raw)}."]
+    sentences.append(
         "A vector that all embeddings share lowers every raw distance by itself, so the rows with "
         "the common mean removed are the ones to read."
     )
@@ -106,8 +106,8 @@ def _fall(results: Results) -> str:
             if fell.empty
             else f"falls for {phrases.how_many(fell, centred)}"
         )
-        said.append(f"With the common mean removed the distance over all pairs {moves}.")
-    return " ".join(said)
+        sentences.append(f"With the common mean removed the distance over all pairs {moves}.")
+    return " ".join(sentences)
 
 
 def _correlations(results: Results) -> str:
@@ -115,7 +115,7 @@ def _correlations(results: Results) -> str:
     rows = rows[(rows["centring"] == "raw") & (rows["distance"] == "pair distance")]
     sure = rows[(rows["r_low"] > 0) | (rows["r_high"] < 0)]
     n = sorted({int(n) for n in rows["n"]})
-    said = (
+    finding = (
         f"{len(sure)} of {len(rows)} correlations have an interval that excludes 0. Each is over "
         f"{phrases.listed(map(str, n))} candidate languages: with so few, only very strong "
         "relations can be told from none."
@@ -137,7 +137,7 @@ def _correlations(results: Results) -> str:
         "languages."
     )
     header = ["", "r", "Languages"]
-    return _block("Table 2: correlations", said, table(header, cells, "figures"), note)
+    return _block("Table 2: correlations", finding, table(header, cells, "figures"), note)
 
 
 def at_headline_or_all(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
@@ -155,14 +155,14 @@ def _mixed(results: Results) -> str:
     # Across languages the retrieval that is not mixed is that of the whole run.
     unmixed = results.retrieval.assign(dataset=CORPUS)
     for dataset, part in pd.concat([results.mixed, unmixed]).groupby("dataset", sort=False):
-        found = _last(results, mixed_table(at_headline(results, part)))
-        found = found[found["centring"] == "raw"]
+        dataset_rows = _last(results, mixed_table(at_headline(results, part)))
+        dataset_rows = dataset_rows[dataset_rows["centring"] == "raw"]
         if dataset == CORPUS:
-            found = found[~is_pair(found)]
-        rows.append(found)
-    shown = pd.concat(rows, ignore_index=True)
+            dataset_rows = dataset_rows[~is_pair(dataset_rows)]
+        rows.append(dataset_rows)
+    mixed = pd.concat(rows, ignore_index=True)
     cells = []
-    for row in records(shown):
+    for row in records(mixed):
         within = row["dataset"] != CORPUS
         if within:
             what = f"{dataset_name(row['dataset'])}, {language_label(str(row['query']))}"
@@ -180,10 +180,10 @@ def _mixed(results: Results) -> str:
                 f"{row['sentences']:,.0f}",
             ]
         )
-    lost = shown[shown["mixed_change_high"] < 0]
-    kept = shown[(shown["change_low"] <= 0) & (shown["change_high"] >= 0)]
-    said = (
-        f"Searched among steered candidates by unsteered queries, {len(lost)} of {len(shown)} rows "
+    lost = mixed[mixed["mixed_change_high"] < 0]
+    kept = mixed[(mixed["change_low"] <= 0) & (mixed["change_high"] >= 0)]
+    finding = (
+        f"Searched among steered candidates by unsteered queries, {len(lost)} of {len(mixed)} rows "
         f"retrieve reliably less than before; with both sides steered {len(kept)} are not told "
         "from before. Where the first falls and the second does not, steering moved the space as a "
         "whole."
@@ -202,14 +202,14 @@ def _mixed(results: Results) -> str:
         "Top-1 accuracy, raw embeddings; Mixed: queries of the unsteered model, candidates of the "
         "steered one. In brackets: 95% interval, paired bootstrap over queries."
     )
-    return _block("Table 3: mixed retrieval", said, table(header, cells, "figures"), note)
+    return _block("Table 3: mixed retrieval", finding, table(header, cells, "figures"), note)
 
 
 def _bitexts(results: Results) -> str:
     rows = at_headline(results, results.bitexts)
     rows = rows[rows["measure"] == "top-1"]
     up = rows[(rows["change_low"] > 0) & (rows["advantage_low"] > 0)]
-    said = (
+    finding = (
         f"Top-1 rises with experts, beyond random neurons, in {len(up)} of {len(rows)} searches of "
         "independent sets."
     )
@@ -233,14 +233,14 @@ def _bitexts(results: Results) -> str:
         "text as the translation as the translation. In brackets: 95% interval, paired bootstrap "
         "over queries."
     )
-    return _block("Independent sets", said, table(header, cells, "figures"), note)
+    return _block("Independent sets", finding, table(header, cells, "figures"), note)
 
 
 def _null(results: Results) -> str:
     rows = results.null
     beyond = rows[rows["best"] > rows["null_high"]]
     permutations = int(rows["permutations"].max())
-    said = (
+    finding = (
         f"The best unit of {len(beyond)} of {len(rows)} languages scores above what the best of "
         "all units reaches under shuffled labels 95% of the time."
     )
@@ -259,20 +259,20 @@ def _null(results: Results) -> str:
         f"{permutations} permutations of the languages within each sentence; the null is the best "
         "of all units. No p can be below 1 / (1 + permutations)."
     )
-    return _block("Experts against chance", said, table(header, cells, "figures"), note)
+    return _block("Experts against chance", finding, table(header, cells, "figures"), note)
 
 
 def _stability(results: Results) -> str:
     rows = results.stability
     low, high = rows["jaccard"].min(), rows["jaccard"].max()
-    said = (
+    finding = (
         "With the sentences drawn anew, the same k experts are chosen with a Jaccard index of "
         f"{phrases.number(low)} to {phrases.number(high)} on average."
     )
     ks = sorted({int(k) for k in rows["top_k"]})
     cells = []
-    for concept, own in rows.groupby("concept", sort=False):
-        by_k = {int(row["top_k"]): row for row in records(own)}
+    for concept, concept_rows in rows.groupby("concept", sort=False):
+        by_k = {int(row["top_k"]): row for row in records(concept_rows)}
         cells.append(
             [
                 language_label(str(concept)),
@@ -289,4 +289,4 @@ def _stability(results: Results) -> str:
         f"Mean over {int(rows['resamples'].max())} bootstrap resamples of the sentences that find; "
         "in brackets the middle 95% of them."
     )
-    return _block("How stable the choice is", said, table(header, cells, "figures"), note)
+    return _block("How stable the choice is", finding, table(header, cells, "figures"), note)

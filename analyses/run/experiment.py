@@ -92,16 +92,16 @@ def run_experiment(
     writer = _writer(adapter, data, settings, steps)
     check_unsteered(writer, settings.targets)
     finder = Finder(adapter, data.find, settings, steps, "experts")
-    found = find_all(finder)
+    run_experts = find_all(finder)
     # Plans and tables of experts come before the long steps, so that an impossible k ends the run.
-    planner = Planner(found, settings, {})
+    planner = Planner(run_experts, settings, {})
     comparisons = plan_comparisons(planner)
     rivals = plan_rivals(planner, block)
     conditions = list(planner.known.values())
     written = _plan_written(planner)
-    by_layer = [experts_by_layer(found.experts, k, settings.choice) for k in settings.top_k]
-    shared = [overlap(found.experts, k, settings.choice) for k in settings.top_k]
-    null, stability = measure_luck(finder, found.experts)
+    by_layer = [experts_by_layer(run_experts.experts, k, settings.choice) for k in settings.top_k]
+    shared = [overlap(run_experts.experts, k, settings.choice) for k in settings.top_k]
+    null, stability = measure_luck(finder, run_experts.experts)
     finder.finish()
     judged = judge_units(adapter, data, settings, steps)
     embedded = embed_conditions(adapter, data.judge, layers, conditions, steps)
@@ -111,7 +111,7 @@ def run_experiment(
     return Results(
         provenance=run_provenance(adapter, data, settings, layers, block, writer),
         layers=pd.concat(by_layer, ignore_index=True),
-        curve=score_curve(found.experts, judged),
+        curve=score_curve(run_experts.experts, judged),
         overlap=pd.concat(shared, ignore_index=True),
         alignment=tables["alignment"],
         retrieval=tables["retrieval"],
@@ -171,8 +171,10 @@ def compare_methods(
     plan_comparisons(planner)
     rivals = plan_rivals(planner, block)
     finder.finish()
-    wanted = {one: None for rival in rivals for one in (rival.steered, rival.control)}
-    embedded = embed_conditions(adapter, data.judge, layers, list(wanted), steps)
+    conditions = {
+        condition: None for rival in rivals for condition in (rival.steered, rival.control)
+    }
+    embedded = embed_conditions(adapter, data.judge, layers, list(conditions), steps)
     return _methods(rivals, embedded, writer, settings, steps)
 
 
@@ -186,13 +188,17 @@ def _compared(
     for comparison in comparisons:
         name = f"comparisons/{comparison.target}-k{comparison.top_k}"
         origin = {
-            "embeddings": [embedded.origin(one) for one in (BEFORE, *comparison.conditions)],
+            "embeddings": [
+                embedded.origin(condition) for condition in (BEFORE, *comparison.conditions)
+            ],
             "controls": list(settings.controls),
             "headline": comparison.headline,
             **_resampling(settings),
         }
-        found = steps.tables(name, origin, partial(compare_experts, comparison, embedded, settings))
-        for table, rows in found.items():
+        comparison_tables = steps.tables(
+            name, origin, partial(compare_experts, comparison, embedded, settings)
+        )
+        for table, rows in comparison_tables.items():
             frames.setdefault(table, []).append(rows)
     return with_false_discoveries(
         {table: pd.concat(parts, ignore_index=True) for table, parts in frames.items()}
@@ -243,7 +249,7 @@ def _methods(
     for rival in rivals:
         conditions = (BEFORE, rival.steered, rival.control)
         origin = {
-            "embeddings": [embedded.origin(one) for one in conditions],
+            "embeddings": [embedded.origin(condition) for condition in conditions],
             "generation": None if writer is None else asdict(writer.generation),
             "documents": None if writer is None else writer.documents_hash(rival.target),
             **_resampling(settings),
@@ -262,13 +268,16 @@ def _independent(
     steps: Steps,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tabulate the bitexts within one language, and those between two."""
-    headline = [one for one in comparisons if one.headline]
-    parts = [compare_bitexts(adapter, data.bitexts, one, settings, steps) for one in headline]
-    found = pd.concat(parts, ignore_index=True)
-    if found.empty:
-        return found, found
-    within = found["query"] == found["candidates"]
-    return found[within], found[~within].reset_index(drop=True)
+    headline = [comparison for comparison in comparisons if comparison.headline]
+    parts = [
+        compare_bitexts(adapter, data.bitexts, comparison, settings, steps)
+        for comparison in headline
+    ]
+    figures = pd.concat(parts, ignore_index=True)
+    if figures.empty:
+        return figures, figures
+    within = figures["query"] == figures["candidates"]
+    return figures[within], figures[~within].reset_index(drop=True)
 
 
 def _project(

@@ -35,7 +35,7 @@ def run_provenance(
     """
     info = adapter.info
     origin = provenance(info, data.judge)
-    told = {
+    recorded = {
         "model": info.name,
         "revision": info.revision,
         "host": info.host,
@@ -69,24 +69,27 @@ def run_provenance(
         "layers": ", ".join(map(str, layers)),
         "method_layer": str(block),
         "bitexts": "; ".join(
-            f"{one.name} {one.query_language}-{one.candidates_language} {one.hash[:12]}"
-            for one in data.bitexts
+            f"{bitext.name} {bitext.query_language}-{bitext.candidates_language} {bitext.hash[:12]}"
+            for bitext in data.bitexts
         ),
         **_generation(settings, writer),
         "projection": "; ".join(
             [
-                *(described(one, seed=settings.bootstrap_seed) for one in settings.projections),
+                *(
+                    described(method, seed=settings.bootstrap_seed)
+                    for method in settings.projections
+                ),
                 f"the random neurons of seed {settings.control_seeds[0]}",
             ]
         ),
     }
-    given = {
+    remaining = {
         name: _setting(value)
         for name, value in asdict(settings).items()
-        if name not in told and name != "generation"
+        if name not in recorded and name != "generation"
     }
-    packages = {f"version of {package}": found for package, found in origin["versions"].items()}
-    return {**told, **given, **packages}
+    packages = {f"version of {name}": version for name, version in origin["versions"].items()}
+    return {**recorded, **remaining, **packages}
 
 
 def _setting(value: object) -> str:

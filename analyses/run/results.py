@@ -128,8 +128,8 @@ class Results:
                     f"the table {name!r} is empty, so there is nothing to report; measure first"
                 )
         layer = layer_order(self.retrieval)[-1]
-        there = at_headline(self, over_pairs(self.retrieval, "top-1", layer=layer))
-        lacking = [target for target in self.targets if target not in set(there["target"])]
+        headline_top_1 = at_headline(self, over_pairs(self.retrieval, "top-1", layer=layer))
+        lacking = [target for target in self.targets if target not in set(headline_top_1["target"])]
         if lacking:
             raise AnalysisError(
                 f"the table 'retrieval' has no raw top-1 over all pairs at layer {layer} for "

@@ -54,8 +54,8 @@ def control_draws(controls: int, *, count: int = RESAMPLES, seed: int = 0) -> Co
         seed: of the generator, which is another than that of `resamples`.
     """
     generator = np.random.default_rng((seed, 1))
-    drawn = max(controls - 1, 1)
-    return generator.multinomial(drawn, np.full(controls, 1 / controls), size=count) / drawn
+    draws = max(controls - 1, 1)
+    return generator.multinomial(draws, np.full(controls, 1 / controls), size=count) / draws
 
 
 def interval(replicates: Replicates) -> Float[np.ndarray, "2 figure"]:
@@ -211,9 +211,9 @@ def _drawn(
 ) -> tuple[Replicates, Float[np.ndarray, "control figure"]]:
     """Give the mean of the controls that each resample draws, and each control's figures."""
     even = np.full((1, len(controls)), 1 / len(controls))
-    drawn = control_draws(len(controls), count=len(weights) - 1, seed=seed)
+    draws = control_draws(len(controls), count=len(weights) - 1, seed=seed)
     means, figures = [], []
-    for control, share in zip(controls, np.concatenate([even, drawn]).T[:, :, None], strict=True):
+    for control, share in zip(controls, np.concatenate([even, draws]).T[:, :, None], strict=True):
         values = control.evaluate(weights)
         figures.append(values[0])
         # A control that is not drawn must not make the mean undefined.
@@ -230,8 +230,8 @@ def _difference(minuend: Replicates, subtrahend: Replicates) -> Replicates:
 def _share(differences: Mapping[str, Replicates]) -> Columns:
     change = differences["change"]
     low, high = interval(change[1:])
-    there = (low > 0) | (high < 0)
+    reliable = (low > 0) | (high < 0)
     share = np.full(change.shape, np.nan)
-    np.divide(differences["control_change"], change, out=share, where=there & (change != 0))
+    np.divide(differences["control_change"], change, out=share, where=reliable & (change != 0))
     low, high = interval(share[1:])
     return {"share": share[0], "share_low": low, "share_high": high}

@@ -135,8 +135,8 @@ def measures_by_layer_table(results: Results) -> pd.DataFrame:
     every = pd.concat([results.retrieval, results.alignment, results.geometry], ignore_index=True)
     headline = at_headline(results, every)
     parts = [
-        over_pairs(headline, measure, centring).assign(panel=said)
-        for measure, centring, said in PANELS
+        over_pairs(headline, measure, centring).assign(panel=panel)
+        for measure, centring, panel in PANELS
     ]
     return pd.concat(parts, ignore_index=True)
 
@@ -168,9 +168,9 @@ def measures_by_layer(table: pd.DataFrame) -> ChartType:
     data = conditions(table)
     data["place"] = data["layer"].map({name: place for place, name in enumerate(order)})
     last = len(order) - 1
-    shown = [*range(0, last - last // 6, max(1, last // 4)), last]
-    said = f"datum.value == {last} ? '{order[-1]}' : {order[:last]}[datum.value]"
-    axis = alt.Axis(values=shown, labelExpr=said, grid=False)
+    labelled_places = [*range(0, last - last // 6, max(1, last // 4)), last]
+    label = f"datum.value == {last} ? '{order[-1]}' : {order[:last]}[datum.value]"
+    axis = alt.Axis(values=labelled_places, labelExpr=label, grid=False)
     across = alt.Scale(domain=[0, last], nice=False, padding=6)
     upright = alt.Axis(tickCount=4, labelFlush=6)
     panels = []
@@ -219,9 +219,9 @@ def _courses(table: pd.DataFrame, x: alt.X) -> alt.VConcatChart:
     """Draw a row of panels a measure, a panel a target, a line a condition."""
     data = conditions(table)
     targets = list(dict.fromkeys(data["name"]))
-    measures = {name: said for name, said in _COURSES if name in set(data["measure"])}
+    measures = {name: title for name, title in _COURSES if name in set(data["measure"])}
     rows = []
-    for measure, said in measures.items():
+    for measure, title in measures.items():
         part = data[data["measure"] == measure]
         first, last = measure == next(iter(measures)), measure == list(measures)[-1]
         base = alt.Chart().encode(
@@ -232,9 +232,9 @@ def _courses(table: pd.DataFrame, x: alt.X) -> alt.VConcatChart:
         lowest, highest = min(0.0, float(ends.min().min())), float(ends.max().max())
         room = 0.06 * (highest - lowest)
         scale = alt.Scale(domain=[lowest - room * (lowest < 0), highest + room], nice=False)
-        y = alt.Y("value:Q", title=said, scale=scale, axis=alt.Axis(tickCount=4))
+        y = alt.Y("value:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4))
         bands = base.mark_area(opacity=0.22).encode(
-            y=alt.Y("low:Q", title=said, scale=scale), y2="high:Q"
+            y=alt.Y("low:Q", title=title, scale=scale), y2="high:Q"
         )
         lines = base.mark_line(point=alt.OverlayMarkDef(size=28, filled=True)).encode(
             y=y, tooltip=[alt.Tooltip("name:N", title="target"), *CONDITION_TOOLTIP]

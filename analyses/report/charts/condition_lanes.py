@@ -90,9 +90,9 @@ def condition_colour(data: pd.DataFrame, symbol: str = "circle") -> alt.Color:
         data: rows with a column "condition".
         symbol: as Vega names it.
     """
-    here = set(data["condition"])
+    names = set(data["condition"])
     colours = zip(theme.CONDITIONS, theme.CONDITION_COLOURS, strict=True)
-    palette = {name: colour for name, colour in colours if name in here}
+    palette = {name: colour for name, colour in colours if name in names}
     return alt.Color(
         "condition:N",
         title=None,
@@ -197,10 +197,10 @@ def retrieval_before_after_table(results: Results) -> pd.DataFrame:
     table = at_headline(results, results.retrieval)
     parts = []
     for centring in ("raw", "language"):
-        said = CENTRINGS[centring].lower()
+        version = CENTRINGS[centring].lower()
         parts += [
-            (f"All ordered pairs, {said}", over_pairs(table, "top-1", centring, layer)),
-            (f"Target to the others, {said}", from_target(table, "top-1", centring, layer)),
+            (f"All ordered pairs, {version}", over_pairs(table, "top-1", centring, layer)),
+            (f"Target to the others, {version}", from_target(table, "top-1", centring, layer)),
         ]
     return in_panels(parts)
 
@@ -246,7 +246,10 @@ def gap_before_after_table(results: Results) -> pd.DataFrame:
     layer = summary.reading_layer(results)
     table = at_headline(results, results.alignment)
     return in_panels(
-        [(said, over_pairs(table, "gap", centring, layer)) for centring, said in CENTRINGS.items()]
+        [
+            (panel, over_pairs(table, "gap", centring, layer))
+            for centring, panel in CENTRINGS.items()
+        ]
     )
 
 

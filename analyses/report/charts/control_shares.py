@@ -51,9 +51,9 @@ def control_exhibits(controls: pd.DataFrame, choice: Choice = TOP) -> list[Exhib
         choice: of the units that are steered.
     """
     rows = control_rows(controls)
-    drawn = []
+    exhibits = []
     if not rows.empty and rows["share"].notna().any():
-        drawn.append(
+        exhibits.append(
             Exhibit(
                 name="control_shares",
                 heading="How much of the change comes without the experts?",
@@ -67,7 +67,7 @@ def control_exhibits(controls: pd.DataFrame, choice: Choice = TOP) -> list[Exhib
             )
         )
     if "top-1" in set(rows["measure"]):
-        drawn.append(
+        exhibits.append(
             Exhibit(
                 name="control_advantages",
                 heading="Are the experts ahead of every control?",
@@ -75,12 +75,12 @@ def control_exhibits(controls: pd.DataFrame, choice: Choice = TOP) -> list[Exhib
                     "What counts is whether a line stays clear of the dotted one, and on which "
                     "side of it."
                 ),
-                caption=_advantages_caption(controls, choice, after_shares=bool(drawn)),
+                caption=_advantages_caption(controls, choice, after_shares=bool(exhibits)),
                 chart=control_advantages(controls),
                 table=control_advantages_table(controls),
             )
         )
-    return drawn
+    return exhibits
 
 
 def control_shares_table(controls: pd.DataFrame) -> pd.DataFrame:
@@ -178,13 +178,13 @@ def _change_note(rows: pd.DataFrame) -> str:
         phrases.number(float(end), signed=True, digits=digits)
         for end in (known["change"].min(), known["change"].max())
     ]
-    said = f"experts: {' to '.join(dict.fromkeys(changes))}"
+    note = f"experts: {' to '.join(dict.fromkeys(changes))}"
     left = once[~reliable(once)]
     if left.empty:
-        return said
+        return note
     few = len(left) == 1
     who = language_name(left["target"].iloc[0]) if few else f"{len(left)} targets"
-    return f"{said}; no share: {who}"
+    return f"{note}; no share: {who}"
 
 
 def _shares_caption(controls: pd.DataFrame, choice: Choice) -> str:
@@ -203,14 +203,15 @@ def _shares_caption(controls: pd.DataFrame, choice: Choice) -> str:
 
 
 def _advantages_caption(controls: pd.DataFrame, choice: Choice, *, after_shares: bool) -> str:
-    said = [control_titles.centring_sentence(controls)]
+    sentences = [control_titles.centring_sentence(controls)]
     if not after_shares:
-        said.insert(0, control_titles.shares_title(controls))
-    found = "".join(f"{sentence}. " for sentence in said if sentence)
-    controls_are = "The controls are those above." if after_shares else _defined(controls, choice)
+        sentences.insert(0, control_titles.shares_title(controls))
+    findings = "".join(f"{sentence}. " for sentence in sentences if sentence)
+    definitions = "The controls are those above." if after_shares else _defined(controls, choice)
     return (
-        f"{found}{_measured(controls, choice)} The axes fit the controls that steer; what lies far "
-        f"beyond is written at their ends, and a line that reaches an edge goes on. {controls_are}"
+        f"{findings}{_measured(controls, choice)} The axes fit the controls that steer; what lies "
+        "far beyond is written at their ends, and a line that reaches an edge goes on. "
+        f"{definitions}"
     )
 
 
@@ -231,10 +232,12 @@ def _defined(controls: pd.DataFrame, choice: Choice) -> str:
     """Say what each control is, and how many seeds those have that are drawn."""
     rows = control_rows(controls)
     seeds = sorted({int(n) for n in rows["n_seeds"] if n > 1})
-    drawn = f" What is drawn: mean of {phrases.listed(map(str, seeds))} seeds." if seeds else ""
+    draws = f" What is drawn: mean of {phrases.listed(map(str, seeds))} seeds." if seeds else ""
     names = control_order(rows)
-    said = "; ".join(
+    definitions = "; ".join(
         f"{control_phrases(name).label.lower()}: {control_phrases(name).what}" for name in names
     )
-    said = said.format(end=unit_choice.end_phrase(choice), layers=unit_choice.of_layers(choice))
-    return f"{said[0].upper()}{said[1:]}.{drawn}"
+    definitions = definitions.format(
+        end=unit_choice.end_phrase(choice), layers=unit_choice.of_layers(choice)
+    )
+    return f"{definitions[0].upper()}{definitions[1:]}.{draws}"

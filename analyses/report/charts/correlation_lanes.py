@@ -59,18 +59,18 @@ def correlations_table(results: Results) -> pd.DataFrame:
     Raw embeddings at the last layer, each target at its headline k. The pooled rows stand for
     targets with the same k, and are left out for a single one, of which they say the same again.
     """
-    table, chosen = results.correlations, results.headline()
-    ks = set(chosen.values())
-    pooled = len(chosen) > 1 and len(ks) == 1
+    table, headline = results.correlations, results.headline()
+    ks = set(headline.values())
+    pooled = len(headline) > 1 and len(ks) == 1
     keep = [
-        k in ks if pooled and target == EVERY_TARGET else chosen.get(str(target)) == k
+        k in ks if pooled and target == EVERY_TARGET else headline.get(str(target)) == k
         for target, k in zip(table["target"], table["top_k"], strict=True)
     ]
     rows = table[np.array(keep, dtype=bool)]
     if rows.empty:
         return rows
-    here = (rows["layer"] == summary.reading_layer(results)) & (rows["centring"] == "raw")
-    return rows[here].reset_index(drop=True)
+    last_raw = (rows["layer"] == summary.reading_layer(results)) & (rows["centring"] == "raw")
+    return rows[last_raw].reset_index(drop=True)
 
 
 def correlations_chart(results: Results) -> ChartType:

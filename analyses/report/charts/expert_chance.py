@@ -32,9 +32,9 @@ _BAR = "M-0.2,-1L0.2,-1L0.2,1L-0.2,1Z"
 
 def selection_exhibits(results: Results) -> list[Exhibit]:
     """Draw what the run has on its choice of experts, with the words beside it."""
-    drawn = []
+    exhibits = []
     if not results.null.empty:
-        drawn.append(
+        exhibits.append(
             Exhibit(
                 name="experts_against_chance",
                 heading="Are the experts more than luck?",
@@ -48,7 +48,7 @@ def selection_exhibits(results: Results) -> list[Exhibit]:
             )
         )
     if not results.stability.empty:
-        drawn.append(
+        exhibits.append(
             Exhibit(
                 name="expert_stability",
                 heading="Would other sentences choose the same experts?",
@@ -61,7 +61,7 @@ def selection_exhibits(results: Results) -> list[Exhibit]:
                 table=expert_stability_table(results),
             )
         )
-    return drawn
+    return exhibits
 
 
 def experts_against_chance_table(results: Results) -> pd.DataFrame:
@@ -92,8 +92,8 @@ def experts_against_chance(results: Results) -> ChartType:
     scale = alt.Scale(domain=[low - 0.08 * room, high + 0.22 * room], nice=False)
     # The room for the number of units is beyond what a score can be.
     axis = alt.Axis(tickCount=6, grid=False, labelExpr=f"datum.value <= {high} ? datum.label : ''")
-    said = f"{score[0].upper()}{score[1:]} of a unit"
-    x = alt.X("value:Q", title=said, scale=scale, axis=axis)
+    axis_title = f"{score[0].upper()}{score[1:]} of a unit"
+    x = alt.X("value:Q", title=axis_title, scale=scale, axis=axis)
     base = alt.Chart(data).encode(
         y=alt.Y(
             "name:N",
@@ -130,7 +130,7 @@ def experts_against_chance(results: Results) -> ChartType:
         ),
     )
     figures = base.mark_text(align="left", dx=9, fontSize=11).encode(
-        x=alt.X("end:Q", title=said, scale=scale, axis=axis), text="units:N"
+        x=alt.X("end:Q", title=axis_title, scale=scale, axis=axis), text="units:N"
     )
     title = null_title(table, score)
     return (

@@ -58,7 +58,7 @@ def generation_exhibits(generation: pd.DataFrame, choice: Choice = TOP) -> list[
     """
     if generation_titles.experts(generation).empty:
         return []
-    drawn = [
+    exhibits = [
         Exhibit(
             name="generation_by_k",
             heading="What the model writes, and what that costs",
@@ -72,7 +72,7 @@ def generation_exhibits(generation: pd.DataFrame, choice: Choice = TOP) -> list[
         )
     ]
     if not generation_tradeoff_table(generation).empty:
-        drawn.append(
+        exhibits.append(
             Exhibit(
                 name="generation_tradeoff",
                 heading="Gain against cost",
@@ -89,7 +89,7 @@ def generation_exhibits(generation: pd.DataFrame, choice: Choice = TOP) -> list[
                 table=generation_tradeoff_table(generation),
             )
         )
-    return drawn
+    return exhibits
 
 
 def generation_by_k_table(generation: pd.DataFrame) -> pd.DataFrame:
@@ -104,14 +104,14 @@ def generation_by_k(generation: pd.DataFrame, choice: Choice = TOP) -> ChartType
     measures = [measure for measure in _MEASURES if measure in set(data["measure"])]
     width = panel_width(max(map(len, rows)))
     x = k_axis(experts(generation), choice)
-    drawn = []
+    panel_rows = []
     for names in rows:
         for measure in measures:
             figures = data[data["measure"] == measure]
             below = x if measure == measures[-1] else x.title(None)
             layers = _course(figures, measure, below)
             header = alt.Header(labels=measure == measures[0])
-            drawn.append(
+            panel_rows.append(
                 alt.layer(*layers, data=figures[figures["name"].isin(names)])
                 .properties(width=width, height=130)
                 .facet(
@@ -119,7 +119,7 @@ def generation_by_k(generation: pd.DataFrame, choice: Choice = TOP) -> ChartType
                 )
             )
     title = generation_titles.generation_title(generation)
-    return alt.vconcat(*drawn, spacing=14).properties(title=theme.heading(title, _WIDTH))
+    return alt.vconcat(*panel_rows, spacing=14).properties(title=theme.heading(title, _WIDTH))
 
 
 def _named(generation: pd.DataFrame) -> pd.DataFrame:
@@ -245,21 +245,21 @@ def generation_tradeoff(generation: pd.DataFrame) -> ChartType:
 
 def _measured(generation: pd.DataFrame) -> str:
     texts = f"{_count(generation['sentences'])} texts with each of {_count(generation['seeds'])}"
-    said = f"Mean probability under a language identifier of {texts} seeds, from BOS alone."
+    measured = f"Mean probability under a language identifier of {texts} seeds, from BOS alone."
     if not finite(generation["cost"]).any():
-        return f"{said} Perplexity was not measured."
+        return f"{measured} Perplexity was not measured."
     documents = _count(generation["documents"])
     infinite = " An infinite one is not drawn." if np.isinf(generation["cost"]).any() else ""
     return (
-        f"{said} Perplexity on {_count(generation['tokens'])} tokens of the target language, in "
-        f"{documents} document{'' if documents == '1' else 's'}, over that of the unsteered "
+        f"{measured} Perplexity on {_count(generation['tokens'])} tokens of the target language, "
+        f"in {documents} document{'' if documents == '1' else 's'}, over that of the unsteered "
         f"model.{infinite}"
     )
 
 
 def _count(values: pd.Series) -> str:
-    found = sorted({int(value) for value in values.dropna() if value > 0})
-    return " to ".join(f"{value:,}" for value in dict.fromkeys([found[0], found[-1]]))
+    counts = sorted({int(value) for value in values.dropna() if value > 0})
+    return " to ".join(f"{value:,}" for value in dict.fromkeys([counts[0], counts[-1]]))
 
 
 def _caption(generation: pd.DataFrame) -> str:

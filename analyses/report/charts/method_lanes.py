@@ -64,7 +64,7 @@ def method_exhibits(methods: pd.DataFrame, choice: Choice = TOP) -> list[Exhibit
     """
     if methods[methods["axis"] == RETRIEVAL].empty:
         return []
-    drawn = [
+    exhibits = [
         Exhibit(
             name="methods_compared",
             heading="Other ways to steer",
@@ -80,7 +80,7 @@ def method_exhibits(methods: pd.DataFrame, choice: Choice = TOP) -> list[Exhibit
         )
     ]
     if not methods_tradeoff_table(methods).empty:
-        drawn.append(
+        exhibits.append(
             Exhibit(
                 name="methods_tradeoff",
                 heading="What each way to steer costs",
@@ -95,7 +95,7 @@ def method_exhibits(methods: pd.DataFrame, choice: Choice = TOP) -> list[Exhibit
                 table=methods_tradeoff_table(methods),
             )
         )
-    return drawn
+    return exhibits
 
 
 def methods_compared_table(methods: pd.DataFrame) -> pd.DataFrame:
@@ -111,7 +111,7 @@ def methods_compared(methods: pd.DataFrame) -> ChartType:
     table = methods_compared_table(methods)
     panels = [panel for panel in _PANELS if panel.name in set(table["axis"])]
     ratio = table["axis"] == PERPLEXITY
-    said = {
+    intervals = {
         column: np.where(
             ratio,
             with_intervals(table, column, signed=False),
@@ -126,9 +126,9 @@ def methods_compared(methods: pd.DataFrame) -> ChartType:
         high=table["change_high"],
         beside=table["control_change"],
         control=BESIDE,
-        moved=said["change"],
-        control_moved=said["control_change"],
-        ahead=said["advantage"],
+        moved=intervals["change"],
+        control_moved=intervals["control_change"],
+        ahead=intervals["advantage"],
     )
     chart = lanes(
         data,
@@ -222,10 +222,12 @@ def _beyond(methods: pd.DataFrame) -> str:
     """Say what is not drawn, and when a gain is beyond the control's without a difference."""
     rows = methods[methods["axis"] == PROBABILITY]
     infinite = np.isinf(methods.loc[methods["axis"] == PERPLEXITY, "change"]).any()
-    said = " A method of infinite perplexity is not drawn." if infinite else ""
+    left_out = " A method of infinite perplexity is not drawn." if infinite else ""
     if not (rows["n_controls"] > 0).all() or rows["advantage"].notna().all():
-        return said
-    return f"{said} A gain is beyond the control's where its whole interval lies above that one's."
+        return left_out
+    return (
+        f"{left_out} A gain is beyond the control's where its whole interval lies above that one's."
+    )
 
 
 def _steered(methods: pd.DataFrame, choice: Choice) -> str:
@@ -233,17 +235,17 @@ def _steered(methods: pd.DataFrame, choice: Choice) -> str:
     table = methods_compared_table(methods)
     ks = sorted({int(k) for k in table["top_k"] if k > 0})
     blocks = sorted({int(block) for block in table["block"] if block >= 0})
-    said = []
+    places = []
     if ks:
-        said.append(
+        places.append(
             f"experts: k = {listed(f'{k:,}' for k in ks)}{unit_choice.in_each_layer(choice)}"
         )
     if blocks:
-        said.append(f"residual stream: after block {listed(map(str, blocks))}")
+        places.append(f"residual stream: after block {listed(map(str, blocks))}")
     cited = [
         f"{method_title(name)} ({METHODS[name].citation})"
         for name in method_order(table)
         if name in METHODS
     ]
-    where = f"Steered: {'; '.join(said)}. " if said else ""
+    where = f"Steered: {'; '.join(places)}. " if places else ""
     return f"{where}Methods: {', '.join(cited)}." if cited else where.rstrip()

@@ -75,11 +75,11 @@ def _parts(results: Results) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
     for dataset, rows in within.groupby("dataset", sort=False):
         both = tuple(rows[rows["measure"] == name] for name in (_MEASURE, MIXED + _MEASURE))
         parts[f"{dataset_name(str(dataset))} in the target language"] = both
-    own = at_headline(results, results.retrieval)
+    retrieval = at_headline(results, results.retrieval)
     across = mixed[mixed["dataset"] == CORPUS]
     for what, pick in zip(_ACROSS, (over_pairs, from_target), strict=True):
         parts[what] = (
-            pick(own, _MEASURE, "raw", layer),
+            pick(retrieval, _MEASURE, "raw", layer),
             pick(across, MIXED + _MEASURE, "raw", layer),
         )
     return {what: (same, mix) for what, (same, mix) in parts.items() if len(same) and len(mix)}
@@ -93,8 +93,8 @@ def _title(results: Results) -> str:
     single = len(same) == 1
     where = language_name(same["target"].iloc[0]) if single else "the target language"
     names = dataset_name(str(same["dataset"].iloc[0]))
-    found = "paraphrases" if names == "Paraphrases" else f"{names} paraphrases"
-    return mixed_title(same, mix, found, f"Within {where}")
+    paraphrases = "paraphrases" if names == "Paraphrases" else f"{names} paraphrases"
+    return mixed_title(same, mix, paraphrases, f"Within {where}")
 
 
 def _caption(results: Results, table: pd.DataFrame) -> str:

@@ -90,7 +90,7 @@ def from_targets(results: Results) -> ChartType:
     rows = in_rows(list(dict.fromkeys(data["name"])))
     width = min(_ROOM // max(map(len, rows)) - _LABELS, 420)
     keys = [unseen_languages.key()] if not_seen else []
-    drawn = alt.vconcat(
+    panels = alt.vconcat(
         *(
             alt.hconcat(
                 *(
@@ -110,7 +110,7 @@ def from_targets(results: Results) -> ChartType:
         spacing=16,
     )
     title = from_targets_title(table)
-    return drawn.properties(title=theme.heading(title, _WIDTH))
+    return panels.properties(title=theme.heading(title, _WIDTH))
 
 
 def _labels(codes: Sequence[str], not_seen: Sequence[str]) -> dict[str, str]:
@@ -178,12 +178,12 @@ def _panel(
 def _legend(
     data: pd.DataFrame, channel: type[alt.Color] | type[alt.Fill], colours: Mapping[str, str]
 ) -> alt.Color | alt.Fill:
-    here = [name for name in theme.CONDITIONS if name in set(data["condition"])]
+    names = [name for name in theme.CONDITIONS if name in set(data["condition"])]
     return channel(
         "condition:N",
         title=None,
-        sort=here,
-        scale=alt.Scale(domain=here, range=[colours[name] for name in here]),
+        sort=names,
+        scale=alt.Scale(domain=names, range=[colours[name] for name in names]),
         legend=alt.Legend(orient="top", direction="horizontal", columnPadding=18, symbolOpacity=1),
     )
 

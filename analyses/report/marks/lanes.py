@@ -59,13 +59,13 @@ def lanes(
     names = list(dict.fromkeys(data["name"]))
     step = _STEPS.get(len(names), 10)
     width = min(_ROOM // len(panels), 300)
-    drawn = [
+    charts = [
         alt.layer(
             *_layers(data, panel, order, names, tooltip, labels=panel == panels[0])
         ).properties(width=width, height=alt.Step(step), title=_heading(panel))
         for panel in panels
     ]
-    return alt.hconcat(*drawn, spacing=18)
+    return alt.hconcat(*charts, spacing=18)
 
 
 def _layers(
@@ -116,14 +116,14 @@ def _layers(
     ]
     # What is infinite has no number in JSON.
     printed = f"(isValid(datum.value) ? format(datum.value, '{panel.format}') : '∞')"
-    for beyond, edge, dx, said in (
+    for beyond, edge, dx, label in (
         (-1, scale.domain[0], 3, f"'← ' + {printed}"),
         (1, scale.domain[1], -3, f"{printed} + ' →'"),
     ):
         if (part["beyond"] == beyond).any():
             layers.append(
                 base.transform_filter(alt.datum.beyond == beyond)
-                .transform_calculate(said=said)
+                .transform_calculate(said=label)
                 .mark_text(align="left" if beyond < 0 else "right", dx=dx, fontSize=10)
                 .encode(x=alt.datum(edge), text="said:N")
             )

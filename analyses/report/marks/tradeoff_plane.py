@@ -82,7 +82,7 @@ class TradeoffPlane:
             Columns text, text_cost and text_gain (where its left end stands, NaN where there is
             no room), by the rows of `data`.
         """
-        found = pd.DataFrame({"text": texts, "text_cost": np.nan, "text_gain": np.nan})
+        labels = pd.DataFrame({"text": texts, "text_cost": np.nan, "text_gain": np.nan})
         none = pd.DataFrame({"cost": self.costs.domain, "gain": 0.0})
         for _, rows in self.data.groupby("name", sort=False):
             ranked = rank[rows.index].sort_values(kind="stable").index
@@ -94,8 +94,8 @@ class TradeoffPlane:
             )
             for row, place in zip(ranked, places, strict=True):
                 if place is not None:
-                    found.loc[row, ["text_cost", "text_gain"]] = self._figures(*place)
-        return found
+                    labels.loc[row, ["text_cost", "text_gain"]] = self._figures(*place)
+        return labels
 
     def _pixels(self, rows: pd.DataFrame) -> Pixels:
         (cheapest, dearest), (least, most) = self.costs.domain, self.gains.domain

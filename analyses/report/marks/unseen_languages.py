@@ -25,8 +25,8 @@ def unseen(results: Results, languages: Iterable[str]) -> list[str]:
 
     A run that says "none" has seen none of them.
     """
-    said = results.provenance.get("seen", "")
-    return [code for code in languages if said and code not in said.split(", ")]
+    seen = results.provenance.get("seen", "")
+    return [code for code in languages if seen and code not in seen.split(", ")]
 
 
 def with_mark(label: str, code: str, not_seen: Collection[str]) -> str:

@@ -23,20 +23,20 @@ def mixed_title(same: pd.DataFrame, mixed: pd.DataFrame, what: str, where: str) 
         what: is found.
         where: it is sought, as the start of a sentence; a single target is named instead.
     """
-    said = (
+    title = (
         f"{where}, top-1 of {what} {_moves(same)} with both sides steered "
         f"({span(same['pre'])} before, {span(same['post'])} after); with unsteered queries it "
         f"{_moves(mixed)} ({span(mixed['post'])})"
     )
     fell = mixed[mixed["change_high"] < 0]
     if fell.empty:
-        return said
+        return title
     if not (mixed["n_controls"] > 0).all():
-        return f"{said}; no random control was run"
+        return f"{title}; no random control was run"
     also = fell[fell["control_change_high"] < 0]
     if also.empty:
-        return f"{said}, and not reliably with random neurons"
-    return f"{said}, and with random neurons{_for(also, mixed)} ({span(also['control'])})"
+        return f"{title}, and not reliably with random neurons"
+    return f"{title}, and with random neurons{_for(also, mixed)} ({span(also['control'])})"
 
 
 def bitexts_title(rows: pd.DataFrame) -> str:
@@ -71,14 +71,14 @@ def bitexts_title(rows: pd.DataFrame) -> str:
 
 def _moves(rows: pd.DataFrame) -> str:
     up, down = rows[rows["change_low"] > 0], rows[rows["change_high"] < 0]
-    said = [
-        f"{verb}{_for(some, rows)}"
-        for verb, some in (("rises", up), ("falls", down))
-        if not some.empty
+    moves = [
+        f"{verb}{_for(targets, rows)}"
+        for verb, targets in (("rises", up), ("falls", down))
+        if not targets.empty
     ]
     for_none = "" if len(rows) == 1 else f" for {none_of(rows)}"
-    return " and ".join(said) or f"does not change reliably{for_none}"
+    return " and ".join(moves) or f"does not change reliably{for_none}"
 
 
-def _for(some: pd.DataFrame, among: pd.DataFrame) -> str:
-    return "" if len(among) == 1 else f" for {how_many(some, among)}"
+def _for(targets: pd.DataFrame, among: pd.DataFrame) -> str:
+    return "" if len(among) == 1 else f" for {how_many(targets, among)}"

@@ -141,11 +141,11 @@ def shares_title(controls: pd.DataFrame) -> str:
     rows = control_rows(controls)
     names = control_order(rows)
     lead = "constant-shift" if "constant-shift" in names else names[0]
-    said = share_sentence(controls, lead)
+    title = share_sentence(controls, lead)
     rows = rows[(rows["measure"] == "pair distance") & (rows["control"] != lead)]
     shares = rows["share"].dropna()
     if shares.empty:
-        return said
+        return title
     n = rows["control"].nunique()
     others = (
         control_phrases(rows["control"].iloc[0]).label.lower()
@@ -153,7 +153,7 @@ def shares_title(controls: pd.DataFrame) -> str:
         else f"the other {n} controls"
     )
     low, high = share_text(float(shares.min())), share_text(float(shares.max()))
-    return f"{said}; {others}, {low if low == high else f'{low} to {high}'}"
+    return f"{title}; {others}, {low if low == high else f'{low} to {high}'}"
 
 
 def share_sentence(controls: pd.DataFrame, control: str) -> str:
@@ -207,9 +207,9 @@ def centring_sentence(controls: pd.DataFrame) -> str:
         return ""
     lower, higher = rows[rows["advantage_high"] < 0], rows[rows["advantage_low"] > 0]
     verdicts = [
-        f"{word}{_for(some, rows)}"
-        for word, some in (("higher", higher), ("lower", lower))
-        if not some.empty
+        f"{word}{_for(targets, rows)}"
+        for word, targets in (("higher", higher), ("lower", lower))
+        if not targets.empty
     ]
     verdict = f"reliably {listed(verdicts)}" if verdicts else "not reliably different"
     return (
@@ -232,30 +232,30 @@ def advantages_title(controls: pd.DataFrame) -> str:
     every = {1: "the control", 2: "both controls"}.get(n, f"all {n} controls")
     parts = []
     for count in sorted(set(beaten), reverse=True):
-        some = targets[targets["target"].isin(beaten.index[beaten == count])]
+        with_count = targets[targets["target"].isin(beaten.index[beaten == count])]
         than = every if count == n else f"{count} of {n} controls" if count else "none"
-        parts.append(f"than {than}{_for(some, targets, names=True)}")
-    said = f"Experts retrieve better {', '.join(parts)}"
+        parts.append(f"than {than}{_for(with_count, targets, names=True)}")
+    title = f"Experts retrieve better {', '.join(parts)}"
     if not beaten.any():
         any_control = {1: "the control", 2: "either control"}.get(n, f"any of {n} controls")
-        said = f"Experts retrieve no better than {any_control}{_for_none(targets)}"
+        title = f"Experts retrieve no better than {any_control}{_for_none(targets)}"
     up = targets[targets["change_low"] > 0]
     if len(targets) == 1:
-        return f"{said}, {'and no' if up.empty else 'and'} better than the unsteered model"
+        return f"{title}, {'and no' if up.empty else 'and'} better than the unsteered model"
     for_whom = _for_none(targets) if up.empty else _for(up, targets, names=True)
-    return f"{said}; {'no ' if up.empty else ''}better than the unsteered model{for_whom}"
+    return f"{title}; {'no ' if up.empty else ''}better than the unsteered model{for_whom}"
 
 
 def _shares(known: pd.DataFrame) -> str:
     """Print shares with the ends of their intervals; of several, the outermost."""
     low, high = float(known["share"].min()), float(known["share"].max())
-    said = [share_text(low), share_text(high)]
+    shares = [share_text(low), share_text(high)]
     ends = [known["share_low"].min(), known["share_high"].max()]
     if known["share_low"].isna().any():
-        return " to ".join(dict.fromkeys(said))
+        return " to ".join(dict.fromkeys(shares))
     between = " to ".join(share_text(float(end)) for end in ends)
     which = "95% interval" if len(known) == 1 else "95% intervals from"
-    return f"{' to '.join(dict.fromkeys(said))} ({which} {between})"
+    return f"{' to '.join(dict.fromkeys(shares))} ({which} {between})"
 
 
 def _levels(rows: pd.DataFrame) -> str:
@@ -269,13 +269,13 @@ def _levels(rows: pd.DataFrame) -> str:
     )
 
 
-def _for(some: pd.DataFrame, among: pd.DataFrame, *, names: bool = False) -> str:
+def _for(targets: pd.DataFrame, among: pd.DataFrame, *, names: bool = False) -> str:
     """Say for which of several targets, by their names where they are few and that is asked."""
     if len(among) == 1:
         return ""
     if names and len(among) <= _NAMED:
-        return f" for {listed(map(language_name, some['target']))}"
-    return f" for {how_many(some, among)}"
+        return f" for {listed(map(language_name, targets['target']))}"
+    return f" for {how_many(targets, among)}"
 
 
 def _for_none(among: pd.DataFrame) -> str:

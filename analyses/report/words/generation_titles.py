@@ -33,13 +33,13 @@ def generation_title(table: pd.DataFrame) -> str:
     up, down = chosen[chosen["gain_low"] > 0], chosen[chosen["gain_high"] < 0]
     start = "At the recommended k, experts"
     if not up.empty:
-        said = f"{start} raise {LANGUAGE}{_beyond(table, up, targets)}"
+        title = f"{start} raise {LANGUAGE}{_beyond(table, up, targets)}"
     elif not down.empty:
-        said = f"{start} lower {LANGUAGE}{_for(down, targets)}"
+        title = f"{start} lower {LANGUAGE}{_for(down, targets)}"
     else:
-        said = f"{start} do not reliably raise {LANGUAGE}{_for_none(targets)}"
+        title = f"{start} do not reliably raise {LANGUAGE}{_for_none(targets)}"
     left = targets[~targets["target"].isin(chosen["target"])]
-    return said if left.empty else f"{said}; no k is recommended for {_who(left, targets)}"
+    return title if left.empty else f"{title}; no k is recommended for {_who(left, targets)}"
 
 
 def generation_tradeoff_title(table: pd.DataFrame) -> str:
@@ -72,17 +72,17 @@ def recommendation(table: pd.DataFrame) -> str:
     steered = experts(table)
     chosen = steered[steered["recommended"]]
     before = table[(table["condition"] == "before") & (table["reason"].fillna("") != "")]
-    said = []
+    sentences = []
     if not chosen.empty:
         rule = "; ".join(dict.fromkeys(chosen["reason"]))
-        said.append(f"Ring: the recommended k, {rule}; it is chosen by these very figures.")
+        sentences.append(f"Ring: the recommended k, {rule}; it is chosen by these very figures.")
     refused: dict[str, list[str]] = {}
     for row in records(before):
         refused.setdefault(row["reason"], []).append(language_name(row["target"]))
     for reason, names in refused.items():
         who = f" for {listed(names)}" if table["target"].nunique() > 1 else ""
-        said.append(f"No k is recommended{who}: {reason}.")
-    return " ".join(said)
+        sentences.append(f"No k is recommended{who}: {reason}.")
+    return " ".join(sentences)
 
 
 def _beyond(table: pd.DataFrame, up: pd.DataFrame, targets: pd.DataFrame) -> str:
@@ -98,11 +98,11 @@ def _beyond(table: pd.DataFrame, up: pd.DataFrame, targets: pd.DataFrame) -> str
     return f" beyond random neurons{_for(beyond, targets)}{_levels(table, beyond)}"
 
 
-def _levels(table: pd.DataFrame, some: pd.DataFrame) -> str:
+def _levels(table: pd.DataFrame, rows: pd.DataFrame) -> str:
     """Give each target's probability before and after and its cost, or the largest gain of many."""
     before = table[table["condition"] == "before"].set_index("target")["probability"]
     named: list[str] = []
-    for row in records(some.nlargest(len(some), "gain")):
+    for row in records(rows.nlargest(len(rows), "gain")):
         levels = f"{number(float(before[row['target']]))} to {number(row['probability'])}"
         of_what = "" if named else " the perplexity"
         paid = f" at {number(row['cost'])} times{of_what}" if row["cost"] == row["cost"] else ""
@@ -117,25 +117,25 @@ def _at_some_k(steered: pd.DataFrame, targets: pd.DataFrame) -> str:
     down = targets[targets["target"].isin(steered.loc[steered["gain_high"] < 0, "target"])]
     ks = sorted({int(k) for k in steered["top_k"]})
     at = f"at k = {ks[0]:,}" if len(ks) == 1 else "at some k"
-    said = []
+    changes = []
     if not up.empty:
-        said.append(f"raise {LANGUAGE} {at}{_for(up, targets)}")
+        changes.append(f"raise {LANGUAGE} {at}{_for(up, targets)}")
     if not down.empty:
-        said.append(f"lower {'it' if said else LANGUAGE} {at}{_for(down, targets)}")
-    if not said:
+        changes.append(f"lower {'it' if changes else LANGUAGE} {at}{_for(down, targets)}")
+    if not changes:
         return f"at no k do experts reliably change {LANGUAGE}"
-    return f"experts {listed(said)}"
+    return f"experts {listed(changes)}"
 
 
-def _for(some: pd.DataFrame, targets: pd.DataFrame) -> str:
-    return "" if len(targets) == 1 else f" for {how_many(some, targets)}"
+def _for(rows: pd.DataFrame, targets: pd.DataFrame) -> str:
+    return "" if len(targets) == 1 else f" for {how_many(rows, targets)}"
 
 
 def _for_none(targets: pd.DataFrame) -> str:
     return "" if len(targets) == 1 else f" for {none_of(targets)}"
 
 
-def _who(some: pd.DataFrame, targets: pd.DataFrame) -> str:
+def _who(rows: pd.DataFrame, targets: pd.DataFrame) -> str:
     if len(targets) > _NAMED:
-        return how_many(some, targets)
-    return listed(language_name(target) for target in some["target"])
+        return how_many(rows, targets)
+    return listed(language_name(target) for target in rows["target"])

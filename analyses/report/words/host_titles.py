@@ -69,10 +69,10 @@ def differences_title(figures: pd.DataFrame) -> str:
     """
     once = distinct(figures)
     retrieval = once["measure"].isin(RETRIEVAL)
-    said = _apart(once[retrieval], "retrieval figures")
+    title = _apart(once[retrieval], "retrieval figures")
     if not retrieval.all():
-        said += f"; {_apart(once[~retrieval], 'cosine distances and gaps')}"
-    return said[0].upper() + said[1:]
+        title += f"; {_apart(once[~retrieval], 'cosine distances and gaps')}"
+    return title[0].upper() + title[1:]
 
 
 def _apart(figures: pd.DataFrame, name: str) -> str:

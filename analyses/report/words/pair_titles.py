@@ -48,13 +48,13 @@ def not_seen_sentence(pairs: pd.DataFrame, not_seen: Sequence[str]) -> str:
     ups = (
         rows.assign(up=verdicts(rows) > 0).groupby("target", sort=False)["up"].agg(["sum", "size"])
     )
-    said = [
+    counts = [
         f"{language_name(str(target))} {up} of {n} up"
         for target, up, n in zip(ups.index, ups["sum"], ups["size"], strict=True)
     ]
-    if len(said) > _NAMED:
-        said = [f"{span(ups['sum'], 0)} of {span(ups['size'], 0)} up for {len(ups)} targets"]
-    return f"Of languages not seen in pre-training: {listed(said)}."
+    if len(counts) > _NAMED:
+        counts = [f"{span(ups['sum'], 0)} of {span(ups['size'], 0)} up for {len(ups)} targets"]
+    return f"Of languages not seen in pre-training: {listed(counts)}."
 
 
 def _sizes(pairs: pd.DataFrame) -> str:
@@ -75,7 +75,7 @@ def _moves(pairs: pd.DataFrame) -> str:
 
 
 def _counts(target: str, rows: pd.DataFrame) -> dict[str, object]:
-    moved, control = verdicts(rows), verdicts(rows, "control_change")
+    change, control = verdicts(rows), verdicts(rows, "control_change")
     ahead = verdicts(rows, "advantage")
     sure = rows["change_q"] if rate_is_controlled(rows) else rows["change_low"]
     return {
@@ -83,8 +83,8 @@ def _counts(target: str, rows: pd.DataFrame) -> dict[str, object]:
         "told": bool(sure.notna().any()),
         "by_rate": rate_is_controlled(rows),
         "controlled": bool((rows["n_controls"] > 0).all()),
-        "up": (moved > 0).sum(),
-        "down": (moved < 0).sum(),
+        "up": (change > 0).sum(),
+        "down": (change < 0).sum(),
         "control_up": (control > 0).sum(),
         "control_down": (control < 0).sum(),
         "ahead": (ahead > 0).sum(),
@@ -99,10 +99,10 @@ def _up_and_down(counts: pd.DataFrame) -> str:
     who = language_name(counts["target"].iloc[0]) if len(counts) == 1 else f"{len(counts)} targets"
     if not counts["told"].any():
         return f"{who} too few sentences to tell"
-    said = f"{who} {moved('up', 'down')}"
+    title = f"{who} {moved('up', 'down')}"
     if not counts["controlled"].all():
-        return said
+        return title
     if counts["by_rate"].all():
         behind = f", behind in {span(counts['behind'], 0)}" if counts["behind"].any() else ""
-        return f"{said} (ahead of random neurons in {span(counts['ahead'], 0)}{behind})"
-    return f"{said} (random neurons {moved('control_up', 'control_down')})"
+        return f"{title} (ahead of random neurons in {span(counts['ahead'], 0)}{behind})"
+    return f"{title} (random neurons {moved('control_up', 'control_down')})"

@@ -59,11 +59,11 @@ def span(values: pd.Series, digits: int = 2) -> str:
     return " to ".join(dict.fromkeys(ends))
 
 
-def how_many(some: pd.DataFrame, among: pd.DataFrame) -> str:
+def how_many(targets: pd.DataFrame, among: pd.DataFrame) -> str:
     """Say how many of the targets: "2 of 3 targets"."""
-    if len(some) == len(among):
+    if len(targets) == len(among):
         return {1: "the target", 2: "both targets"}.get(len(among), f"all {len(among)} targets")
-    return f"{len(some)} of {len(among)} targets"
+    return f"{len(targets)} of {len(among)} targets"
 
 
 def none_of(among: pd.DataFrame) -> str:

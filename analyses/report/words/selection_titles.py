@@ -62,16 +62,16 @@ def stability_title(stability: pd.DataFrame, choice: Choice = TOP) -> str:
     """
     ks = sorted({int(k) for k in stability["top_k"]})
     k = middle(ks)
-    here = stability[stability["top_k"] == k]
-    said = (
+    k_rows = stability[stability["top_k"] == k]
+    title = (
         "With the sentences drawn anew, Jaccard's index of the "
         f"{k:,} {end_phrase(choice)} units{of_layers(choice)} with those chosen is "
-        f"{span(here['jaccard'])} on average"
+        f"{span(k_rows['jaccard'])} on average"
     )
     if len(ks) == 1:
-        return said
+        return title
     first, last = (stability.loc[stability["top_k"] == k, "jaccard"] for k in (ks[0], ks[-1]))
-    return f"{said}; {span(first)} at k = {ks[0]:,}, {span(last)} at k = {ks[-1]:,}"
+    return f"{title}; {span(first)} at k = {ks[0]:,}, {span(last)} at k = {ks[-1]:,}"
 
 
 def _levels(rows: pd.DataFrame) -> str:

@@ -10,8 +10,8 @@ def choice_of(results: Results) -> Choice:
     Raises:
         SelectionError: what it says is not understood.
     """
-    said = results.provenance.get("selection")
-    return TOP if said is None else Choice.parse(said)
+    selection = results.provenance.get("selection")
+    return TOP if selection is None else Choice.parse(selection)
 
 
 def end_phrase(choice: Choice) -> str:

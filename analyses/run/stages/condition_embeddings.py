@@ -100,7 +100,7 @@ def _embed(
         f"Embedding {len(corpus)} sentences in {len(corpus.languages)} languages: "
         f"{condition.name} ({which})"
     )
-    found = embed_layers(
+    embeddings = embed_layers(
         adapter,
         corpus,
         layers=layers,
@@ -110,7 +110,7 @@ def _embed(
     )
     tensors = {
         f"{layer}/{language}": rows
-        for layer, languages in found.items()
+        for layer, languages in embeddings.items()
         for language, rows in languages.items()
     }
     write_artifact(steps.folder / step, KIND, {"provenance": origin}, tensors=tensors)

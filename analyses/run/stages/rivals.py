@@ -102,14 +102,14 @@ def _of_texts(rival: Rival, writer: Writer | None, settings: RunSettings) -> pd.
             (rival.control, CONTROL, rival.top_k),
         )
     )
-    found = tradeoff(
+    figures = tradeoff(
         rival.target,
         before,
         [steered, control],
         count=settings.resamples,
         seed=settings.bootstrap_seed,
     ).set_index("condition")
-    method = found.loc[METHOD]
+    method = figures.loc[METHOD]
     over = {
         "probability": method["seeds"] * method["sentences"],
         "perplexity": method["resampled_units"],
@@ -119,14 +119,16 @@ def _of_texts(rival: Rival, writer: Writer | None, settings: RunSettings) -> pd.
         change = {"probability": "gain", "perplexity": "cost"}[figure]
         row = {name: float("nan") for name in VALUES} | {
             "axis": axis,
-            "pre": found.loc[UNSTEERED, figure],
-            "post": found.loc[METHOD, figure],
+            "pre": figures.loc[UNSTEERED, figure],
+            "post": figures.loc[METHOD, figure],
             "n_controls": 1,
             "sentences": over[figure],
         }
-        row |= dict.fromkeys(("control", "control_min", "control_max"), found.loc[CONTROL, figure])
+        row |= dict.fromkeys(
+            ("control", "control_min", "control_max"), figures.loc[CONTROL, figure]
+        )
         for end in ("", "_low", "_high"):
-            row[f"change{end}"] = found.loc[METHOD, f"{change}{end}"]
-            row[f"control_change{end}"] = found.loc[CONTROL, f"{change}{end}"]
+            row[f"change{end}"] = figures.loc[METHOD, f"{change}{end}"]
+            row[f"control_change{end}"] = figures.loc[CONTROL, f"{change}{end}"]
         rows.append(row)
     return pd.DataFrame(rows)
