@@ -142,9 +142,9 @@ def _correlations(results: Results) -> str:
 
 def at_headline_or_all(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     """Keep the rows at each target's headline k, and those of all targets at any of these."""
-    chosen = results.headline()
+    headline = results.headline()
     keep = [
-        k in chosen.values() if target == "all" else chosen.get(str(target)) == k
+        k in headline.values() if target == "all" else headline.get(str(target)) == k
         for target, k in zip(rows["target"], rows["top_k"], strict=True)
     ]
     return rows[keep].reset_index(drop=True)
@@ -154,8 +154,8 @@ def _mixed(results: Results) -> str:
     rows = []
     # Across languages the retrieval that is not mixed is that of the whole run.
     unmixed = results.retrieval.assign(dataset=CORPUS)
-    for dataset, part in pd.concat([results.mixed, unmixed]).groupby("dataset", sort=False):
-        dataset_rows = _last(results, mixed_table(at_headline(results, part)))
+    for dataset, figures in pd.concat([results.mixed, unmixed]).groupby("dataset", sort=False):
+        dataset_rows = _last(results, mixed_table(at_headline(results, figures)))
         dataset_rows = dataset_rows[dataset_rows["centring"] == "raw"]
         if dataset == CORPUS:
             dataset_rows = dataset_rows[~is_pair(dataset_rows)]
@@ -165,14 +165,14 @@ def _mixed(results: Results) -> str:
     for row in records(mixed):
         within = row["dataset"] != CORPUS
         if within:
-            what = f"{dataset_name(row['dataset'])}, {language_label(str(row['query']))}"
+            search = f"{dataset_name(row['dataset'])}, {language_label(str(row['query']))}"
         elif row["query"] == "all":
-            what = f"all pairs of languages, towards {language_name(str(row['target']))}"
+            search = f"all pairs of languages, towards {language_name(str(row['target']))}"
         else:
-            what = f"{language_name(str(row['target']))} to the others"
+            search = f"{language_name(str(row['target']))} to the others"
         cells.append(
             [
-                what,
+                search,
                 *(phrases.number(row[name]) for name in ("pre", "post", "mixed")),
                 _figure(row["mixed_control"]),
                 _between(row, "change", 2),

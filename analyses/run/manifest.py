@@ -101,9 +101,9 @@ def _setting(value: object) -> str:
 def _generation(settings: RunSettings, writer: Writer | None) -> Mapping[str, str]:
     if writer is None:
         return {"generation": "none"}
-    how = {name: _setting(value) for name, value in asdict(writer.generation).items()}
-    how["documents_hash"] = ", ".join(
+    recorded = {name: _setting(value) for name, value in asdict(writer.generation).items()}
+    recorded["documents_hash"] = ", ".join(
         f"{target} {writer.documents_hash(target)[:12]}" for target in settings.targets
     )
-    how["texts at once"] = str(BATCH)
-    return {f"generation {name}": value for name, value in how.items()}
+    recorded["texts at once"] = str(BATCH)
+    return {f"generation {name}": value for name, value in recorded.items()}

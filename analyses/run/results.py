@@ -139,9 +139,9 @@ class Results:
     def tables(self) -> dict[str, pd.DataFrame]:
         """Give the tables by name."""
         return {
-            part.name: getattr(self, part.name)
-            for part in fields(self)
-            if part.name != "provenance"
+            table.name: getattr(self, table.name)
+            for table in fields(self)
+            if table.name != "provenance"
         }
 
     def save(self, folder: str | Path) -> None:
@@ -199,9 +199,9 @@ def layer_phrase(layer: str) -> str:
 
 def at_headline(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """Keep the rows at each target's headline k, in the order of the targets."""
-    chosen = results.headline()
+    headline = results.headline()
     parts = [
-        table[(table["target"] == target) & (table["top_k"] == k)] for target, k in chosen.items()
+        table[(table["target"] == target) & (table["top_k"] == k)] for target, k in headline.items()
     ]
     return pd.concat(parts, ignore_index=True)
 

@@ -198,11 +198,11 @@ def _against(
             "control_change": _difference(control, pre),
             "advantage": _difference(post, control),
         }
-        for what, difference in differences.items():
+        for kind, difference in differences.items():
             low, high = interval(difference[1:])
-            columns |= {what: difference[0], f"{what}_low": low, f"{what}_high": high}
-            if what != "control_change":
-                columns[f"{what}_p"] = two_sided_p(difference[1:])
+            columns |= {kind: difference[0], f"{kind}_low": low, f"{kind}_high": high}
+            if kind != "control_change":
+                columns[f"{kind}_p"] = two_sided_p(difference[1:])
         yield name, columns, differences
 
 

@@ -48,19 +48,19 @@ def groups(pairs: Sequence[Pair], target: str | None, *, ordered: bool) -> dict[
     Returns:
         All pairs for `all`, `all`; the target's for `target`, `others`.
     """
-    chosen = {WHOLE: list(range(len(pairs)))}
+    places = {WHOLE: list(range(len(pairs)))}
     if target is not None:
-        chosen[target, "others"] = [
+        places[target, "others"] = [
             place for place, pair in enumerate(pairs) if target in (pair[:1] if ordered else pair)
         ]
-    return chosen
+    return places
 
 
 def group_means(
     values: Float[np.ndarray, "row pair"], places: Mapping[Pair, list[int]]
 ) -> Float[np.ndarray, "row group"]:
     """Average the pairs' figures over each group."""
-    return np.stack([values[:, chosen].mean(1) for chosen in places.values()], axis=1)
+    return np.stack([values[:, pair_places].mean(1) for pair_places in places.values()], axis=1)
 
 
 def weighted_means(keys: Sequence[Key], values: Float[np.ndarray, "sentence figure"]) -> Figures:

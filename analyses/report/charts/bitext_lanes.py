@@ -49,8 +49,11 @@ def bitext_retrieval_table(results: Results) -> pd.DataFrame:
     rows = rows[(rows["measure"] == "top-1") & (rows["centring"] == "raw")]
     return in_panels(
         [
-            (f"{dataset_name(str(dataset))}, {way}", part[part[side] == part["target"]])
-            for dataset, part in rows.groupby("dataset", sort=False)
+            (
+                f"{dataset_name(str(dataset))}, {way}",
+                dataset_rows[dataset_rows[side] == dataset_rows["target"]],
+            )
+            for dataset, dataset_rows in rows.groupby("dataset", sort=False)
             for way, side in (("from the target", "query"), ("into the target", "candidates"))
         ]
     )
@@ -80,8 +83,8 @@ def _caption(results: Results, table: pd.DataFrame) -> str:
     ks = phrases.ks(results, table)
     layer = layer_phrase(str(table["layer"].iloc[0]))
     sizes = phrases.listed(
-        f"{phrases.count_span(part['sentences'])} ({dataset_name(str(dataset))})"
-        for dataset, part in table.groupby("dataset", sort=False)
+        f"{phrases.count_span(dataset_rows['sentences'])} ({dataset_name(str(dataset))})"
+        for dataset, dataset_rows in table.groupby("dataset", sort=False)
     )
     not_seen = unseen_languages.unseen(
         results, dict.fromkeys([*table["query"], *table["candidates"]])

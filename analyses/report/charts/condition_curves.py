@@ -132,8 +132,8 @@ def _k_of(table: pd.DataFrame, target: str) -> str:
 
 def measures_by_layer_table(results: Results) -> pd.DataFrame:
     """Give the rows that `measures_by_layer` draws, those of all targets."""
-    every = pd.concat([results.retrieval, results.alignment, results.geometry], ignore_index=True)
-    headline = at_headline(results, every)
+    figures = pd.concat([results.retrieval, results.alignment, results.geometry], ignore_index=True)
+    headline = at_headline(results, figures)
     parts = [
         over_pairs(headline, measure, centring).assign(panel=panel)
         for measure, centring, panel in PANELS
@@ -175,8 +175,8 @@ def measures_by_layer(table: pd.DataFrame) -> ChartType:
     upright = alt.Axis(tickCount=4, labelFlush=6)
     panels = []
     for name in dict.fromkeys(data["panel"]):
-        part = data[data["panel"] == name]
-        base = alt.Chart(part).encode(
+        panel_rows = data[data["panel"] == name]
+        base = alt.Chart(panel_rows).encode(
             x=alt.X("place:Q", title="Block", axis=axis, scale=across),
             color=condition_colour(data),
         )
@@ -211,8 +211,8 @@ def measures_by_layer(table: pd.DataFrame) -> ChartType:
 
 
 def _course_table(retrieval: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:
-    both = pd.concat([retrieval, alignment], ignore_index=True)
-    return pd.concat([over_pairs(both, measure) for measure, _ in _COURSES], ignore_index=True)
+    figures = pd.concat([retrieval, alignment], ignore_index=True)
+    return pd.concat([over_pairs(figures, measure) for measure, _ in _COURSES], ignore_index=True)
 
 
 def _courses(table: pd.DataFrame, x: alt.X) -> alt.VConcatChart:
@@ -222,13 +222,13 @@ def _courses(table: pd.DataFrame, x: alt.X) -> alt.VConcatChart:
     measures = {name: title for name, title in _COURSES if name in set(data["measure"])}
     rows = []
     for measure, title in measures.items():
-        part = data[data["measure"] == measure]
+        measure_rows = data[data["measure"] == measure]
         first, last = measure == next(iter(measures)), measure == list(measures)[-1]
         base = alt.Chart().encode(
             x=x if last else x.title(None),
             color=condition_colour(data),
         )
-        ends = part[["value", "low", "high"]]
+        ends = measure_rows[["value", "low", "high"]]
         lowest, highest = min(0.0, float(ends.min().min())), float(ends.max().max())
         room = 0.06 * (highest - lowest)
         scale = alt.Scale(domain=[lowest - room * (lowest < 0), highest + room], nice=False)
@@ -240,7 +240,7 @@ def _courses(table: pd.DataFrame, x: alt.X) -> alt.VConcatChart:
             y=y, tooltip=[alt.Tooltip("name:N", title="target"), *CONDITION_TOOLTIP]
         )
         rows.append(
-            alt.layer(bands, lines, data=part)
+            alt.layer(bands, lines, data=measure_rows)
             .properties(width=_panel_width(len(targets)), height=120)
             .facet(
                 column=alt.Column(

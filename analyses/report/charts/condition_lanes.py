@@ -48,26 +48,26 @@ def conditions(figures: pd.DataFrame) -> pd.DataFrame:
     parts = []
     sources = zip(theme.CONDITIONS, ("pre", "control", "post"), strict=True)
     for condition, column in sources:
-        part = figures.drop(columns=list(VALUES))
-        part["name"] = figures["target"].map(language_label)
-        part["condition"] = condition
-        part["value"] = figures[column]
-        part["ahead"] = part["difference"] = part["seeds"] = ""
-        part["low"] = part["high"] = part["least"] = part["most"] = float("nan")
+        rows = figures.drop(columns=list(VALUES))
+        rows["name"] = figures["target"].map(language_label)
+        rows["condition"] = condition
+        rows["value"] = figures[column]
+        rows["ahead"] = rows["difference"] = rows["seeds"] = ""
+        rows["low"] = rows["high"] = rows["least"] = rows["most"] = float("nan")
         if condition != BEFORE:
             change = "change" if condition == EXPERTS else "control_change"
-            part["low"] = figures["pre"] + figures[f"{change}_low"]
-            part["high"] = figures["pre"] + figures[f"{change}_high"]
-            part["difference"] = _with_interval(figures, change)
+            rows["low"] = figures["pre"] + figures[f"{change}_low"]
+            rows["high"] = figures["pre"] + figures[f"{change}_high"]
+            rows["difference"] = _with_interval(figures, change)
         if condition == CONTROL:
-            part["least"], part["most"] = figures["control_min"], figures["control_max"]
-            part["seeds"] = [
+            rows["least"], rows["most"] = figures["control_min"], figures["control_max"]
+            rows["seeds"] = [
                 f"{n:.0f} ({phrases.number(a)} to {phrases.number(b)})"
-                for n, a, b in zip(figures["n_controls"], part["least"], part["most"], strict=True)
+                for n, a, b in zip(figures["n_controls"], rows["least"], rows["most"], strict=True)
             ]
         if condition == EXPERTS:
-            part["ahead"] = _with_interval(figures, "advantage")
-        parts.append(part)
+            rows["ahead"] = _with_interval(figures, "advantage")
+        parts.append(rows)
     table = pd.concat(parts, ignore_index=True)
     table["end"] = table[["value", "high", "most"]].max(axis=1)
     return table[table["value"].notna()].reset_index(drop=True)

@@ -92,12 +92,12 @@ def control_shares_table(controls: pd.DataFrame) -> pd.DataFrame:
 def control_shares(controls: pd.DataFrame) -> ChartType:
     """Draw what share of the experts' change each control gives, a panel a measure."""
     table = control_shares_table(controls)
-    every = control_rows(controls)
+    rows = control_rows(controls)
     panels = [
         Panel(
             name=measure,
             heading=_HEADINGS[measure],
-            note=_change_note(every[every["measure"] == measure]),
+            note=_change_note(rows[rows["measure"] == measure]),
             axis="Share of the experts' change",
             marks=(0.0, 1.0),
             format=".0%",
@@ -171,19 +171,19 @@ def _lanes(table: pd.DataFrame, panels: list[Panel], column: str) -> alt.HConcat
 
 def _change_note(rows: pd.DataFrame) -> str:
     """Say what the shares are of, and which targets have none."""
-    once = rows.drop_duplicates("target")
-    known = once[reliable(once)]
+    targets = rows.drop_duplicates("target")
+    with_share = targets[reliable(targets)]
     digits = 3 if (rows["measure"] == "gap").all() else 2
     changes = [
         phrases.number(float(end), signed=True, digits=digits)
-        for end in (known["change"].min(), known["change"].max())
+        for end in (with_share["change"].min(), with_share["change"].max())
     ]
     note = f"experts: {' to '.join(dict.fromkeys(changes))}"
-    left = once[~reliable(once)]
-    if left.empty:
+    without_share = targets[~reliable(targets)]
+    if without_share.empty:
         return note
-    few = len(left) == 1
-    who = language_name(left["target"].iloc[0]) if few else f"{len(left)} targets"
+    few = len(without_share) == 1
+    who = language_name(without_share["target"].iloc[0]) if few else f"{len(without_share)} targets"
     return f"{note}; no share: {who}"
 
 

@@ -39,9 +39,9 @@ def embedding_map_table(results: Results, method: str = PCA) -> pd.DataFrame:
     table = table[table["target"].isin(results.targets[:_MAX_MAPS])]
     groups = table.groupby(["target", "condition", "language"], sort=False).ngroups
     ids = sorted(set(table["id"]), key=str)
-    kept = max(MAX_POINTS // max(groups, 1), 1)
-    if kept < len(ids):
-        ids = [ids[i] for i in np.linspace(0, len(ids) - 1, kept).round().astype(int)]
+    n_ids = max(MAX_POINTS // max(groups, 1), 1)
+    if n_ids < len(ids):
+        ids = [ids[i] for i in np.linspace(0, len(ids) - 1, n_ids).round().astype(int)]
     return table[table["id"].isin(ids)].reset_index(drop=True)
 
 

@@ -17,8 +17,8 @@ _LABELLED_LAYERS = 30
 def shown_k(results: Results, table: pd.DataFrame) -> int:
     """Give the k that a table of all languages is read at: the first target's, if it is there."""
     ks = sorted({int(k) for k in table["top_k"]})
-    wanted = next(iter(results.headline().values()))
-    return wanted if wanted in ks else ks[(len(ks) - 1) // 2]
+    headline = next(iter(results.headline().values()))
+    return headline if headline in ks else ks[(len(ks) - 1) // 2]
 
 
 def _at_shown_ks(results: Results, table: pd.DataFrame) -> pd.DataFrame:
@@ -131,7 +131,7 @@ def expert_overlap(results: Results) -> ChartType:
         panel=[f"k = {k:,}" for k in table["top_k"]]
     )
     names = list(dict.fromkeys(data["concept"]))
-    most = max(float(table["share"].max()), 0.1)
+    largest_share = max(float(table["share"].max()), 0.1)
     axis = alt.Axis(ticks=False, domain=False)
     base = alt.Chart(data).encode(
         x=alt.X("other:N", title=None, sort=names, axis=axis),
@@ -141,7 +141,7 @@ def expert_overlap(results: Results) -> ChartType:
         color=alt.Color(
             "share:Q",
             title=f"Share {'' if choice.per_layer else 'of k '}that both languages have",
-            scale=alt.Scale(range=list(theme.SHARES), domain=[0, most]),
+            scale=alt.Scale(range=list(theme.SHARES), domain=[0, largest_share]),
             legend=alt.Legend(format="%", orient="top", gradientLength=220),
         ),
         tooltip=[
@@ -159,7 +159,9 @@ def expert_overlap(results: Results) -> ChartType:
             base.mark_text(fontSize=11).encode(
                 text="shared:Q",
                 color=alt.condition(
-                    f"datum.share > {0.55 * most}", alt.value("white"), alt.value(theme.INK)
+                    f"datum.share > {0.55 * largest_share}",
+                    alt.value("white"),
+                    alt.value(theme.INK),
                 ),
             )
         )

@@ -49,9 +49,9 @@ def mixed_retrieval_table(results: Results) -> pd.DataFrame:
     """Give the rows that `mixed_retrieval` draws: of each search both kinds, beside each other."""
     return in_panels(
         [
-            (f"{what}: {side}", rows)
-            for what, both in _parts(results).items()
-            for side, rows in zip(_SIDES, both, strict=True)
+            (f"{search}: {side}", rows)
+            for search, figures in _parts(results).items()
+            for side, rows in zip(_SIDES, figures, strict=True)
         ]
     )
 
@@ -73,22 +73,22 @@ def _parts(results: Results) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
     parts = {}
     within = mixed[mixed["dataset"] != CORPUS]
     for dataset, rows in within.groupby("dataset", sort=False):
-        both = tuple(rows[rows["measure"] == name] for name in (_MEASURE, MIXED + _MEASURE))
-        parts[f"{dataset_name(str(dataset))} in the target language"] = both
+        figures = tuple(rows[rows["measure"] == name] for name in (_MEASURE, MIXED + _MEASURE))
+        parts[f"{dataset_name(str(dataset))} in the target language"] = figures
     retrieval = at_headline(results, results.retrieval)
     across = mixed[mixed["dataset"] == CORPUS]
-    for what, pick in zip(_ACROSS, (over_pairs, from_target), strict=True):
-        parts[what] = (
-            pick(retrieval, _MEASURE, "raw", layer),
-            pick(across, MIXED + _MEASURE, "raw", layer),
+    for search, select in zip(_ACROSS, (over_pairs, from_target), strict=True):
+        parts[search] = (
+            select(retrieval, _MEASURE, "raw", layer),
+            select(across, MIXED + _MEASURE, "raw", layer),
         )
-    return {what: (same, mix) for what, (same, mix) in parts.items() if len(same) and len(mix)}
+    return {search: (same, mix) for search, (same, mix) in parts.items() if len(same) and len(mix)}
 
 
 def _title(results: Results) -> str:
     parts = _parts(results)
-    what, (same, mix) = next(iter(parts.items()))
-    if what in _ACROSS:
+    search, (same, mix) = next(iter(parts.items()))
+    if search in _ACROSS:
         return mixed_title(same, mix, "translations", "Between languages")
     single = len(same) == 1
     where = language_name(same["target"].iloc[0]) if single else "the target language"

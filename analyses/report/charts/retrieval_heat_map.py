@@ -50,29 +50,29 @@ def retrieval_matrix(results: Results) -> ChartType:
     names = list(label.values())
     parts = []
     for condition, column in ((EXPERTS, "change"), (CONTROL, "control_change")):
-        part = table[["top_k", "layer", "pre"]].copy()
-        part["query"] = table["query"].map(label)
-        part["candidates"] = table["candidates"].map(label)
-        part["target"] = [
+        rows = table[["top_k", "layer", "pre"]].copy()
+        rows["query"] = table["query"].map(label)
+        rows["candidates"] = table["candidates"].map(label)
+        rows["target"] = [
             f"{language_name(target)}, k = {k:,}"
             for target, k in zip(table["target"], table["top_k"], strict=True)
         ]
-        part["condition"] = condition
-        part["change"] = table[column]
-        part["after"] = table["pre"] + table[column]
+        rows["condition"] = condition
+        rows["change"] = table[column]
+        rows["after"] = table["pre"] + table[column]
         # There is no false-discovery rate of the control's changes, so none of them is called.
         uncalled = condition == CONTROL and rate_is_controlled(table)
-        part["sure"] = False if uncalled else verdicts(table, column) != 0
+        rows["sure"] = False if uncalled else verdicts(table, column) != 0
         rated = rate_is_controlled(table) and not uncalled
-        part["q"] = table["change_q"].map("{:.3f}".format) if rated else ""
-        part["interval"] = [
+        rows["q"] = table["change_q"].map("{:.3f}".format) if rated else ""
+        rows["interval"] = [
             phrases.interval(low, high)
             for low, high in zip(table[f"{column}_low"], table[f"{column}_high"], strict=True)
         ]
-        parts.append(part)
+        parts.append(rows)
     data = pd.concat(parts, ignore_index=True)
     data = data[data["change"].notna()].reset_index(drop=True)
-    most = max(float(data["change"].abs().max()), 0.01)
+    largest = max(float(data["change"].abs().max()), 0.01)
     step = int(np.clip(320 // len(names), 15, 42))
     axis = alt.Axis(ticks=False, domain=False)
     base = alt.Chart().encode(
@@ -83,7 +83,7 @@ def retrieval_matrix(results: Results) -> ChartType:
         color=alt.Color(
             "change:Q",
             title="Change of top-1 accuracy (after - before)",
-            scale=alt.Scale(scheme=theme.DIFFERENCES, domain=[-most, most], domainMid=0),
+            scale=alt.Scale(scheme=theme.DIFFERENCES, domain=[-largest, largest], domainMid=0),
             legend=alt.Legend(format="+.2f", orient="top", gradientLength=260),
         ),
         tooltip=[
@@ -104,7 +104,7 @@ def retrieval_matrix(results: Results) -> ChartType:
     )
     layers = [cells, *([unseen_languages.key()] if not_seen else [])]
     if has_cell_labels(table):
-        dark = f"abs(datum.change) > {0.6 * most}"
+        dark = f"abs(datum.change) > {0.6 * largest}"
         for sure in (True, False):
             figures = base.transform_filter(alt.datum.sure == sure).mark_text(
                 fontSize=11,

@@ -125,18 +125,18 @@ def _labels(codes: Sequence[str], not_seen: Sequence[str]) -> dict[str, str]:
 
 
 def _panel(
-    part: pd.DataFrame, data: pd.DataFrame, scale: alt.Scale, keys: Sequence[alt.Chart]
+    target_rows: pd.DataFrame, data: pd.DataFrame, scale: alt.Scale, keys: Sequence[alt.Chart]
 ) -> alt.LayerChart:
     """Draw one target.
 
     Args:
-        part: its rows.
+        target_rows: its rows.
         data: those of all targets, which share the legend.
         scale: of the accuracy.
         keys: layers that are there for their legend.
     """
-    order = list(dict.fromkeys(part["language"]))
-    bold = sorted(set(part.loc[part["called"], "language"]))
+    order = list(dict.fromkeys(target_rows["language"]))
+    bold = sorted(set(target_rows.loc[target_rows["called"], "language"]))
     lane = alt.Axis(
         ticks=False,
         domain=False,
@@ -145,9 +145,11 @@ def _panel(
             f"indexof({bold}, datum.value) >= 0", alt.value("bold"), alt.value("normal")
         ),
     )
-    wide = part.pivot_table(index="language", columns="condition", values="value", sort=False)
+    wide = target_rows.pivot_table(
+        index="language", columns="condition", values="value", sort=False
+    )
     spans = wide.reset_index()
-    base = alt.Chart(part).encode(
+    base = alt.Chart(target_rows).encode(
         y=alt.Y("language:N", title=None, sort=order, axis=lane, scale=alt.Scale(domain=order)),
         tooltip=_TOOLTIP,
     )

@@ -59,13 +59,13 @@ def bitexts_title(rows: pd.DataFrame) -> str:
             f"{'the one search' if len(rows) == 1 else f'any of {len(rows)} searches'}{after}"
         )
     counts = [
-        f"{int(won['dataset'].eq(name).sum())} of {len(part)} searches of {dataset_name(str(name))}"
-        for name, part in rows.groupby("dataset", sort=False)
+        f"{int(won['dataset'].eq(name).sum())} of {size} searches of {dataset_name(str(name))}"
+        for name, size in rows.groupby("dataset", sort=False).size().items()
     ]
-    most = records(won.sort_values("change", kind="stable"))[-1]
-    pair = f"{language_name(most['query'])} to {language_name(most['candidates'])}"
-    levels = f"{span(pd.Series([most['pre']]))} to {span(pd.Series([most['post']]))}"
-    named = f"most from {pair} ({dataset_name(most['dataset'])}), {levels}"
+    best = records(won.sort_values("change", kind="stable"))[-1]
+    pair = f"{language_name(best['query'])} to {language_name(best['candidates'])}"
+    levels = f"{span(pd.Series([best['pre']]))} to {span(pd.Series([best['post']]))}"
+    named = f"most from {pair} ({dataset_name(best['dataset'])}), {levels}"
     return f"Experts lift top-1{beyond} in {listed(counts)}, {named}{after}"
 
 

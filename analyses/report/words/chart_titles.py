@@ -85,14 +85,14 @@ def expert_overlap_title(pairs: pd.DataFrame, choice: Choice = TOP) -> str:
         pairs: rows of `Results.overlap` at one k, without a language's pair with itself.
         choice: of the experts.
     """
-    most = records(pairs.sort_values("shared", ascending=False, kind="stable"))[0]
-    k = int(most["top_k"])
-    if most["shared"] == 0:
+    pair = records(pairs.sort_values("shared", ascending=False, kind="stable"))[0]
+    k = int(pair["top_k"])
+    if pair["shared"] == 0:
         return f"No two languages share any of their {k} experts{in_each_layer(choice)}"
-    names = f"{language_name(most['concept'])} and {language_name(most['other'])}"
+    names = f"{language_name(pair['concept'])} and {language_name(pair['other'])}"
     return (
-        f"Of {k} experts{in_each_layer(choice)}, two languages share at most {most['shared']} "
-        f"({percent(most['share'])}): {names}"
+        f"Of {k} experts{in_each_layer(choice)}, two languages share at most {pair['shared']} "
+        f"({percent(pair['share'])}): {names}"
     )
 
 

@@ -27,10 +27,10 @@ def generation_title(table: pd.DataFrame) -> str:
     """
     steered = experts(table)
     targets = steered.drop_duplicates("target")
-    chosen = steered[steered["recommended"]]
-    if chosen.empty:
+    recommended = steered[steered["recommended"]]
+    if recommended.empty:
         return f"No k is recommended{_for_none(targets)}; {_at_some_k(steered, targets)}"
-    up, down = chosen[chosen["gain_low"] > 0], chosen[chosen["gain_high"] < 0]
+    up, down = recommended[recommended["gain_low"] > 0], recommended[recommended["gain_high"] < 0]
     start = "At the recommended k, experts"
     if not up.empty:
         title = f"{start} raise {LANGUAGE}{_beyond(table, up, targets)}"
@@ -38,7 +38,7 @@ def generation_title(table: pd.DataFrame) -> str:
         title = f"{start} lower {LANGUAGE}{_for(down, targets)}"
     else:
         title = f"{start} do not reliably raise {LANGUAGE}{_for_none(targets)}"
-    left = targets[~targets["target"].isin(chosen["target"])]
+    left = targets[~targets["target"].isin(recommended["target"])]
     return title if left.empty else f"{title}; no k is recommended for {_who(left, targets)}"
 
 
@@ -50,14 +50,14 @@ def generation_tradeoff_title(table: pd.DataFrame) -> str:
     """
     steered = experts(table)
     targets = steered.drop_duplicates("target")
-    chosen = steered[steered["recommended"]]
-    if chosen.empty:
+    recommended = steered[steered["recommended"]]
+    if recommended.empty:
         return f"Gain against perplexity recommends no k{_for_none(targets)}"
     parts = [
         f"k = {k:,} for {_who(rows, targets)}"
-        for k, rows in chosen.groupby(chosen["top_k"].astype(int))
+        for k, rows in recommended.groupby(recommended["top_k"].astype(int))
     ]
-    left = targets[~targets["target"].isin(chosen["target"])]
+    left = targets[~targets["target"].isin(recommended["target"])]
     if not left.empty:
         parts.append(f"no k for {_who(left, targets)}")
     return f"Gain against perplexity recommends {listed(parts)}"
@@ -70,11 +70,11 @@ def recommendation(table: pd.DataFrame) -> str:
         table: rows of `Results.generation`.
     """
     steered = experts(table)
-    chosen = steered[steered["recommended"]]
+    recommended = steered[steered["recommended"]]
     before = table[(table["condition"] == "before") & (table["reason"].fillna("") != "")]
     sentences = []
-    if not chosen.empty:
-        rule = "; ".join(dict.fromkeys(chosen["reason"]))
+    if not recommended.empty:
+        rule = "; ".join(dict.fromkeys(recommended["reason"]))
         sentences.append(f"Ring: the recommended k, {rule}; it is chosen by these very figures.")
     refused: dict[str, list[str]] = {}
     for row in records(before):

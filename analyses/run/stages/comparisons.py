@@ -155,10 +155,10 @@ def _beside_all(
 
 
 def _controlled(measured: Measured) -> Figures:
-    every = joined([measured[table] for table in TABLES])
-    keep = (every.index["measure"].isin(CONTROLLED) & ~is_pair(every.index)).to_numpy()
-    index = every.index[keep].reset_index(drop=True)
-    return Figures(index, every.sentences, lambda weights: every.evaluate(weights)[:, keep])
+    figures = joined([measured[table] for table in TABLES])
+    keep = (figures.index["measure"].isin(CONTROLLED) & ~is_pair(figures.index)).to_numpy()
+    index = figures.index[keep].reset_index(drop=True)
+    return Figures(index, figures.sentences, lambda weights: figures.evaluate(weights)[:, keep])
 
 
 def _mixed(

@@ -88,17 +88,17 @@ def _embed(
     layers: tuple[Layer, ...],
     condition: Condition,
     steps: Steps,
-    which: str,
+    count: str,
 ) -> None:
     step = _step(condition)
     plan = "none" if condition.plan is None else condition.plan.hash
     origin = provenance(adapter.info, corpus, layers=str(layers), intervention=plan)
     if steps.is_done(step, KIND, origin, Artifact.tensors):
-        steps.say(f"Kept {condition.name} ({which})")
+        steps.say(f"Kept {condition.name} ({count})")
         return
     steps.say(
         f"Embedding {len(corpus)} sentences in {len(corpus.languages)} languages: "
-        f"{condition.name} ({which})"
+        f"{condition.name} ({count})"
     )
     embeddings = embed_layers(
         adapter,

@@ -86,17 +86,17 @@ class Writer:
         }
 
     def _write(self, condition: Condition) -> pd.DataFrame:
-        how = self.generation
-        count = f"{how.sentences} texts for each of {len(how.seeds)} seeds"
+        generation = self.generation
+        count = f"{generation.sentences} texts for each of {len(generation.seeds)} seeds"
         self.steps.say(f"Writing {count}: {condition.name}")
         texts = generate_texts(
             self.adapter,
             condition.plan,
-            sentences=how.sentences,
-            seeds=how.seeds,
-            max_new_tokens=how.max_new_tokens,
-            temperature=how.temperature,
-            top_p=how.top_p,
+            sentences=generation.sentences,
+            seeds=generation.seeds,
+            max_new_tokens=generation.max_new_tokens,
+            temperature=generation.temperature,
+            top_p=generation.top_p,
             batch=BATCH,
             progress=condition.name,
         )
@@ -104,13 +104,13 @@ class Writer:
 
     def _score(self, condition: Condition, target: str) -> pd.DataFrame:
         self.steps.say(f"Scoring documents in {target}: {condition.name}")
-        how = self.generation
+        generation = self.generation
         return score_documents(
             self.adapter,
             self.documents(target),
             condition.plan,
-            context=how.context,
-            stride=how.stride,
+            context=generation.context,
+            stride=generation.stride,
         )
 
 
