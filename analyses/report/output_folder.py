@@ -7,7 +7,6 @@ from typing import Any, Literal
 import pandas as pd
 import vl_convert
 
-from steer_plugin.analyses.report.contents import charts as charts
 from steer_plugin.analyses.report.contents import exhibits, headline_phrase, several_ks
 from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.page import (
@@ -23,8 +22,7 @@ from steer_plugin.analyses.report.page import (
 from steer_plugin.analyses.report.paper_section import paper_section
 from steer_plugin.analyses.report.words import chart_titles, phrases, summary
 from steer_plugin.analyses.report.words.control_titles import centring_sentence, share_sentence
-from steer_plugin.analyses.run.results import Results as Results
-from steer_plugin.analyses.run.results import at_headline, layer_phrase
+from steer_plugin.analyses.run.results import Results, at_headline, layer_phrase
 from steer_plugin.analyses.statistics.bootstrap import CONFIDENCE
 from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_label

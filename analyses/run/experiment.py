@@ -98,7 +98,7 @@ def run_experiment(
     comparisons = plan_comparisons(planner)
     rivals = plan_rivals(planner, block)
     conditions = list(planner.known.values())
-    written = _plan_written(planner)
+    generation_comparisons = _plan_generation(planner)
     by_layer = [experts_by_layer(run_experts.experts, k, settings.choice) for k in settings.top_k]
     shared = [overlap(run_experts.experts, k, settings.choice) for k in settings.top_k]
     null, stability = measure_luck(finder, run_experts.experts)
@@ -106,8 +106,8 @@ def run_experiment(
     judged = judge_units(adapter, data, settings, steps)
     embedded = embed_conditions(adapter, data.judge, layers, conditions, steps)
     say("Comparing alignment and retrieval before and after")
-    tables = _compared(comparisons, embedded, settings, steps)
-    within, bitexts = _independent(adapter, data, comparisons, settings, steps)
+    tables = _comparison_tables(comparisons, embedded, settings, steps)
+    within, bitexts = _bitext_tables(adapter, data, comparisons, settings, steps)
     return Results(
         provenance=run_provenance(adapter, data, settings, layers, block, writer),
         layers=pd.concat(by_layer, ignore_index=True),
@@ -129,8 +129,8 @@ def run_experiment(
         stability=stability,
         mixed=pd.concat([within, tables["mixed"].assign(dataset=CORPUS)], ignore_index=True),
         bitexts=bitexts,
-        generation=_curves(written, writer, settings),
-        methods=_methods(rivals, embedded, writer, settings, steps),
+        generation=_generation_table(generation_comparisons, writer, settings),
+        methods=_methods_table(rivals, embedded, writer, settings, steps),
     )
 
 
@@ -175,10 +175,10 @@ def compare_methods(
         condition: None for rival in rivals for condition in (rival.steered, rival.control)
     }
     embedded = embed_conditions(adapter, data.judge, layers, list(conditions), steps)
-    return _methods(rivals, embedded, writer, settings, steps)
+    return _methods_table(rivals, embedded, writer, settings, steps)
 
 
-def _compared(
+def _comparison_tables(
     comparisons: Iterable[Comparison],
     embedded: ConditionEmbeddings,
     settings: RunSettings,
@@ -218,7 +218,7 @@ def _writer(adapter: Adapter, data: RunData, settings: RunSettings, steps: Steps
     return Writer(adapter, data, settings.generation, steps)
 
 
-def _plan_written(planner: Planner) -> dict[str, list[Comparison]]:
+def _plan_generation(planner: Planner) -> dict[str, list[Comparison]]:
     """Plan, for each target, what writes: the experts and their control at every k."""
     settings = planner.settings
     if settings.generation is None:
@@ -227,18 +227,21 @@ def _plan_written(planner: Planner) -> dict[str, list[Comparison]]:
     return {target: [planner.comparison(target, k) for k in ks] for target in settings.targets}
 
 
-def _curves(
-    written: Mapping[str, list[Comparison]], writer: Writer | None, settings: RunSettings
+def _generation_table(
+    generation_comparisons: Mapping[str, list[Comparison]],
+    writer: Writer | None,
+    settings: RunSettings,
 ) -> pd.DataFrame:
     if writer is None:
         return pd.DataFrame()
     curves = [
-        curve(writer, target, comparisons, settings) for target, comparisons in written.items()
+        curve(writer, target, comparisons, settings)
+        for target, comparisons in generation_comparisons.items()
     ]
     return pd.concat(curves, ignore_index=True)
 
 
-def _methods(
+def _methods_table(
     rivals: Iterable[Rival],
     embedded: ConditionEmbeddings,
     writer: Writer | None,
@@ -260,7 +263,7 @@ def _methods(
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def _independent(
+def _bitext_tables(
     adapter: Adapter,
     data: RunData,
     comparisons: Iterable[Comparison],

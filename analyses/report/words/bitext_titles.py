@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from steer_plugin.analyses.report.words.phrases import how_many, listed, none_of, span
+from steer_plugin.analyses.report.words.phrases import for_how_many, for_none_of, listed, span
 from steer_plugin.analyses.statistics.figure_rows import records
 from steer_plugin.corpora.language_codes import language_name
 
@@ -36,7 +36,7 @@ def mixed_title(same: pd.DataFrame, mixed: pd.DataFrame, what: str, where: str) 
     also = fell[fell["control_change_high"] < 0]
     if also.empty:
         return f"{title}, and not reliably with random neurons"
-    return f"{title}, and with random neurons{_for(also, mixed)} ({span(also['control'])})"
+    return f"{title}, and with random neurons{for_how_many(also, mixed)} ({span(also['control'])})"
 
 
 def bitexts_title(rows: pd.DataFrame) -> str:
@@ -72,13 +72,8 @@ def bitexts_title(rows: pd.DataFrame) -> str:
 def _moves(rows: pd.DataFrame) -> str:
     up, down = rows[rows["change_low"] > 0], rows[rows["change_high"] < 0]
     moves = [
-        f"{verb}{_for(targets, rows)}"
+        f"{verb}{for_how_many(targets, rows)}"
         for verb, targets in (("rises", up), ("falls", down))
         if not targets.empty
     ]
-    for_none = "" if len(rows) == 1 else f" for {none_of(rows)}"
-    return " and ".join(moves) or f"does not change reliably{for_none}"
-
-
-def _for(targets: pd.DataFrame, among: pd.DataFrame) -> str:
-    return "" if len(among) == 1 else f" for {how_many(targets, among)}"
+    return " and ".join(moves) or f"does not change reliably{for_none_of(rows)}"

@@ -7,9 +7,9 @@ from types import MappingProxyType
 import pandas as pd
 
 from steer_plugin.analyses.report.words.phrases import (
-    how_many,
+    for_how_many,
+    for_none_of,
     listed,
-    none_of,
     number,
     span,
 )
@@ -175,18 +175,20 @@ def share_sentence(controls: pd.DataFrame, control: str) -> str:
     known = rows[reliable(rows) & rows["share"].notna()]
     if known.empty:
         return (
-            f"Experts do not change raw distance reliably{_for_none(rows)}, so no control has a "
+            f"Experts do not change raw distance reliably{for_none_of(rows)}, so no control has a "
             "share of the change"
         )
     fell, rose = (known["change_high"] < 0).all(), (known["change_low"] > 0).all()
     move = "drop" if fell else "rise" if rose else "change"
     left = rows[~rows["target"].isin(known["target"])]
     rest = (
-        "" if left.empty else f"; experts do not change it reliably{_for(left, rows, names=True)}"
+        ""
+        if left.empty
+        else f"; experts do not change it reliably{_for_targets(left, rows, names=True)}"
     )
     return (
         f"{control_phrases(control).subject} {_shares(known)} of the {move} in raw distance"
-        f"{_for(known, rows)}{rest}"
+        f"{_for_targets(known, rows)}{rest}"
     )
 
 
@@ -207,7 +209,7 @@ def centring_sentence(controls: pd.DataFrame) -> str:
         return ""
     lower, higher = rows[rows["advantage_high"] < 0], rows[rows["advantage_low"] > 0]
     verdicts = [
-        f"{word}{_for(targets, rows)}"
+        f"{word}{_for_targets(targets, rows)}"
         for word, targets in (("higher", higher), ("lower", lower))
         if not targets.empty
     ]
@@ -234,15 +236,15 @@ def advantages_title(controls: pd.DataFrame) -> str:
     for count in sorted(set(beaten), reverse=True):
         with_count = targets[targets["target"].isin(beaten.index[beaten == count])]
         than = every if count == n else f"{count} of {n} controls" if count else "none"
-        parts.append(f"than {than}{_for(with_count, targets, names=True)}")
+        parts.append(f"than {than}{_for_targets(with_count, targets, names=True)}")
     title = f"Experts retrieve better {', '.join(parts)}"
     if not beaten.any():
         any_control = {1: "the control", 2: "either control"}.get(n, f"any of {n} controls")
-        title = f"Experts retrieve no better than {any_control}{_for_none(targets)}"
+        title = f"Experts retrieve no better than {any_control}{for_none_of(targets)}"
     up = targets[targets["change_low"] > 0]
     if len(targets) == 1:
         return f"{title}, {'and no' if up.empty else 'and'} better than the unsteered model"
-    for_whom = _for_none(targets) if up.empty else _for(up, targets, names=True)
+    for_whom = for_none_of(targets) if up.empty else _for_targets(up, targets, names=True)
     return f"{title}; {'no ' if up.empty else ''}better than the unsteered model{for_whom}"
 
 
@@ -269,14 +271,8 @@ def _levels(rows: pd.DataFrame) -> str:
     )
 
 
-def _for(targets: pd.DataFrame, among: pd.DataFrame, *, names: bool = False) -> str:
+def _for_targets(targets: pd.DataFrame, among: pd.DataFrame, *, names: bool = False) -> str:
     """Say for which of several targets, by their names where they are few and that is asked."""
-    if len(among) == 1:
-        return ""
-    if names and len(among) <= _NAMED:
+    if names and 1 < len(among) <= _NAMED:
         return f" for {listed(map(language_name, targets['target']))}"
-    return f" for {how_many(targets, among)}"
-
-
-def _for_none(among: pd.DataFrame) -> str:
-    return "" if len(among) == 1 else f" for {none_of(among)}"
+    return for_how_many(targets, among)

@@ -2,7 +2,13 @@
 
 import pandas as pd
 
-from steer_plugin.analyses.report.words.phrases import how_many, listed, none_of, number
+from steer_plugin.analyses.report.words.phrases import (
+    for_how_many,
+    for_none_of,
+    how_many,
+    listed,
+    number,
+)
 from steer_plugin.analyses.statistics.figure_rows import records
 from steer_plugin.corpora.language_codes import language_name
 
@@ -29,15 +35,15 @@ def generation_title(table: pd.DataFrame) -> str:
     targets = steered.drop_duplicates("target")
     recommended = steered[steered["recommended"]]
     if recommended.empty:
-        return f"No k is recommended{_for_none(targets)}; {_at_some_k(steered, targets)}"
+        return f"No k is recommended{for_none_of(targets)}; {_at_some_k(steered, targets)}"
     up, down = recommended[recommended["gain_low"] > 0], recommended[recommended["gain_high"] < 0]
     start = "At the recommended k, experts"
     if not up.empty:
         title = f"{start} raise {LANGUAGE}{_beyond(table, up, targets)}"
     elif not down.empty:
-        title = f"{start} lower {LANGUAGE}{_for(down, targets)}"
+        title = f"{start} lower {LANGUAGE}{for_how_many(down, targets)}"
     else:
-        title = f"{start} do not reliably raise {LANGUAGE}{_for_none(targets)}"
+        title = f"{start} do not reliably raise {LANGUAGE}{for_none_of(targets)}"
     left = targets[~targets["target"].isin(recommended["target"])]
     return title if left.empty else f"{title}; no k is recommended for {_who(left, targets)}"
 
@@ -52,7 +58,7 @@ def generation_tradeoff_title(table: pd.DataFrame) -> str:
     targets = steered.drop_duplicates("target")
     recommended = steered[steered["recommended"]]
     if recommended.empty:
-        return f"Gain against perplexity recommends no k{_for_none(targets)}"
+        return f"Gain against perplexity recommends no k{for_none_of(targets)}"
     parts = [
         f"k = {k:,} for {_who(rows, targets)}"
         for k, rows in recommended.groupby(recommended["top_k"].astype(int))
@@ -89,13 +95,13 @@ def _beyond(table: pd.DataFrame, up: pd.DataFrame, targets: pd.DataFrame) -> str
     """Say beyond what, and for whom, the probability rises."""
     controls = table[table["condition"] == "control"]
     if controls.empty:
-        return f"{_for(up, targets)}{_levels(table, up)}; no random control was run"
+        return f"{for_how_many(up, targets)}{_levels(table, up)}; no random control was run"
     random = controls.set_index(["target", "top_k"])["gain_high"]
     place = pd.MultiIndex.from_frame(up[["target", "top_k"]])
     beyond = up[up["gain_low"].to_numpy() > random.reindex(place).to_numpy()]
     if beyond.empty:
-        return f"{_for(up, targets)}{_levels(table, up)}, but not beyond random neurons"
-    return f" beyond random neurons{_for(beyond, targets)}{_levels(table, beyond)}"
+        return f"{for_how_many(up, targets)}{_levels(table, up)}, but not beyond random neurons"
+    return f" beyond random neurons{for_how_many(beyond, targets)}{_levels(table, beyond)}"
 
 
 def _levels(table: pd.DataFrame, rows: pd.DataFrame) -> str:
@@ -119,20 +125,12 @@ def _at_some_k(steered: pd.DataFrame, targets: pd.DataFrame) -> str:
     at = f"at k = {ks[0]:,}" if len(ks) == 1 else "at some k"
     changes = []
     if not up.empty:
-        changes.append(f"raise {LANGUAGE} {at}{_for(up, targets)}")
+        changes.append(f"raise {LANGUAGE} {at}{for_how_many(up, targets)}")
     if not down.empty:
-        changes.append(f"lower {'it' if changes else LANGUAGE} {at}{_for(down, targets)}")
+        changes.append(f"lower {'it' if changes else LANGUAGE} {at}{for_how_many(down, targets)}")
     if not changes:
         return f"at no k do experts reliably change {LANGUAGE}"
     return f"experts {listed(changes)}"
-
-
-def _for(rows: pd.DataFrame, targets: pd.DataFrame) -> str:
-    return "" if len(targets) == 1 else f" for {how_many(rows, targets)}"
-
-
-def _for_none(targets: pd.DataFrame) -> str:
-    return "" if len(targets) == 1 else f" for {none_of(targets)}"
 
 
 def _who(rows: pd.DataFrame, targets: pd.DataFrame) -> str:

@@ -71,6 +71,16 @@ def none_of(among: pd.DataFrame) -> str:
     return {1: "the target", 2: "either target"}.get(len(among), f"any of {len(among)} targets")
 
 
+def for_how_many(targets: pd.DataFrame, among: pd.DataFrame) -> str:
+    """Say for how many of several targets: " for 2 of 3 targets"; of a single one nothing."""
+    return "" if len(among) == 1 else f" for {how_many(targets, among)}"
+
+
+def for_none_of(among: pd.DataFrame) -> str:
+    """Say for which of several targets nothing holds: " for any of 3 targets"."""
+    return "" if len(among) == 1 else f" for {none_of(among)}"
+
+
 def seeds_phrase(results: Results) -> str:
     """Say how many seeds the random control has: "mean of 3 seeds"."""
     counts = sorted({int(n) for n in results.retrieval["n_controls"]})

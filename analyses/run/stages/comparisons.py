@@ -30,7 +30,7 @@ TABLES = {
 }
 """What each table of the results is made of."""
 
-Measured = dict[str, Figures]
+TableFigures = dict[str, Figures]
 
 
 @contextmanager
@@ -72,7 +72,7 @@ def compare_experts(
             condition: embedded.load(condition, layer)
             for condition in (BEFORE, *comparison.conditions)
         }
-        measured: dict[Condition, Measured] = {}
+        measured: dict[Condition, TableFigures] = {}
         for condition, rows in embeddings.items():
             with naming(condition, layer, "lower its k, or leave the target out"):
                 measured[condition] = _measure(rows, comparison.target, same)
@@ -88,7 +88,7 @@ def compare_experts(
     return {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items()}
 
 
-def _measure(embeddings: Embeddings, target: str, same: Same) -> Measured:
+def _measure(embeddings: Embeddings, target: str, same: Same) -> TableFigures:
     figures = all_figures(embeddings, target=target, same=same)
     return {table: joined([figures[name] for name in names]) for table, names in TABLES.items()}
 
@@ -98,7 +98,7 @@ def _labelled(frame: pd.DataFrame, keys: Mapping[str, object]) -> pd.DataFrame:
 
 
 def _beside_matched(
-    measured: Mapping[Condition, Measured], comparison: Comparison, settings: RunSettings
+    measured: Mapping[Condition, TableFigures], comparison: Comparison, settings: RunSettings
 ) -> dict[str, pd.DataFrame]:
     return {
         table: compare(
@@ -114,11 +114,11 @@ def _beside_matched(
 
 def _others(
     embeddings: Mapping[Condition, Embeddings],
-    measured: Mapping[Condition, Measured],
+    measured: Mapping[Condition, TableFigures],
     comparison: Comparison,
     settings: RunSettings,
     same: Same,
-) -> dict[str, list[Measured]]:
+) -> dict[str, list[TableFigures]]:
     """Measure the controls that a comparison has besides the matched one."""
     others = {
         name: [measured[condition] for condition in draws]
@@ -137,8 +137,8 @@ def _others(
 
 
 def _beside_all(
-    measured: Mapping[Condition, Measured],
-    others: Mapping[str, Sequence[Measured]],
+    measured: Mapping[Condition, TableFigures],
+    others: Mapping[str, Sequence[TableFigures]],
     comparison: Comparison,
     settings: RunSettings,
 ) -> pd.DataFrame:
@@ -154,7 +154,7 @@ def _beside_all(
     )
 
 
-def _controlled(measured: Measured) -> Figures:
+def _controlled(measured: TableFigures) -> Figures:
     figures = joined([measured[table] for table in TABLES])
     keep = (figures.index["measure"].isin(CONTROLLED) & ~is_pair(figures.index)).to_numpy()
     index = figures.index[keep].reset_index(drop=True)

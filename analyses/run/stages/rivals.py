@@ -69,7 +69,7 @@ def _of_embeddings(
 ) -> pd.DataFrame:
     same = embedded.corpus.same
 
-    def measured(condition: Condition) -> Figures:
+    def figures_of(condition: Condition) -> Figures:
         rows = embedded.load(condition, FINAL)
         with naming(condition, FINAL, f"leave the method {rival.method!r} out"):
             return joined(
@@ -80,9 +80,9 @@ def _of_embeddings(
             )
 
     frame = compare(
-        measured(BEFORE),
-        measured(rival.steered),
-        [measured(rival.control)],
+        figures_of(BEFORE),
+        figures_of(rival.steered),
+        [figures_of(rival.control)],
         count=settings.resamples,
         seed=settings.bootstrap_seed,
     )
@@ -110,7 +110,7 @@ def _of_texts(rival: Rival, writer: Writer | None, settings: RunSettings) -> pd.
         seed=settings.bootstrap_seed,
     ).set_index("condition")
     method = figures.loc[METHOD]
-    over = {
+    sentence_counts = {
         "probability": method["seeds"] * method["sentences"],
         "perplexity": method["resampled_units"],
     }
@@ -122,7 +122,7 @@ def _of_texts(rival: Rival, writer: Writer | None, settings: RunSettings) -> pd.
             "pre": figures.loc[UNSTEERED, figure],
             "post": figures.loc[METHOD, figure],
             "n_controls": 1,
-            "sentences": over[figure],
+            "sentences": sentence_counts[figure],
         }
         row |= dict.fromkeys(
             ("control", "control_min", "control_max"), figures.loc[CONTROL, figure]
