@@ -158,26 +158,26 @@ def stability(
         for concept in wanted
         for k in top_ks
     }
-    found: dict[tuple[str, int], list[float]] = {key: [] for key in chosen}
+    indices: dict[tuple[str, int], list[float]] = {key: [] for key in chosen}
     for one in _seeds(seed, resamples):
         drawn = replace(experts, scores=probe_scores(probe.resampled(one), score, memory=memory))
         for (concept, k), units in chosen.items():
             again = drawn.top(concept, k, choice, at_most=True)
-            found[concept, k].append(_jaccard(units, frozenset(again.tolist())))
+            indices[concept, k].append(_jaccard(units, frozenset(again.tolist())))
     rows = [
         (concept, k, np.mean(values), *np.quantile(values, [0.025, 0.975]), resamples)
-        for (concept, k), values in found.items()
+        for (concept, k), values in indices.items()
     ]
     columns = ["concept", "top_k", "jaccard", "jaccard_low", "jaccard_high", "resamples"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def _seeds(seed: int, count: int) -> list[int]:
-    return [int(one) for one in np.random.SeedSequence(seed).generate_state(count, np.uint64)]
+    return [int(state) for state in np.random.SeedSequence(seed).generate_state(count, np.uint64)]
 
 
-def _jaccard(one: frozenset[int], other: frozenset[int]) -> float:
-    return len(one & other) / len(one | other)
+def _jaccard(units: frozenset[int], others: frozenset[int]) -> float:
+    return len(units & others) / len(units | others)
 
 
 def _best_auroc(
@@ -198,12 +198,12 @@ def _best_auroc(
     step = max(1, share // rows)
     for start in range(0, len(probe.space), step):
         ranks = doubled_midranks(probe.responses[:, start : start + step], memory=2 * share)
-        at = 0
-        for some in torch.split(labels, max(1, share // (rows * concepts))):
-            is_concept = (some.T.unsqueeze(-1) == concept).double().flatten(1)
-            within = slice(at, at + is_concept.shape[1])
+        start_column = 0
+        for labelling_chunk in torch.split(labels, max(1, share // (rows * concepts))):
+            is_concept = (labelling_chunk.T.unsqueeze(-1) == concept).double().flatten(1)
+            within = slice(start_column, start_column + is_concept.shape[1])
             for units in torch.split(ranks, max(1, share // max(rows, is_concept.shape[1]))):
                 best[within] = torch.maximum(best[within], (units.double() @ is_concept).amax(0))
-            at = within.stop
+            start_column = within.stop
     above = best.reshape(-1, concepts) - positives * (positives - 1)
     return np.asarray((above / (2 * positives * negatives)).cpu())

@@ -1,40 +1,13 @@
-"""Controls: plans that do as much as the experts' without what is claimed for the experts."""
+"""Random draws: the experts' plan at other units, with other values, or in another direction."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from types import MappingProxyType
+from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import SelectionError
-from steer_plugin.experts.selection import TOP, Choice
-from steer_plugin.experts.table import ExpertTable
 from steer_plugin.interventions.plan import Intervention
-from steer_plugin.settings.names import Operation, ScoreName
-
-
-@dataclass(frozen=True, eq=False)
-class ControlContext:
-    """What the controls of one plan are made from.
-
-    Attributes:
-        plan: the experts' plan.
-        plan_from: makes such a plan, with all of its other settings, from a table of experts, a
-            concept and a choice of units.
-        experts: the table that `plan` is from.
-        concept: that `plan` steers towards.
-        choice: of the units of `plan`.
-        shuffled: by seed, the same units scored under labels that say nothing (see
-            `Probe.shuffled`); empty where `shuffled-labels` is not asked for.
-    """
-
-    plan: Intervention
-    plan_from: Callable[[ExpertTable, str, Choice], Intervention]
-    experts: ExpertTable
-    concept: str
-    choice: Choice = TOP
-    shuffled: Mapping[int, ExpertTable] = field(default_factory=dict)
 
 
 def random_control(intervention: Intervention, space: UnitSpace, *, seed: int) -> Intervention:
@@ -90,8 +63,8 @@ def random_anywhere(intervention: Intervention, space: UnitSpace, *, seed: int) 
             f"the model has {len(others)} units at {space.site} that are no experts, "
             f"{len(intervention)} are needed for a random control; take a smaller top_k"
         )
-    chosen = np.random.default_rng(seed).choice(others, len(intervention), replace=False)
-    layers, indices = space.addresses(chosen)
+    drawn = np.random.default_rng(seed).choice(others, len(intervention), replace=False)
+    layers, indices = space.addresses(drawn)
     return _moved(
         intervention, layers.tolist(), indices.tolist(), f"random units anywhere, seed {seed}"
     )
@@ -112,19 +85,19 @@ def shuffled_values(intervention: Intervention, *, seed: int) -> Intervention:
     """
     rows = [row for _, rows in intervention.by_layer().values() for row in rows.T.tolist()]
     if len(set(map(tuple, rows))) < 2:
-        raise _alike(len(intervention))
+        raise equal_values_error(len(intervention))
     generator = np.random.default_rng(seed)
-    own = np.arange(len(intervention))
+    places = np.arange(len(intervention))
     while True:
-        order = generator.permutation(len(own))
-        moved = _moved(
+        order = generator.permutation(len(places))
+        shuffled = _moved(
             intervention,
             np.array(intervention.layers)[order].tolist(),
             np.array(intervention.indices)[order].tolist(),
             f"values shuffled, seed {seed}",
         )
-        if (order != own).all() and moved != intervention:
-            return moved
+        if (order != places).all() and shuffled != intervention:
+            return shuffled
 
 
 def random_direction(intervention: Intervention, space: UnitSpace, *, seed: int) -> Intervention:
@@ -150,11 +123,8 @@ def random_direction(intervention: Intervention, space: UnitSpace, *, seed: int)
     for _, (vector,) in intervention.by_layer().values():
         direction = generator.normal(size=len(vector))
         values += (direction * (float(vector.norm()) / np.linalg.norm(direction))).tolist()
-    return replace(
-        intervention,
-        values=tuple(values),
-        provenance={**intervention.provenance, "control": f"random direction, seed {seed}"},
-    )
+    turned = replace(intervention, values=tuple(values))
+    return with_control_note(turned, f"random direction, seed {seed}")
 
 
 def adds_to_whole_blocks(intervention: Intervention, space: UnitSpace) -> bool:
@@ -184,130 +154,17 @@ def matched_control(intervention: Intervention, space: UnitSpace, *, seed: int) 
     return draw(intervention, space, seed=seed)
 
 
-def other_experts(context: ControlContext, seed: int) -> Intervention:
-    """Steer towards another concept: its own experts, with its own values.
-
-    The other concepts take turns: seed 0 gives the one after this in the table, and so on.
-
-    Raises:
-        SelectionError: there is no other concept, or it has too few experts.
-    """
-    concepts = context.experts.concepts
-    row = context.experts.row(context.concept)
-    others = (*concepts[row + 1 :], *concepts[:row])
-    if not others:
-        raise SelectionError(f"the expert table has no concept but {context.concept}; find more")
-    other = others[seed % len(others)]
-    plan = context.plan_from(context.experts, other, context.choice)
-    return _noted(plan, f"experts of {other}")
-
-
-def bottom(context: ControlContext, _seed: int) -> Intervention:
-    """Steer the units that score lowest for the concept, with their own values.
-
-    Raises:
-        SelectionError: the plan itself steers these, or there are too few.
-    """
-    lowest = _lowest(context.choice, context.experts.score)
-    plan = context.plan_from(context.experts, context.concept, lowest)
-    return _noted(plan, "lowest-scoring units")
-
-
-def shuffled_labels(context: ControlContext, seed: int) -> Intervention:
-    """Steer the best units that shuffled labels find, with those labels' values.
-
-    Raises:
-        SelectionError: there is no such table of this seed, or it is of other units.
-    """
-    if seed not in context.shuffled:
-        raise SelectionError(
-            f"there is no table by labels shuffled with seed {seed}, only with "
-            f"{list(context.shuffled)}; give it in shuffled"
-        )
-    table = context.shuffled[seed]
-    if table.space != context.experts.space:
-        raise SelectionError(
-            f"the table by shuffled labels is of {len(table.space)} units at {table.space.site}, "
-            f"the experts are of {len(context.experts.space)} at {context.experts.space.site}; "
-            "give the same"
-        )
-    plan = context.plan_from(table, context.concept, context.choice)
-    return _noted(plan, f"labels shuffled, seed {seed}")
-
-
-PLAN_CONTROLS: Mapping[str, Callable[[ControlContext, int], Intervention]] = MappingProxyType(
-    {
-        "random-in-layers": lambda context, seed: random_control(
-            context.plan, context.experts.space, seed=seed
-        ),
-        "random-anywhere": lambda context, seed: random_anywhere(
-            context.plan, context.experts.space, seed=seed
-        ),
-        "shuffled-values": lambda context, seed: shuffled_values(context.plan, seed=seed),
-        "other-experts": other_experts,
-        "bottom": bottom,
-        "shuffled-labels": shuffled_labels,
-    }
-)
-"""What each word of a run file plans, given a seed."""
-
-DRAWN = frozenset(PLAN_CONTROLS) - {"bottom"}
-"""Those of `PLAN_CONTROLS` that are another plan with another seed."""
-
-
-def check_controls(
-    names: Collection[str],
-    *,
-    operation: Operation,
-    score: ScoreName,
-    choice: Choice,
-    count: int,
-    value: str | float,
-) -> None:
-    """Refuse controls that no table of experts has a plan for.
-
-    Args:
-        names: of `PLAN_CONTROLS`, among others.
-        operation: what is done to the units.
-        score: of the experts.
-        choice: of the units that are steered.
-        count: how many these are.
-        value: what is written to them; see `ExpertTable.intervention`.
-
-    Raises:
-        SelectionError: a control would be the plan itself, would do nothing, or has no units.
-    """
-    if "bottom" in names:
-        _lowest(choice, score)
-        if operation == "aura":
-            raise SelectionError(
-                "'aura' leaves units below chance as they are; leave the control 'bottom' out, or "
-                "take another operation"
-            )
-    if "shuffled-values" in names and (count < 2 or not isinstance(value, str) or value == "zero"):
-        raise _alike(count)
-
-
-def _lowest(choice: Choice, score: ScoreName) -> Choice:
-    """Choose from the other end."""
-    lowest = replace(choice, selection="bottom")
-    if choice == lowest:
-        raise SelectionError(
-            "the lowest-scoring units are the plan itself; leave the control 'bottom' out"
-        )
-    if score == "lape":
-        raise SelectionError(
-            "no unit scores below chance by lape; leave the control 'bottom' out, or take another "
-            "score"
-        )
-    return lowest
-
-
-def _alike(count: int) -> SelectionError:
+def equal_values_error(count: int) -> SelectionError:
+    """Make the error of values that cannot be shuffled, for so many units are steered alike."""
     return SelectionError(
         f"all {count} units have the same value, so shuffled values are the plan itself; leave "
         "the control 'shuffled-values' out"
     )
+
+
+def with_control_note(intervention: Intervention, note: str) -> Intervention:
+    """Say in a plan's provenance which control it is."""
+    return replace(intervention, provenance={**intervention.provenance, "control": note})
 
 
 def _check_space(intervention: Intervention, space: UnitSpace) -> None:
@@ -321,9 +178,5 @@ def _moved(
     intervention: Intervention, layers: Sequence[int], indices: Sequence[int], note: str
 ) -> Intervention:
     """Do what is done to each unit to another one instead."""
-    moved = replace(intervention, layers=tuple(layers), indices=tuple(indices))
-    return _noted(moved, note)
-
-
-def _noted(intervention: Intervention, note: str) -> Intervention:
-    return replace(intervention, provenance={**intervention.provenance, "control": note})
+    control = replace(intervention, layers=tuple(layers), indices=tuple(indices))
+    return with_control_note(control, note)

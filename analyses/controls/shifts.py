@@ -18,7 +18,7 @@ def constant_shift(before: Embeddings, *, fit: tuple[Fitted, Fitted]) -> Moved:
 
     One vector for all languages and sentences, the mean of after - before over both in `fit`. A
     shared vector lowers raw cosine distance though nothing aligned (PAPER, "Constant shift"), so
-    what it gives of a change is no alignment: as a control of `statistics.compare_controls` its
+    what it gives of a change is no alignment: as a control of `bootstrap.compare_controls` its
     `share` says how much that is.
 
     Fitted on the sentences that are judged, the control has seen them and the intervention has not.
@@ -51,7 +51,7 @@ def centred(before: Embeddings, *, fit: Fitted) -> Moved:
     """Subtract each language's mean embedding, which undoes whatever moves a language as a whole.
 
     As a control beside an intervention this asks whether that is all it takes. Fitted on `before`
-    itself it is the `language` centring of `vectors.unit_vectors`, whose centres have seen each
+    itself it is the `language` centring of `unit_vectors`, whose centres have seen each
     sentence that is judged (a share of 1 / sentences of its own direction is taken off); fitted on
     other sentences it is what one could do to a new sentence.
 

@@ -14,8 +14,16 @@ from steer_plugin.analyses.measures.unit_vectors import (
     check_target,
     unit_vectors,
 )
-from steer_plugin.analyses.statistics.bootstrap import Figures, Replicates, Weights
-from steer_plugin.analyses.statistics.figures import KEYS, Key, group_means, groups, joined
+from steer_plugin.analyses.statistics.figures import (
+    KEYS,
+    Figures,
+    Key,
+    Replicates,
+    Weights,
+    group_means,
+    groups,
+    joined,
+)
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import Embeddings
 

@@ -7,14 +7,9 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.stats import pearsonr
 
-from steer_plugin.analyses.statistics.bootstrap import (
-    RESAMPLES,
-    ROUNDING,
-    Weights,
-    interval,
-    resamples,
-)
+from steer_plugin.analyses.statistics.bootstrap import RESAMPLES, ROUNDING, interval, resamples
 from steer_plugin.analyses.statistics.figure_rows import is_pair
+from steer_plugin.analyses.statistics.figures import Weights
 
 DISTANCES = ("pair distance", "centroid distance")
 EVERY_TARGET = "all"

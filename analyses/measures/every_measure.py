@@ -5,8 +5,7 @@ from steer_plugin.analyses.measures.alignment import alignment_of
 from steer_plugin.analyses.measures.cosines import Same, searches
 from steer_plugin.analyses.measures.geometry import geometry_of
 from steer_plugin.analyses.measures.unit_vectors import CENTRINGS, check_target, unit_vectors
-from steer_plugin.analyses.statistics.bootstrap import Figures
-from steer_plugin.analyses.statistics.figures import Pair, joined
+from steer_plugin.analyses.statistics.figures import Figures, Pair, joined
 from steer_plugin.responses.embeddings import Embeddings
 
 

@@ -17,11 +17,13 @@ from steer_plugin.analyses.measures.unit_vectors import (
     check_target,
     unit_vectors,
 )
-from steer_plugin.analyses.statistics.bootstrap import Figures, Replicates, Weights
 from steer_plugin.analyses.statistics.figures import (
     KEYS,
     WHOLE,
+    Figures,
     Key,
+    Replicates,
+    Weights,
     group_means,
     groups,
     joined,

@@ -14,8 +14,13 @@ from steer_plugin.analyses.measures.unit_vectors import (
     check_target,
     unit_vectors,
 )
-from steer_plugin.analyses.statistics.bootstrap import Figures
-from steer_plugin.analyses.statistics.figures import Key, group_means, groups, weighted_means
+from steer_plugin.analyses.statistics.figures import (
+    Figures,
+    Key,
+    group_means,
+    groups,
+    weighted_means,
+)
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import Embeddings
 

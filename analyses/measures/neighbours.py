@@ -15,10 +15,12 @@ from steer_plugin.analyses.measures.unit_vectors import (
     check_target,
     unit_vectors,
 )
-from steer_plugin.analyses.statistics.bootstrap import Figures, Replicates, Weights
 from steer_plugin.analyses.statistics.figures import (
     KEYS,
+    Figures,
     Pair,
+    Replicates,
+    Weights,
     group_means,
     groups,
     joined,

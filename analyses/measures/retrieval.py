@@ -24,8 +24,8 @@ from steer_plugin.analyses.measures.unit_vectors import (
     check_target,
     unit_vectors,
 )
-from steer_plugin.analyses.statistics.bootstrap import Figures
 from steer_plugin.analyses.statistics.figures import (
+    Figures,
     Key,
     Pair,
     group_means,

@@ -4,22 +4,25 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses.report.charts import (
+    condition_curves,
     condition_lanes,
     embedding_map,
     expert_heat_maps,
+    retrieval_heat_map,
+    score_curves,
 )
-from steer_plugin.analyses.report.charts.bitext_lanes import bitext_retrieval_figures
-from steer_plugin.analyses.report.charts.control_shares import control_figures
-from steer_plugin.analyses.report.charts.correlation_lanes import correlation_figures
-from steer_plugin.analyses.report.charts.expert_chance import selection_figures
-from steer_plugin.analyses.report.charts.generation_curves import generation_figures
-from steer_plugin.analyses.report.charts.layer_curves import layer_figures
-from steer_plugin.analyses.report.charts.method_lanes import method_figures
-from steer_plugin.analyses.report.charts.mixed_lanes import mixed_retrieval_figures
-from steer_plugin.analyses.report.charts.target_lanes import target_figures
-from steer_plugin.analyses.report.exhibit import Figure as Figure
+from steer_plugin.analyses.report.charts.bitext_lanes import bitext_retrieval_exhibits
+from steer_plugin.analyses.report.charts.condition_curves import layer_exhibits
+from steer_plugin.analyses.report.charts.control_shares import control_exhibits
+from steer_plugin.analyses.report.charts.correlation_lanes import correlation_exhibits
+from steer_plugin.analyses.report.charts.expert_chance import selection_exhibits
+from steer_plugin.analyses.report.charts.generation_curves import generation_exhibits
+from steer_plugin.analyses.report.charts.method_lanes import method_exhibits
+from steer_plugin.analyses.report.charts.mixed_lanes import mixed_retrieval_exhibits
+from steer_plugin.analyses.report.charts.target_lanes import target_exhibits
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.words import chart_titles, phrases, summary, unit_choice
-from steer_plugin.analyses.report.words.pair_verdicts import rule
+from steer_plugin.analyses.report.words.pair_verdicts import verdict_rule
 from steer_plugin.analyses.run.results import FINAL, Results, layer_order
 from steer_plugin.corpora.language_codes import language_name
 from steer_plugin.experts.selection import TOP
@@ -27,53 +30,53 @@ from steer_plugin.experts.selection import TOP
 
 def charts(results: Results) -> dict[str, ChartType]:
     """Draw every chart that the results have figures for, by name, in the report's order."""
-    return {figure.name: figure.chart for figure in figures(results)}
+    return {exhibit.name: exhibit.chart for exhibit in exhibits(results)}
 
 
-def figures(results: Results) -> list[Figure]:
+def exhibits(results: Results) -> list[Exhibit]:
     """Draw every chart that the results have figures for, with the words beside it."""
-    drawn = []
+    content = []
     if not results.layers.empty:
-        drawn.append(_experts_by_layer(results))
+        content.append(_experts_by_layer(results))
     if not results.curve.empty:
-        drawn.append(_score_curves(results))
+        content.append(_score_curves(results))
     if not expert_heat_maps.expert_overlap_table(results).empty:
-        drawn.append(_expert_overlap(results))
+        content.append(_expert_overlap(results))
     if not summary.at_last(results, "pair distance").empty:
-        drawn.append(_distance_before_after(results))
+        content.append(_distance_before_after(results))
     if not summary.at_last(results, "gap").empty:
-        drawn.append(_gap_before_after(results))
-    drawn.append(_retrieval_before_after(results))
-    if not embedding_map.retrieval_matrix_table(results).empty:
-        drawn.append(_retrieval_matrix(results))
-    drawn += target_figures(results)
-    drawn += correlation_figures(results)
-    drawn += mixed_retrieval_figures(results)
-    drawn += bitext_retrieval_figures(results)
-    drawn += selection_figures(results)
+        content.append(_gap_before_after(results))
+    content.append(_retrieval_before_after(results))
+    if not retrieval_heat_map.retrieval_matrix_table(results).empty:
+        content.append(_retrieval_matrix(results))
+    content += target_exhibits(results)
+    content += correlation_exhibits(results)
+    content += mixed_retrieval_exhibits(results)
+    content += bitext_retrieval_exhibits(results)
+    content += selection_exhibits(results)
     if len(layer_order(results.retrieval)) > 1:
-        drawn.append(_by_layer(results))
+        content.append(_by_layer(results))
     if not results.geometry.empty:
-        drawn += layer_figures(results)
+        content += layer_exhibits(results)
     if several_ks(results):
-        drawn.append(_effect_of_k(results))
+        content.append(_effect_of_k(results))
     if not results.projection.empty:
         methods = embedding_map.projection_methods(results)
-        drawn += [_embedding_map(results, method) for method in methods]
+        content += [_embedding_map(results, method) for method in methods]
     choice = unit_choice.choice_of(results)
     if not results.controls.empty:
-        drawn += control_figures(results.controls, choice)
+        content += control_exhibits(results.controls, choice)
     if not results.methods.empty:
-        drawn += method_figures(results.methods, choice)
+        content += method_exhibits(results.methods, choice)
     if not results.generation.empty:
-        drawn += generation_figures(results.generation, choice)
-    return drawn
+        content += generation_exhibits(results.generation, choice)
+    return content
 
 
 def headline_phrase(results: Results) -> str:
     """Say which k each target is reported at."""
     ks = results.headline()
-    each = unit_choice.each(unit_choice.choice_of(results))
+    each = unit_choice.in_each_layer(unit_choice.choice_of(results))
     if len(set(ks.values())) == 1:
         return f"k = {next(iter(ks.values())):,}{each}"
     return "k = " + ", ".join(f"{k:,} ({language_name(name)})" for name, k in ks.items()) + each
@@ -126,24 +129,24 @@ def _lines(results: Results) -> str:
     return f"Lines: {_interval(results)}{seeds}. {_controls(results)}"
 
 
-def _cut(drawn: pd.DataFrame, whole: pd.DataFrame, file: str) -> str:
-    shown, every = drawn["concept"].nunique(), whole["concept"].nunique()
-    if shown == every:
+def _cut(table: pd.DataFrame, whole: pd.DataFrame, file: str) -> str:
+    n_shown, n_languages = table["concept"].nunique(), whole["concept"].nunique()
+    if n_shown == n_languages:
         return ""
-    return f" Shown: {shown} of {every} languages; {file}.parquet has all."
+    return f" Shown: {n_shown} of {n_languages} languages; {file}.parquet has all."
 
 
-def _experts_by_layer(results: Results) -> Figure:
+def _experts_by_layer(results: Results) -> Exhibit:
     choice = unit_choice.choice_of(results)
     site = results.provenance.get("site", "the chosen site")
     table = expert_heat_maps.experts_by_layer_table(results)
     short = chart_titles.short_of_experts(table)
-    return Figure(
+    return Exhibit(
         name="experts_by_layer",
         heading="Where the experts sit",
         aid="The darker a cell, the more of that language's experts are in that layer.",
         caption=(
-            f"Experts are {unit_choice.ranked(choice, chart_titles.score_name(results), site)}. "
+            f"Experts are {unit_choice.ranking(choice, chart_titles.score_name(results), site)}. "
             "Figures are "
             "numbers of units; an empty cell has none. The title averages over the languages."
             f"{f' {short}' if short else ''}{_cut(table, results.layers, 'layers')}"
@@ -153,9 +156,9 @@ def _experts_by_layer(results: Results) -> Figure:
     )
 
 
-def _score_curves(results: Results) -> Figure:
+def _score_curves(results: Results) -> Exhibit:
     score = chart_titles.score_name(results)
-    table = expert_heat_maps.score_curves_table(results)
+    table = score_curves.score_curves_table(results)
     chance = " 0.5 is chance." if score == "AUROC" else ""
     ranked = unit_choice.choice_of(results) == TOP
     marks = (
@@ -163,7 +166,7 @@ def _score_curves(results: Results) -> Figure:
         if ranked
         else "What was steered is not counted along these ranks, so no k is drawn."
     )
-    return Figure(
+    return Exhibit(
         name="score_curves",
         heading="How good the experts are",
         aid=(
@@ -174,20 +177,20 @@ def _score_curves(results: Results) -> Figure:
             f"{score} of each unit as a detector of its language against the others.{chance} "
             f"{marks}{_cut(table, results.curve, 'curve')}"
         ),
-        chart=expert_heat_maps.score_curves(results),
+        chart=score_curves.score_curves(results),
         table=table,
     )
 
 
-def _expert_overlap(results: Results) -> Figure:
+def _expert_overlap(results: Results) -> Exhibit:
     table = expert_heat_maps.expert_overlap_table(results)
     choice = unit_choice.choice_of(results)
-    return Figure(
+    return Exhibit(
         name="expert_overlap",
         heading="Which experts languages share",
         aid=(
-            f"Each cell counts the units that are among the k {unit_choice.end(choice)} of both "
-            f"languages{unit_choice.k_of_layers(choice)}."
+            "Each cell counts the units that are among the k "
+            f"{unit_choice.end_phrase(choice)} of both languages{unit_choice.k_of_layers(choice)}."
         ),
         caption=(
             f"The share is of {'all that are chosen' if choice.per_layer else 'k'}. A language's "
@@ -199,8 +202,8 @@ def _expert_overlap(results: Results) -> Figure:
     )
 
 
-def _distance_before_after(results: Results) -> Figure:
-    return Figure(
+def _distance_before_after(results: Results) -> Exhibit:
+    return Exhibit(
         name="distance_before_after",
         heading="Distance between languages, before and after",
         aid=(
@@ -217,8 +220,8 @@ def _distance_before_after(results: Results) -> Figure:
     )
 
 
-def _gap_before_after(results: Results) -> Figure:
-    return Figure(
+def _gap_before_after(results: Results) -> Exhibit:
+    return Exhibit(
         name="gap_before_after",
         heading="Do translations come nearer than other sentences?",
         aid=(
@@ -234,10 +237,10 @@ def _gap_before_after(results: Results) -> Figure:
     )
 
 
-def _retrieval_before_after(results: Results) -> Figure:
+def _retrieval_before_after(results: Results) -> Exhibit:
     sentences = results.provenance.get("judge_sentences", "")
     chance = f" Dotted line: chance, 1 in {sentences}." if sentences.isdigit() else ""
-    return Figure(
+    return Exhibit(
         name="retrieval_before_after",
         heading="Retrieval, before and after",
         aid=(
@@ -254,18 +257,18 @@ def _retrieval_before_after(results: Results) -> Figure:
     )
 
 
-def _retrieval_matrix(results: Results) -> Figure:
-    table = embedding_map.retrieval_matrix_table(results)
-    shown, targets = table["query"].nunique(), table["target"].nunique()
-    every = set(results.retrieval["query"]) - {"all"}
-    bold = "; their figures are bold" if embedding_map.labelled(table) else ""
+def _retrieval_matrix(results: Results) -> Exhibit:
+    table = retrieval_heat_map.retrieval_matrix_table(results)
+    n_shown, n_targets = table["query"].nunique(), table["target"].nunique()
+    languages = set(results.retrieval["query"]) - {"all"}
+    bold = "; their figures are bold" if retrieval_heat_map.has_cell_labels(table) else ""
     left_out = ""
-    if shown < len(every) or targets < len(results.targets):
+    if n_shown < len(languages) or n_targets < len(results.targets):
         left_out = (
-            f" Shown: {shown} of {len(every)} languages, {targets} of {len(results.targets)} "
-            "targets; the table retrieval.parquet has all."
+            f" Shown: {n_shown} of {len(languages)} languages, {n_targets} of "
+            f"{len(results.targets)} targets; the table retrieval.parquet has all."
         )
-    return Figure(
+    return Exhibit(
         name="retrieval_matrix",
         heading="Every pair of languages, after minus before",
         aid=(
@@ -274,15 +277,15 @@ def _retrieval_matrix(results: Results) -> Figure:
         ),
         caption=(
             f"Change of top-1 {_measured(results)}, at {_where(results)}. The title counts "
-            f"the pairs that are called changed {rule(table)}{bold}.{left_out}"
+            f"the pairs that are called changed {verdict_rule(table)}{bold}.{left_out}"
         ),
-        chart=embedding_map.retrieval_matrix(results),
+        chart=retrieval_heat_map.retrieval_matrix(results),
         table=table,
     )
 
 
-def _by_layer(results: Results) -> Figure:
-    return Figure(
+def _by_layer(results: Results) -> Exhibit:
+    return Exhibit(
         name="by_layer",
         heading="Layer by layer",
         aid=(
@@ -294,14 +297,14 @@ def _by_layer(results: Results) -> Figure:
             f"{headline_phrase(results)}; “final” is after the final norm. Bands: "
             f"{_interval(results)}. {_controls(results)}"
         ),
-        chart=condition_lanes.by_layer(results),
-        table=condition_lanes.by_layer_table(results),
+        chart=condition_curves.by_layer(results),
+        table=condition_curves.by_layer_table(results),
     )
 
 
-def _effect_of_k(results: Results) -> Figure:
+def _effect_of_k(results: Results) -> Exhibit:
     against = "random neurons" if controlled(results) else "before"
-    return Figure(
+    return Exhibit(
         name="effect_of_k",
         heading="The number of neurons",
         aid=(
@@ -314,8 +317,8 @@ def _effect_of_k(results: Results) -> Figure:
             f"{_where(results)}. Bands: {_interval(results)}. {_controls(results)} The title goes "
             f"by the 95% interval of experts minus {against}."
         ),
-        chart=condition_lanes.effect_of_k(results),
-        table=condition_lanes.effect_of_k_table(results),
+        chart=condition_curves.effect_of_k(results),
+        table=condition_curves.effect_of_k_table(results),
     )
 
 
@@ -332,14 +335,14 @@ _TITLED = {
 }
 
 
-def _embedding_map(results: Results, method: str) -> Figure:
-    how = results.provenance.get("projection")
-    drawn = embedding_map.embedding_map_table(results, method)
-    shown, every = drawn["id"].nunique(), results.projection["id"].nunique()
+def _embedding_map(results: Results, method: str) -> Exhibit:
+    projection = results.provenance.get("projection")
+    table = embedding_map.embedding_map_table(results, method)
+    n_shown, n_sentences = table["id"].nunique(), results.projection["id"].nunique()
     targets = results.projection["target"].nunique()
-    maps = drawn["target"].nunique()
+    maps = table["target"].nunique()
     left_out = f"; {maps} of {targets} targets" if maps < targets else ""
-    return Figure(
+    return Exhibit(
         name="embedding_map" if method == embedding_map.PCA else f"embedding_map_{method}",
         heading=f"The embedding space, before and after: {_MAPS[method]}",
         aid=(
@@ -347,10 +350,10 @@ def _embedding_map(results: Results, method: str) -> Figure:
             "shrinks or moves did so in the space."
         ),
         caption=(
-            f"{shown} of {every} sentences a language, at {_where(results)}"
-            f"{f'; {how}' if how else ''}{left_out}. {_TITLED[method]} A picture of two "
-            "dimensions shows only part of what retrieval uses."
+            f"{n_shown} of {n_sentences} sentences a language, at {_where(results)}"
+            f"{f'; {projection}' if projection else ''}{left_out}. {_TITLED[method]} A picture of "
+            "two dimensions shows only part of what retrieval uses."
         ),
         chart=embedding_map.embedding_map(results, method),
-        table=drawn,
+        table=table,
     )

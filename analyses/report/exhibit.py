@@ -7,7 +7,7 @@ from altair.typing import ChartType
 
 
 @dataclass(frozen=True)
-class Figure:
+class Exhibit:
     """A chart with what a reader needs beside it.
 
     Attributes:

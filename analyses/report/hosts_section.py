@@ -1,8 +1,8 @@
 """The report's section on two hosts: what they agree in, chart by chart."""
 
 from steer_plugin.analyses.report.charts import host_overlay
-from steer_plugin.analyses.report.contents import Figure
-from steer_plugin.analyses.report.page import Part, table, text
+from steer_plugin.analyses.report.exhibit import Exhibit
+from steer_plugin.analyses.report.page import Section, table, text
 from steer_plugin.analyses.report.words.host_titles import agreement, size
 from steer_plugin.analyses.report.words.phrases import listed
 from steer_plugin.analyses.run.two_hosts import TOP, Hosts, differing, distinct
@@ -10,17 +10,17 @@ from steer_plugin.analyses.run.two_hosts import TOP, Hosts, differing, distinct
 TABLE = "hosts"
 
 
-def hosts_part(hosts: Hosts) -> Part:
+def hosts_section(hosts: Hosts) -> Section:
     """Put together the section that overlays two hosts."""
-    drawn = [_overlay(hosts)]
+    exhibits = [_overlay(hosts)]
     if (hosts.figures["difference"] != 0).any():
-        drawn.append(_differences(hosts))
-    drawn.append(_experts(hosts))
-    return Part(
+        exhibits.append(_differences(hosts))
+    exhibits.append(_experts(hosts))
+    return Section(
         name="hosts",
         heading="The same run on two hosts",
         opening=_opening(hosts),
-        figures=tuple(drawn),
+        exhibits=tuple(exhibits),
         tables={TABLE: hosts.figures},
     )
 
@@ -62,12 +62,12 @@ def _measures(hosts: Hosts) -> str:
     return table(["", "Largest difference", "Median", "Equal"], rows, "figures")
 
 
-def _overlay(hosts: Hosts) -> Figure:
-    drawn = host_overlay.host_overlay_table(hosts)
-    panels = len(drawn[["target", "top_k"]].drop_duplicates())
+def _overlay(hosts: Hosts) -> Exhibit:
+    table = host_overlay.host_overlay_table(hosts)
+    panels = len(table[["target", "top_k"]].drop_duplicates())
     every = len(hosts.top_1[["target", "top_k"]].drop_duplicates())
     cut = "" if panels == every else f" Shown: {panels} of {every} combinations of target and k."
-    return Figure(
+    return Exhibit(
         name="host_overlay",
         heading="Both hosts' retrieval",
         aid=(
@@ -80,12 +80,12 @@ def _overlay(hosts: Hosts) -> Figure:
             f"the title.{cut}"
         ),
         chart=host_overlay.host_overlay(hosts),
-        table=drawn,
+        table=table,
     )
 
 
-def _differences(hosts: Hosts) -> Figure:
-    return Figure(
+def _differences(hosts: Hosts) -> Exhibit:
+    return Exhibit(
         name="host_differences",
         heading="How far the hosts are apart",
         aid=(
@@ -102,7 +102,7 @@ def _differences(hosts: Hosts) -> Figure:
     )
 
 
-def _experts(hosts: Hosts) -> Figure:
+def _experts(hosts: Hosts) -> Exhibit:
     table = host_overlay.host_experts_table(hosts)
     fewer = (
         " Where fewer units score above chance on either host, as many are compared."
@@ -114,7 +114,7 @@ def _experts(hosts: Hosts) -> Figure:
         if len(table) == len(hosts.experts)
         else f" Shown: the {len(table)} of {len(hosts.experts)} languages that share fewest."
     )
-    return Figure(
+    return Exhibit(
         name="host_experts",
         heading="Both hosts' experts",
         aid=f"How many of each language's {TOP} best experts are the same units on both hosts.",

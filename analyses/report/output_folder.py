@@ -7,25 +7,24 @@ from typing import Any, Literal
 import pandas as pd
 import vl_convert
 
-from steer_plugin.analyses.report.contents import charts as charts
-from steer_plugin.analyses.report.contents import figures, headline_phrase, several_ks
+from steer_plugin.analyses.report.contents import exhibits, headline_phrase, several_ks
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.page import (
-    Part,
-    figure_section,
+    Section,
+    exhibit_html,
     page,
-    part_section,
-    section,
+    section_html,
+    section_tag,
     specification,
     table,
     text,
 )
-from steer_plugin.analyses.report.paper_section import paper_part
+from steer_plugin.analyses.report.paper_section import paper_section
 from steer_plugin.analyses.report.words import chart_titles, phrases, summary
 from steer_plugin.analyses.report.words.control_titles import centring_sentence, share_sentence
-from steer_plugin.analyses.run.results import Results as Results
-from steer_plugin.analyses.run.results import at_headline, layer_phrase
+from steer_plugin.analyses.run.results import Results, at_headline, layer_phrase
 from steer_plugin.analyses.statistics.bootstrap import CONFIDENCE
-from steer_plugin.analyses.statistics.figure_rows import over_pairs
+from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_label
 from steer_plugin.storage.artifacts import whole_file, whole_folder
 
@@ -33,7 +32,7 @@ PAGE = "report.html"
 TABLES = "tables"
 
 
-def write_report(results: Results, folder: str | Path, first: Part | None = None) -> Path:
+def write_report(results: Results, folder: str | Path, first: Section | None = None) -> Path:
     """Write the report and its tables.
 
     The page is one file that works without a network. Beside it, `tables/` holds the rows behind
@@ -51,36 +50,40 @@ def write_report(results: Results, folder: str | Path, first: Part | None = None
         ArtifactError: the folder cannot be written.
     """
     target = Path(folder)
-    drawn = figures(results)
-    before, after = [] if first is None else [first], [paper_part(results)]
-    more = [*before, *after]
-    every = [*(figure for part in more for figure in part.figures), *drawn]
-    specs = {figure.name: specification(figure) for figure in every}
-    sections = [
-        *(part_section(part, specs) for part in before),
-        *(figure_section(figure, specs[figure.name]) for figure in drawn),
-        *(part_section(part, specs) for part in after),
+    content: list[Section | Exhibit] = [
+        *([] if first is None else [first]),
+        *exhibits(results),
+        paper_section(results),
     ]
-    headings = {part.name: part.heading for part in before}
-    headings |= {figure.name: figure.heading for figure in drawn}
-    headings |= {part.name: part.heading for part in after}
-    links = "".join(f'<a href="#{name}">{text(said)}</a>' for name, said in headings.items())
+    sections = [item for item in content if isinstance(item, Section)]
+    every_exhibit = [
+        *(exhibit for section in sections for exhibit in section.exhibits),
+        *(item for item in content if isinstance(item, Exhibit)),
+    ]
+    specs = {exhibit.name: specification(exhibit) for exhibit in every_exhibit}
+    bodies = [
+        section_html(item, specs)
+        if isinstance(item, Section)
+        else exhibit_html(item, specs[item.name])
+        for item in content
+    ]
+    links = "".join(f'<a href="#{item.name}">{text(item.heading)}</a>' for item in content)
     model = results.provenance.get("model", "a language model")
-    content = page(
+    html = page(
         f"Language experts in {model}",
         f'{_opening(results)}<nav aria-label="Sections">{links}'
         '<a href="#provenance">Provenance</a><a href="#tables">Tables</a></nav>',
-        [*sections, _provenance(results), _tables(results)],
+        [*bodies, _provenance(results), _tables(results)],
         specs,
     )
-    behind = {figure.name: figure.table for figure in every}
-    for part in more:
-        behind.update(part.tables)
+    chart_tables = {exhibit.name: exhibit.table for exhibit in every_exhibit}
+    for section in sections:
+        chart_tables.update(section.tables)
     # The page is on the disk before the tables take their names, so that neither comes alone.
     with whole_file(target / PAGE) as file:
-        file.write_text(content, encoding="utf-8")
+        file.write_text(html, encoding="utf-8")
         with whole_folder(target / TABLES) as draft:
-            for name, rows in {**results.tables(), **behind}.items():
+            for name, rows in {**results.tables(), **chart_tables}.items():
                 rows.to_parquet(draft / f"{name}.parquet", index=False)
     return target / PAGE
 
@@ -89,7 +92,7 @@ def export_charts(
     results: Results,
     folder: str | Path,
     format: Literal["png", "svg"],  # noqa: A002 - the usual word for it
-    first: Part | None = None,
+    first: Section | None = None,
 ) -> list[Path]:
     """Write every chart as a picture with its title.
 
@@ -106,9 +109,9 @@ def export_charts(
         ArtifactError: the folder cannot be written.
     """
     paths = []
-    for figure in (*(first.figures if first else ()), *figures(results)):
-        spec = specification(figure)
-        path = Path(folder) / f"{figure.name}.{format}"
+    for exhibit in (*(first.exhibits if first else ()), *exhibits(results)):
+        spec = specification(exhibit)
+        path = Path(folder) / f"{exhibit.name}.{format}"
         with whole_file(path) as file:
             if format == "png":
                 file.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
@@ -127,12 +130,12 @@ def _opening(results: Results) -> str:
         f"{chosen if several_ks(results) else ''}. In brackets: 95% interval, "
         f"{_resampled(results)}. Distances and gaps are of raw embeddings."
     )
-    said = summary.finding(results)
+    finding = summary.finding(results)
     controls = results.controls
     for sentence in (share_sentence(controls, "constant-shift"), centring_sentence(controls)):
-        said += f" {sentence}." if sentence else ""
+        finding += f" {sentence}." if sentence else ""
     return (
-        f'<p class="headline">{text(headline)}.</p><p id="finding">{text(said)}</p>'
+        f'<p class="headline">{text(headline)}.</p><p id="finding">{text(finding)}</p>'
         f'{_glance(results)}<p class="note">{text(note)}</p>'
     )
 
@@ -145,12 +148,12 @@ def _resampled(results: Results) -> str:
         return over
     if draws == 1:
         return f"{over}; the draw of random neurons is not resampled"
-    said = f"{over} and draws of random neurons, both resampled"
-    most = 1 - 2.0 ** (1 - draws)  # see `statistics.compare`
+    resampled = f"{over} and draws of random neurons, both resampled"
+    most = 1 - 2.0 ** (1 - draws)  # see `bootstrap.compare`
     if most > CONFIDENCE[1] - CONFIDENCE[0]:
-        return said
+        return resampled
     return (
-        f"{said}; where the {draws} draws differ by much more than sentences do, an interval "
+        f"{resampled}; where the {draws} draws differ by much more than sentences do, an interval "
         "beside them holds the mean of all that could be drawn at most "
         f"{phrases.percent(most)} of the time"
     )
@@ -165,7 +168,7 @@ def _glance(results: Results) -> str:
     }
     rows = []
     for name, source in sources.items():
-        for row in phrases.records(at_headline(results, source)):
+        for row in records(at_headline(results, source)):
             control, ahead = "not run", "not run"
             if row["n_controls"] > 0:
                 control = phrases.number(row["control"], digits=3)
@@ -192,7 +195,7 @@ def _difference(row: Mapping[str, Any], name: str) -> str:
 def _provenance(results: Results) -> str:
     rows = [[name.replace("_", " "), value] for name, value in results.provenance.items()]
     aid = '<p class="aid">What every figure on this page depends on.</p>'
-    return section("provenance", "Provenance", aid + table([], rows, "words"))
+    return section_tag("provenance", "Provenance", aid + table([], rows, "words"))
 
 
 def _tables(results: Results) -> str:
@@ -204,7 +207,7 @@ def _tables(results: Results) -> str:
         f'<li><a href="{TABLES}/{name}.parquet">{name}.parquet</a>, {_size(rows)}</li>'
         for name, rows in results.tables().items()
     )
-    return section("tables", "Tables", f"{aid}<ul>{links}</ul>")
+    return section_tag("tables", "Tables", f"{aid}<ul>{links}</ul>")
 
 
 def _size(rows: pd.DataFrame) -> str:

@@ -10,7 +10,7 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
-from steer_plugin.analyses.report.contents import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.theme import themed
 
 # The charts' library compiles functions (unsafe-eval); nothing may be loaded from anywhere.
@@ -94,21 +94,21 @@ draw();
 
 
 @dataclass(frozen=True)
-class Part:
+class Section:
     """A section of several charts.
 
     Attributes:
         name: its anchor.
         heading: what it is about.
         opening: HTML before the charts.
-        figures: the charts, in their order.
+        exhibits: the charts with their words, in their order.
         tables: what is stored beside the page with the charts' own tables, by file name.
     """
 
     name: str
     heading: str
     opening: str
-    figures: tuple[Figure, ...]
+    exhibits: tuple[Exhibit, ...]
     tables: Mapping[str, pd.DataFrame]
 
 
@@ -137,21 +137,21 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], kind: str) -> st
     return f'<div class="scroll" tabindex="0">{content}</div>'
 
 
-def section(anchor: str, heading: str, body: str, level: int = 2) -> str:
+def section_tag(anchor: str, heading: str, body: str, level: int = 2) -> str:
     """Write a section with its heading, which is of this level."""
     return f'<section id="{text(anchor)}"><h{level}>{text(heading)}</h{level}>{body}</section>'
 
 
-def figure_section(figure: Figure, spec: Mapping[str, Any], level: int = 2) -> str:
+def exhibit_html(exhibit: Exhibit, spec: Mapping[str, Any], level: int = 2) -> str:
     """Write a chart's section: how to read it, what it shows, the chart, what it is, its files."""
     title = f"<h{level + 1}>{text(' '.join(spec['title']['text']))}</h{level + 1}>"
-    name = text(figure.name)
-    return section(
-        figure.name,
-        figure.heading,
-        f'<p class="aid">{text(figure.aid)}</p>{title}'
+    name = text(exhibit.name)
+    return section_tag(
+        exhibit.name,
+        exhibit.heading,
+        f'<p class="aid">{text(exhibit.aid)}</p>{title}'
         f'<figure><div class="scroll" tabindex="0"><div class="chart" id="{name}-chart"></div>'
-        f"</div><figcaption>{text(figure.caption)}</figcaption></figure>"
+        f"</div><figcaption>{text(exhibit.caption)}</figcaption></figure>"
         f'<p class="files"><button type="button" data-save="{name}" data-type="png">PNG</button>'
         f'<button type="button" data-save="{name}" data-type="svg">SVG</button>'
         f'<a href="tables/{name}.parquet">{name}.parquet</a></p>',
@@ -159,21 +159,21 @@ def figure_section(figure: Figure, spec: Mapping[str, Any], level: int = 2) -> s
     )
 
 
-def part_section(part: Part, specs: Mapping[str, Any]) -> str:
+def section_html(section: Section, specs: Mapping[str, Any]) -> str:
     """Write a section that holds the sections of several charts.
 
     Args:
-        part: what the section holds.
+        section: what it holds.
         specs: each chart's specification by its name.
     """
-    charts = "".join(figure_section(figure, specs[figure.name], 3) for figure in part.figures)
-    return section(part.name, part.heading, part.opening + charts)
+    charts = "".join(exhibit_html(item, specs[item.name], 3) for item in section.exhibits)
+    return section_tag(section.name, section.heading, section.opening + charts)
 
 
-def specification(figure: Figure) -> dict[str, Any]:
+def specification(exhibit: Exhibit) -> dict[str, Any]:
     """Give a chart's Vega-Lite specification in the package's theme, its data inside."""
     with themed():
-        spec: dict[str, Any] = figure.chart.to_dict()
+        spec: dict[str, Any] = exhibit.chart.to_dict()
     spec["description"] = " ".join(spec["title"]["text"])
     return spec
 

@@ -6,20 +6,20 @@ from typing import Any
 import pandas as pd
 
 from steer_plugin.analyses.measures.mixed_retrieval import CORPUS
-from steer_plugin.analyses.report.page import Part, table, text
+from steer_plugin.analyses.report.page import Section, table, text
 from steer_plugin.analyses.report.words import phrases, summary
 from steer_plugin.analyses.report.words.bitext_titles import dataset_name
 from steer_plugin.analyses.report.words.chart_titles import distance_title
 from steer_plugin.analyses.run.paper_tables import distance_table, mixed_table
 from steer_plugin.analyses.run.results import Results, at_headline, layer_phrase
-from steer_plugin.analyses.statistics.figure_rows import is_pair
+from steer_plugin.analyses.statistics.figure_rows import is_pair, records
 from steer_plugin.corpora.language_codes import language_label, language_name
 
-CENTRINGS = {"raw": "as they are", "global": "common mean removed"}
+_CENTRINGS = {"raw": "as they are", "global": "common mean removed"}
 NOT_RUN = "not run"
 
 
-def paper_part(results: Results) -> Part:
+def paper_section(results: Results) -> Section:
     """Put Tables 1 to 3 of Sundar et al. 2025 (arXiv 2502.15639), and what backs them, together.
 
     Each stands with a sentence that its own figures make. What the run left out has no table.
@@ -32,17 +32,17 @@ def paper_part(results: Results) -> Part:
         *([_null(results)] if not results.null.empty else []),
         *([_stability(results)] if not results.stability.empty else []),
     ]
-    return Part(
+    return Section(
         name="paper_tables",
         heading="The paper's tables, and what stands behind them",
         opening="".join(bodies),
-        figures=(),
+        exhibits=(),
         tables={"table_1": _last(results, distance_table(at_headline(results, results.alignment)))},
     )
 
 
-def _block(heading: str, finding_: str, body: str, note: str) -> str:
-    return f'<h3>{text(heading)}</h3><p>{text(finding_)}</p>{body}<p class="note">{text(note)}</p>'
+def _block(heading: str, finding: str, body: str, note: str) -> str:
+    return f'<h3>{text(heading)}</h3><p>{text(finding)}</p>{body}<p class="note">{text(note)}</p>'
 
 
 def _last(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
@@ -55,26 +55,26 @@ def _figure(value: float, digits: int = 2) -> str:
 
 def _with_spread(row: Mapping[str, Any], name: str) -> str:
     spread = row[f"{name}_sem"]
-    said = _figure(row[name], 3)
-    return said if spread != spread else f"{said} ± {phrases.number(spread, digits=3)}"
+    mean = _figure(row[name], 3)
+    return mean if spread != spread else f"{mean} ± {phrases.number(spread, digits=3)}"
 
 
 def _between(row: Mapping[str, Any], name: str, digits: int, absent: str = NOT_RUN) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
     if row[name] != row[name]:
         return absent
-    said = phrases.number(row[name], signed=True, digits=digits)
-    return said if low != low else f"{said} ({phrases.interval(low, high, digits=digits)})"
+    figure = phrases.number(row[name], signed=True, digits=digits)
+    return figure if low != low else f"{figure} ({phrases.interval(low, high, digits=digits)})"
 
 
 def _distances(results: Results) -> str:
     rows = _last(results, distance_table(at_headline(results, results.alignment)))
     cells = [
         [
-            f"{row['distance']}, {row['version']}, {CENTRINGS[row['centring']]}",
+            f"{row['distance']}, {row['version']}, {_CENTRINGS[row['centring']]}",
             *(_with_spread(row, name) for name in ("pre", "post", "control")),
         ]
-        for row in phrases.records(rows)
+        for row in records(rows)
     ]
     count = int(rows["targets"].max())
     spread = (
@@ -87,15 +87,15 @@ def _distances(results: Results) -> str:
     over = "of 1 target" if count == 1 else f"mean over {count} targets"
     note = f"Cosine distance (0 to 2) {where}, k = {ks}, {over}; {spread}."
     header = ["", "Before", "Experts", "Random neurons"]
-    said = _fall(results)
-    return _block("Table 1: distances", said, table(header, cells, "figures"), note)
+    finding = _fall(results)
+    return _block("Table 1: distances", finding, table(header, cells, "figures"), note)
 
 
 def _fall(results: Results) -> str:
     """Say by each target's interval whether distance falls, raw and centred."""
     raw, centred = (summary.at_last(results, "pair distance", name) for name in ("raw", "global"))
-    said = [] if raw.empty else [f"{distance_title(raw)}."]
-    said.append(
+    sentences = [] if raw.empty else [f"{distance_title(raw)}."]
+    sentences.append(
         "A vector that all embeddings share lowers every raw distance by itself, so the rows with "
         "the common mean removed are the ones to read."
     )
@@ -106,8 +106,8 @@ def _fall(results: Results) -> str:
             if fell.empty
             else f"falls for {phrases.how_many(fell, centred)}"
         )
-        said.append(f"With the common mean removed the distance over all pairs {moves}.")
-    return " ".join(said)
+        sentences.append(f"With the common mean removed the distance over all pairs {moves}.")
+    return " ".join(sentences)
 
 
 def _correlations(results: Results) -> str:
@@ -115,13 +115,13 @@ def _correlations(results: Results) -> str:
     rows = rows[(rows["centring"] == "raw") & (rows["distance"] == "pair distance")]
     sure = rows[(rows["r_low"] > 0) | (rows["r_high"] < 0)]
     n = sorted({int(n) for n in rows["n"]})
-    said = (
+    finding = (
         f"{len(sure)} of {len(rows)} correlations have an interval that excludes 0. Each is over "
         f"{phrases.listed(map(str, n))} candidate languages: with so few, only very strong "
         "relations can be told from none."
     )
     cells = []
-    for row in phrases.records(rows):
+    for row in records(rows):
         who = "all targets" if row["target"] == "all" else language_label(str(row["target"]))
         which = "" if row["languages"] == "all" else ", languages seen in pre-training"
         cells.append(
@@ -137,14 +137,14 @@ def _correlations(results: Results) -> str:
         "languages."
     )
     header = ["", "r", "Languages"]
-    return _block("Table 2: correlations", said, table(header, cells, "figures"), note)
+    return _block("Table 2: correlations", finding, table(header, cells, "figures"), note)
 
 
 def at_headline_or_all(results: Results, rows: pd.DataFrame) -> pd.DataFrame:
     """Keep the rows at each target's headline k, and those of all targets at any of these."""
-    chosen = results.headline()
+    headline = results.headline()
     keep = [
-        k in chosen.values() if target == "all" else chosen.get(str(target)) == k
+        k in headline.values() if target == "all" else headline.get(str(target)) == k
         for target, k in zip(rows["target"], rows["top_k"], strict=True)
     ]
     return rows[keep].reset_index(drop=True)
@@ -154,25 +154,25 @@ def _mixed(results: Results) -> str:
     rows = []
     # Across languages the retrieval that is not mixed is that of the whole run.
     unmixed = results.retrieval.assign(dataset=CORPUS)
-    for dataset, part in pd.concat([results.mixed, unmixed]).groupby("dataset", sort=False):
-        found = _last(results, mixed_table(at_headline(results, part)))
-        found = found[found["centring"] == "raw"]
+    for dataset, figures in pd.concat([results.mixed, unmixed]).groupby("dataset", sort=False):
+        dataset_rows = _last(results, mixed_table(at_headline(results, figures)))
+        dataset_rows = dataset_rows[dataset_rows["centring"] == "raw"]
         if dataset == CORPUS:
-            found = found[~is_pair(found)]
-        rows.append(found)
-    shown = pd.concat(rows, ignore_index=True)
+            dataset_rows = dataset_rows[~is_pair(dataset_rows)]
+        rows.append(dataset_rows)
+    mixed = pd.concat(rows, ignore_index=True)
     cells = []
-    for row in phrases.records(shown):
+    for row in records(mixed):
         within = row["dataset"] != CORPUS
         if within:
-            what = f"{dataset_name(row['dataset'])}, {language_label(str(row['query']))}"
+            search = f"{dataset_name(row['dataset'])}, {language_label(str(row['query']))}"
         elif row["query"] == "all":
-            what = f"all pairs of languages, towards {language_name(str(row['target']))}"
+            search = f"all pairs of languages, towards {language_name(str(row['target']))}"
         else:
-            what = f"{language_name(str(row['target']))} to the others"
+            search = f"{language_name(str(row['target']))} to the others"
         cells.append(
             [
-                what,
+                search,
                 *(phrases.number(row[name]) for name in ("pre", "post", "mixed")),
                 _figure(row["mixed_control"]),
                 _between(row, "change", 2),
@@ -180,10 +180,10 @@ def _mixed(results: Results) -> str:
                 f"{row['sentences']:,.0f}",
             ]
         )
-    lost = shown[shown["mixed_change_high"] < 0]
-    kept = shown[(shown["change_low"] <= 0) & (shown["change_high"] >= 0)]
-    said = (
-        f"Searched among steered candidates by unsteered queries, {len(lost)} of {len(shown)} rows "
+    lost = mixed[mixed["mixed_change_high"] < 0]
+    kept = mixed[(mixed["change_low"] <= 0) & (mixed["change_high"] >= 0)]
+    finding = (
+        f"Searched among steered candidates by unsteered queries, {len(lost)} of {len(mixed)} rows "
         f"retrieve reliably less than before; with both sides steered {len(kept)} are not told "
         "from before. Where the first falls and the second does not, steering moved the space as a "
         "whole."
@@ -202,19 +202,19 @@ def _mixed(results: Results) -> str:
         "Top-1 accuracy, raw embeddings; Mixed: queries of the unsteered model, candidates of the "
         "steered one. In brackets: 95% interval, paired bootstrap over queries."
     )
-    return _block("Table 3: mixed retrieval", said, table(header, cells, "figures"), note)
+    return _block("Table 3: mixed retrieval", finding, table(header, cells, "figures"), note)
 
 
 def _bitexts(results: Results) -> str:
     rows = at_headline(results, results.bitexts)
     rows = rows[rows["measure"] == "top-1"]
     up = rows[(rows["change_low"] > 0) & (rows["advantage_low"] > 0)]
-    said = (
+    finding = (
         f"Top-1 rises with experts, beyond random neurons, in {len(up)} of {len(rows)} searches of "
         "independent sets."
     )
     cells = []
-    for row in phrases.records(rows):
+    for row in records(rows):
         query, candidates, target = (
             language_name(row[name]) for name in ("query", "candidates", "target")
         )
@@ -233,14 +233,14 @@ def _bitexts(results: Results) -> str:
         "text as the translation as the translation. In brackets: 95% interval, paired bootstrap "
         "over queries."
     )
-    return _block("Independent sets", said, table(header, cells, "figures"), note)
+    return _block("Independent sets", finding, table(header, cells, "figures"), note)
 
 
 def _null(results: Results) -> str:
     rows = results.null
     beyond = rows[rows["best"] > rows["null_high"]]
     permutations = int(rows["permutations"].max())
-    said = (
+    finding = (
         f"The best unit of {len(beyond)} of {len(rows)} languages scores above what the best of "
         "all units reaches under shuffled labels 95% of the time."
     )
@@ -252,27 +252,27 @@ def _null(results: Results) -> str:
             f"{row['above']:,.0f}",
             f"{row['p']:.3g}",
         ]
-        for row in phrases.records(rows)
+        for row in records(rows)
     ]
     header = ["", "Best unit", "95% of the null", "Units beyond it", "p"]
     note = (
         f"{permutations} permutations of the languages within each sentence; the null is the best "
         "of all units. No p can be below 1 / (1 + permutations)."
     )
-    return _block("Experts against chance", said, table(header, cells, "figures"), note)
+    return _block("Experts against chance", finding, table(header, cells, "figures"), note)
 
 
 def _stability(results: Results) -> str:
     rows = results.stability
     low, high = rows["jaccard"].min(), rows["jaccard"].max()
-    said = (
+    finding = (
         "With the sentences drawn anew, the same k experts are chosen with a Jaccard index of "
         f"{phrases.number(low)} to {phrases.number(high)} on average."
     )
     ks = sorted({int(k) for k in rows["top_k"]})
     cells = []
-    for concept, own in rows.groupby("concept", sort=False):
-        by_k = {int(row["top_k"]): row for row in phrases.records(own)}
+    for concept, concept_rows in rows.groupby("concept", sort=False):
+        by_k = {int(row["top_k"]): row for row in records(concept_rows)}
         cells.append(
             [
                 language_label(str(concept)),
@@ -289,4 +289,4 @@ def _stability(results: Results) -> str:
         f"Mean over {int(rows['resamples'].max())} bootstrap resamples of the sentences that find; "
         "in brackets the middle 95% of them."
     )
-    return _block("How stable the choice is", said, table(header, cells, "figures"), note)
+    return _block("How stable the choice is", finding, table(header, cells, "figures"), note)

@@ -12,7 +12,6 @@ from typing import Literal
 
 import altair as alt
 
-from steer_plugin.analyses.report import theme
 from steer_plugin.analyses.run.results import BEFORE, CONTROL, EXPERTS
 
 CONDITIONS = (BEFORE, CONTROL, EXPERTS)
@@ -139,7 +138,7 @@ def looks(n_languages: int) -> tuple[list[str], list[str]]:
     Returns:
         The colours, and the shapes beside them.
     """
-    n_colours, n_shapes = len(theme.LANGUAGE_COLOURS), len(theme.LANGUAGE_SHAPES)
+    n_colours, n_shapes = len(LANGUAGE_COLOURS), len(LANGUAGE_SHAPES)
     turns = [divmod(i, n_colours) for i in range(n_languages)]
-    colours = [theme.LANGUAGE_COLOURS[place] for _, place in turns]
-    return colours, [theme.LANGUAGE_SHAPES[(turn + place) % n_shapes] for turn, place in turns]
+    colours = [LANGUAGE_COLOURS[place] for _, place in turns]
+    return colours, [LANGUAGE_SHAPES[(turn + place) % n_shapes] for turn, place in turns]

@@ -17,7 +17,7 @@ from steer_plugin.analyses.run.results import Results
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.comparisons import compare_experts, with_false_discoveries
 from steer_plugin.analyses.run.stages.condition_embeddings import (
-    Embedded,
+    ConditionEmbeddings,
     chosen_layers,
     embed_conditions,
 )
@@ -67,7 +67,7 @@ def run_experiment(
 
     Args:
         adapter: the model of the settings.
-        data: the sentences of the settings; see `run_data.read_data`.
+        data: the sentences of the settings; see `inputs.read_data`.
         settings: what to do.
         folder: where results go.
         say: told what is being done, a line a step.
@@ -92,26 +92,26 @@ def run_experiment(
     writer = _writer(adapter, data, settings, steps)
     check_unsteered(writer, settings.targets)
     finder = Finder(adapter, data.find, settings, steps, "experts")
-    found = find_all(finder)
+    run_experts = find_all(finder)
     # Plans and tables of experts come before the long steps, so that an impossible k ends the run.
-    planner = Planner(found, settings, {})
+    planner = Planner(run_experts, settings, {})
     comparisons = plan_comparisons(planner)
     rivals = plan_rivals(planner, block)
     conditions = list(planner.known.values())
-    written = _plan_written(planner)
-    by_layer = [experts_by_layer(found.experts, k, settings.choice) for k in settings.top_k]
-    shared = [overlap(found.experts, k, settings.choice) for k in settings.top_k]
-    null, stability = measure_luck(finder, found.experts)
+    generation_comparisons = _plan_generation(planner)
+    by_layer = [experts_by_layer(run_experts.experts, k, settings.choice) for k in settings.top_k]
+    shared = [overlap(run_experts.experts, k, settings.choice) for k in settings.top_k]
+    null, stability = measure_luck(finder, run_experts.experts)
     finder.finish()
     judged = judge_units(adapter, data, settings, steps)
     embedded = embed_conditions(adapter, data.judge, layers, conditions, steps)
     say("Comparing alignment and retrieval before and after")
-    tables = _compared(comparisons, embedded, settings, steps)
-    within, bitexts = _independent(adapter, data, comparisons, settings, steps)
+    tables = _comparison_tables(comparisons, embedded, settings, steps)
+    within, bitexts = _bitext_tables(adapter, data, comparisons, settings, steps)
     return Results(
         provenance=run_provenance(adapter, data, settings, layers, block, writer),
         layers=pd.concat(by_layer, ignore_index=True),
-        curve=score_curve(found.experts, judged),
+        curve=score_curve(run_experts.experts, judged),
         overlap=pd.concat(shared, ignore_index=True),
         alignment=tables["alignment"],
         retrieval=tables["retrieval"],
@@ -129,8 +129,8 @@ def run_experiment(
         stability=stability,
         mixed=pd.concat([within, tables["mixed"].assign(dataset=CORPUS)], ignore_index=True),
         bitexts=bitexts,
-        generation=_curves(written, writer, settings),
-        methods=_methods(rivals, embedded, writer, settings, steps),
+        generation=_generation_table(generation_comparisons, writer, settings),
+        methods=_methods_table(rivals, embedded, writer, settings, steps),
     )
 
 
@@ -171,25 +171,34 @@ def compare_methods(
     plan_comparisons(planner)
     rivals = plan_rivals(planner, block)
     finder.finish()
-    wanted = {one: None for rival in rivals for one in (rival.steered, rival.control)}
-    embedded = embed_conditions(adapter, data.judge, layers, list(wanted), steps)
-    return _methods(rivals, embedded, writer, settings, steps)
+    conditions = {
+        condition: None for rival in rivals for condition in (rival.steered, rival.control)
+    }
+    embedded = embed_conditions(adapter, data.judge, layers, list(conditions), steps)
+    return _methods_table(rivals, embedded, writer, settings, steps)
 
 
-def _compared(
-    comparisons: Iterable[Comparison], embedded: Embedded, settings: RunSettings, steps: Steps
+def _comparison_tables(
+    comparisons: Iterable[Comparison],
+    embedded: ConditionEmbeddings,
+    settings: RunSettings,
+    steps: Steps,
 ) -> Tables:
     frames: dict[str, list[pd.DataFrame]] = {}
     for comparison in comparisons:
         name = f"comparisons/{comparison.target}-k{comparison.top_k}"
         origin = {
-            "embeddings": [embedded.origin(one) for one in (BEFORE, *comparison.conditions)],
+            "embeddings": [
+                embedded.origin(condition) for condition in (BEFORE, *comparison.conditions)
+            ],
             "controls": list(settings.controls),
             "headline": comparison.headline,
             **_resampling(settings),
         }
-        found = steps.tables(name, origin, partial(compare_experts, comparison, embedded, settings))
-        for table, rows in found.items():
+        comparison_tables = steps.tables(
+            name, origin, partial(compare_experts, comparison, embedded, settings)
+        )
+        for table, rows in comparison_tables.items():
             frames.setdefault(table, []).append(rows)
     return with_false_discoveries(
         {table: pd.concat(parts, ignore_index=True) for table, parts in frames.items()}
@@ -209,7 +218,7 @@ def _writer(adapter: Adapter, data: RunData, settings: RunSettings, steps: Steps
     return Writer(adapter, data, settings.generation, steps)
 
 
-def _plan_written(planner: Planner) -> dict[str, list[Comparison]]:
+def _plan_generation(planner: Planner) -> dict[str, list[Comparison]]:
     """Plan, for each target, what writes: the experts and their control at every k."""
     settings = planner.settings
     if settings.generation is None:
@@ -218,20 +227,23 @@ def _plan_written(planner: Planner) -> dict[str, list[Comparison]]:
     return {target: [planner.comparison(target, k) for k in ks] for target in settings.targets}
 
 
-def _curves(
-    written: Mapping[str, list[Comparison]], writer: Writer | None, settings: RunSettings
+def _generation_table(
+    generation_comparisons: Mapping[str, list[Comparison]],
+    writer: Writer | None,
+    settings: RunSettings,
 ) -> pd.DataFrame:
     if writer is None:
         return pd.DataFrame()
     curves = [
-        curve(writer, target, comparisons, settings) for target, comparisons in written.items()
+        curve(writer, target, comparisons, settings)
+        for target, comparisons in generation_comparisons.items()
     ]
     return pd.concat(curves, ignore_index=True)
 
 
-def _methods(
+def _methods_table(
     rivals: Iterable[Rival],
-    embedded: Embedded,
+    embedded: ConditionEmbeddings,
     writer: Writer | None,
     settings: RunSettings,
     steps: Steps,
@@ -240,7 +252,7 @@ def _methods(
     for rival in rivals:
         conditions = (BEFORE, rival.steered, rival.control)
         origin = {
-            "embeddings": [embedded.origin(one) for one in conditions],
+            "embeddings": [embedded.origin(condition) for condition in conditions],
             "generation": None if writer is None else asdict(writer.generation),
             "documents": None if writer is None else writer.documents_hash(rival.target),
             **_resampling(settings),
@@ -251,7 +263,7 @@ def _methods(
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
-def _independent(
+def _bitext_tables(
     adapter: Adapter,
     data: RunData,
     comparisons: Iterable[Comparison],
@@ -259,17 +271,20 @@ def _independent(
     steps: Steps,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tabulate the bitexts within one language, and those between two."""
-    headline = [one for one in comparisons if one.headline]
-    parts = [compare_bitexts(adapter, data.bitexts, one, settings, steps) for one in headline]
-    found = pd.concat(parts, ignore_index=True)
-    if found.empty:
-        return found, found
-    within = found["query"] == found["candidates"]
-    return found[within], found[~within].reset_index(drop=True)
+    headline = [comparison for comparison in comparisons if comparison.headline]
+    parts = [
+        compare_bitexts(adapter, data.bitexts, comparison, settings, steps)
+        for comparison in headline
+    ]
+    figures = pd.concat(parts, ignore_index=True)
+    if figures.empty:
+        return figures, figures
+    within = figures["query"] == figures["candidates"]
+    return figures[within], figures[~within].reset_index(drop=True)
 
 
 def _project(
-    comparisons: Iterable[Comparison], embedded: Embedded, settings: RunSettings
+    comparisons: Iterable[Comparison], embedded: ConditionEmbeddings, settings: RunSettings
 ) -> pd.DataFrame:
     before = embedded.load(BEFORE, FINAL)
     frames = []

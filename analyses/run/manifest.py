@@ -35,7 +35,7 @@ def run_provenance(
     """
     info = adapter.info
     origin = provenance(info, data.judge)
-    told = {
+    recorded = {
         "model": info.name,
         "revision": info.revision,
         "host": info.host,
@@ -54,7 +54,7 @@ def run_provenance(
         "judge_corpus": settings.judge_corpus or settings.corpus,
         "languages": ", ".join(data.judge.languages),
         "find_languages": ", ".join(data.find.languages),
-        # Nothing where the file does not say; see `seen.unseen`.
+        # Nothing where the file does not say; see `unseen_languages.unseen`.
         "seen": "" if settings.seen is None else ", ".join(settings.seen) or "none",
         "split_seed": str(settings.split_seed),
         "find_sentences": str(len(data.find)),
@@ -69,24 +69,27 @@ def run_provenance(
         "layers": ", ".join(map(str, layers)),
         "method_layer": str(block),
         "bitexts": "; ".join(
-            f"{one.name} {one.query_language}-{one.candidates_language} {one.hash[:12]}"
-            for one in data.bitexts
+            f"{bitext.name} {bitext.query_language}-{bitext.candidates_language} {bitext.hash[:12]}"
+            for bitext in data.bitexts
         ),
         **_generation(settings, writer),
         "projection": "; ".join(
             [
-                *(described(one, seed=settings.bootstrap_seed) for one in settings.projections),
+                *(
+                    described(method, seed=settings.bootstrap_seed)
+                    for method in settings.projections
+                ),
                 f"the random neurons of seed {settings.control_seeds[0]}",
             ]
         ),
     }
-    given = {
+    remaining = {
         name: _setting(value)
         for name, value in asdict(settings).items()
-        if name not in told and name != "generation"
+        if name not in recorded and name != "generation"
     }
-    packages = {f"version of {package}": found for package, found in origin["versions"].items()}
-    return {**told, **given, **packages}
+    packages = {f"version of {name}": version for name, version in origin["versions"].items()}
+    return {**recorded, **remaining, **packages}
 
 
 def _setting(value: object) -> str:
@@ -98,9 +101,9 @@ def _setting(value: object) -> str:
 def _generation(settings: RunSettings, writer: Writer | None) -> Mapping[str, str]:
     if writer is None:
         return {"generation": "none"}
-    how = {name: _setting(value) for name, value in asdict(writer.generation).items()}
-    how["documents_hash"] = ", ".join(
+    recorded = {name: _setting(value) for name, value in asdict(writer.generation).items()}
+    recorded["documents_hash"] = ", ".join(
         f"{target} {writer.documents_hash(target)[:12]}" for target in settings.targets
     )
-    how["texts at once"] = str(BATCH)
-    return {f"generation {name}": value for name, value in how.items()}
+    recorded["texts at once"] = str(BATCH)
+    return {f"generation {name}": value for name, value in recorded.items()}

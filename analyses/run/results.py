@@ -76,15 +76,15 @@ class Results:
         projection: two coordinates of each sentence's embedding; condition is "before",
             "experts" or "control"; method, where it is there, "pca" or "umap".
         geometry: MEXA, hubness, CKA, silhouette and isotropy, as alignment.
-        controls: the headline's figures beside every control; see `statistics.compare_controls`.
+        controls: the headline's figures beside every control; see `bootstrap.compare_controls`.
         correlations: see `correlations.correlations`.
         mixed: retrieval within a language and across languages in which the queries are those of
-            the unsteered model; see `mixed`.
+            the unsteered model; see `mixed_retrieval`.
         bitexts: retrieval in independent sets.
         generation: see `tradeoff.tradeoff` and `pareto.recommend`.
         methods: rival interventions on the same axes; see `rivals.compare_rival`.
-        null: see `resampled_scores.null_frame`.
-        stability: see `resampled_scores.stability`.
+        null: see `chance.null_frame`.
+        stability: see `chance.stability`.
 
     The tables from geometry on are empty where a run leaves them out.
 
@@ -128,8 +128,8 @@ class Results:
                     f"the table {name!r} is empty, so there is nothing to report; measure first"
                 )
         layer = layer_order(self.retrieval)[-1]
-        there = at_headline(self, over_pairs(self.retrieval, "top-1", layer=layer))
-        lacking = [target for target in self.targets if target not in set(there["target"])]
+        headline_top_1 = at_headline(self, over_pairs(self.retrieval, "top-1", layer=layer))
+        lacking = [target for target in self.targets if target not in set(headline_top_1["target"])]
         if lacking:
             raise AnalysisError(
                 f"the table 'retrieval' has no raw top-1 over all pairs at layer {layer} for "
@@ -139,9 +139,9 @@ class Results:
     def tables(self) -> dict[str, pd.DataFrame]:
         """Give the tables by name."""
         return {
-            part.name: getattr(self, part.name)
-            for part in fields(self)
-            if part.name != "provenance"
+            table.name: getattr(self, table.name)
+            for table in fields(self)
+            if table.name != "provenance"
         }
 
     def save(self, folder: str | Path) -> None:
@@ -199,9 +199,9 @@ def layer_phrase(layer: str) -> str:
 
 def at_headline(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """Keep the rows at each target's headline k, in the order of the targets."""
-    chosen = results.headline()
+    headline = results.headline()
     parts = [
-        table[(table["target"] == target) & (table["top_k"] == k)] for target, k in chosen.items()
+        table[(table["target"] == target) & (table["top_k"] == k)] for target, k in headline.items()
     ]
     return pd.concat(parts, ignore_index=True)
 

@@ -94,9 +94,9 @@ class Steps:
             return {table: artifact.table(table) for table in artifact.config[TABLES]}
 
         if not self.is_done(name, TABLES, origin, read):
-            made = make()
-            config = {"provenance": origin, TABLES: list(made)}
-            write_artifact(self.folder / name, TABLES, config, tables=made)
+            tables = make()
+            config = {"provenance": origin, TABLES: list(tables)}
+            write_artifact(self.folder / name, TABLES, config, tables=tables)
             self.finish(name)
         return read(read_artifact(self.folder / name, TABLES))
 

@@ -50,10 +50,10 @@ class Hosts:
             name: pair for name, pair in differing(self.here, self.beside).items() if _matters(name)
         }
         if against:
-            said = "; ".join(f"{name} is {a} and {b}" for name, (a, b) in against.items())
+            differences = "; ".join(f"{name} is {a} and {b}" for name, (a, b) in against.items())
             raise AnalysisError(
-                f"the two runs are not of the same experiment: {said}; run the same file on both "
-                "hosts"
+                f"the two runs are not of the same experiment: {differences}; run the same file on "
+                "both hosts"
             )
         if len(set(self.names)) == 1:
             raise AnalysisError(
@@ -160,14 +160,14 @@ def same_verdicts(here: Results, beside: Results) -> tuple[int, int]:
     Returns:
         How many figures say the same, and of how many that both have.
     """
-    one, other = (
+    figures, other = (
         over_pairs(results.retrieval, "top-1").set_index(["target", "top_k", "layer"])
         for results in (here, beside)
     )
-    shared = one.index.intersection(other.index)
+    shared = figures.index.intersection(other.index)
     same = pd.Series(data=True, index=shared)
     for name in ("change", "advantage"):
-        same &= _sides(one.loc[shared], name) == _sides(other.loc[shared], name)
+        same &= _sides(figures.loc[shared], name) == _sides(other.loc[shared], name)
     return int(same.sum()), len(shared)
 
 
@@ -227,10 +227,10 @@ def _check_origin(results: Results, experts: ExpertTable) -> None:
         "score": origin["score"],
         "find_hash": origin["corpus"]["hash"],
     }
-    for name, found in recorded.items():
+    for name, recorded_value in recorded.items():
         wanted = results.provenance.get(name, _NOT_RECORDED)
-        if found != wanted:
+        if recorded_value != wanted:
             raise AnalysisError(
                 f"the experts beside the results of {results.provenance.get('host')} are of "
-                f"another run: {name} is {found}, not {wanted}; run it again"
+                f"another run: {name} is {recorded_value}, not {wanted}; run it again"
             )

@@ -4,13 +4,13 @@ Every figure is a function of weights on sentences. Even weights give the figure
 weights give its bootstrap replicates, and the same resamples on two conditions pair them.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from steer_plugin.analyses.statistics.figures import Figures, Replicates, Weights
 from steer_plugin.errors import AnalysisError
 
 RESAMPLES = 1000
@@ -18,30 +18,8 @@ CONFIDENCE = (0.025, 0.975)
 ROUNDING = 1e-12
 """Two figures that differ by no more than this, or this share of the larger, are the same."""
 
-Weights = Float[np.ndarray, "resample sentence"]
-Replicates = Float[np.ndarray, "resample figure"]
 ControlWeights = Float[np.ndarray, "resample control"]
 Columns = dict[str, Float[np.ndarray, " figure"] | int]
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Some figures of one set of embeddings.
-
-    Attributes:
-        index: what each figure is, one row a figure, strings.
-        sentences: how many sentences they are over.
-        evaluate: from weights on sentences, each row summing to 1, to the figures.
-    """
-
-    index: pd.DataFrame
-    sentences: int
-    evaluate: Callable[[Weights], Replicates]
-
-    def frame(self) -> pd.DataFrame:
-        """Give the figures themselves, in a column `value` beside what they are."""
-        even = np.full((1, self.sentences), 1 / self.sentences)
-        return self.index.assign(value=self.evaluate(even)[0])
 
 
 def resamples(sentences: int, *, count: int = RESAMPLES, seed: int = 0) -> Weights:
@@ -76,8 +54,8 @@ def control_draws(controls: int, *, count: int = RESAMPLES, seed: int = 0) -> Co
         seed: of the generator, which is another than that of `resamples`.
     """
     generator = np.random.default_rng((seed, 1))
-    drawn = max(controls - 1, 1)
-    return generator.multinomial(drawn, np.full(controls, 1 / controls), size=count) / drawn
+    draws = max(controls - 1, 1)
+    return generator.multinomial(draws, np.full(controls, 1 / controls), size=count) / draws
 
 
 def interval(replicates: Replicates) -> Float[np.ndarray, "2 figure"]:
@@ -220,11 +198,11 @@ def _against(
             "control_change": _difference(control, pre),
             "advantage": _difference(post, control),
         }
-        for what, difference in differences.items():
+        for kind, difference in differences.items():
             low, high = interval(difference[1:])
-            columns |= {what: difference[0], f"{what}_low": low, f"{what}_high": high}
-            if what != "control_change":
-                columns[f"{what}_p"] = two_sided_p(difference[1:])
+            columns |= {kind: difference[0], f"{kind}_low": low, f"{kind}_high": high}
+            if kind != "control_change":
+                columns[f"{kind}_p"] = two_sided_p(difference[1:])
         yield name, columns, differences
 
 
@@ -233,9 +211,9 @@ def _drawn(
 ) -> tuple[Replicates, Float[np.ndarray, "control figure"]]:
     """Give the mean of the controls that each resample draws, and each control's figures."""
     even = np.full((1, len(controls)), 1 / len(controls))
-    drawn = control_draws(len(controls), count=len(weights) - 1, seed=seed)
+    draws = control_draws(len(controls), count=len(weights) - 1, seed=seed)
     means, figures = [], []
-    for control, share in zip(controls, np.concatenate([even, drawn]).T[:, :, None], strict=True):
+    for control, share in zip(controls, np.concatenate([even, draws]).T[:, :, None], strict=True):
         values = control.evaluate(weights)
         figures.append(values[0])
         # A control that is not drawn must not make the mean undefined.
@@ -252,8 +230,8 @@ def _difference(minuend: Replicates, subtrahend: Replicates) -> Replicates:
 def _share(differences: Mapping[str, Replicates]) -> Columns:
     change = differences["change"]
     low, high = interval(change[1:])
-    there = (low > 0) | (high < 0)
+    reliable = (low > 0) | (high < 0)
     share = np.full(change.shape, np.nan)
-    np.divide(differences["control_change"], change, out=share, where=there & (change != 0))
+    np.divide(differences["control_change"], change, out=share, where=reliable & (change != 0))
     low, high = interval(share[1:])
     return {"share": share[0], "share_low": low, "share_high": high}

@@ -1,5 +1,7 @@
 """How rows are picked from tables of figures."""
 
+from typing import Any
+
 import pandas as pd
 
 GROUPS = ("all", "others", "medoid")
@@ -59,3 +61,8 @@ def between_languages(
     if layer is not None:
         keep &= table["layer"] == layer
     return table[keep].reset_index(drop=True)
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give a table's rows, each as column -> figure."""
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]

@@ -1,18 +1,39 @@
-"""Tables of figures: what their rows are of, and how several become one."""
+"""Figures as functions of weights on sentences: what they are of, and how several become one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-
-from steer_plugin.analyses.statistics.bootstrap import Figures, Replicates, Weights
 
 KEYS = ["measure", "centring", "query", "candidates"]
 WHOLE = ("all", "all")
 
 Key = tuple[str, str, str, str]
 Pair = tuple[str, str]
+Weights = Float[np.ndarray, "resample sentence"]
+Replicates = Float[np.ndarray, "resample figure"]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Some figures of one set of embeddings.
+
+    Attributes:
+        index: what each figure is, one row a figure, strings.
+        sentences: how many sentences they are over.
+        evaluate: from weights on sentences, each row summing to 1, to the figures.
+    """
+
+    index: pd.DataFrame
+    sentences: int
+    evaluate: Callable[[Weights], Replicates]
+
+    def frame(self) -> pd.DataFrame:
+        """Give the figures themselves, in a column `value` beside what they are."""
+        even = np.full((1, self.sentences), 1 / self.sentences)
+        return self.index.assign(value=self.evaluate(even)[0])
 
 
 def groups(pairs: Sequence[Pair], target: str | None, *, ordered: bool) -> dict[Pair, list[int]]:
@@ -27,19 +48,19 @@ def groups(pairs: Sequence[Pair], target: str | None, *, ordered: bool) -> dict[
     Returns:
         All pairs for `all`, `all`; the target's for `target`, `others`.
     """
-    chosen = {WHOLE: list(range(len(pairs)))}
+    places = {WHOLE: list(range(len(pairs)))}
     if target is not None:
-        chosen[target, "others"] = [
+        places[target, "others"] = [
             place for place, pair in enumerate(pairs) if target in (pair[:1] if ordered else pair)
         ]
-    return chosen
+    return places
 
 
 def group_means(
     values: Float[np.ndarray, "row pair"], places: Mapping[Pair, list[int]]
 ) -> Float[np.ndarray, "row group"]:
     """Average the pairs' figures over each group."""
-    return np.stack([values[:, chosen].mean(1) for chosen in places.values()], axis=1)
+    return np.stack([values[:, pair_places].mean(1) for pair_places in places.values()], axis=1)
 
 
 def weighted_means(keys: Sequence[Key], values: Float[np.ndarray, "sentence figure"]) -> Figures:

@@ -26,7 +26,7 @@ from steer_plugin.settings.model import ModelSettings
 if TYPE_CHECKING:
     import pandas as pd
 
-    from steer_plugin.analyses.statistics.bootstrap import Figures
+    from steer_plugin.analyses.statistics.figures import Figures
     from steer_plugin.corpora.parallel import ParallelCorpus
     from steer_plugin.experts.table import ExpertTable
     from steer_plugin.interventions.plan import Intervention

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from steer_plugin.analyses.report.page import Part
+    from steer_plugin.analyses.report.page import Section
     from steer_plugin.analyses.run.results import Results
 
 
@@ -39,13 +39,13 @@ def report(folder: Path, beside: Path | None, png: bool, svg: bool) -> None:
     click.echo(path)
 
 
-def _beside(results: "Results", folder: Path, beside: Path) -> "Part":
+def _beside(results: "Results", folder: Path, beside: Path) -> "Section":
     """Put the results of a run beside those of the same run on another host."""
-    from steer_plugin.analyses.report.hosts_section import hosts_part
+    from steer_plugin.analyses.report.hosts_section import hosts_section
     from steer_plugin.analyses.run.results import Results
     from steer_plugin.analyses.run.two_hosts import Hosts
     from steer_plugin.experts.table import ExpertTable
 
     other = Results.load(beside / "results")
     experts = [ExpertTable.load(place / "experts") for place in (folder, beside)]
-    return hosts_part(Hosts(results, other, *experts))
+    return hosts_section(Hosts(results, other, *experts))

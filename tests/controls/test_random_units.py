@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from steer_plugin.activations.sites import UnitSpace
-from steer_plugin.analyses.controls.random_units import (
+from steer_plugin.analyses.controls.expert_controls import (
     DRAWN,
     PLAN_CONTROLS,
     ControlContext,
-    adds_to_whole_blocks,
     check_controls,
+)
+from steer_plugin.analyses.controls.random_units import (
+    adds_to_whole_blocks,
     matched_control,
     random_anywhere,
     random_control,

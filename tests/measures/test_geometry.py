@@ -13,7 +13,8 @@ from steer_plugin.analyses.measures.geometry import (
     silhouette_of,
 )
 from steer_plugin.analyses.measures.unit_vectors import CENTRINGS, Centring, unit_vectors
-from steer_plugin.analyses.statistics.bootstrap import Figures, interval, resamples
+from steer_plugin.analyses.statistics.bootstrap import interval, resamples
+from steer_plugin.analyses.statistics.figures import Figures
 from steer_plugin.errors import AnalysisError
 
 from support.spaces import (

@@ -18,7 +18,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from steer_plugin.analyses.report.contents import figures
+from steer_plugin.analyses.report.contents import exhibits
 from steer_plugin.analyses.report.output_folder import export_charts, write_report
 from steer_plugin.analyses.report.words.chart_titles import (
     distance_title,
@@ -123,7 +123,7 @@ def test_every_chart_is_drawn_with_the_network_off(
 ) -> None:
     open_page(chromium, report)
     assert chromium.get_log("browser") == []
-    drawn = figures(run)
+    drawn = exhibits(run)
     assert len(drawn) == 11
     for figure in drawn:
         picture = chromium.find_element(By.CSS_SELECTOR, f"#{figure.name}-chart svg")
@@ -231,7 +231,7 @@ def test_the_page_says_the_finding_and_the_provenance(
 
 
 def test_every_caption_says_what_the_reader_must_know(run: Results) -> None:
-    captions = {figure.name: figure.caption for figure in figures(run)}
+    captions = {figure.name: figure.caption for figure in exhibits(run)}
     for name in ("distance_before_after", "gap_before_after", "retrieval_before_after"):
         for words in ("150 held-out sentences", "k = 300", "95% interval", "mean of 3 seeds"):
             assert words in captions[name], name
@@ -261,7 +261,7 @@ def test_the_page_says_what_its_intervals_are_over(
     assert note in page
     assert ("is not resampled" in page) == (draws == 1)
     assert ("both resampled" in page) == (draws > 1)
-    captions = {figure.name: figure.caption for figure in figures(run)}
+    captions = {figure.name: figure.caption for figure in exhibits(run)}
     assert caption in captions["retrieval_before_after"]
 
 
@@ -269,11 +269,11 @@ def test_the_tables_hold_what_was_measured_and_what_was_drawn(run: Results, repo
     folder = report.parent / "tables"
     for name, table in run.tables().items():
         pd.testing.assert_frame_equal(pd.read_parquet(folder / f"{name}.parquet"), table)
-    for figure in figures(run):
+    for figure in exhibits(run):
         stored = pd.read_parquet(folder / f"{figure.name}.parquet")
         pd.testing.assert_frame_equal(stored, figure.table.reset_index(drop=True))
     # And Table 1.
-    assert len(list(folder.iterdir())) == len(run.tables()) + len(figures(run)) + 1
+    assert len(list(folder.iterdir())) == len(run.tables()) + len(exhibits(run)) + 1
 
 
 def test_the_report_carries_its_data_whatever_the_user_set_for_altair(
@@ -319,7 +319,7 @@ except ArtifactError as error:
 
 def test_charts_are_exported_as_pictures(tmp_path: Path) -> None:
     run = results(layers=("final",), top_ks=(300,), sentences=20)
-    names = [figure.name for figure in figures(run)]
+    names = [figure.name for figure in exhibits(run)]
     pngs = export_charts(run, tmp_path, "png")
     svgs = export_charts(run, tmp_path, "svg")
     assert [path.name for path in pngs] == [f"{name}.png" for name in names]

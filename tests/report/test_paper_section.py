@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 import pytest
 
-from steer_plugin.analyses.report.paper_section import paper_part
+from steer_plugin.analyses.report.paper_section import paper_section
 from steer_plugin.analyses.run.results import Results
 
 from support import frames
@@ -34,7 +34,7 @@ def said(part_html: str, heading: str) -> str:
 
 
 def with_table(base: Results, **tables: pd.DataFrame) -> str:
-    return paper_part(dataclasses.replace(base, **tables)).opening
+    return paper_section(dataclasses.replace(base, **tables)).opening
 
 
 def compared(rows: Sequence[dict[str, object]]) -> pd.DataFrame:
@@ -54,7 +54,7 @@ def compared(rows: Sequence[dict[str, object]]) -> pd.DataFrame:
 
 
 def test_what_was_left_out_has_no_table(base: Results) -> None:
-    page = paper_part(base).opening
+    page = paper_section(base).opening
 
     assert re.findall(r"<h3>(.*?)</h3>", page) == ["Table 1: distances"]
 
@@ -64,7 +64,7 @@ def test_table_1_is_the_mean_over_targets_with_its_standard_error(base: Results)
         "layer == 'final' and measure == 'pair distance' and centring == 'raw' and query == 'all'"
     )
 
-    table = {row[0]: row[1:] for row in cells(paper_part(base).opening, "Table 1")}
+    table = {row[0]: row[1:] for row in cells(paper_section(base).opening, "Table 1")}
 
     found = table["all pairs, sentence pairs, as they are"]
     assert found == [
@@ -73,7 +73,7 @@ def test_table_1_is_the_mean_over_targets_with_its_standard_error(base: Results)
 
 
 def test_table_1_claims_a_fall_only_where_the_targets_intervals_hold_it(base: Results) -> None:
-    assert said(paper_part(base).opening, "Table 1") == (
+    assert said(paper_section(base).opening, "Table 1") == (
         "Raw distance falls with experts for all 3 targets, and with random neurons for all 3 "
         "targets. A vector that all embeddings share lowers every raw distance by itself, so the "
         "rows with the common mean removed are the ones to read. With the common mean removed the "
@@ -87,13 +87,13 @@ def test_table_1_claims_a_fall_only_where_the_targets_intervals_hold_it(base: Re
 
 def test_a_control_that_was_not_run_has_no_figure() -> None:
     alone = frames.results(layers=("final",), top_ks=(300,), n_controls=0)
-    table = cells(paper_part(alone).opening, "Table 1")
+    table = cells(paper_section(alone).opening, "Table 1")
     assert {row[-1] for row in table} == {"not run"}
 
 
 def test_one_target_has_no_standard_error() -> None:
     one = frames.results(layers=("final",), top_ks=(300,), targets=("deu_Latn",))
-    page = paper_part(one).opening
+    page = paper_section(one).opening
 
     assert "±" not in "".join(cell for row in cells(page, "Table 1") for cell in row)
     assert "with one target there is no standard error" in page

@@ -9,7 +9,7 @@ import pytest
 
 from steer_plugin import ParallelCorpus
 from steer_plugin.adapters.loader import DTYPES
-from steer_plugin.analyses.controls.random_units import PLAN_CONTROLS
+from steer_plugin.analyses.controls.expert_controls import PLAN_CONTROLS
 from steer_plugin.analyses.run.files import read_settings
 from steer_plugin.analyses.run.settings import ControlName, Dtype, GenerationSettings, RunSettings
 from steer_plugin.errors import SettingsError

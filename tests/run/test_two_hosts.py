@@ -13,7 +13,7 @@ import vl_convert
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.hosts_section import hosts_part
+from steer_plugin.analyses.report.hosts_section import hosts_section
 from steer_plugin.analyses.report.output_folder import write_report
 from steer_plugin.analyses.report.page import specification
 from steer_plugin.analyses.report.words.host_titles import agreement, size
@@ -103,7 +103,7 @@ def pair(here: Results, beside: Results, *, last: int = 0) -> Hosts:
 
 
 def drawn(hosts: Hosts) -> dict[str, dict[str, Any]]:
-    return {figure.name: specification(figure) for figure in hosts_part(hosts).figures}
+    return {figure.name: specification(figure) for figure in hosts_section(hosts).exhibits}
 
 
 def title_of(spec: dict[str, Any]) -> str:
@@ -211,7 +211,7 @@ def test_host_dtype_device_versions_and_the_place_of_the_corpus_may_differ_and_a
     assert hosts.names == (f"{ONE} (cpu, float32)", f"{OTHER} (cuda:0, bfloat16)")
     assert "The dtypes are not the same: float32 and bfloat16." in agreement(hosts)
     assert "dtypes" not in agreement(pair(run, other))
-    opening = hosts_part(hosts).opening
+    opening = hosts_section(hosts).opening
     for name, value in {**different, "host": OTHER}.items():
         row = f'<th scope="row">{name}</th><td>{here.provenance[name]}</td><td>{value}</td>'
         assert row in opening
@@ -352,7 +352,7 @@ def test_many_targets_are_cut_to_panels_that_fit_and_the_caption_says_so() -> No
     codes = [f"x{chr(97 + i)}a_Latn" for i in range(14)]
     big = {"languages": codes, "targets": codes, "layers": ("final",), "sentences": 5}
     run = recorded(results(**big, top_ks=(50, 300, 1500)), host=ONE)
-    overlay = hosts_part(pair(run, recorded(run, host=OTHER))).figures[0]
+    overlay = hosts_section(pair(run, recorded(run, host=OTHER))).exhibits[0]
 
     panels = overlay.table[["target", "top_k"]].drop_duplicates()
     assert panels["target"].tolist() == codes[:12]
@@ -379,7 +379,7 @@ def test_the_section_is_the_first_of_the_report_and_its_rows_lie_beside_it(
     run: Results, apart: Results, tmp_path: Path
 ) -> None:
     hosts = pair(run, apart)
-    page = write_report(run, tmp_path, hosts_part(hosts)).read_text(encoding="utf-8")
+    page = write_report(run, tmp_path, hosts_section(hosts)).read_text(encoding="utf-8")
 
     assert page.index('<section id="hosts">') < page.index('<section id="experts_by_layer">')
     assert page.count("<section") == page.count("</section>")

@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from steer_plugin.analyses.statistics.bootstrap import (
-    Figures,
-    Weights,
     compare,
     compare_controls,
     control_draws,
@@ -19,6 +17,7 @@ from steer_plugin.analyses.statistics.bootstrap import (
     resamples,
     two_sided_p,
 )
+from steer_plugin.analyses.statistics.figures import Figures, Weights
 from steer_plugin.errors import AnalysisError
 
 Array = np.ndarray[Any, Any]

@@ -10,7 +10,7 @@ from steer_plugin.analyses.report.charts.condition_lanes import (
     in_panels,
     random_lanes,
 )
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks import unseen_languages
 from steer_plugin.analyses.report.words import phrases
 from steer_plugin.analyses.report.words.bitext_titles import bitexts_title, dataset_name
@@ -20,13 +20,13 @@ from steer_plugin.corpora.language_codes import language_name
 _WIDTH = 960
 
 
-def bitext_retrieval_figures(results: Results) -> list[Figure]:
+def bitext_retrieval_exhibits(results: Results) -> list[Exhibit]:
     """Draw the chart with its words; nothing where no set was read."""
     table = bitext_retrieval_table(results)
     if table.empty:
         return []
     return [
-        Figure(
+        Exhibit(
             name="bitext_retrieval",
             heading="Retrieval in independent sets",
             aid=(
@@ -49,8 +49,11 @@ def bitext_retrieval_table(results: Results) -> pd.DataFrame:
     rows = rows[(rows["measure"] == "top-1") & (rows["centring"] == "raw")]
     return in_panels(
         [
-            (f"{dataset_name(str(dataset))}, {way}", part[part[side] == part["target"]])
-            for dataset, part in rows.groupby("dataset", sort=False)
+            (
+                f"{dataset_name(str(dataset))}, {way}",
+                dataset_rows[dataset_rows[side] == dataset_rows["target"]],
+            )
+            for dataset, dataset_rows in rows.groupby("dataset", sort=False)
             for way, side in (("from the target", "query"), ("into the target", "candidates"))
         ]
     )
@@ -65,7 +68,9 @@ def bitext_retrieval(results: Results) -> ChartType:
     )
     other = data["candidates"].where(data["query"] == data["target"], data["query"])
     data["name"] = [
-        " and ".join(unseen_languages.marked(language_name(code), code, not_seen) for code in pair)
+        " and ".join(
+            unseen_languages.with_mark(language_name(code), code, not_seen) for code in pair
+        )
         for pair in zip(data["target"], other, strict=True)
     ]
     chart = condition_lanes(
@@ -78,8 +83,8 @@ def _caption(results: Results, table: pd.DataFrame) -> str:
     ks = phrases.ks(results, table)
     layer = layer_phrase(str(table["layer"].iloc[0]))
     sizes = phrases.listed(
-        f"{phrases.count_span(part['sentences'])} ({dataset_name(str(dataset))})"
-        for dataset, part in table.groupby("dataset", sort=False)
+        f"{phrases.count_span(dataset_rows['sentences'])} ({dataset_name(str(dataset))})"
+        for dataset, dataset_rows in table.groupby("dataset", sort=False)
     )
     not_seen = unseen_languages.unseen(
         results, dict.fromkeys([*table["query"], *table["candidates"]])

@@ -1,15 +1,13 @@
-"""Charts of one figure in three conditions: before, with experts, with random neurons."""
+"""Lanes of one figure in three conditions: before, with experts, with random neurons."""
 
-import math
 from collections.abc import Sequence
 
 import altair as alt
-import numpy as np
 import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.words import chart_titles, phrases, summary, unit_choice
+from steer_plugin.analyses.report.words import chart_titles, phrases, summary
 from steer_plugin.analyses.report.words.phrases import CENTRINGS
 from steer_plugin.analyses.run.results import (
     BEFORE,
@@ -18,14 +16,12 @@ from steer_plugin.analyses.run.results import (
     VALUES,
     Results,
     at_headline,
-    layer_order,
 )
 from steer_plugin.analyses.statistics.figure_rows import from_target, over_pairs
 from steer_plugin.corpora.language_codes import language_label
-from steer_plugin.experts.selection import Choice
 
 _WIDTH = 960
-_TOOLTIP = [
+CONDITION_TOOLTIP = [
     alt.Tooltip("top_k:Q", title="k"),
     alt.Tooltip("layer:N"),
     alt.Tooltip("measure:N"),
@@ -52,26 +48,26 @@ def conditions(figures: pd.DataFrame) -> pd.DataFrame:
     parts = []
     sources = zip(theme.CONDITIONS, ("pre", "control", "post"), strict=True)
     for condition, column in sources:
-        part = figures.drop(columns=list(VALUES))
-        part["name"] = figures["target"].map(language_label)
-        part["condition"] = condition
-        part["value"] = figures[column]
-        part["ahead"] = part["difference"] = part["seeds"] = ""
-        part["low"] = part["high"] = part["least"] = part["most"] = float("nan")
+        rows = figures.drop(columns=list(VALUES))
+        rows["name"] = figures["target"].map(language_label)
+        rows["condition"] = condition
+        rows["value"] = figures[column]
+        rows["ahead"] = rows["difference"] = rows["seeds"] = ""
+        rows["low"] = rows["high"] = rows["least"] = rows["most"] = float("nan")
         if condition != BEFORE:
             change = "change" if condition == EXPERTS else "control_change"
-            part["low"] = figures["pre"] + figures[f"{change}_low"]
-            part["high"] = figures["pre"] + figures[f"{change}_high"]
-            part["difference"] = _with_interval(figures, change)
+            rows["low"] = figures["pre"] + figures[f"{change}_low"]
+            rows["high"] = figures["pre"] + figures[f"{change}_high"]
+            rows["difference"] = _with_interval(figures, change)
         if condition == CONTROL:
-            part["least"], part["most"] = figures["control_min"], figures["control_max"]
-            part["seeds"] = [
+            rows["least"], rows["most"] = figures["control_min"], figures["control_max"]
+            rows["seeds"] = [
                 f"{n:.0f} ({phrases.number(a)} to {phrases.number(b)})"
-                for n, a, b in zip(figures["n_controls"], part["least"], part["most"], strict=True)
+                for n, a, b in zip(figures["n_controls"], rows["least"], rows["most"], strict=True)
             ]
         if condition == EXPERTS:
-            part["ahead"] = _with_interval(figures, "advantage")
-        parts.append(part)
+            rows["ahead"] = _with_interval(figures, "advantage")
+        parts.append(rows)
     table = pd.concat(parts, ignore_index=True)
     table["end"] = table[["value", "high", "most"]].max(axis=1)
     return table[table["value"].notna()].reset_index(drop=True)
@@ -94,9 +90,9 @@ def condition_colour(data: pd.DataFrame, symbol: str = "circle") -> alt.Color:
         data: rows with a column "condition".
         symbol: as Vega names it.
     """
-    here = set(data["condition"])
+    names = set(data["condition"])
     colours = zip(theme.CONDITIONS, theme.CONDITION_COLOURS, strict=True)
-    palette = {name: colour for name, colour in colours if name in here}
+    palette = {name: colour for name, colour in colours if name in names}
     return alt.Color(
         "condition:N",
         title=None,
@@ -155,7 +151,7 @@ def condition_lanes(
         ),
         yOffset=alt.YOffset("condition:N", sort=list(theme.CONDITIONS)),
         color=condition_colour(data),
-        tooltip=[alt.Tooltip("name:N", title=named), *_TOOLTIP],
+        tooltip=[alt.Tooltip("name:N", title=named), *CONDITION_TOOLTIP],
     )
     layers: list[alt.Chart] = [
         base.mark_bar(height=7, opacity=0.35).encode(
@@ -201,10 +197,10 @@ def retrieval_before_after_table(results: Results) -> pd.DataFrame:
     table = at_headline(results, results.retrieval)
     parts = []
     for centring in ("raw", "language"):
-        said = CENTRINGS[centring].lower()
+        version = CENTRINGS[centring].lower()
         parts += [
-            (f"All ordered pairs, {said}", over_pairs(table, "top-1", centring, layer)),
-            (f"Target to the others, {said}", from_target(table, "top-1", centring, layer)),
+            (f"All ordered pairs, {version}", over_pairs(table, "top-1", centring, layer)),
+            (f"Target to the others, {version}", from_target(table, "top-1", centring, layer)),
         ]
     return in_panels(parts)
 
@@ -250,7 +246,10 @@ def gap_before_after_table(results: Results) -> pd.DataFrame:
     layer = summary.reading_layer(results)
     table = at_headline(results, results.alignment)
     return in_panels(
-        [(said, over_pairs(table, "gap", centring, layer)) for centring, said in CENTRINGS.items()]
+        [
+            (panel, over_pairs(table, "gap", centring, layer))
+            for centring, panel in CENTRINGS.items()
+        ]
     )
 
 
@@ -264,114 +263,3 @@ def gap_before_after(results: Results) -> ChartType:
         data, columns=data["panel"].nunique(), axis="Gap (difference of mean cosines)", digits=3
     )
     return chart.properties(title=theme.heading(title, _WIDTH))
-
-
-_COURSES = (
-    ("top-1", "Top-1, all pairs"),
-    ("pair distance", "Raw distance, all pairs"),
-    ("gap", "Raw gap"),
-)
-
-
-def _course_table(retrieval: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:
-    both = pd.concat([retrieval, alignment], ignore_index=True)
-    return pd.concat([over_pairs(both, measure) for measure, _ in _COURSES], ignore_index=True)
-
-
-def by_layer_table(results: Results) -> pd.DataFrame:
-    """Give the rows that `by_layer` draws: every layer, at the headline k."""
-    return _course_table(
-        at_headline(results, results.retrieval), at_headline(results, results.alignment)
-    )
-
-
-def by_layer(results: Results) -> ChartType:
-    """Draw retrieval, distance and gap against the layer that the embedding is read at."""
-    table = by_layer_table(results)
-    order = layer_order(table)
-    x = alt.X(
-        "layer:O",
-        sort=order,
-        title="Layer of the embedding",
-        axis=alt.Axis(labelAngle=0, values=_ticks(order, table["target"].nunique())),
-    )
-    return _courses(table, x).properties(
-        title=theme.heading(chart_titles.by_layer_title(results), _WIDTH)
-    )
-
-
-def effect_of_k_table(results: Results) -> pd.DataFrame:
-    """Give the rows that `effect_of_k` draws: every k, at the last layer."""
-    layer = summary.reading_layer(results)
-    retrieval, alignment = results.retrieval, results.alignment
-    return _course_table(
-        retrieval[retrieval["layer"] == layer], alignment[alignment["layer"] == layer]
-    )
-
-
-def k_axis(table: pd.DataFrame, choice: Choice) -> alt.X:
-    """Give a logarithmic axis of the values of k that a table has."""
-    ks = sorted({int(k) for k in table["top_k"]})
-    return alt.X(
-        "top_k:Q",
-        title="k neurons a layer (log)" if choice.per_layer else "k neurons steered (log)",
-        scale=alt.Scale(type="log", domain=[ks[0] / 1.3, ks[-1] * 1.3], nice=False),
-        axis=alt.Axis(values=ks, format=",", grid=False, labelOverlap="greedy", labelSeparation=6),
-    )
-
-
-def effect_of_k(results: Results) -> ChartType:
-    """Draw retrieval, distance and gap against the number of neurons that were set."""
-    table = effect_of_k_table(results)
-    x = k_axis(table, unit_choice.choice_of(results))
-    figures = table[table["measure"] == "top-1"]
-    return _courses(table, x).properties(
-        title=theme.heading(chart_titles.effect_of_k_title(figures), _WIDTH)
-    )
-
-
-def _panel_width(n_targets: int) -> int:
-    return int(np.clip(820 // n_targets, 150, 420))
-
-
-def _ticks(order: Sequence[str], n_targets: int) -> list[str]:
-    """Choose the layers that are named under a panel: as many as fit, and the last."""
-    step = math.ceil(len(order) / (_panel_width(n_targets) // 32))
-    return [*order[:-1][::step][: math.ceil((len(order) - 1) / step)], order[-1]]
-
-
-def _courses(table: pd.DataFrame, x: alt.X) -> alt.VConcatChart:
-    """Draw a row of panels a measure, a panel a target, a line a condition."""
-    data = conditions(table)
-    targets = list(dict.fromkeys(data["name"]))
-    measures = {name: said for name, said in _COURSES if name in set(data["measure"])}
-    rows = []
-    for measure, said in measures.items():
-        part = data[data["measure"] == measure]
-        first, last = measure == next(iter(measures)), measure == list(measures)[-1]
-        base = alt.Chart().encode(
-            x=x if last else x.title(None),
-            color=condition_colour(data),
-        )
-        ends = part[["value", "low", "high"]]
-        lowest, highest = min(0.0, float(ends.min().min())), float(ends.max().max())
-        room = 0.06 * (highest - lowest)
-        scale = alt.Scale(domain=[lowest - room * (lowest < 0), highest + room], nice=False)
-        y = alt.Y("value:Q", title=said, scale=scale, axis=alt.Axis(tickCount=4))
-        bands = base.mark_area(opacity=0.22).encode(
-            y=alt.Y("low:Q", title=said, scale=scale), y2="high:Q"
-        )
-        lines = base.mark_line(point=alt.OverlayMarkDef(size=28, filled=True)).encode(
-            y=y, tooltip=[alt.Tooltip("name:N", title="target"), *_TOOLTIP]
-        )
-        rows.append(
-            alt.layer(bands, lines, data=part)
-            .properties(width=_panel_width(len(targets)), height=120)
-            .facet(
-                column=alt.Column(
-                    "name:N", title=None, sort=targets, header=alt.Header(labels=first)
-                ),
-                spacing=18,
-            )
-        )
-    return alt.vconcat(*rows, spacing=14)

@@ -5,11 +5,16 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks.lanes import Panel, lanes
 from steer_plugin.analyses.report.marks.panels import ends, with_intervals
 from steer_plugin.analyses.report.words import control_titles, phrases, unit_choice
-from steer_plugin.analyses.report.words.control_titles import control_order, reliable, shown, words
+from steer_plugin.analyses.report.words.control_titles import (
+    control_order,
+    control_phrases,
+    control_rows,
+    reliable,
+)
 from steer_plugin.analyses.run.results import layer_order, layer_phrase
 from steer_plugin.corpora.language_codes import language_label, language_name
 from steer_plugin.experts.selection import TOP, Choice
@@ -38,18 +43,18 @@ _TOOLTIP = [
 ]
 
 
-def control_figures(controls: pd.DataFrame, choice: Choice = TOP) -> list[Figure]:
+def control_exhibits(controls: pd.DataFrame, choice: Choice = TOP) -> list[Exhibit]:
     """Draw what `Results.controls` holds, with the words beside it.
 
     Args:
         controls: one row a figure and control; may be empty.
         choice: of the units that are steered.
     """
-    rows = shown(controls)
-    drawn = []
+    rows = control_rows(controls)
+    exhibits = []
     if not rows.empty and rows["share"].notna().any():
-        drawn.append(
-            Figure(
+        exhibits.append(
+            Exhibit(
                 name="control_shares",
                 heading="How much of the change comes without the experts?",
                 aid=(
@@ -62,37 +67,37 @@ def control_figures(controls: pd.DataFrame, choice: Choice = TOP) -> list[Figure
             )
         )
     if "top-1" in set(rows["measure"]):
-        drawn.append(
-            Figure(
+        exhibits.append(
+            Exhibit(
                 name="control_advantages",
                 heading="Are the experts ahead of every control?",
                 aid=(
                     "What counts is whether a line stays clear of the dotted one, and on which "
                     "side of it."
                 ),
-                caption=_advantages_caption(controls, choice, after_shares=bool(drawn)),
+                caption=_advantages_caption(controls, choice, after_shares=bool(exhibits)),
                 chart=control_advantages(controls),
                 table=control_advantages_table(controls),
             )
         )
-    return drawn
+    return exhibits
 
 
 def control_shares_table(controls: pd.DataFrame) -> pd.DataFrame:
     """Give the rows that `control_shares` draws: those with a share."""
-    rows = shown(controls)
+    rows = control_rows(controls)
     return rows[rows["share"].notna()].reset_index(drop=True)
 
 
 def control_shares(controls: pd.DataFrame) -> ChartType:
     """Draw what share of the experts' change each control gives, a panel a measure."""
     table = control_shares_table(controls)
-    every = shown(controls)
+    rows = control_rows(controls)
     panels = [
         Panel(
             name=measure,
             heading=_HEADINGS[measure],
-            note=_change_note(every[every["measure"] == measure]),
+            note=_change_note(rows[rows["measure"] == measure]),
             axis="Share of the experts' change",
             marks=(0.0, 1.0),
             format=".0%",
@@ -107,7 +112,7 @@ def control_shares(controls: pd.DataFrame) -> ChartType:
 
 def control_advantages_table(controls: pd.DataFrame) -> pd.DataFrame:
     """Give the rows that `control_advantages` draws."""
-    return shown(controls)
+    return control_rows(controls)
 
 
 def control_advantages(controls: pd.DataFrame) -> ChartType:
@@ -139,7 +144,7 @@ def _lanes(table: pd.DataFrame, panels: list[Panel], column: str) -> alt.HConcat
     """Draw a column with its interval, a lane a control."""
     data = table.assign(
         panel=table["measure"],
-        lane=[words(control).label for control in table["control"]],
+        lane=[control_phrases(control).label for control in table["control"]],
         name=table["target"].map(language_label),
         value=table[column],
         low=table[f"{column}_low"],
@@ -159,31 +164,31 @@ def _lanes(table: pd.DataFrame, panels: list[Panel], column: str) -> alt.HConcat
     return lanes(
         data,
         panels,
-        order=[words(control).label for control in control_order(table)],
+        order=[control_phrases(control).label for control in control_order(table)],
         tooltip=_TOOLTIP,
     )
 
 
 def _change_note(rows: pd.DataFrame) -> str:
     """Say what the shares are of, and which targets have none."""
-    once = rows.drop_duplicates("target")
-    known = once[reliable(once)]
+    targets = rows.drop_duplicates("target")
+    with_share = targets[reliable(targets)]
     digits = 3 if (rows["measure"] == "gap").all() else 2
     changes = [
         phrases.number(float(end), signed=True, digits=digits)
-        for end in (known["change"].min(), known["change"].max())
+        for end in (with_share["change"].min(), with_share["change"].max())
     ]
-    said = f"experts: {' to '.join(dict.fromkeys(changes))}"
-    left = once[~reliable(once)]
-    if left.empty:
-        return said
-    few = len(left) == 1
-    who = language_name(left["target"].iloc[0]) if few else f"{len(left)} targets"
-    return f"{said}; no share: {who}"
+    note = f"experts: {' to '.join(dict.fromkeys(changes))}"
+    without_share = targets[~reliable(targets)]
+    if without_share.empty:
+        return note
+    few = len(without_share) == 1
+    who = language_name(without_share["target"].iloc[0]) if few else f"{len(without_share)} targets"
+    return f"{note}; no share: {who}"
 
 
 def _shares_caption(controls: pd.DataFrame, choice: Choice) -> str:
-    rows = shown(controls)
+    rows = control_rows(controls)
     none = (
         " Where the 95% interval of the experts' change includes 0 there is no share."
         if not reliable(rows).all()
@@ -198,22 +203,23 @@ def _shares_caption(controls: pd.DataFrame, choice: Choice) -> str:
 
 
 def _advantages_caption(controls: pd.DataFrame, choice: Choice, *, after_shares: bool) -> str:
-    said = [control_titles.centring_sentence(controls)]
+    sentences = [control_titles.centring_sentence(controls)]
     if not after_shares:
-        said.insert(0, control_titles.shares_title(controls))
-    found = "".join(f"{sentence}. " for sentence in said if sentence)
-    controls_are = "The controls are those above." if after_shares else _defined(controls, choice)
+        sentences.insert(0, control_titles.shares_title(controls))
+    findings = "".join(f"{sentence}. " for sentence in sentences if sentence)
+    definitions = "The controls are those above." if after_shares else _defined(controls, choice)
     return (
-        f"{found}{_measured(controls, choice)} The axes fit the controls that steer; what lies far "
-        f"beyond is written at their ends, and a line that reaches an edge goes on. {controls_are}"
+        f"{findings}{_measured(controls, choice)} The axes fit the controls that steer; what lies "
+        "far beyond is written at their ends, and a line that reaches an edge goes on. "
+        f"{definitions}"
     )
 
 
 def _measured(controls: pd.DataFrame, choice: Choice) -> str:
-    rows = shown(controls)
+    rows = control_rows(controls)
     layer = layer_phrase(layer_order(rows)[-1])
-    ks = f"{phrases.each(rows['top_k'])}{unit_choice.each(choice)}"
-    sentences = phrases.each(rows["sentences"])
+    ks = f"{phrases.distinct_numbers(rows['top_k'])}{unit_choice.in_each_layer(choice)}"
+    sentences = phrases.distinct_numbers(rows["sentences"])
     draws = " and seeds" if (rows["n_seeds"] > 1).any() else ""
     return (
         f"Means over all pairs of languages on {sentences} held-out sentences a language, "
@@ -224,10 +230,14 @@ def _measured(controls: pd.DataFrame, choice: Choice) -> str:
 
 def _defined(controls: pd.DataFrame, choice: Choice) -> str:
     """Say what each control is, and how many seeds those have that are drawn."""
-    rows = shown(controls)
+    rows = control_rows(controls)
     seeds = sorted({int(n) for n in rows["n_seeds"] if n > 1})
-    drawn = f" What is drawn: mean of {phrases.listed(map(str, seeds))} seeds." if seeds else ""
+    draws = f" What is drawn: mean of {phrases.listed(map(str, seeds))} seeds." if seeds else ""
     names = control_order(rows)
-    said = "; ".join(f"{words(name).label.lower()}: {words(name).what}" for name in names)
-    said = said.format(end=unit_choice.end(choice), layers=unit_choice.of_layers(choice))
-    return f"{said[0].upper()}{said[1:]}.{drawn}"
+    definitions = "; ".join(
+        f"{control_phrases(name).label.lower()}: {control_phrases(name).what}" for name in names
+    )
+    definitions = definitions.format(
+        end=unit_choice.end_phrase(choice), layers=unit_choice.of_layers(choice)
+    )
+    return f"{definitions[0].upper()}{definitions[1:]}.{draws}"

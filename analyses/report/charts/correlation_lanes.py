@@ -7,7 +7,7 @@ from altair.typing import ChartType
 
 from steer_plugin.analyses.measures.correlations import CORRELATED, DISTANCES, EVERY_TARGET
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks.lanes import Panel, lanes
 from steer_plugin.analyses.report.marks.panels import with_intervals
 from steer_plugin.analyses.report.words import phrases, summary
@@ -32,13 +32,13 @@ _TOOLTIP = [
 ]
 
 
-def correlation_figures(results: Results) -> list[Figure]:
+def correlation_exhibits(results: Results) -> list[Exhibit]:
     """Draw the chart with its words; nothing where too few languages have a correlation."""
     table = correlations_table(results)
     if not table["r"].notna().any():
         return []
     return [
-        Figure(
+        Exhibit(
             name="distance_correlations",
             heading="Do nearer languages retrieve better?",
             aid=(
@@ -59,18 +59,18 @@ def correlations_table(results: Results) -> pd.DataFrame:
     Raw embeddings at the last layer, each target at its headline k. The pooled rows stand for
     targets with the same k, and are left out for a single one, of which they say the same again.
     """
-    table, chosen = results.correlations, results.headline()
-    ks = set(chosen.values())
-    pooled = len(chosen) > 1 and len(ks) == 1
+    table, headline = results.correlations, results.headline()
+    ks = set(headline.values())
+    pooled = len(headline) > 1 and len(ks) == 1
     keep = [
-        k in ks if pooled and target == EVERY_TARGET else chosen.get(str(target)) == k
+        k in ks if pooled and target == EVERY_TARGET else headline.get(str(target)) == k
         for target, k in zip(table["target"], table["top_k"], strict=True)
     ]
     rows = table[np.array(keep, dtype=bool)]
     if rows.empty:
         return rows
-    here = (rows["layer"] == summary.reading_layer(results)) & (rows["centring"] == "raw")
-    return rows[here].reset_index(drop=True)
+    last_raw = (rows["layer"] == summary.reading_layer(results)) & (rows["centring"] == "raw")
+    return rows[last_raw].reset_index(drop=True)
 
 
 def correlations_chart(results: Results) -> ChartType:

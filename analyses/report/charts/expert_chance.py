@@ -8,8 +8,8 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.charts.condition_lanes import k_axis
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.charts.condition_curves import k_axis
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks import unseen_languages
 from steer_plugin.analyses.report.marks.panels import ends, with_intervals
 from steer_plugin.analyses.report.words import chart_titles, phrases, unit_choice
@@ -30,12 +30,12 @@ _ACROSS = 7
 _BAR = "M-0.2,-1L0.2,-1L0.2,1L-0.2,1Z"
 
 
-def selection_figures(results: Results) -> list[Figure]:
+def selection_exhibits(results: Results) -> list[Exhibit]:
     """Draw what the run has on its choice of experts, with the words beside it."""
-    drawn = []
+    exhibits = []
     if not results.null.empty:
-        drawn.append(
-            Figure(
+        exhibits.append(
+            Exhibit(
                 name="experts_against_chance",
                 heading="Are the experts more than luck?",
                 aid=(
@@ -48,8 +48,8 @@ def selection_figures(results: Results) -> list[Figure]:
             )
         )
     if not results.stability.empty:
-        drawn.append(
-            Figure(
+        exhibits.append(
+            Exhibit(
                 name="expert_stability",
                 heading="Would other sentences choose the same experts?",
                 aid=(
@@ -61,7 +61,7 @@ def selection_figures(results: Results) -> list[Figure]:
                 table=expert_stability_table(results),
             )
         )
-    return drawn
+    return exhibits
 
 
 def experts_against_chance_table(results: Results) -> pd.DataFrame:
@@ -92,8 +92,8 @@ def experts_against_chance(results: Results) -> ChartType:
     scale = alt.Scale(domain=[low - 0.08 * room, high + 0.22 * room], nice=False)
     # The room for the number of units is beyond what a score can be.
     axis = alt.Axis(tickCount=6, grid=False, labelExpr=f"datum.value <= {high} ? datum.label : ''")
-    said = f"{score[0].upper()}{score[1:]} of a unit"
-    x = alt.X("value:Q", title=said, scale=scale, axis=axis)
+    axis_title = f"{score[0].upper()}{score[1:]} of a unit"
+    x = alt.X("value:Q", title=axis_title, scale=scale, axis=axis)
     base = alt.Chart(data).encode(
         y=alt.Y(
             "name:N",
@@ -130,7 +130,7 @@ def experts_against_chance(results: Results) -> ChartType:
         ),
     )
     figures = base.mark_text(align="left", dx=9, fontSize=11).encode(
-        x=alt.X("end:Q", title=said, scale=scale, axis=axis), text="units:N"
+        x=alt.X("end:Q", title=axis_title, scale=scale, axis=axis), text="units:N"
     )
     title = null_title(table, score)
     return (
@@ -160,7 +160,7 @@ def expert_stability(results: Results) -> ChartType:
     title = "Jaccard's index (0 to 1)"
     colour = theme.CONDITION_COLOURS[-1]
     base = alt.Chart().encode(
-        x=k_axis(data, choice).title(f"k{unit_choice.each(choice)} (log)"),
+        x=k_axis(data, choice).title(f"k{unit_choice.in_each_layer(choice)} (log)"),
         tooltip=[
             alt.Tooltip("name:N", title="language"),
             alt.Tooltip("top_k:Q", title="k", format=","),
@@ -204,7 +204,7 @@ def _null_caption(results: Results) -> str:
     steered = table[table["concept"].isin(results.targets)]
     # The bar is for the best of all units: it says nothing of units that are chosen otherwise.
     short = short_of_units(steered, ks) if unit_choice.choice_of(results) == TOP else ""
-    permutations = phrases.each(table["permutations"])
+    permutations = phrases.distinct_numbers(table["permutations"])
     return (
         f"{chart_titles.score_name(results)} on the sentences that choose the experts. The bar is "
         f"exceeded by the best of all units in 5% of {permutations} shufflings of the languages "
@@ -216,9 +216,9 @@ def _null_caption(results: Results) -> str:
 
 def _stability_caption(results: Results) -> str:
     table = results.stability
-    resamples = phrases.each(table["resamples"])
+    resamples = phrases.distinct_numbers(table["resamples"])
     choice = unit_choice.choice_of(results)
-    end = unit_choice.end(choice)
+    end = unit_choice.end_phrase(choice)
     return (
         f"Shared units over units in either, of the k {end} of all sentences that choose and the k "
         f"{end} of a bootstrap resample of them{unit_choice.k_of_layers(choice)}. Points: mean "

@@ -9,8 +9,9 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.charts.condition_lanes import condition_colour, k_axis
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.charts.condition_curves import k_axis
+from steer_plugin.analyses.report.charts.condition_lanes import condition_colour
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks.panels import (
     ends,
     finite,
@@ -19,7 +20,7 @@ from steer_plugin.analyses.report.marks.panels import (
     ratio_axis,
     with_intervals,
 )
-from steer_plugin.analyses.report.marks.tradeoff_plane import COST, tradeoff
+from steer_plugin.analyses.report.marks.tradeoff_plane import COST, tradeoff_plane
 from steer_plugin.analyses.report.words import generation_titles
 from steer_plugin.analyses.report.words.generation_titles import experts
 from steer_plugin.analyses.run.results import BEFORE, CONTROL, EXPERTS
@@ -48,7 +49,7 @@ _TOOLTIP = [
 ]
 
 
-def generation_figures(generation: pd.DataFrame, choice: Choice = TOP) -> list[Figure]:
+def generation_exhibits(generation: pd.DataFrame, choice: Choice = TOP) -> list[Exhibit]:
     """Draw what `Results.generation` holds, with the words beside it.
 
     Args:
@@ -57,8 +58,8 @@ def generation_figures(generation: pd.DataFrame, choice: Choice = TOP) -> list[F
     """
     if generation_titles.experts(generation).empty:
         return []
-    drawn = [
-        Figure(
+    exhibits = [
+        Exhibit(
             name="generation_by_k",
             heading="What the model writes, and what that costs",
             aid=(
@@ -71,8 +72,8 @@ def generation_figures(generation: pd.DataFrame, choice: Choice = TOP) -> list[F
         )
     ]
     if not generation_tradeoff_table(generation).empty:
-        drawn.append(
-            Figure(
+        exhibits.append(
+            Exhibit(
                 name="generation_tradeoff",
                 heading="Gain against cost",
                 aid=(
@@ -88,7 +89,7 @@ def generation_figures(generation: pd.DataFrame, choice: Choice = TOP) -> list[F
                 table=generation_tradeoff_table(generation),
             )
         )
-    return drawn
+    return exhibits
 
 
 def generation_by_k_table(generation: pd.DataFrame) -> pd.DataFrame:
@@ -103,14 +104,14 @@ def generation_by_k(generation: pd.DataFrame, choice: Choice = TOP) -> ChartType
     measures = [measure for measure in _MEASURES if measure in set(data["measure"])]
     width = panel_width(max(map(len, rows)))
     x = k_axis(experts(generation), choice)
-    drawn = []
+    panel_rows = []
     for names in rows:
         for measure in measures:
             figures = data[data["measure"] == measure]
             below = x if measure == measures[-1] else x.title(None)
             layers = _course(figures, measure, below)
             header = alt.Header(labels=measure == measures[0])
-            drawn.append(
+            panel_rows.append(
                 alt.layer(*layers, data=figures[figures["name"].isin(names)])
                 .properties(width=width, height=130)
                 .facet(
@@ -118,7 +119,7 @@ def generation_by_k(generation: pd.DataFrame, choice: Choice = TOP) -> ChartType
                 )
             )
     title = generation_titles.generation_title(generation)
-    return alt.vconcat(*drawn, spacing=14).properties(title=theme.heading(title, _WIDTH))
+    return alt.vconcat(*panel_rows, spacing=14).properties(title=theme.heading(title, _WIDTH))
 
 
 def _named(generation: pd.DataFrame) -> pd.DataFrame:
@@ -217,7 +218,7 @@ def generation_tradeoff_table(generation: pd.DataFrame) -> pd.DataFrame:
 
 def generation_tradeoff(generation: pd.DataFrame) -> ChartType:
     """Draw the gain in probability against the cost in perplexity, a panel a target."""
-    picture = tradeoff(_named(generation_tradeoff_table(generation)))
+    picture = tradeoff_plane(_named(generation_tradeoff_table(generation)))
     data = picture.data
     of_experts = data["condition"] == EXPERTS
     front = data["on_front"].astype(bool)
@@ -237,28 +238,28 @@ def generation_tradeoff(generation: pd.DataFrame) -> ChartType:
         .mark_text(align="left", baseline="middle", fontSize=11)
         .encode(x=alt.X("text_cost:Q"), y=alt.Y("text_gain:Q"), text="text:N"),
     ]
-    title = generation_titles.tradeoff_title(generation)
+    title = generation_titles.generation_tradeoff_title(generation)
     chart = replace(picture, data=data).draw(colour, _TOOLTIP, over)
     return chart.properties(title=theme.heading(title, _WIDTH))
 
 
 def _measured(generation: pd.DataFrame) -> str:
     texts = f"{_count(generation['sentences'])} texts with each of {_count(generation['seeds'])}"
-    said = f"Mean probability under a language identifier of {texts} seeds, from BOS alone."
+    measured = f"Mean probability under a language identifier of {texts} seeds, from BOS alone."
     if not finite(generation["cost"]).any():
-        return f"{said} Perplexity was not measured."
+        return f"{measured} Perplexity was not measured."
     documents = _count(generation["documents"])
     infinite = " An infinite one is not drawn." if np.isinf(generation["cost"]).any() else ""
     return (
-        f"{said} Perplexity on {_count(generation['tokens'])} tokens of the target language, in "
-        f"{documents} document{'' if documents == '1' else 's'}, over that of the unsteered "
+        f"{measured} Perplexity on {_count(generation['tokens'])} tokens of the target language, "
+        f"in {documents} document{'' if documents == '1' else 's'}, over that of the unsteered "
         f"model.{infinite}"
     )
 
 
 def _count(values: pd.Series) -> str:
-    found = sorted({int(value) for value in values.dropna() if value > 0})
-    return " to ".join(f"{value:,}" for value in dict.fromkeys([found[0], found[-1]]))
+    counts = sorted({int(value) for value in values.dropna() if value > 0})
+    return " to ".join(f"{value:,}" for value in dict.fromkeys([counts[0], counts[-1]]))
 
 
 def _caption(generation: pd.DataFrame) -> str:

@@ -6,10 +6,10 @@ import pandas as pd
 from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks.lanes import Panel, lanes
 from steer_plugin.analyses.report.marks.panels import finite, look, with_intervals
-from steer_plugin.analyses.report.marks.tradeoff_plane import COST, tradeoff
+from steer_plugin.analyses.report.marks.tradeoff_plane import COST, tradeoff_plane
 from steer_plugin.analyses.report.words import method_titles, unit_choice
 from steer_plugin.analyses.report.words.method_titles import (
     DISTANCE,
@@ -55,7 +55,7 @@ _POINT_TOOLTIP = [
 ]
 
 
-def method_figures(methods: pd.DataFrame, choice: Choice = TOP) -> list[Figure]:
+def method_exhibits(methods: pd.DataFrame, choice: Choice = TOP) -> list[Exhibit]:
     """Draw what `Results.methods` holds, with the words beside it.
 
     Args:
@@ -64,8 +64,8 @@ def method_figures(methods: pd.DataFrame, choice: Choice = TOP) -> list[Figure]:
     """
     if methods[methods["axis"] == RETRIEVAL].empty:
         return []
-    drawn = [
-        Figure(
+    exhibits = [
+        Exhibit(
             name="methods_compared",
             heading="Other ways to steer",
             aid=(
@@ -80,8 +80,8 @@ def method_figures(methods: pd.DataFrame, choice: Choice = TOP) -> list[Figure]:
         )
     ]
     if not methods_tradeoff_table(methods).empty:
-        drawn.append(
-            Figure(
+        exhibits.append(
+            Exhibit(
                 name="methods_tradeoff",
                 heading="What each way to steer costs",
                 aid="Up is a gain, right is a cost; up and left is best.",
@@ -95,7 +95,7 @@ def method_figures(methods: pd.DataFrame, choice: Choice = TOP) -> list[Figure]:
                 table=methods_tradeoff_table(methods),
             )
         )
-    return drawn
+    return exhibits
 
 
 def methods_compared_table(methods: pd.DataFrame) -> pd.DataFrame:
@@ -111,7 +111,7 @@ def methods_compared(methods: pd.DataFrame) -> ChartType:
     table = methods_compared_table(methods)
     panels = [panel for panel in _PANELS if panel.name in set(table["axis"])]
     ratio = table["axis"] == PERPLEXITY
-    said = {
+    intervals = {
         column: np.where(
             ratio,
             with_intervals(table, column, signed=False),
@@ -126,9 +126,9 @@ def methods_compared(methods: pd.DataFrame) -> ChartType:
         high=table["change_high"],
         beside=table["control_change"],
         control=BESIDE,
-        moved=said["change"],
-        control_moved=said["control_change"],
-        ahead=said["advantage"],
+        moved=intervals["change"],
+        control_moved=intervals["control_change"],
+        ahead=intervals["advantage"],
     )
     chart = lanes(
         data,
@@ -160,7 +160,7 @@ def methods_tradeoff_table(methods: pd.DataFrame) -> pd.DataFrame:
 def methods_tradeoff(methods: pd.DataFrame) -> ChartType:
     """Draw each method's gain in probability against its cost in perplexity, a panel a target."""
     table = methods_tradeoff_table(methods)
-    picture = tradeoff(
+    picture = tradeoff_plane(
         _named(table).assign(
             gained=with_intervals(table, "gain"),
             paid=with_intervals(table, "cost", signed=False),
@@ -171,7 +171,7 @@ def methods_tradeoff(methods: pd.DataFrame) -> ChartType:
     over = points.encode(
         x=picture.x, y=picture.y, color=colour, shape=shape, tooltip=_POINT_TOOLTIP
     )
-    title = method_titles.tradeoff_title(methods)
+    title = method_titles.methods_tradeoff_title(methods)
     chart = picture.draw(colour, _POINT_TOOLTIP, [over])
     return chart.properties(title=theme.heading(title, _WIDTH))
 
@@ -222,10 +222,12 @@ def _beyond(methods: pd.DataFrame) -> str:
     """Say what is not drawn, and when a gain is beyond the control's without a difference."""
     rows = methods[methods["axis"] == PROBABILITY]
     infinite = np.isinf(methods.loc[methods["axis"] == PERPLEXITY, "change"]).any()
-    said = " A method of infinite perplexity is not drawn." if infinite else ""
+    left_out = " A method of infinite perplexity is not drawn." if infinite else ""
     if not (rows["n_controls"] > 0).all() or rows["advantage"].notna().all():
-        return said
-    return f"{said} A gain is beyond the control's where its whole interval lies above that one's."
+        return left_out
+    return (
+        f"{left_out} A gain is beyond the control's where its whole interval lies above that one's."
+    )
 
 
 def _steered(methods: pd.DataFrame, choice: Choice) -> str:
@@ -233,15 +235,17 @@ def _steered(methods: pd.DataFrame, choice: Choice) -> str:
     table = methods_compared_table(methods)
     ks = sorted({int(k) for k in table["top_k"] if k > 0})
     blocks = sorted({int(block) for block in table["block"] if block >= 0})
-    said = []
+    places = []
     if ks:
-        said.append(f"experts: k = {listed(f'{k:,}' for k in ks)}{unit_choice.each(choice)}")
+        places.append(
+            f"experts: k = {listed(f'{k:,}' for k in ks)}{unit_choice.in_each_layer(choice)}"
+        )
     if blocks:
-        said.append(f"residual stream: after block {listed(map(str, blocks))}")
+        places.append(f"residual stream: after block {listed(map(str, blocks))}")
     cited = [
         f"{method_title(name)} ({METHODS[name].citation})"
         for name in method_order(table)
         if name in METHODS
     ]
-    where = f"Steered: {'; '.join(said)}. " if said else ""
+    where = f"Steered: {'; '.join(places)}. " if places else ""
     return f"{where}Methods: {', '.join(cited)}." if cited else where.rstrip()

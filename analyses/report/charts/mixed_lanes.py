@@ -11,7 +11,7 @@ from steer_plugin.analyses.report.charts.condition_lanes import (
     in_panels,
     random_lanes,
 )
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.words import phrases, summary
 from steer_plugin.analyses.report.words.bitext_titles import dataset_name, mixed_title
 from steer_plugin.analyses.run.results import Results, at_headline, layer_phrase
@@ -24,13 +24,13 @@ _ACROSS = ("All pairs of languages", "From the target to the others")
 _WIDTH = 960
 
 
-def mixed_retrieval_figures(results: Results) -> list[Figure]:
+def mixed_retrieval_exhibits(results: Results) -> list[Exhibit]:
     """Draw the chart with its words; nothing where no mix was measured."""
     if not _parts(results):
         return []
     table = mixed_retrieval_table(results)
     return [
-        Figure(
+        Exhibit(
             name="mixed_retrieval",
             heading="Do the steered and the unsteered model share a space?",
             aid=(
@@ -49,9 +49,9 @@ def mixed_retrieval_table(results: Results) -> pd.DataFrame:
     """Give the rows that `mixed_retrieval` draws: of each search both kinds, beside each other."""
     return in_panels(
         [
-            (f"{what}: {side}", rows)
-            for what, both in _parts(results).items()
-            for side, rows in zip(_SIDES, both, strict=True)
+            (f"{search}: {side}", rows)
+            for search, figures in _parts(results).items()
+            for side, rows in zip(_SIDES, figures, strict=True)
         ]
     )
 
@@ -73,28 +73,28 @@ def _parts(results: Results) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
     parts = {}
     within = mixed[mixed["dataset"] != CORPUS]
     for dataset, rows in within.groupby("dataset", sort=False):
-        both = tuple(rows[rows["measure"] == name] for name in (_MEASURE, MIXED + _MEASURE))
-        parts[f"{dataset_name(str(dataset))} in the target language"] = both
-    own = at_headline(results, results.retrieval)
+        figures = tuple(rows[rows["measure"] == name] for name in (_MEASURE, MIXED + _MEASURE))
+        parts[f"{dataset_name(str(dataset))} in the target language"] = figures
+    retrieval = at_headline(results, results.retrieval)
     across = mixed[mixed["dataset"] == CORPUS]
-    for what, pick in zip(_ACROSS, (over_pairs, from_target), strict=True):
-        parts[what] = (
-            pick(own, _MEASURE, "raw", layer),
-            pick(across, MIXED + _MEASURE, "raw", layer),
+    for search, select in zip(_ACROSS, (over_pairs, from_target), strict=True):
+        parts[search] = (
+            select(retrieval, _MEASURE, "raw", layer),
+            select(across, MIXED + _MEASURE, "raw", layer),
         )
-    return {what: (same, mix) for what, (same, mix) in parts.items() if len(same) and len(mix)}
+    return {search: (same, mix) for search, (same, mix) in parts.items() if len(same) and len(mix)}
 
 
 def _title(results: Results) -> str:
     parts = _parts(results)
-    what, (same, mix) = next(iter(parts.items()))
-    if what in _ACROSS:
+    search, (same, mix) = next(iter(parts.items()))
+    if search in _ACROSS:
         return mixed_title(same, mix, "translations", "Between languages")
     single = len(same) == 1
     where = language_name(same["target"].iloc[0]) if single else "the target language"
     names = dataset_name(str(same["dataset"].iloc[0]))
-    found = "paraphrases" if names == "Paraphrases" else f"{names} paraphrases"
-    return mixed_title(same, mix, found, f"Within {where}")
+    paraphrases = "paraphrases" if names == "Paraphrases" else f"{names} paraphrases"
+    return mixed_title(same, mix, paraphrases, f"Within {where}")
 
 
 def _caption(results: Results, table: pd.DataFrame) -> str:

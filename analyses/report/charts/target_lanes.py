@@ -9,12 +9,12 @@ from altair.typing import ChartType
 
 from steer_plugin.analyses.report import theme
 from steer_plugin.analyses.report.charts.condition_lanes import conditions
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks import unseen_languages
 from steer_plugin.analyses.report.marks.panels import ends, in_rows
 from steer_plugin.analyses.report.words import phrases, summary
 from steer_plugin.analyses.report.words.pair_titles import from_targets_title, not_seen_sentence
-from steer_plugin.analyses.report.words.pair_verdicts import called, rule
+from steer_plugin.analyses.report.words.pair_verdicts import verdict_rule, verdicts
 from steer_plugin.analyses.run.results import (
     BEFORE,
     CONTROL,
@@ -41,14 +41,14 @@ _TOOLTIP = [
 ]
 
 
-def target_figures(results: Results) -> list[Figure]:
+def target_exhibits(results: Results) -> list[Exhibit]:
     """Draw the chart with its words; nothing where no single pairs were measured."""
     table = from_targets_table(results)
     if table.empty:
         return []
     controlled = bool((table["n_controls"] > 0).any())
     return [
-        Figure(
+        Exhibit(
             name="from_targets",
             heading="From the target to each language",
             aid=(
@@ -82,7 +82,7 @@ def from_targets(results: Results) -> ChartType:
     table = from_targets_table(results)
     not_seen = unseen_languages.unseen(results, dict.fromkeys(table["candidates"]))
     label = _labels(list(dict.fromkeys(table["candidates"])), not_seen)
-    data = conditions(table.assign(called=called(table) != 0))
+    data = conditions(table.assign(called=verdicts(table) != 0))
     data["language"] = data["candidates"].map(label)
     data["searched"] = data["candidates"].map(language_label)
     low, high = ends(data[["value", "low", "high"]], 0)
@@ -90,7 +90,7 @@ def from_targets(results: Results) -> ChartType:
     rows = in_rows(list(dict.fromkeys(data["name"])))
     width = min(_ROOM // max(map(len, rows)) - _LABELS, 420)
     keys = [unseen_languages.key()] if not_seen else []
-    drawn = alt.vconcat(
+    panels = alt.vconcat(
         *(
             alt.hconcat(
                 *(
@@ -110,14 +110,14 @@ def from_targets(results: Results) -> ChartType:
         spacing=16,
     )
     title = from_targets_title(table)
-    return drawn.properties(title=theme.heading(title, _WIDTH))
+    return panels.properties(title=theme.heading(title, _WIDTH))
 
 
 def _labels(codes: Sequence[str], not_seen: Sequence[str]) -> dict[str, str]:
     """Name languages, in short where one name does for one of them."""
     names = Counter(map(language_name, codes))
     return {
-        code: unseen_languages.marked(
+        code: unseen_languages.with_mark(
             name if names[name] == 1 else language_label(code), code, not_seen
         )
         for code, name in zip(codes, map(language_name, codes), strict=True)
@@ -125,18 +125,18 @@ def _labels(codes: Sequence[str], not_seen: Sequence[str]) -> dict[str, str]:
 
 
 def _panel(
-    part: pd.DataFrame, data: pd.DataFrame, scale: alt.Scale, keys: Sequence[alt.Chart]
+    target_rows: pd.DataFrame, data: pd.DataFrame, scale: alt.Scale, keys: Sequence[alt.Chart]
 ) -> alt.LayerChart:
     """Draw one target.
 
     Args:
-        part: its rows.
+        target_rows: its rows.
         data: those of all targets, which share the legend.
         scale: of the accuracy.
         keys: layers that are there for their legend.
     """
-    order = list(dict.fromkeys(part["language"]))
-    bold = sorted(set(part.loc[part["called"], "language"]))
+    order = list(dict.fromkeys(target_rows["language"]))
+    bold = sorted(set(target_rows.loc[target_rows["called"], "language"]))
     lane = alt.Axis(
         ticks=False,
         domain=False,
@@ -145,9 +145,11 @@ def _panel(
             f"indexof({bold}, datum.value) >= 0", alt.value("bold"), alt.value("normal")
         ),
     )
-    wide = part.pivot_table(index="language", columns="condition", values="value", sort=False)
+    wide = target_rows.pivot_table(
+        index="language", columns="condition", values="value", sort=False
+    )
     spans = wide.reset_index()
-    base = alt.Chart(part).encode(
+    base = alt.Chart(target_rows).encode(
         y=alt.Y("language:N", title=None, sort=order, axis=lane, scale=alt.Scale(domain=order)),
         tooltip=_TOOLTIP,
     )
@@ -178,12 +180,12 @@ def _panel(
 def _legend(
     data: pd.DataFrame, channel: type[alt.Color] | type[alt.Fill], colours: Mapping[str, str]
 ) -> alt.Color | alt.Fill:
-    here = [name for name in theme.CONDITIONS if name in set(data["condition"])]
+    names = [name for name in theme.CONDITIONS if name in set(data["condition"])]
     return channel(
         "condition:N",
         title=None,
-        sort=here,
-        scale=alt.Scale(domain=here, range=[colours[name] for name in here]),
+        sort=names,
+        scale=alt.Scale(domain=names, range=[colours[name] for name in names]),
         legend=alt.Legend(orient="top", direction="horizontal", columnPadding=18, symbolOpacity=1),
     )
 
@@ -202,6 +204,6 @@ def _caption(results: Results, table: pd.DataFrame) -> str:
         "Top-1 by cosine of the target's sentences among all sentences of each language, ties "
         f"counted as misses, raw embeddings, {layer}, k = {ks}. Languages stand in the order of "
         "the accuracy before. Lines: the value before plus the 95% interval of the change (paired "
-        f"bootstrap over sentences). Bold: called changed {rule(table)}.{hollow}"
+        f"bootstrap over sentences). Bold: called changed {verdict_rule(table)}.{hollow}"
         f"{dagger if not_seen else ''}"
     )

@@ -34,16 +34,16 @@ def free_places(
     """
     taken = obstacles
     places: list[tuple[float, float] | None] = []
-    for own, text in enumerate(texts):
+    for point, text in enumerate(texts):
         wide = _LETTER * len(text)
         places.append(None)
         for right, down in _SIDES if text else ():
-            left, middle = points[own] + [right - wide * (right < 0), down]
+            left, middle = points[point] + [right - wide * (right < 0), down]
             inside = 0 <= left <= size[0] - wide and _TALL / 2 <= middle <= size[1] - _TALL / 2
             covers = (_away(taken, left, middle, wide) < _MARGIN).any()
             away = _away(points, left, middle, wide)
-            others = np.delete(away, own).min(initial=np.inf)
-            if inside and not covers and _NEARER * away[own] <= others:
+            others = np.delete(away, point).min(initial=np.inf)
+            if inside and not covers and _NEARER * away[point] <= others:
                 places[-1] = (float(left), float(middle))
                 taken = np.concatenate([taken, _filled(left, middle, wide)])
                 break

@@ -59,13 +59,13 @@ def lanes(
     names = list(dict.fromkeys(data["name"]))
     step = _STEPS.get(len(names), 10)
     width = min(_ROOM // len(panels), 300)
-    drawn = [
+    charts = [
         alt.layer(
             *_layers(data, panel, order, names, tooltip, labels=panel == panels[0])
         ).properties(width=width, height=alt.Step(step), title=_heading(panel))
         for panel in panels
     ]
-    return alt.hconcat(*drawn, spacing=18)
+    return alt.hconcat(*charts, spacing=18)
 
 
 def _layers(
@@ -76,7 +76,7 @@ def _layers(
     tooltip: Sequence[alt.Tooltip],
     labels: bool,
 ) -> list[alt.Chart]:
-    part, scale, axis = _fitted(data[data["panel"] == panel.name], panel)
+    panel_rows, scale, axis = _fitted(data[data["panel"] == panel.name], panel)
     colour, shape = look(names, "name")
     # Blank labels, not none: without an axis of labels a panel's heading would stand elsewhere.
     lane = alt.Axis(
@@ -87,7 +87,7 @@ def _layers(
         tickBand="extent",
         labelLimit=280,
     )
-    base = alt.Chart(part).encode(
+    base = alt.Chart(panel_rows).encode(
         y=alt.Y(
             "lane:N",
             title=None,
@@ -116,18 +116,18 @@ def _layers(
     ]
     # What is infinite has no number in JSON.
     printed = f"(isValid(datum.value) ? format(datum.value, '{panel.format}') : '∞')"
-    for beyond, edge, dx, said in (
+    for beyond, edge, dx, label in (
         (-1, scale.domain[0], 3, f"'← ' + {printed}"),
         (1, scale.domain[1], -3, f"{printed} + ' →'"),
     ):
-        if (part["beyond"] == beyond).any():
+        if (panel_rows["beyond"] == beyond).any():
             layers.append(
                 base.transform_filter(alt.datum.beyond == beyond)
-                .transform_calculate(said=said)
+                .transform_calculate(said=label)
                 .mark_text(align="left" if beyond < 0 else "right", dx=dx, fontSize=10)
                 .encode(x=alt.datum(edge), text="said:N")
             )
-    if "beside" in part and part["beside"].notna().any():
+    if "beside" in panel_rows and panel_rows["beside"].notna().any():
         layers.append(
             base.transform_filter("isValid(datum.beside)")
             .mark_point(filled=False, opacity=1, size=area, strokeWidth=1.6)
@@ -137,7 +137,7 @@ def _layers(
                     "control:N",
                     title=None,
                     scale=alt.Scale(
-                        domain=[part["control"].iloc[0]], range=[theme.CONDITION_COLOURS[1]]
+                        domain=[panel_rows["control"].iloc[0]], range=[theme.CONDITION_COLOURS[1]]
                     ),
                     legend=alt.Legend(orient="top", symbolFillColor="transparent"),
                 ),
@@ -146,30 +146,30 @@ def _layers(
     return layers
 
 
-def _fitted(part: pd.DataFrame, panel: Panel) -> tuple[pd.DataFrame, alt.Scale, alt.Axis]:
+def _fitted(rows: pd.DataFrame, panel: Panel) -> tuple[pd.DataFrame, alt.Scale, alt.Axis]:
     """Fit a panel's axis, and say which values lie beyond it: -1 to the left, 1 to the right."""
-    low, high = _ends(part, panel)
-    part = part.assign(
-        beyond=(part["value"] > high).astype(int) - (part["value"] < low).astype(int)
+    low, high = _ends(rows, panel)
+    rows = rows.assign(
+        beyond=(rows["value"] > high).astype(int) - (rows["value"] < low).astype(int)
     )
     if panel.ratios:
         # Only infinite ratios lie beyond.
-        wider = (high / low) ** 0.3 if part["beyond"].any() else 1.0
-        return part, *ratio_axis(low, wider * high)
+        wider = (high / low) ** 0.3 if rows["beyond"].any() else 1.0
+        return rows, *ratio_axis(low, wider * high)
     room = 0.05 * (high - low) or 0.5
     # What lies beyond is written there, and must not run into a point or a dotted line.
-    left, right = (6 * room if (part["beyond"] == beyond).any() else room for beyond in (-1, 1))
+    left, right = (6 * room if (rows["beyond"] == beyond).any() else room for beyond in (-1, 1))
     scale = alt.Scale(domain=[low - left, high + right], nice=False)
-    return part, scale, alt.Axis(format=panel.format, tickCount=4, labelOverlap="greedy")
+    return rows, scale, alt.Axis(format=panel.format, tickCount=4, labelOverlap="greedy")
 
 
-def _ends(part: pd.DataFrame, panel: Panel) -> tuple[float, float]:
+def _ends(rows: pd.DataFrame, panel: Panel) -> tuple[float, float]:
     """Give the ends of what a panel shows: its figures and marks, no wider than it may be."""
-    columns = [name for name in ("value", "low", "high", "beside") if name in part]
-    low, high = ends(part[columns], *panel.marks)
+    columns = [name for name in ("value", "low", "high", "beside") if name in rows]
+    low, high = ends(rows[columns], *panel.marks)
     low, high = max(low, panel.widest[0]), min(high, panel.widest[1])
     # A value not far beyond whose interval reaches into the panel is worth a wider one.
-    reaching = part[(part["low"] <= high) & (part["high"] >= low)]
+    reaching = rows[(rows["low"] <= high) & (rows["high"] >= low)]
     near = reaching["value"].between(2 * low - high, 2 * high - low)
     return ends(reaching.loc[near, ["value"]], low, high)
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from steer_plugin.analyses.report.theme import looks
 from steer_plugin.analyses.report.words import phrases
+from steer_plugin.analyses.statistics.figure_rows import records
 
 _ROOM = 820
 _ACROSS = 4
@@ -35,8 +36,8 @@ def finite(values: pd.Series) -> pd.Series:
 def ends(values: pd.DataFrame, *others: float) -> tuple[float, float]:
     """Give the lowest and the highest of some figures that are finite."""
     flat = np.array([*values.to_numpy(dtype=float).ravel(), *others])
-    drawn = flat[np.isfinite(flat)]
-    return float(drawn.min()), float(drawn.max())
+    finite_values = flat[np.isfinite(flat)]
+    return float(finite_values.min()), float(finite_values.max())
 
 
 def ratio_axis(low: float, high: float) -> tuple[alt.Scale, alt.Axis]:
@@ -48,15 +49,15 @@ def ratio_axis(low: float, high: float) -> tuple[alt.Scale, alt.Axis]:
     """
     room = max((high / low) ** 0.06, 1.01)
     low, high = low / room, high * room
-    shown: list[float] = []
+    ticks: list[float] = []
     for values in _ticks(low, high):
-        shown = [value for value in values if low <= value <= high]
-        if len(shown) <= _TICKS:
+        ticks = [value for value in values if low <= value <= high]
+        if len(ticks) <= _TICKS:
             break
     scale = alt.Scale(type="log", domain=[low, high], nice=False)
     # Vega blanks the labels of a logarithmic axis as it likes, unless they are expressions.
     label = "format(datum.value, ',~g')"
-    return scale, alt.Axis(values=shown, labelExpr=label, labelOverlap="greedy")
+    return scale, alt.Axis(values=ticks, labelExpr=label, labelOverlap="greedy")
 
 
 def _ticks(low: float, high: float) -> list[list[float]]:
@@ -65,7 +66,7 @@ def _ticks(low: float, high: float) -> list[list[float]]:
         steps = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
         return [[round(n * step, 3) for n in range(math.floor(high / step) + 1)] for step in steps]
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    parts = [[m * 10.0**p for p in powers for m in found] for found in ((1, 2, 5), (1, 3))]
+    parts = [[m * 10.0**p for p in powers for m in multiples] for multiples in ((1, 2, 5), (1, 3))]
     return parts + [
         [10.0**p for p in powers if p % every == 0] for every in (1, 2, 4, 8, 16, 32, 64)
     ]
@@ -81,7 +82,7 @@ def look(names: Sequence[str], column: str) -> tuple[alt.Color, alt.Shape]:
     colours, shapes = looks(len(names))
     legend = alt.Legend(orient="top", columns=4, columnPadding=18, symbolOpacity=1)
     order = list(names)
-    colour, shape = (alt.Scale(domain=order, range=found) for found in (colours, shapes))
+    colour, shape = (alt.Scale(domain=order, range=values) for values in (colours, shapes))
     return (
         alt.Color(f"{column}:N", title=None, scale=colour, sort=order, legend=legend),
         alt.Shape(f"{column}:N", title=None, scale=shape, sort=order, legend=legend),
@@ -96,12 +97,12 @@ def with_intervals(table: pd.DataFrame, column: str, *, signed: bool = True) -> 
         column: of the figures; where one is NaN it was not measured.
         signed: whether they are differences.
     """
-    said = []
-    for row in phrases.records(table):
+    texts = []
+    for row in records(table):
         value, low, high = (
             phrases.number(row[f"{column}{end}"], signed=signed, digits=3)
             for end in ("", "_low", "_high")
         )
         between = f" ({low} to {high})" if row[f"{column}_low"] == row[f"{column}_low"] else ""
-        said.append(f"{value}{between}" if row[column] == row[column] else "not measured")
-    return said
+        texts.append(f"{value}{between}" if row[column] == row[column] else "not measured")
+    return texts

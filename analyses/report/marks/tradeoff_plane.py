@@ -18,7 +18,7 @@ _HEIGHT = 230
 
 
 @dataclass(frozen=True)
-class Tradeoff:
+class TradeoffPlane:
     """Where gains and costs are drawn, the same in every panel.
 
     Attributes:
@@ -82,7 +82,7 @@ class Tradeoff:
             Columns text, text_cost and text_gain (where its left end stands, NaN where there is
             no room), by the rows of `data`.
         """
-        found = pd.DataFrame({"text": texts, "text_cost": np.nan, "text_gain": np.nan})
+        labels = pd.DataFrame({"text": texts, "text_cost": np.nan, "text_gain": np.nan})
         none = pd.DataFrame({"cost": self.costs.domain, "gain": 0.0})
         for _, rows in self.data.groupby("name", sort=False):
             ranked = rank[rows.index].sort_values(kind="stable").index
@@ -94,8 +94,8 @@ class Tradeoff:
             )
             for row, place in zip(ranked, places, strict=True):
                 if place is not None:
-                    found.loc[row, ["text_cost", "text_gain"]] = self._figures(*place)
-        return found
+                    labels.loc[row, ["text_cost", "text_gain"]] = self._figures(*place)
+        return labels
 
     def _pixels(self, rows: pd.DataFrame) -> Pixels:
         (cheapest, dearest), (least, most) = self.costs.domain, self.gains.domain
@@ -111,17 +111,17 @@ class Tradeoff:
         )
 
 
-def tradeoff(data: pd.DataFrame) -> Tradeoff:
+def tradeoff_plane(data: pd.DataFrame) -> TradeoffPlane:
     """Fit the axes to gains and costs.
 
     Args:
-        data: see `Tradeoff`.
+        data: see `TradeoffPlane`.
     """
     low, high = ends(data[["gain", "gain_low", "gain_high"]], 0)
     room = 0.06 * (high - low) or 0.1
     gains = alt.Scale(domain=[low - room, high + room], nice=False)
     costs, axis = ratio_axis(*ends(data[["cost", "cost_low", "cost_high"]], 1))
-    return Tradeoff(
+    return TradeoffPlane(
         data=data,
         costs=costs,
         gains=gains,

@@ -25,11 +25,11 @@ def unseen(results: Results, languages: Iterable[str]) -> list[str]:
 
     A run that says "none" has seen none of them.
     """
-    said = results.provenance.get("seen", "")
-    return [code for code in languages if said and code not in said.split(", ")]
+    seen = results.provenance.get("seen", "")
+    return [code for code in languages if seen and code not in seen.split(", ")]
 
 
-def marked(label: str, code: str, not_seen: Collection[str]) -> str:
+def with_mark(label: str, code: str, not_seen: Collection[str]) -> str:
     """Put the mark after a language's label where it was not seen."""
     return f"{label} {UNSEEN}" if code in not_seen else label
 
@@ -38,7 +38,7 @@ def labels(
     codes: Iterable[str], not_seen: Collection[str], name: Callable[[str], str]
 ) -> dict[str, str]:
     """Give each language's label, by `name`, with the mark where it was not seen."""
-    return {code: marked(name(code), code, not_seen) for code in codes}
+    return {code: with_mark(name(code), code, not_seen) for code in codes}
 
 
 def footnote(not_seen: Collection[str]) -> str:

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from steer_plugin.analyses.report.words.phrases import how_many, listed, none_of, records, span
+from steer_plugin.analyses.report.words.phrases import for_how_many, for_none_of, listed, span
+from steer_plugin.analyses.statistics.figure_rows import records
 from steer_plugin.corpora.language_codes import language_name
 
 DATASETS = {"tatoeba": "Tatoeba", "bucc18": "BUCC-18", "pawsx": "PAWS-X"}
@@ -22,20 +23,20 @@ def mixed_title(same: pd.DataFrame, mixed: pd.DataFrame, what: str, where: str) 
         what: is found.
         where: it is sought, as the start of a sentence; a single target is named instead.
     """
-    said = (
+    title = (
         f"{where}, top-1 of {what} {_moves(same)} with both sides steered "
         f"({span(same['pre'])} before, {span(same['post'])} after); with unsteered queries it "
         f"{_moves(mixed)} ({span(mixed['post'])})"
     )
     fell = mixed[mixed["change_high"] < 0]
     if fell.empty:
-        return said
+        return title
     if not (mixed["n_controls"] > 0).all():
-        return f"{said}; no random control was run"
+        return f"{title}; no random control was run"
     also = fell[fell["control_change_high"] < 0]
     if also.empty:
-        return f"{said}, and not reliably with random neurons"
-    return f"{said}, and with random neurons{_for(also, mixed)} ({span(also['control'])})"
+        return f"{title}, and not reliably with random neurons"
+    return f"{title}, and with random neurons{for_how_many(also, mixed)} ({span(also['control'])})"
 
 
 def bitexts_title(rows: pd.DataFrame) -> str:
@@ -58,26 +59,21 @@ def bitexts_title(rows: pd.DataFrame) -> str:
             f"{'the one search' if len(rows) == 1 else f'any of {len(rows)} searches'}{after}"
         )
     counts = [
-        f"{int(won['dataset'].eq(name).sum())} of {len(part)} searches of {dataset_name(str(name))}"
-        for name, part in rows.groupby("dataset", sort=False)
+        f"{int(won['dataset'].eq(name).sum())} of {size} searches of {dataset_name(str(name))}"
+        for name, size in rows.groupby("dataset", sort=False).size().items()
     ]
-    most = records(won.sort_values("change", kind="stable"))[-1]
-    pair = f"{language_name(most['query'])} to {language_name(most['candidates'])}"
-    levels = f"{span(pd.Series([most['pre']]))} to {span(pd.Series([most['post']]))}"
-    named = f"most from {pair} ({dataset_name(most['dataset'])}), {levels}"
+    best = records(won.sort_values("change", kind="stable"))[-1]
+    pair = f"{language_name(best['query'])} to {language_name(best['candidates'])}"
+    levels = f"{span(pd.Series([best['pre']]))} to {span(pd.Series([best['post']]))}"
+    named = f"most from {pair} ({dataset_name(best['dataset'])}), {levels}"
     return f"Experts lift top-1{beyond} in {listed(counts)}, {named}{after}"
 
 
 def _moves(rows: pd.DataFrame) -> str:
     up, down = rows[rows["change_low"] > 0], rows[rows["change_high"] < 0]
-    said = [
-        f"{verb}{_for(some, rows)}"
-        for verb, some in (("rises", up), ("falls", down))
-        if not some.empty
+    moves = [
+        f"{verb}{for_how_many(targets, rows)}"
+        for verb, targets in (("rises", up), ("falls", down))
+        if not targets.empty
     ]
-    for_none = "" if len(rows) == 1 else f" for {none_of(rows)}"
-    return " and ".join(said) or f"does not change reliably{for_none}"
-
-
-def _for(some: pd.DataFrame, among: pd.DataFrame) -> str:
-    return "" if len(among) == 1 else f" for {how_many(some, among)}"
+    return " and ".join(moves) or f"does not change reliably{for_none_of(rows)}"

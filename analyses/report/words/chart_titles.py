@@ -1,5 +1,7 @@
 """What each chart's title says: its finding, computed from the rows that it draws."""
 
+from collections.abc import Mapping
+
 import pandas as pd
 
 from steer_plugin.analyses.report.words.phrases import (
@@ -8,12 +10,11 @@ from steer_plugin.analyses.report.words.phrases import (
     none_of,
     number,
     percent,
-    records,
 )
 from steer_plugin.analyses.report.words.summary import gains_and_losses
-from steer_plugin.analyses.report.words.unit_choice import each
+from steer_plugin.analyses.report.words.unit_choice import in_each_layer
 from steer_plugin.analyses.run.results import Results, at_headline, layer_phrase
-from steer_plugin.analyses.statistics.figure_rows import over_pairs
+from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_name
 from steer_plugin.experts.selection import TOP, Choice
 
@@ -46,8 +47,8 @@ def short_of_experts(layers: pd.DataFrame) -> str:
     """
     counts = layers.groupby(["top_k", "concept"], sort=False)["experts"].sum()
     parts = []
-    for k, own in counts.groupby(level="top_k"):
-        few = own[own < own.max()]
+    for k, k_counts in counts.groupby(level="top_k"):
+        few = k_counts[k_counts < k_counts.max()]
         if few.empty:
             continue
         names = [f"{n:,} of {language_name(str(code))}" for (_, code), n in few.items()]
@@ -84,14 +85,14 @@ def expert_overlap_title(pairs: pd.DataFrame, choice: Choice = TOP) -> str:
         pairs: rows of `Results.overlap` at one k, without a language's pair with itself.
         choice: of the experts.
     """
-    most = records(pairs.sort_values("shared", ascending=False, kind="stable"))[0]
-    k = int(most["top_k"])
-    if most["shared"] == 0:
-        return f"No two languages share any of their {k} experts{each(choice)}"
-    names = f"{language_name(most['concept'])} and {language_name(most['other'])}"
+    pair = records(pairs.sort_values("shared", ascending=False, kind="stable"))[0]
+    k = int(pair["top_k"])
+    if pair["shared"] == 0:
+        return f"No two languages share any of their {k} experts{in_each_layer(choice)}"
+    names = f"{language_name(pair['concept'])} and {language_name(pair['other'])}"
     return (
-        f"Of {k} experts{each(choice)}, two languages share at most {most['shared']} "
-        f"({percent(most['share'])}): {names}"
+        f"Of {k} experts{in_each_layer(choice)}, two languages share at most {pair['shared']} "
+        f"({percent(pair['share'])}): {names}"
     )
 
 
@@ -123,11 +124,11 @@ def retrieval_title(figures: pd.DataFrame) -> str:
     )
 
 
-def _with_levels(some: pd.DataFrame) -> str:
+def _with_levels(figures: pd.DataFrame) -> str:
     """Give each target's top-1 before and after, or the highest of many."""
     named = [
         f"{language_name(row['target'])} {number(row['pre'])} to {number(row['post'])}"
-        for row in records(some.nlargest(len(some), "change"))
+        for row in records(figures.nlargest(len(figures), "change"))
     ]
     if len(named) > _NAMED:
         return f", most for {named[0]}"
@@ -159,33 +160,33 @@ def gap_title(raw: pd.DataFrame, centred: pd.DataFrame) -> str:
         raw: gap over all pairs, one row a target.
         centred: the same with each language's mean removed; may be empty.
     """
-    said = f"The gap between translations and other sentences {_gap_moves(raw)}"
+    title = f"The gap between translations and other sentences {_gap_moves(raw)}"
     if centred.empty:
-        return said
-    return f"{said}; with each language's mean removed it {_gap_moves(centred)}"
+        return title
+    return f"{title}; with each language's mean removed it {_gap_moves(centred)}"
 
 
 def _gap_moves(figures: pd.DataFrame) -> str:
     wider = figures[figures["change_low"] > 0]
     narrower = figures[figures["change_high"] < 0]
-    said = []
+    moves = []
     if not wider.empty:
         beyond = wider[wider["advantage_low"] > 0]
-        said.append(f"widens for {how_many(wider, figures)}")
+        moves.append(f"widens for {how_many(wider, figures)}")
         if not beyond.empty:
             same = len(beyond) == len(wider)
-            said[0] += ", beyond random neurons" + ("" if same else f" for {len(beyond)}")
+            moves[0] += ", beyond random neurons" + ("" if same else f" for {len(beyond)}")
         elif (wider["n_controls"] > 0).all():
-            said[0] += ", no more than with random neurons"
+            moves[0] += ", no more than with random neurons"
     if not narrower.empty:
-        said.append(f"shrinks for {how_many(narrower, figures)}")
-    return listed(said) or f"does not change reliably for {none_of(figures)}"
+        moves.append(f"shrinks for {how_many(narrower, figures)}")
+    return listed(moves) or f"does not change reliably for {none_of(figures)}"
 
 
 def by_layer_title(results: Results) -> str:
     """Say which layers gain and which lose."""
-    both = gains_and_losses(results)
-    if not both:
+    targets = gains_and_losses(results)
+    if not targets:
         rows = at_headline(results, over_pairs(results.retrieval, "top-1"))
         up = rows[rows["change_low"] > 0]
         down = rows[rows["change_high"] < 0]
@@ -194,7 +195,7 @@ def by_layer_title(results: Results) -> str:
         if not down.empty:
             return "With experts some layers lose top-1 retrieval and none gains it reliably"
         return "With experts no layer's top-1 retrieval changes reliably"
-    target, gain, loss = max(both, key=lambda found: found[1]["change"])
+    target, gain, loss = max(targets, key=lambda rows_of_target: rows_of_target[1]["change"])
     return (
         f"One layer gains what another loses: {language_name(target)} "
         f"{number(gain['change'], signed=True)} {layer_phrase(str(gain['layer']))}, "
@@ -227,25 +228,12 @@ def embedding_map_title(shares: pd.DataFrame) -> str:
         shares: columns target, condition and share (of the picture's variance that lies between
             the languages' means, 0..1).
     """
-    parts = []
-    said = {
+    words = {
         "before": "of the picture's spread before",
         "experts": "with experts",
         "control": "with random neurons",
     }
-    for condition, words in said.items():
-        found = shares.loc[shares["condition"] == condition, "share"]
-        if not found.empty:
-            low, high = percent(float(found.min())), percent(float(found.max()))
-            parts.append(f"{low if low == high else f'{low[:-1]} to {high}'} {words}")
-    return f"Between languages lies {', '.join(parts)}"
-
-
-_SAID = {
-    "before": "of sentences before",
-    "experts": "with experts",
-    "control": "with random neurons",
-}
+    return f"Between languages lies {_condition_shares(shares, words)}"
 
 
 def neighbours_title(shares: pd.DataFrame) -> str:
@@ -254,10 +242,21 @@ def neighbours_title(shares: pd.DataFrame) -> str:
     Args:
         shares: as `own_language_share` gives them.
     """
-    parts = []
-    for condition, words in _SAID.items():
-        found = shares.loc[shares["condition"] == condition, "share"].dropna()
-        if not found.empty:
-            low, high = percent(float(found.min())), percent(float(found.max()))
-            parts.append(f"{low if low == high else f'{low[:-1]} to {high}'} {words}")
-    return f"In the picture the nearest point is of the same language for {', '.join(parts)}"
+    words = {
+        "before": "of sentences before",
+        "experts": "with experts",
+        "control": "with random neurons",
+    }
+    clauses = _condition_shares(shares, words)
+    return f"In the picture the nearest point is of the same language for {clauses}"
+
+
+def _condition_shares(shares: pd.DataFrame, words: Mapping[str, str]) -> str:
+    """Print each condition's lowest and highest share before its words."""
+    clauses = []
+    for condition, phrase in words.items():
+        values = shares.loc[shares["condition"] == condition, "share"].dropna()
+        if not values.empty:
+            low, high = percent(float(values.min())), percent(float(values.max()))
+            clauses.append(f"{low if low == high else f'{low[:-1]} to {high}'} {phrase}")
+    return ", ".join(clauses)

@@ -7,29 +7,28 @@ from types import MappingProxyType
 import pandas as pd
 
 from steer_plugin.analyses.report.words.phrases import (
-    how_many,
+    for_how_many,
+    for_none_of,
     listed,
-    none_of,
     number,
-    records,
     span,
 )
 from steer_plugin.analyses.run.results import layer_order
-from steer_plugin.analyses.statistics.figure_rows import over_pairs
+from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_name
 
 _NAMED = 3
 
 
 @dataclass(frozen=True)
-class Words:
+class ControlPhrases:
     """What a control is called.
 
     Attributes:
         label: beside its lane.
         subject: of a sentence, with its verb "to give".
         what: it is, for a caption; `{end}` and `{layers}` stand for what the units of a run are,
-            as `chosen.end` and `chosen.of_layers` say it.
+            as `unit_choice.end_phrase` and `unit_choice.of_layers` say it.
     """
 
     label: str
@@ -37,44 +36,44 @@ class Words:
     what: str
 
 
-CONTROLS: Mapping[str, Words] = MappingProxyType(
+CONTROLS: Mapping[str, ControlPhrases] = MappingProxyType(
     {
-        "random-in-layers": Words(
+        "random-in-layers": ControlPhrases(
             "Random, same layers",
             "Random neurons of the same layers give",
             "as many other neurons of the same layers with the experts' values",
         ),
-        "random-anywhere": Words(
+        "random-anywhere": ControlPhrases(
             "Random, any layer",
             "Random neurons of any layer give",
             "as many other neurons of all layers with the experts' values",
         ),
-        "shuffled-values": Words(
+        "shuffled-values": ControlPhrases(
             "Shuffled values",
             "The experts with each other's values give",
             "the experts with each other's values",
         ),
-        "other-experts": Words(
+        "other-experts": ControlPhrases(
             "Other languages' experts",
             "Other languages' experts give",
             "another language's experts with their own values",
         ),
-        "bottom": Words(
+        "bottom": ControlPhrases(
             "Lowest-scoring neurons",
             "The lowest-scoring neurons give",
             "the neurons{layers} that score lowest, with their own values",
         ),
-        "shuffled-labels": Words(
+        "shuffled-labels": ControlPhrases(
             "Shuffled labels",
             "Experts found with shuffled labels give",
             "the {end} neurons{layers} under shuffled labels, with those labels' values",
         ),
-        "constant-shift": Words(
+        "constant-shift": ControlPhrases(
             "Constant shift",
             "Adding the intervention's mean effect alone gives",
             "one vector, the experts' mean effect, added to all embeddings made without steering",
         ),
-        "centring": Words(
+        "centring": ControlPhrases(
             "Centring",
             "Subtracting each language's mean, without steering, gives",
             "each language's mean taken off its embeddings made without steering",
@@ -89,7 +88,7 @@ MEASURES: Mapping[str, str] = MappingProxyType(
 """The measures that are shown, as sentences call them, in the order they are shown."""
 
 
-def shown(controls: pd.DataFrame) -> pd.DataFrame:
+def control_rows(controls: pd.DataFrame) -> pd.DataFrame:
     """Keep what is shown of `Results.controls`, in the order it is shown.
 
     Means over all pairs of languages at the last layer, embeddings as they are.
@@ -116,9 +115,9 @@ def control_order(table: pd.DataFrame) -> list[str]:
     return sorted(names, key=lambda name: known.index(name) if name in known else len(known))
 
 
-def words(control: str) -> Words:
+def control_phrases(control: str) -> ControlPhrases:
     """Give what a control is called; a word that is not known stands for itself."""
-    return CONTROLS.get(control, Words(control, f"The control {control} gives", control))
+    return CONTROLS.get(control, ControlPhrases(control, f"The control {control} gives", control))
 
 
 def reliable(rows: pd.DataFrame) -> pd.Series:
@@ -139,18 +138,22 @@ def shares_title(controls: pd.DataFrame) -> str:
     Args:
         controls: rows of `Results.controls`.
     """
-    rows = shown(controls)
+    rows = control_rows(controls)
     names = control_order(rows)
     lead = "constant-shift" if "constant-shift" in names else names[0]
-    said = share_sentence(controls, lead)
+    title = share_sentence(controls, lead)
     rows = rows[(rows["measure"] == "pair distance") & (rows["control"] != lead)]
     shares = rows["share"].dropna()
     if shares.empty:
-        return said
+        return title
     n = rows["control"].nunique()
-    others = words(rows["control"].iloc[0]).label.lower() if n == 1 else f"the other {n} controls"
+    others = (
+        control_phrases(rows["control"].iloc[0]).label.lower()
+        if n == 1
+        else f"the other {n} controls"
+    )
     low, high = share_text(float(shares.min())), share_text(float(shares.max()))
-    return f"{said}; {others}, {low if low == high else f'{low} to {high}'}"
+    return f"{title}; {others}, {low if low == high else f'{low} to {high}'}"
 
 
 def share_sentence(controls: pd.DataFrame, control: str) -> str:
@@ -165,25 +168,27 @@ def share_sentence(controls: pd.DataFrame, control: str) -> str:
     Returns:
         "" where the control, or raw distance, was not measured.
     """
-    rows = shown(controls)
+    rows = control_rows(controls)
     rows = rows[(rows["measure"] == "pair distance") & (rows["control"] == control)]
     if rows.empty:
         return ""
     known = rows[reliable(rows) & rows["share"].notna()]
     if known.empty:
         return (
-            f"Experts do not change raw distance reliably{_for_none(rows)}, so no control has a "
+            f"Experts do not change raw distance reliably{for_none_of(rows)}, so no control has a "
             "share of the change"
         )
     fell, rose = (known["change_high"] < 0).all(), (known["change_low"] > 0).all()
     move = "drop" if fell else "rise" if rose else "change"
     left = rows[~rows["target"].isin(known["target"])]
     rest = (
-        "" if left.empty else f"; experts do not change it reliably{_for(left, rows, names=True)}"
+        ""
+        if left.empty
+        else f"; experts do not change it reliably{_for_targets(left, rows, names=True)}"
     )
     return (
-        f"{words(control).subject} {_shares(known)} of the {move} in raw distance"
-        f"{_for(known, rows)}{rest}"
+        f"{control_phrases(control).subject} {_shares(known)} of the {move} in raw distance"
+        f"{_for_targets(known, rows)}{rest}"
     )
 
 
@@ -198,15 +203,15 @@ def centring_sentence(controls: pd.DataFrame) -> str:
     Returns:
         "" where that control was not run, or top-1 not measured.
     """
-    rows = shown(controls)
+    rows = control_rows(controls)
     rows = rows[(rows["measure"] == "top-1") & (rows["control"] == "centring")]
     if rows.empty:
         return ""
     lower, higher = rows[rows["advantage_high"] < 0], rows[rows["advantage_low"] > 0]
     verdicts = [
-        f"{word}{_for(some, rows)}"
-        for word, some in (("higher", higher), ("lower", lower))
-        if not some.empty
+        f"{word}{_for_targets(targets, rows)}"
+        for word, targets in (("higher", higher), ("lower", lower))
+        if not targets.empty
     ]
     verdict = f"reliably {listed(verdicts)}" if verdicts else "not reliably different"
     return (
@@ -221,7 +226,7 @@ def advantages_title(controls: pd.DataFrame) -> str:
     Args:
         controls: rows of `Results.controls`.
     """
-    rows = shown(controls)
+    rows = control_rows(controls)
     rows = rows[rows["measure"] == "top-1"]
     targets = rows.drop_duplicates("target")
     beaten = rows.assign(won=rows["advantage_low"] > 0).groupby("target", sort=False)["won"].sum()
@@ -229,30 +234,30 @@ def advantages_title(controls: pd.DataFrame) -> str:
     every = {1: "the control", 2: "both controls"}.get(n, f"all {n} controls")
     parts = []
     for count in sorted(set(beaten), reverse=True):
-        some = targets[targets["target"].isin(beaten.index[beaten == count])]
+        with_count = targets[targets["target"].isin(beaten.index[beaten == count])]
         than = every if count == n else f"{count} of {n} controls" if count else "none"
-        parts.append(f"than {than}{_for(some, targets, names=True)}")
-    said = f"Experts retrieve better {', '.join(parts)}"
+        parts.append(f"than {than}{_for_targets(with_count, targets, names=True)}")
+    title = f"Experts retrieve better {', '.join(parts)}"
     if not beaten.any():
         any_control = {1: "the control", 2: "either control"}.get(n, f"any of {n} controls")
-        said = f"Experts retrieve no better than {any_control}{_for_none(targets)}"
+        title = f"Experts retrieve no better than {any_control}{for_none_of(targets)}"
     up = targets[targets["change_low"] > 0]
     if len(targets) == 1:
-        return f"{said}, {'and no' if up.empty else 'and'} better than the unsteered model"
-    for_whom = _for_none(targets) if up.empty else _for(up, targets, names=True)
-    return f"{said}; {'no ' if up.empty else ''}better than the unsteered model{for_whom}"
+        return f"{title}, {'and no' if up.empty else 'and'} better than the unsteered model"
+    for_whom = for_none_of(targets) if up.empty else _for_targets(up, targets, names=True)
+    return f"{title}; {'no ' if up.empty else ''}better than the unsteered model{for_whom}"
 
 
 def _shares(known: pd.DataFrame) -> str:
     """Print shares with the ends of their intervals; of several, the outermost."""
     low, high = float(known["share"].min()), float(known["share"].max())
-    said = [share_text(low), share_text(high)]
+    shares = [share_text(low), share_text(high)]
     ends = [known["share_low"].min(), known["share_high"].max()]
     if known["share_low"].isna().any():
-        return " to ".join(dict.fromkeys(said))
+        return " to ".join(dict.fromkeys(shares))
     between = " to ".join(share_text(float(end)) for end in ends)
     which = "95% interval" if len(known) == 1 else "95% intervals from"
-    return f"{' to '.join(dict.fromkeys(said))} ({which} {between})"
+    return f"{' to '.join(dict.fromkeys(shares))} ({which} {between})"
 
 
 def _levels(rows: pd.DataFrame) -> str:
@@ -266,14 +271,8 @@ def _levels(rows: pd.DataFrame) -> str:
     )
 
 
-def _for(some: pd.DataFrame, among: pd.DataFrame, *, names: bool = False) -> str:
+def _for_targets(targets: pd.DataFrame, among: pd.DataFrame, *, names: bool = False) -> str:
     """Say for which of several targets, by their names where they are few and that is asked."""
-    if len(among) == 1:
-        return ""
-    if names and len(among) <= _NAMED:
-        return f" for {listed(map(language_name, some['target']))}"
-    return f" for {how_many(some, among)}"
-
-
-def _for_none(among: pd.DataFrame) -> str:
-    return "" if len(among) == 1 else f" for {none_of(among)}"
+    if names and 1 < len(among) <= _NAMED:
+        return f" for {listed(map(language_name, targets['target']))}"
+    return for_how_many(targets, among)

@@ -19,10 +19,10 @@ def correlations_title(rows: pd.DataFrame) -> str:
     first = single if not single.empty else pooled
     sure = first[excludes_0(first)]
     whole = _of(sure, first, "pooled " if single.empty else "")
-    said = f"Over {span(first['n'], 0)} languages {whole}{_which(sure, first)}"
+    title = f"Over {span(first['n'], 0)} languages {whole}{_which(sure, first)}"
     if single.empty or pooled.empty:
-        return said
-    return f"{said}; with all targets pooled {_count(pooled[excludes_0(pooled)], pooled)}"
+        return title
+    return f"{title}; with all targets pooled {_count(pooled[excludes_0(pooled)], pooled)}"
 
 
 def excludes_0(rows: pd.DataFrame) -> pd.Series:

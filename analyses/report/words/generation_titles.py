@@ -2,7 +2,14 @@
 
 import pandas as pd
 
-from steer_plugin.analyses.report.words.phrases import how_many, listed, none_of, number, records
+from steer_plugin.analyses.report.words.phrases import (
+    for_how_many,
+    for_none_of,
+    how_many,
+    listed,
+    number,
+)
+from steer_plugin.analyses.statistics.figure_rows import records
 from steer_plugin.corpora.language_codes import language_name
 
 LANGUAGE = "the probability of the target language"
@@ -26,22 +33,22 @@ def generation_title(table: pd.DataFrame) -> str:
     """
     steered = experts(table)
     targets = steered.drop_duplicates("target")
-    chosen = steered[steered["recommended"]]
-    if chosen.empty:
-        return f"No k is recommended{_for_none(targets)}; {_at_some_k(steered, targets)}"
-    up, down = chosen[chosen["gain_low"] > 0], chosen[chosen["gain_high"] < 0]
+    recommended = steered[steered["recommended"]]
+    if recommended.empty:
+        return f"No k is recommended{for_none_of(targets)}; {_at_some_k(steered, targets)}"
+    up, down = recommended[recommended["gain_low"] > 0], recommended[recommended["gain_high"] < 0]
     start = "At the recommended k, experts"
     if not up.empty:
-        said = f"{start} raise {LANGUAGE}{_beyond(table, up, targets)}"
+        title = f"{start} raise {LANGUAGE}{_beyond(table, up, targets)}"
     elif not down.empty:
-        said = f"{start} lower {LANGUAGE}{_for(down, targets)}"
+        title = f"{start} lower {LANGUAGE}{for_how_many(down, targets)}"
     else:
-        said = f"{start} do not reliably raise {LANGUAGE}{_for_none(targets)}"
-    left = targets[~targets["target"].isin(chosen["target"])]
-    return said if left.empty else f"{said}; no k is recommended for {_who(left, targets)}"
+        title = f"{start} do not reliably raise {LANGUAGE}{for_none_of(targets)}"
+    left = targets[~targets["target"].isin(recommended["target"])]
+    return title if left.empty else f"{title}; no k is recommended for {_who(left, targets)}"
 
 
-def tradeoff_title(table: pd.DataFrame) -> str:
+def generation_tradeoff_title(table: pd.DataFrame) -> str:
     """Say which k is recommended for which target.
 
     Args:
@@ -49,14 +56,14 @@ def tradeoff_title(table: pd.DataFrame) -> str:
     """
     steered = experts(table)
     targets = steered.drop_duplicates("target")
-    chosen = steered[steered["recommended"]]
-    if chosen.empty:
-        return f"Gain against perplexity recommends no k{_for_none(targets)}"
+    recommended = steered[steered["recommended"]]
+    if recommended.empty:
+        return f"Gain against perplexity recommends no k{for_none_of(targets)}"
     parts = [
         f"k = {k:,} for {_who(rows, targets)}"
-        for k, rows in chosen.groupby(chosen["top_k"].astype(int))
+        for k, rows in recommended.groupby(recommended["top_k"].astype(int))
     ]
-    left = targets[~targets["target"].isin(chosen["target"])]
+    left = targets[~targets["target"].isin(recommended["target"])]
     if not left.empty:
         parts.append(f"no k for {_who(left, targets)}")
     return f"Gain against perplexity recommends {listed(parts)}"
@@ -69,39 +76,39 @@ def recommendation(table: pd.DataFrame) -> str:
         table: rows of `Results.generation`.
     """
     steered = experts(table)
-    chosen = steered[steered["recommended"]]
+    recommended = steered[steered["recommended"]]
     before = table[(table["condition"] == "before") & (table["reason"].fillna("") != "")]
-    said = []
-    if not chosen.empty:
-        rule = "; ".join(dict.fromkeys(chosen["reason"]))
-        said.append(f"Ring: the recommended k, {rule}; it is chosen by these very figures.")
+    sentences = []
+    if not recommended.empty:
+        rule = "; ".join(dict.fromkeys(recommended["reason"]))
+        sentences.append(f"Ring: the recommended k, {rule}; it is chosen by these very figures.")
     refused: dict[str, list[str]] = {}
     for row in records(before):
         refused.setdefault(row["reason"], []).append(language_name(row["target"]))
     for reason, names in refused.items():
         who = f" for {listed(names)}" if table["target"].nunique() > 1 else ""
-        said.append(f"No k is recommended{who}: {reason}.")
-    return " ".join(said)
+        sentences.append(f"No k is recommended{who}: {reason}.")
+    return " ".join(sentences)
 
 
 def _beyond(table: pd.DataFrame, up: pd.DataFrame, targets: pd.DataFrame) -> str:
     """Say beyond what, and for whom, the probability rises."""
     controls = table[table["condition"] == "control"]
     if controls.empty:
-        return f"{_for(up, targets)}{_levels(table, up)}; no random control was run"
+        return f"{for_how_many(up, targets)}{_levels(table, up)}; no random control was run"
     random = controls.set_index(["target", "top_k"])["gain_high"]
     place = pd.MultiIndex.from_frame(up[["target", "top_k"]])
     beyond = up[up["gain_low"].to_numpy() > random.reindex(place).to_numpy()]
     if beyond.empty:
-        return f"{_for(up, targets)}{_levels(table, up)}, but not beyond random neurons"
-    return f" beyond random neurons{_for(beyond, targets)}{_levels(table, beyond)}"
+        return f"{for_how_many(up, targets)}{_levels(table, up)}, but not beyond random neurons"
+    return f" beyond random neurons{for_how_many(beyond, targets)}{_levels(table, beyond)}"
 
 
-def _levels(table: pd.DataFrame, some: pd.DataFrame) -> str:
+def _levels(table: pd.DataFrame, rows: pd.DataFrame) -> str:
     """Give each target's probability before and after and its cost, or the largest gain of many."""
     before = table[table["condition"] == "before"].set_index("target")["probability"]
     named: list[str] = []
-    for row in records(some.nlargest(len(some), "gain")):
+    for row in records(rows.nlargest(len(rows), "gain")):
         levels = f"{number(float(before[row['target']]))} to {number(row['probability'])}"
         of_what = "" if named else " the perplexity"
         paid = f" at {number(row['cost'])} times{of_what}" if row["cost"] == row["cost"] else ""
@@ -116,25 +123,17 @@ def _at_some_k(steered: pd.DataFrame, targets: pd.DataFrame) -> str:
     down = targets[targets["target"].isin(steered.loc[steered["gain_high"] < 0, "target"])]
     ks = sorted({int(k) for k in steered["top_k"]})
     at = f"at k = {ks[0]:,}" if len(ks) == 1 else "at some k"
-    said = []
+    changes = []
     if not up.empty:
-        said.append(f"raise {LANGUAGE} {at}{_for(up, targets)}")
+        changes.append(f"raise {LANGUAGE} {at}{for_how_many(up, targets)}")
     if not down.empty:
-        said.append(f"lower {'it' if said else LANGUAGE} {at}{_for(down, targets)}")
-    if not said:
+        changes.append(f"lower {'it' if changes else LANGUAGE} {at}{for_how_many(down, targets)}")
+    if not changes:
         return f"at no k do experts reliably change {LANGUAGE}"
-    return f"experts {listed(said)}"
+    return f"experts {listed(changes)}"
 
 
-def _for(some: pd.DataFrame, targets: pd.DataFrame) -> str:
-    return "" if len(targets) == 1 else f" for {how_many(some, targets)}"
-
-
-def _for_none(targets: pd.DataFrame) -> str:
-    return "" if len(targets) == 1 else f" for {none_of(targets)}"
-
-
-def _who(some: pd.DataFrame, targets: pd.DataFrame) -> str:
+def _who(rows: pd.DataFrame, targets: pd.DataFrame) -> str:
     if len(targets) > _NAMED:
-        return how_many(some, targets)
-    return listed(language_name(target) for target in some["target"])
+        return how_many(rows, targets)
+    return listed(language_name(target) for target in rows["target"])

@@ -4,9 +4,10 @@ from typing import Any
 
 import pandas as pd
 
-from steer_plugin.analyses.report.words.phrases import CENTRINGS, listed, number, records
+from steer_plugin.analyses.report.words.phrases import CENTRINGS, listed, number
 from steer_plugin.analyses.run.results import BEFORE, layer_phrase
 from steer_plugin.analyses.run.two_hosts import Hosts, differing, distinct, same_verdicts
+from steer_plugin.analyses.statistics.figure_rows import records
 from steer_plugin.corpora.language_codes import language_name
 
 RETRIEVAL = ("top-1", "MRR")
@@ -52,11 +53,11 @@ def overlay_title(names: tuple[str, str], figures: pd.DataFrame) -> str:
     equal = int((once["difference"] == 0).sum())
     if equal == len(once):
         return f"{listed(names)} agree: all {len(once)} mean accuracies are equal"
-    most = furthest(once)
+    figure = furthest(once)
     equal_ones = f"{equal} of {len(once)}" if equal else f"none of the {len(once)}"
     return (
-        f"{listed(names)} differ by up to {size(most['difference'])} in mean "
-        f"accuracy ({place(most)}); {equal_ones} are equal"
+        f"{listed(names)} differ by up to {size(figure['difference'])} in mean "
+        f"accuracy ({place(figure)}); {equal_ones} are equal"
     )
 
 
@@ -68,10 +69,10 @@ def differences_title(figures: pd.DataFrame) -> str:
     """
     once = distinct(figures)
     retrieval = once["measure"].isin(RETRIEVAL)
-    said = _apart(once[retrieval], "retrieval figures")
+    title = _apart(once[retrieval], "retrieval figures")
     if not retrieval.all():
-        said += f"; {_apart(once[~retrieval], 'cosine distances and gaps')}"
-    return said[0].upper() + said[1:]
+        title += f"; {_apart(once[~retrieval], 'cosine distances and gaps')}"
+    return title[0].upper() + title[1:]
 
 
 def _apart(figures: pd.DataFrame, name: str) -> str:
@@ -117,9 +118,9 @@ def agreement(hosts: Hosts) -> str:
             f"Left out are {hosts.only_one_has:,} figures that only one of the two has."
         )
     sentences.append(f"{differences_title(hosts.figures)}.")
-    most = furthest(hosts.figures[hosts.figures["measure"].isin(RETRIEVAL)])
-    if most["difference"] != 0:
-        sentences.append(f"Furthest apart in retrieval is {_whole(most)}.")
+    figure = furthest(hosts.figures[hosts.figures["measure"].isin(RETRIEVAL)])
+    if figure["difference"] != 0:
+        sentences.append(f"Furthest apart in retrieval is {_whole(figure)}.")
     sentences.append(
         "The 95% intervals of mean top-1 (its change, and experts minus random neurons) say the "
         "same on both hosts (above 0, below 0, or neither) for "

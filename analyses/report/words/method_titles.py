@@ -32,7 +32,7 @@ def methods_title(table: pd.DataFrame) -> str:
     return _verdict(table[table["axis"] == RETRIEVAL], "retrieval", table[:0])
 
 
-def tradeoff_title(table: pd.DataFrame) -> str:
+def methods_tradeoff_title(table: pd.DataFrame) -> str:
     """Say which methods raise the target language's probability, and at which cost.
 
     Args:
@@ -103,5 +103,5 @@ def _others(names: list[str]) -> str:
 
 def _lowered(rows: pd.DataFrame) -> str:
     n = rows.loc[rows["change_high"] < 0, "method"].nunique()
-    some = "" if rows["target"].nunique() == 1 else " for at least one"
-    return f"; {n} of {rows['method'].nunique()} lower it{some}" if n else ""
+    whom = "" if rows["target"].nunique() == 1 else " for at least one"
+    return f"; {n} of {rows['method'].nunique()} lower it{whom}" if n else ""

@@ -4,7 +4,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from steer_plugin.analyses.report.words.pair_verdicts import RATE, by_rate, called
+from steer_plugin.analyses.report.words.pair_verdicts import (
+    RATE,
+    rate_is_controlled,
+    verdicts,
+)
 from steer_plugin.analyses.report.words.phrases import listed, span
 from steer_plugin.corpora.language_codes import language_name
 
@@ -12,7 +16,7 @@ _NAMED = 3
 
 
 def retrieval_matrix_title(pairs: pd.DataFrame) -> str:
-    """Say how many pairs of languages gain and lose top-1; see `called.called`.
+    """Say how many pairs of languages gain and lose top-1; see `pair_verdicts.verdicts`.
 
     Args:
         pairs: one row a target and an ordered pair.
@@ -41,14 +45,16 @@ def not_seen_sentence(pairs: pd.DataFrame, not_seen: Sequence[str]) -> str:
     rows = pairs[pairs["candidates"].isin(not_seen)]
     if rows.empty:
         return ""
-    ups = rows.assign(up=called(rows) > 0).groupby("target", sort=False)["up"].agg(["sum", "size"])
-    said = [
+    ups = (
+        rows.assign(up=verdicts(rows) > 0).groupby("target", sort=False)["up"].agg(["sum", "size"])
+    )
+    counts = [
         f"{language_name(str(target))} {up} of {n} up"
         for target, up, n in zip(ups.index, ups["sum"], ups["size"], strict=True)
     ]
-    if len(said) > _NAMED:
-        said = [f"{span(ups['sum'], 0)} of {span(ups['size'], 0)} up for {len(ups)} targets"]
-    return f"Of languages not seen in pre-training: {listed(said)}."
+    if len(counts) > _NAMED:
+        counts = [f"{span(ups['sum'], 0)} of {span(ups['size'], 0)} up for {len(ups)} targets"]
+    return f"Of languages not seen in pre-training: {listed(counts)}."
 
 
 def _sizes(pairs: pd.DataFrame) -> str:
@@ -64,21 +70,21 @@ def _moves(pairs: pd.DataFrame) -> str:
     groups = (
         [counts[counts["target"] == target] for target in counts["target"]] if few else [counts]
     )
-    how = f", at a false-discovery rate of {RATE:.0%}" if by_rate(pairs) else ""
+    how = f", at a false-discovery rate of {RATE:.0%}" if rate_is_controlled(pairs) else ""
     return f"{how}: {'; '.join(_up_and_down(group) for group in groups)}"
 
 
 def _counts(target: str, rows: pd.DataFrame) -> dict[str, object]:
-    moved, control = called(rows), called(rows, "control_change")
-    ahead = called(rows, "advantage")
-    sure = rows["change_q"] if by_rate(rows) else rows["change_low"]
+    change, control = verdicts(rows), verdicts(rows, "control_change")
+    ahead = verdicts(rows, "advantage")
+    sure = rows["change_q"] if rate_is_controlled(rows) else rows["change_low"]
     return {
         "target": target,
         "told": bool(sure.notna().any()),
-        "by_rate": by_rate(rows),
+        "by_rate": rate_is_controlled(rows),
         "controlled": bool((rows["n_controls"] > 0).all()),
-        "up": (moved > 0).sum(),
-        "down": (moved < 0).sum(),
+        "up": (change > 0).sum(),
+        "down": (change < 0).sum(),
         "control_up": (control > 0).sum(),
         "control_down": (control < 0).sum(),
         "ahead": (ahead > 0).sum(),
@@ -93,10 +99,10 @@ def _up_and_down(counts: pd.DataFrame) -> str:
     who = language_name(counts["target"].iloc[0]) if len(counts) == 1 else f"{len(counts)} targets"
     if not counts["told"].any():
         return f"{who} too few sentences to tell"
-    said = f"{who} {moved('up', 'down')}"
+    title = f"{who} {moved('up', 'down')}"
     if not counts["controlled"].all():
-        return said
+        return title
     if counts["by_rate"].all():
         behind = f", behind in {span(counts['behind'], 0)}" if counts["behind"].any() else ""
-        return f"{said} (ahead of random neurons in {span(counts['ahead'], 0)}{behind})"
-    return f"{said} (random neurons {moved('control_up', 'control_down')})"
+        return f"{title} (ahead of random neurons in {span(counts['ahead'], 0)}{behind})"
+    return f"{title} (random neurons {moved('control_up', 'control_down')})"

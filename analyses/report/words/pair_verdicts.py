@@ -9,12 +9,12 @@ import pandas as pd
 RATE = 0.05
 
 
-def by_rate(pairs: pd.DataFrame) -> bool:
+def rate_is_controlled(pairs: pd.DataFrame) -> bool:
     """Say whether the false-discovery rate over pairs was controlled."""
     return "change_q" in pairs
 
 
-def called(pairs: pd.DataFrame, difference: str = "change") -> pd.Series:
+def verdicts(pairs: pd.DataFrame, difference: str = "change") -> pd.Series:
     """Say which pairs are called up (1) and down (-1); the others are 0.
 
     Args:
@@ -22,7 +22,7 @@ def called(pairs: pd.DataFrame, difference: str = "change") -> pd.Series:
         difference: "change", "advantage" or "control_change", which has no rate and goes by each
             pair's own interval.
     """
-    if by_rate(pairs) and f"{difference}_q" in pairs:
+    if rate_is_controlled(pairs) and f"{difference}_q" in pairs:
         sure = pairs[f"{difference}_q"] < RATE
         up, down = sure & (pairs[difference] > 0), sure & (pairs[difference] < 0)
     else:
@@ -30,9 +30,9 @@ def called(pairs: pd.DataFrame, difference: str = "change") -> pd.Series:
     return up.astype(int) - down.astype(int)
 
 
-def rule(pairs: pd.DataFrame) -> str:
+def verdict_rule(pairs: pd.DataFrame) -> str:
     """Say by which rule a pair is called changed, as the end of a sentence."""
-    if by_rate(pairs):
+    if rate_is_controlled(pairs):
         return (
             f"at a false-discovery rate of {RATE:.0%} (Benjamini and Hochberg, over all pairs of "
             "languages of a target)"

@@ -1,7 +1,6 @@
 """Numbers and names as sentences have them."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import pandas as pd
 
@@ -21,11 +20,6 @@ def number(value: float, *, signed: bool = False, digits: int = 2) -> str:
     return "+" + text if signed else text
 
 
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give a table's rows, each as column -> figure."""
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-
-
 def percent(share: float) -> str:
     """Print a share of 1 as a whole percentage."""
     return "<1%" if 0 < share < 0.005 else f"{100 * share:.0f}%"
@@ -37,14 +31,15 @@ def listed(items: Iterable[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def each(numbers: Iterable[float]) -> str:
+def distinct_numbers(numbers: Iterable[float]) -> str:
     """Print the different whole numbers among some, ascending: "50, 300 and 1,500"."""
     return listed(f"{n:,}" for n in sorted({int(n) for n in numbers}))
 
 
 def ks(results: Results, table: pd.DataFrame) -> str:
     """Print the values of k in a table, and whether they count each layer by itself."""
-    return f"{each(table['top_k'])}{unit_choice.each(unit_choice.choice_of(results))}"
+    choice = unit_choice.choice_of(results)
+    return f"{distinct_numbers(table['top_k'])}{unit_choice.in_each_layer(choice)}"
 
 
 def count_span(counts: pd.Series) -> str:
@@ -64,16 +59,26 @@ def span(values: pd.Series, digits: int = 2) -> str:
     return " to ".join(dict.fromkeys(ends))
 
 
-def how_many(some: pd.DataFrame, among: pd.DataFrame) -> str:
+def how_many(targets: pd.DataFrame, among: pd.DataFrame) -> str:
     """Say how many of the targets: "2 of 3 targets"."""
-    if len(some) == len(among):
+    if len(targets) == len(among):
         return {1: "the target", 2: "both targets"}.get(len(among), f"all {len(among)} targets")
-    return f"{len(some)} of {len(among)} targets"
+    return f"{len(targets)} of {len(among)} targets"
 
 
 def none_of(among: pd.DataFrame) -> str:
     """Say for whom nothing holds: "any of 3 targets"."""
     return {1: "the target", 2: "either target"}.get(len(among), f"any of {len(among)} targets")
+
+
+def for_how_many(targets: pd.DataFrame, among: pd.DataFrame) -> str:
+    """Say for how many of several targets: " for 2 of 3 targets"; of a single one nothing."""
+    return "" if len(among) == 1 else f" for {how_many(targets, among)}"
+
+
+def for_none_of(among: pd.DataFrame) -> str:
+    """Say for which of several targets nothing holds: " for any of 3 targets"."""
+    return "" if len(among) == 1 else f" for {none_of(among)}"
 
 
 def seeds_phrase(results: Results) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from steer_plugin.analyses.report.words.phrases import count_span, how_many, listed, span
-from steer_plugin.analyses.report.words.unit_choice import end, of_layers
+from steer_plugin.analyses.report.words.unit_choice import end_phrase, of_layers
 from steer_plugin.analyses.run.results import middle
 from steer_plugin.corpora.language_codes import language_name
 from steer_plugin.experts.selection import TOP, Choice
@@ -62,16 +62,16 @@ def stability_title(stability: pd.DataFrame, choice: Choice = TOP) -> str:
     """
     ks = sorted({int(k) for k in stability["top_k"]})
     k = middle(ks)
-    here = stability[stability["top_k"] == k]
-    said = (
+    k_rows = stability[stability["top_k"] == k]
+    title = (
         "With the sentences drawn anew, Jaccard's index of the "
-        f"{k:,} {end(choice)} units{of_layers(choice)} with those chosen is "
-        f"{span(here['jaccard'])} on average"
+        f"{k:,} {end_phrase(choice)} units{of_layers(choice)} with those chosen is "
+        f"{span(k_rows['jaccard'])} on average"
     )
     if len(ks) == 1:
-        return said
+        return title
     first, last = (stability.loc[stability["top_k"] == k, "jaccard"] for k in (ks[0], ks[-1]))
-    return f"{said}; {span(first)} at k = {ks[0]:,}, {span(last)} at k = {ks[-1]:,}"
+    return f"{title}; {span(first)} at k = {ks[0]:,}, {span(last)} at k = {ks[-1]:,}"
 
 
 def _levels(rows: pd.DataFrame) -> str:

@@ -10,12 +10,11 @@ from steer_plugin.analyses.report.words.phrases import (
     interval,
     listed,
     number,
-    records,
     seeds_phrase,
     span,
 )
 from steer_plugin.analyses.run.results import Results, at_headline, layer_order, layer_phrase
-from steer_plugin.analyses.statistics.figure_rows import over_pairs
+from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_name
 from steer_plugin.experts.selection import Choice
 
@@ -63,7 +62,7 @@ def _setting(results: Results) -> str:
     return (
         f"{model} is mean top-1 accuracy over all ordered pairs of languages, {where}, on "
         f"{count} a language{chance}; brackets are 95% intervals of differences{control}"
-        f"{unit_choice.defined(unit_choice.choice_of(results))}."
+        f"{unit_choice.definition(unit_choice.choice_of(results))}."
     )
 
 
@@ -71,13 +70,13 @@ def _retrieval(figure: dict[str, Any], choice: Choice) -> str:
     levels = f"from {number(figure['pre'])} to {number(figure['post'])}"
     change = interval(figure["change_low"], figure["change_high"])
     if figure["change_low"] > 0:
-        moved = f"it rose {levels} ({change})"
+        change_clause = f"it rose {levels} ({change})"
     elif figure["change_high"] < 0:
-        moved = f"it fell {levels} ({change})"
+        change_clause = f"it fell {levels} ({change})"
     else:
-        moved = f"it did not change reliably, {levels} ({change})"
+        change_clause = f"it did not change reliably, {levels} ({change})"
     name = language_name(str(figure["target"]))
-    start = f"With {unit_choice.experts(choice, figure['top_k'], name)} steered {moved}"
+    start = f"With {unit_choice.experts(choice, figure['top_k'], name)} steered {change_clause}"
     if not figure["n_controls"] > 0:
         return f"{start}; no random control was run, so it cannot be put down to the experts."
     ahead = interval(figure["advantage_low"], figure["advantage_high"])
@@ -119,18 +118,20 @@ def _distances(results: Results) -> list[str]:
         return []
     fell = raw[raw["change_high"] < 0]
     still = raw[~raw["target"].isin(fell["target"])]
-    said = []
+    sentences = []
     if not fell.empty:
-        said.append(
+        sentences.append(
             f"Raw distance between languages fell {_levels(fell, raw)}"
             f"{_distance_of_control(fell, raw)}."
         )
     if not still.empty:
-        said.append(f"Raw distance between languages did not fall reliably: {_levels(still, raw)}.")
+        sentences.append(
+            f"Raw distance between languages did not fall reliably: {_levels(still, raw)}."
+        )
     centred = at_last(results, "pair distance", "global")
     if not centred.empty:
-        said.append(f"With the common mean removed, distance went {_levels(centred, raw)}.")
-    return [*said, *_gaps(results, fell)]
+        sentences.append(f"With the common mean removed, distance went {_levels(centred, raw)}.")
+    return [*sentences, *_gaps(results, fell)]
 
 
 def _distance_of_control(fell: pd.DataFrame, among: pd.DataFrame) -> str:
@@ -152,18 +153,20 @@ def _gaps(results: Results, fell: pd.DataFrame) -> list[str]:
     wider = gap[gap["change_low"] > 0]
     flat = gap[gap["target"].isin(fell["target"]) & ~gap["target"].isin(wider["target"])]
     name = "gap (cosine of translations less that of other sentences)"
-    said = []
+    sentences = []
     if not wider.empty:
-        said.append(f"The {name} widened {_levels(wider, gap, 3)}.")
+        sentences.append(f"The {name} widened {_levels(wider, gap, 3)}.")
     if not flat.empty:
-        which = "gap" if said else name
-        said.append(
+        which = "gap" if sentences else name
+        sentences.append(
             f"While distance fell, the {which} did not improve reliably: {_levels(flat, gap, 3)}."
         )
     centred = at_last(results, "gap", "language")
-    if said and not centred.empty:
-        said.append(f"With each language's mean removed the gap went {_levels(centred, gap, 3)}.")
-    return said
+    if sentences and not centred.empty:
+        sentences.append(
+            f"With each language's mean removed the gap went {_levels(centred, gap, 3)}."
+        )
+    return sentences
 
 
 def gains_and_losses(results: Results) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
@@ -173,7 +176,7 @@ def gains_and_losses(results: Results) -> list[tuple[str, dict[str, Any], dict[s
         Per such target: its code, the row of the layer with the largest gain and the row of the
         layer with the largest loss; both intervals exclude 0.
     """
-    found = []
+    targets = []
     rows = at_headline(results, over_pairs(results.retrieval, "top-1"))
     for target, layers in rows.groupby("target", sort=False):
         up = layers[layers["change_low"] > 0]
@@ -181,41 +184,47 @@ def gains_and_losses(results: Results) -> list[tuple[str, dict[str, Any], dict[s
         if not up.empty and not down.empty:
             gain = records(up.sort_values("change", kind="stable"))[-1]
             loss = records(down.sort_values("change", kind="stable"))[0]
-            found.append((str(target), gain, loss))
-    return found
+            targets.append((str(target), gain, loss))
+    return targets
 
 
 def _layers(results: Results) -> list[str]:
-    said = []
+    sentences = []
     rows = at_headline(results, over_pairs(results.retrieval, "top-1"))
     layers = rows["layer"].nunique()
-    both = gains_and_losses(results)
-    if both:
-        shown = sorted(both, key=lambda found: -found[1]["change"]) if len(both) > _MANY else both
+    targets = gains_and_losses(results)
+    if targets:
+        largest = (
+            sorted(targets, key=lambda figures: -figures[1]["change"])
+            if len(targets) > _MANY
+            else targets
+        )
         parts = "; ".join(
             f"{language_name(target)} {number(gain['change'], signed=True)} "
             f"{layer_phrase(str(gain['layer']))}, {number(loss['change'], signed=True)} "
             f"{layer_phrase(str(loss['layer']))}"
-            for target, gain, loss in shown[:_MANY]
+            for target, gain, loss in largest[:_MANY]
         )
-        count = f" for {len(both)} of {len(results.targets)} targets" if len(both) > _MANY else ""
-        said.append(
+        count = (
+            f" for {len(targets)} of {len(results.targets)} targets" if len(targets) > _MANY else ""
+        )
+        sentences.append(
             f"One layer gains what another loses{count}: {parts}; these are the largest of "
             f"{layers} layers, each by an interval that is not corrected for their number."
         )
     if layers > 1:
         best = records(rows.sort_values("pre", kind="stable"))[-1]
         if best["pre"] >= rows["post"].max():
-            said.append(
+            sentences.append(
                 f"The unsteered model retrieves best {layer_phrase(str(best['layer']))} "
                 f"({number(best['pre'])}), and no layer reads higher with experts; these are the "
                 "best of several figures, without an interval."
             )
-    return said
+    return sentences
 
 
 def _centring(results: Results) -> list[str]:
-    # The control has the interval of this difference: `titles_controls.centring_sentence` gives it.
+    # The control has the interval of this difference: `control_titles.centring_sentence` gives it.
     if (results.controls["control"] == "centring").any():
         return []
     layer = reading_layer(results)

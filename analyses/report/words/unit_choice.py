@@ -10,18 +10,18 @@ def choice_of(results: Results) -> Choice:
     Raises:
         SelectionError: what it says is not understood.
     """
-    said = results.provenance.get("selection")
-    return TOP if said is None else Choice.parse(said)
+    selection = results.provenance.get("selection")
+    return TOP if selection is None else Choice.parse(selection)
 
 
-def end(choice: Choice) -> str:
+def end_phrase(choice: Choice) -> str:
     """Say by which scores units are chosen, as after "the k"."""
     return {"top": "best", "bottom": "lowest-scoring", "top+bottom": "best and lowest-scoring"}[
         choice.selection
     ]
 
 
-def each(choice: Choice) -> str:
+def in_each_layer(choice: Choice) -> str:
     """Say, after k, where it counts each layer by itself."""
     return " in each layer" if choice.per_layer else ""
 
@@ -50,7 +50,7 @@ def experts(choice: Choice, k: int, language: str) -> str:
     return f"the {which} {language} experts{of_layers(choice)}"
 
 
-def defined(choice: Choice) -> str:
+def definition(choice: Choice) -> str:
     """Say what is called an expert where it is not a unit that scores high, after a semicolon."""
     return {
         "top": "",
@@ -60,7 +60,7 @@ def defined(choice: Choice) -> str:
     }[choice.selection]
 
 
-def ranked(choice: Choice, score: str, site: str) -> str:
+def ranking(choice: Choice, score: str, site: str) -> str:
     """Say which units are experts: "the k units with the highest AUROC at mlp.hook_post, ..."."""
     scores = {"top": "highest", "bottom": "lowest", "top+bottom": "highest and the lowest"}
     where = of_layers(choice)

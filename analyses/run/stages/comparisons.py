@@ -11,12 +11,12 @@ from steer_plugin.analyses.measures.every_measure import all_figures
 from steer_plugin.analyses.measures.mixed_retrieval import mixed_figures
 from steer_plugin.analyses.run.results import layer_phrase
 from steer_plugin.analyses.run.settings import RunSettings
-from steer_plugin.analyses.run.stages.condition_embeddings import Embedded
+from steer_plugin.analyses.run.stages.condition_embeddings import ConditionEmbeddings
 from steer_plugin.analyses.run.stages.conditions import BEFORE, MATCHED, Comparison, Condition
-from steer_plugin.analyses.statistics.bootstrap import Figures, compare, compare_controls
+from steer_plugin.analyses.statistics.bootstrap import compare, compare_controls
 from steer_plugin.analyses.statistics.false_discoveries import control_false_discoveries
 from steer_plugin.analyses.statistics.figure_rows import is_pair
-from steer_plugin.analyses.statistics.figures import joined
+from steer_plugin.analyses.statistics.figures import Figures, joined
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import FINAL, Embeddings, Layer
 
@@ -30,7 +30,7 @@ TABLES = {
 }
 """What each table of the results is made of."""
 
-Measured = dict[str, Figures]
+TableFigures = dict[str, Figures]
 
 
 @contextmanager
@@ -54,7 +54,7 @@ def naming(condition: Condition, layer: Layer, remedy: str) -> Iterator[None]:
 
 
 def compare_experts(
-    comparison: Comparison, embedded: Embedded, settings: RunSettings
+    comparison: Comparison, embedded: ConditionEmbeddings, settings: RunSettings
 ) -> dict[str, pd.DataFrame]:
     """Tabulate all measures at every layer: before, with experts, and with matched controls.
 
@@ -68,26 +68,29 @@ def compare_experts(
     same = embedded.corpus.same
     frames: dict[str, list[pd.DataFrame]] = {}
     for layer in embedded.layers:
-        here = {one: embedded.load(one, layer) for one in (BEFORE, *comparison.conditions)}
-        measured: dict[Condition, Measured] = {}
-        for one, rows in here.items():
-            with naming(one, layer, "lower its k, or leave the target out"):
-                measured[one] = _measure(rows, comparison.target, same)
-        found = _beside_matched(measured, comparison, settings)
+        embeddings = {
+            condition: embedded.load(condition, layer)
+            for condition in (BEFORE, *comparison.conditions)
+        }
+        measured: dict[Condition, TableFigures] = {}
+        for condition, rows in embeddings.items():
+            with naming(condition, layer, "lower its k, or leave the target out"):
+                measured[condition] = _measure(rows, comparison.target, same)
+        tables = _beside_matched(measured, comparison, settings)
         if layer == FINAL:
-            found["mixed"] = _mixed(here, comparison, settings, same)
-        others = _others(here, measured, comparison, settings, same)
+            tables["mixed"] = _mixed(embeddings, comparison, settings, same)
+        others = _others(embeddings, measured, comparison, settings, same)
         if others:
-            found["controls"] = _beside_all(measured, others, comparison, settings)
-        for name, frame in found.items():
+            tables["controls"] = _beside_all(measured, others, comparison, settings)
+        for name, frame in tables.items():
             keys = {"target": comparison.target, "top_k": comparison.top_k, "layer": str(layer)}
             frames.setdefault(name, []).append(_labelled(frame, keys))
     return {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items()}
 
 
-def _measure(embeddings: Embeddings, target: str, same: Same) -> Measured:
-    found = all_figures(embeddings, target=target, same=same)
-    return {table: joined([found[name] for name in names]) for table, names in TABLES.items()}
+def _measure(embeddings: Embeddings, target: str, same: Same) -> TableFigures:
+    figures = all_figures(embeddings, target=target, same=same)
+    return {table: joined([figures[name] for name in names]) for table, names in TABLES.items()}
 
 
 def _labelled(frame: pd.DataFrame, keys: Mapping[str, object]) -> pd.DataFrame:
@@ -95,13 +98,13 @@ def _labelled(frame: pd.DataFrame, keys: Mapping[str, object]) -> pd.DataFrame:
 
 
 def _beside_matched(
-    measured: Mapping[Condition, Measured], comparison: Comparison, settings: RunSettings
+    measured: Mapping[Condition, TableFigures], comparison: Comparison, settings: RunSettings
 ) -> dict[str, pd.DataFrame]:
     return {
         table: compare(
             measured[BEFORE][table],
             measured[comparison.experts][table],
-            [measured[one][table] for one in comparison.matched],
+            [measured[condition][table] for condition in comparison.matched],
             count=settings.resamples,
             seed=settings.bootstrap_seed,
         )
@@ -110,21 +113,21 @@ def _beside_matched(
 
 
 def _others(
-    here: Mapping[Condition, Embeddings],
-    measured: Mapping[Condition, Measured],
+    embeddings: Mapping[Condition, Embeddings],
+    measured: Mapping[Condition, TableFigures],
     comparison: Comparison,
     settings: RunSettings,
     same: Same,
-) -> dict[str, list[Measured]]:
+) -> dict[str, list[TableFigures]]:
     """Measure the controls that a comparison has besides the matched one."""
     others = {
-        name: [measured[one] for one in draws]
+        name: [measured[condition] for condition in draws]
         for name, draws in comparison.controls.items()
         if name != MATCHED
     }
     if not comparison.headline:
         return others
-    before, after = here[BEFORE], here[comparison.experts]
+    before, after = embeddings[BEFORE], embeddings[comparison.experts]
     if "constant-shift" in settings.controls:
         shifted = constant_shift(before, fit=(before, after))
         others["constant-shift"] = [_measure(shifted, comparison.target, same)]
@@ -134,32 +137,32 @@ def _others(
 
 
 def _beside_all(
-    measured: Mapping[Condition, Measured],
-    others: Mapping[str, Sequence[Measured]],
+    measured: Mapping[Condition, TableFigures],
+    others: Mapping[str, Sequence[TableFigures]],
     comparison: Comparison,
     settings: RunSettings,
 ) -> pd.DataFrame:
     """Put the means over pairs of the chosen measures beside every control."""
-    named = {MATCHED: [measured[one] for one in comparison.matched], **others}
-    chosen = {name: [_controlled(one) for one in draws] for name, draws in named.items()}
+    named = {MATCHED: [measured[condition] for condition in comparison.matched], **others}
+    controls = {name: [_controlled(figures) for figures in draws] for name, draws in named.items()}
     return compare_controls(
         _controlled(measured[BEFORE]),
         _controlled(measured[comparison.experts]),
-        chosen,
+        controls,
         count=settings.resamples,
         seed=settings.bootstrap_seed,
     )
 
 
-def _controlled(measured: Measured) -> Figures:
-    every = joined([measured[table] for table in TABLES])
-    keep = (every.index["measure"].isin(CONTROLLED) & ~is_pair(every.index)).to_numpy()
-    index = every.index[keep].reset_index(drop=True)
-    return Figures(index, every.sentences, lambda weights: every.evaluate(weights)[:, keep])
+def _controlled(measured: TableFigures) -> Figures:
+    figures = joined([measured[table] for table in TABLES])
+    keep = (figures.index["measure"].isin(CONTROLLED) & ~is_pair(figures.index)).to_numpy()
+    index = figures.index[keep].reset_index(drop=True)
+    return Figures(index, figures.sentences, lambda weights: figures.evaluate(weights)[:, keep])
 
 
 def _mixed(
-    here: Mapping[Condition, Embeddings],
+    embeddings: Mapping[Condition, Embeddings],
     comparison: Comparison,
     settings: RunSettings,
     same: Same,
@@ -167,12 +170,14 @@ def _mixed(
     """Let the unsteered model ask, and search what each condition embeds."""
 
     def asked(condition: Condition) -> Figures:
-        return mixed_figures(here[BEFORE], here[condition], target=comparison.target, same=same)
+        return mixed_figures(
+            embeddings[BEFORE], embeddings[condition], target=comparison.target, same=same
+        )
 
     return compare(
-        asked(BEFORE),
-        asked(comparison.experts),
-        [asked(one) for one in comparison.matched],
+        figures_of(BEFORE),
+        figures_of(comparison.experts),
+        [figures_of(condition) for condition in comparison.matched],
         count=settings.resamples,
         seed=settings.bootstrap_seed,
     )

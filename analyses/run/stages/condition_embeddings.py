@@ -18,7 +18,7 @@ KIND = "embeddings"
 
 
 @dataclass(frozen=True)
-class Embedded:
+class ConditionEmbeddings:
     """Where the embeddings of one corpus lie, one step a condition.
 
     Attributes:
@@ -66,7 +66,7 @@ def embed_conditions(
     layers: tuple[Layer, ...],
     conditions: Sequence[Condition],
     steps: Steps,
-) -> Embedded:
+) -> ConditionEmbeddings:
     """Embed a corpus in each condition that is not there yet, all layers in one pass.
 
     Raises:
@@ -75,7 +75,7 @@ def embed_conditions(
     every = (BEFORE, *conditions)
     for number, condition in enumerate(every, start=1):
         _embed(adapter, corpus, layers, condition, steps, f"{number} of {len(every)}")
-    return Embedded(steps, layers, corpus)
+    return ConditionEmbeddings(steps, layers, corpus)
 
 
 def _step(condition: Condition) -> str:
@@ -88,19 +88,19 @@ def _embed(
     layers: tuple[Layer, ...],
     condition: Condition,
     steps: Steps,
-    which: str,
+    count: str,
 ) -> None:
     step = _step(condition)
     plan = "none" if condition.plan is None else condition.plan.hash
     origin = provenance(adapter.info, corpus, layers=str(layers), intervention=plan)
     if steps.is_done(step, KIND, origin, Artifact.tensors):
-        steps.say(f"Kept {condition.name} ({which})")
+        steps.say(f"Kept {condition.name} ({count})")
         return
     steps.say(
         f"Embedding {len(corpus)} sentences in {len(corpus.languages)} languages: "
-        f"{condition.name} ({which})"
+        f"{condition.name} ({count})"
     )
-    found = embed_layers(
+    embeddings = embed_layers(
         adapter,
         corpus,
         layers=layers,
@@ -110,7 +110,7 @@ def _embed(
     )
     tensors = {
         f"{layer}/{language}": rows
-        for layer, languages in found.items()
+        for layer, languages in embeddings.items()
         for language, rows in languages.items()
     }
     write_artifact(steps.folder / step, KIND, {"provenance": origin}, tensors=tensors)

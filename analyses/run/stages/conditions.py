@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from steer_plugin.activations.sites import UnitSpace
-from steer_plugin.analyses.controls.random_units import (
+from steer_plugin.analyses.controls.expert_controls import (
     DRAWN,
     PLAN_CONTROLS,
     ControlContext,
     check_controls,
-    matched_control,
 )
+from steer_plugin.analyses.controls.random_units import matched_control
 from steer_plugin.analyses.run.results import middle
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.expert_tables import RunExperts
@@ -67,7 +68,7 @@ class Comparison:
     @property
     def conditions(self) -> tuple[Condition, ...]:
         """The experts, then the controls."""
-        return (self.experts, *(one for draws in self.controls.values() for one in draws))
+        return (self.experts, *chain.from_iterable(self.controls.values()))
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,12 @@ class Planner:
     """Makes conditions, the same plan always being the same one.
 
     Attributes:
-        found: what the plans are made from.
+        tables: of experts, and the vectors, that the plans are made from.
         settings: of the run.
         known: the conditions so far, by plan.
     """
 
-    found: RunExperts
+    tables: RunExperts
     settings: RunSettings
     known: dict[Intervention, Condition]
 
@@ -134,21 +135,21 @@ class Planner:
                 choice=choice,
             )
 
-        plan = plan_from(self.found.experts, target, settings.choice)
+        plan = plan_from(self.tables.experts, target, settings.choice)
         name = f"{target}-k{k}"
         experts = self.condition(f"{name}-experts", plan)
         context = ControlContext(
             plan=plan,
             plan_from=plan_from,
-            experts=self.found.experts,
+            experts=self.tables.experts,
             concept=target,
             choice=settings.choice,
-            shuffled=self.found.shuffled,
+            shuffled=self.tables.shuffled,
         )
         draws = {}
         for control in (MATCHED, *controls):
             seeds = settings.control_seeds if control in DRAWN else settings.control_seeds[:1]
-            drawn = [
+            conditions = [
                 self.condition(
                     f"{name}-{_FOLDERS.get(control, control)}-{seed}",
                     PLAN_CONTROLS[control](context, seed),
@@ -156,7 +157,7 @@ class Planner:
                 for seed in seeds
             ]
             # More seeds than there are draws say no more than one of each.
-            draws[control] = tuple(dict.fromkeys(drawn))
+            draws[control] = tuple(dict.fromkeys(conditions))
         return Comparison(target, k, k == middle(settings.top_k), experts, draws)
 
     def rival(self, method: str, target: str, k: int, block: int) -> Rival:
@@ -166,11 +167,11 @@ class Planner:
             SelectionError: k is too large.
             InterventionError: the method needs what was not found.
         """
-        found, settings = self.found, self.settings
+        tables, settings = self.tables, self.settings
         plan = plan_method(
             method,
-            found.by_auroc if method == "aura" and found.by_auroc is not None else found.experts,
-            found.vectors,
+            tables.by_auroc if method == "aura" and tables.by_auroc is not None else tables.experts,
+            tables.vectors,
             target,
             top_k=k,
             layer=block,
@@ -179,7 +180,7 @@ class Planner:
             choice=settings.choice,
         )
         vector = isinstance(METHODS[method], VectorMethod)
-        space = found.vectors.space if vector and found.vectors else found.experts.space
+        space = tables.vectors.space if vector and tables.vectors else tables.experts.space
         steered = self.condition(f"{target}-{method}", plan)
         seed = settings.control_seeds[0]
         control = self.condition(
@@ -203,8 +204,8 @@ def check_plans(settings: RunSettings, space: UnitSpace) -> None:
         InterventionError: operation, value, strength and selection do not go together.
     """
     choice, k = settings.choice, middle(settings.top_k)
-    for one in settings.every_k:
-        check_choice(space, one, choice)
+    for top_k in settings.every_k:
+        check_choice(space, top_k, choice)
     check_end(settings.score, choice)
     # Any responses have these.
     statistics = typical_responses(np.zeros((2, 1), dtype=np.float32), np.arange(2))
@@ -241,10 +242,10 @@ def plan_comparisons(planner: Planner) -> list[Comparison]:
         InterventionError: value and operation do not go together.
     """
     settings = planner.settings
-    asked = [name for name in settings.controls if name in PLAN_CONTROLS and name != MATCHED]
+    controls = [name for name in settings.controls if name in PLAN_CONTROLS and name != MATCHED]
     headline = middle(settings.top_k)
     return [
-        planner.comparison(target, k, asked if k == headline else ())
+        planner.comparison(target, k, controls if k == headline else ())
         for target in settings.targets
         for k in settings.top_k
     ]

@@ -13,7 +13,8 @@ from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.comparisons import naming
 from steer_plugin.analyses.run.stages.conditions import BEFORE, Comparison, Condition
 from steer_plugin.analyses.run.steps import Steps
-from steer_plugin.analyses.statistics.bootstrap import Figures, compare
+from steer_plugin.analyses.statistics.bootstrap import compare
+from steer_plugin.analyses.statistics.figures import Figures
 from steer_plugin.corpora.bitext import Bitext
 from steer_plugin.models.adapter import Adapter, ModelInfo, Reading
 from steer_plugin.models.provenance import versions
@@ -57,7 +58,7 @@ def compare_bitexts(
 
     Returns:
         One row a bitext and measure: `dataset`, `target`, `top_k`, `layer`, then as
-        `statistics.compare` gives it; no rows where none is of the target.
+        `bootstrap.compare` gives it; no rows where none is of the target.
 
     Raises:
         AnalysisError: a condition cannot be measured, such as one that makes all embeddings alike.
@@ -68,12 +69,12 @@ def compare_bitexts(
         if not _is_of(bitext, comparison.target):
             continue
         figures: list[Figures] = []
-        asked: Queries | None = None
-        for one in conditions:
-            found, queries = _measure(adapter, bitext, one, asked, steps)
-            figures.append(found)
-            if _within(bitext) and one == BEFORE:
-                asked = queries
+        unsteered: Queries | None = None
+        for condition in conditions:
+            condition_figures, queries = _measure(adapter, bitext, condition, unsteered, steps)
+            figures.append(condition_figures)
+            if _within(bitext) and condition == BEFORE:
+                unsteered = queries
         before, after, *controls = figures
         frame = compare(
             before, after, controls, count=settings.resamples, seed=settings.bootstrap_seed
@@ -98,7 +99,11 @@ def _is_of(bitext: Bitext, target: str) -> bool:
 
 
 def _measure(
-    adapter: Adapter, bitext: Bitext, condition: Condition, asked: Queries | None, steps: Steps
+    adapter: Adapter,
+    bitext: Bitext,
+    condition: Condition,
+    unsteered: Queries | None,
+    steps: Steps,
 ) -> tuple[Figures, Queries]:
     """Measure one condition within a language or across two, and give its queries.
 
@@ -106,14 +111,16 @@ def _measure(
         adapter: the model.
         bitext: what is embedded.
         condition: how.
-        asked: the queries of the unsteered model; None for the condition's own.
+        unsteered: the queries of the unsteered model; None for the condition's own.
         steps: of the run.
     """
     sides = _embed(adapter, bitext, condition, steps)
     gold, same = np.array(bitext.gold), bitext.same
     with naming(condition, FINAL, "lower its k, or leave the target out"):
         ranks = bitext_ranks(sides.queries, sides.candidates, gold, same)
-        mixed = ranks if asked is None else bitext_ranks(asked, sides.candidates, gold, same)
+        mixed = (
+            ranks if unsteered is None else bitext_ranks(unsteered, sides.candidates, gold, same)
+        )
     figures = bitext_figures(
         ranks,
         query=bitext.query_language,
@@ -143,7 +150,7 @@ def _embed(adapter: Adapter, bitext: Bitext, condition: Condition, steps: Steps)
         place = {text: row for row, text in enumerate(texts)}
         name = f"{bitext.name} {languages}"
         steps.say(f"Embedding {len(texts)} sentences of {name}: {condition.name}")
-        found = gather(
+        responses = gather(
             adapter,
             texts,
             [READING],
@@ -151,7 +158,7 @@ def _embed(adapter: Adapter, bitext: Bitext, condition: Condition, steps: Steps)
             progress=condition.name,
             keep=steps.unfinished(step),
         )
-        rows = found[READING].numpy()
+        rows = responses[READING].numpy()
         tensors = {
             side: rows[[place[text] for text in getattr(bitext, side)]]
             for side in ("queries", "candidates")

@@ -8,11 +8,11 @@ from steer_plugin.analyses.measures.retrieval import retrieval_figures
 from steer_plugin.analyses.run.results import VALUES
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.comparisons import naming
-from steer_plugin.analyses.run.stages.condition_embeddings import Embedded
+from steer_plugin.analyses.run.stages.condition_embeddings import ConditionEmbeddings
 from steer_plugin.analyses.run.stages.conditions import BEFORE, Condition, Rival
 from steer_plugin.analyses.run.stages.writer import CONTROL, Writer
-from steer_plugin.analyses.statistics.bootstrap import Figures, compare
-from steer_plugin.analyses.statistics.figures import WHOLE, joined
+from steer_plugin.analyses.statistics.bootstrap import compare
+from steer_plugin.analyses.statistics.figures import WHOLE, Figures, joined
 from steer_plugin.responses.embeddings import FINAL
 
 AXES = {"top-1": "retrieval", "matched distance": "centred distance"}
@@ -25,7 +25,7 @@ METHOD = "method"
 
 
 def compare_rival(
-    rival: Rival, embedded: Embedded, writer: Writer | None, settings: RunSettings
+    rival: Rival, embedded: ConditionEmbeddings, writer: Writer | None, settings: RunSettings
 ) -> pd.DataFrame:
     """Put one method on every axis, for one target, beside its control.
 
@@ -64,10 +64,12 @@ def compare_rival(
     return pd.DataFrame([keys] * len(frame)).join(frame[["axis", *VALUES, "sentences"]])
 
 
-def _of_embeddings(rival: Rival, embedded: Embedded, settings: RunSettings) -> pd.DataFrame:
+def _of_embeddings(
+    rival: Rival, embedded: ConditionEmbeddings, settings: RunSettings
+) -> pd.DataFrame:
     same = embedded.corpus.same
 
-    def measured(condition: Condition) -> Figures:
+    def figures_of(condition: Condition) -> Figures:
         rows = embedded.load(condition, FINAL)
         with naming(condition, FINAL, f"leave the method {rival.method!r} out"):
             return joined(
@@ -78,9 +80,9 @@ def _of_embeddings(rival: Rival, embedded: Embedded, settings: RunSettings) -> p
             )
 
     frame = compare(
-        measured(BEFORE),
-        measured(rival.steered),
-        [measured(rival.control)],
+        figures_of(BEFORE),
+        figures_of(rival.steered),
+        [figures_of(rival.control)],
         count=settings.resamples,
         seed=settings.bootstrap_seed,
     )
@@ -100,15 +102,15 @@ def _of_texts(rival: Rival, writer: Writer | None, settings: RunSettings) -> pd.
             (rival.control, CONTROL, rival.top_k),
         )
     )
-    found = tradeoff(
+    figures = tradeoff(
         rival.target,
         before,
         [steered, control],
         count=settings.resamples,
         seed=settings.bootstrap_seed,
     ).set_index("condition")
-    method = found.loc[METHOD]
-    over = {
+    method = figures.loc[METHOD]
+    sentence_counts = {
         "probability": method["seeds"] * method["sentences"],
         "perplexity": method["resampled_units"],
     }
@@ -117,14 +119,16 @@ def _of_texts(rival: Rival, writer: Writer | None, settings: RunSettings) -> pd.
         change = {"probability": "gain", "perplexity": "cost"}[figure]
         row = {name: float("nan") for name in VALUES} | {
             "axis": axis,
-            "pre": found.loc[UNSTEERED, figure],
-            "post": found.loc[METHOD, figure],
+            "pre": figures.loc[UNSTEERED, figure],
+            "post": figures.loc[METHOD, figure],
             "n_controls": 1,
-            "sentences": over[figure],
+            "sentences": sentence_counts[figure],
         }
-        row |= dict.fromkeys(("control", "control_min", "control_max"), found.loc[CONTROL, figure])
+        row |= dict.fromkeys(
+            ("control", "control_min", "control_max"), figures.loc[CONTROL, figure]
+        )
         for end in ("", "_low", "_high"):
-            row[f"change{end}"] = found.loc[METHOD, f"{change}{end}"]
-            row[f"control_change{end}"] = found.loc[CONTROL, f"{change}{end}"]
+            row[f"change{end}"] = figures.loc[METHOD, f"{change}{end}"]
+            row[f"control_change{end}"] = figures.loc[CONTROL, f"{change}{end}"]
         rows.append(row)
     return pd.DataFrame(rows)

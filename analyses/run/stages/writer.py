@@ -45,8 +45,8 @@ class Writer:
 
     def documents(self, target: str) -> tuple[str, ...]:
         """Give the texts whose perplexity is measured."""
-        given = self.data.documents.get(target)
-        return given or ("\n".join(self.data.judge.sentences[target]),)
+        documents = self.data.documents.get(target)
+        return documents or ("\n".join(self.data.judge.sentences[target]),)
 
     def documents_hash(self, target: str) -> str:
         """Name the content of these texts."""
@@ -86,17 +86,17 @@ class Writer:
         }
 
     def _write(self, condition: Condition) -> pd.DataFrame:
-        how = self.generation
-        count = f"{how.sentences} texts for each of {len(how.seeds)} seeds"
+        generation = self.generation
+        count = f"{generation.sentences} texts for each of {len(generation.seeds)} seeds"
         self.steps.say(f"Writing {count}: {condition.name}")
         texts = generate_texts(
             self.adapter,
             condition.plan,
-            sentences=how.sentences,
-            seeds=how.seeds,
-            max_new_tokens=how.max_new_tokens,
-            temperature=how.temperature,
-            top_p=how.top_p,
+            sentences=generation.sentences,
+            seeds=generation.seeds,
+            max_new_tokens=generation.max_new_tokens,
+            temperature=generation.temperature,
+            top_p=generation.top_p,
             batch=BATCH,
             progress=condition.name,
         )
@@ -104,13 +104,13 @@ class Writer:
 
     def _score(self, condition: Condition, target: str) -> pd.DataFrame:
         self.steps.say(f"Scoring documents in {target}: {condition.name}")
-        how = self.generation
+        generation = self.generation
         return score_documents(
             self.adapter,
             self.documents(target),
             condition.plan,
-            context=how.context,
-            stride=how.stride,
+            context=generation.context,
+            stride=generation.stride,
         )
 
 
@@ -154,15 +154,15 @@ def curve(
     """
     before = writer.outcome(BEFORE, UNSTEERED, 0, target)
     steered = []
-    for one in comparisons:
-        steered.append(writer.outcome(one.experts, EXPERTS, one.top_k, target))
-        steered.append(writer.outcome(one.matched[0], CONTROL, one.top_k, target))
+    for comparison in comparisons:
+        steered.append(writer.outcome(comparison.experts, EXPERTS, comparison.top_k, target))
+        steered.append(writer.outcome(comparison.matched[0], CONTROL, comparison.top_k, target))
     frame = tradeoff(
         target, before, steered, count=settings.resamples, seed=settings.bootstrap_seed
     )
     judged = recommend(frame, tolerance=writer.generation.tolerance)
-    found = judged[["top_k", "on_front", "recommended", "reason"]]
-    own = frame["condition"] != CONTROL
-    verdicts = frame[own].merge(found, on="top_k", validate="one_to_one")
-    others = frame[~own].assign(on_front=False, recommended=False, reason="a control")
+    recommendation = judged[["top_k", "on_front", "recommended", "reason"]]
+    of_experts = frame["condition"] != CONTROL
+    verdicts = frame[of_experts].merge(recommendation, on="top_k", validate="one_to_one")
+    others = frame[~of_experts].assign(on_front=False, recommended=False, reason="a control")
     return pd.concat([verdicts, others], ignore_index=True)

@@ -10,7 +10,7 @@ import pytest
 from steer_plugin.analyses.report import theme
 from steer_plugin.analyses.report.charts.bitext_lanes import (
     bitext_retrieval,
-    bitext_retrieval_figures,
+    bitext_retrieval_exhibits,
     bitext_retrieval_table,
 )
 from steer_plugin.analyses.report.words.bitext_titles import bitexts_title, dataset_name
@@ -83,12 +83,12 @@ def test_conditions_axes_and_tooltips_are_those_of_the_report(spec: dict[str, An
 
 
 def test_the_caption_says_how_many_queries_and_what_was_not_seen(base: Results) -> None:
-    (figure,) = bitext_retrieval_figures(base)
+    (figure,) = bitext_retrieval_exhibits(base)
     for words in ("1,000 (Tatoeba) and 9,000 (BUCC-18) queries", "k = 300", "95% interval"):
         assert words in figure.caption
     assert f"{DAGGER}: not seen" in figure.caption
     told = paper_results(layers=("final",), top_ks=(300,), seen=None)
-    (figure,) = bitext_retrieval_figures(told)
+    (figure,) = bitext_retrieval_exhibits(told)
     assert DAGGER not in figure.caption + str(spec_of(figure.chart))
 
 
@@ -122,7 +122,7 @@ def test_without_a_control_no_rise_is_put_down_to_the_experts() -> None:
 
 
 def test_a_run_without_independent_sets_has_no_chart(base: Results) -> None:
-    assert bitext_retrieval_figures(dataclasses.replace(base, bitexts=pd.DataFrame())) == []
+    assert bitext_retrieval_exhibits(dataclasses.replace(base, bitexts=pd.DataFrame())) == []
 
 
 def test_a_set_that_is_not_known_has_its_own_name() -> None:

@@ -9,11 +9,14 @@ import vl_convert
 
 from steer_plugin.analyses.report import theme
 from steer_plugin.analyses.report.charts import (
+    condition_curves,
     condition_lanes,
     embedding_map,
     expert_heat_maps,
+    retrieval_heat_map,
+    score_curves,
 )
-from steer_plugin.analyses.report.contents import charts, figures
+from steer_plugin.analyses.report.contents import charts, exhibits
 from steer_plugin.analyses.report.marks.panels import look
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.corpora.language_codes import language_label
@@ -235,7 +238,7 @@ def test_cells_are_bold_where_the_interval_excludes_0(
     def sure(low: float, high: float) -> bool:
         moved = changed(run, "retrieval", where, change_low=low, change_high=high)
         with theme.themed():
-            rows = rows_of(embedding_map.retrieval_matrix(moved).to_dict())
+            rows = rows_of(retrieval_heat_map.retrieval_matrix(moved).to_dict())
         cell = rows[
             (rows["target"] == "German, k = 300")
             & (rows["query"] == "English (eng_Latn)")
@@ -268,7 +271,7 @@ def test_the_matrix_title_counts_pairs_by_their_intervals(run: Results) -> None:
         change_low=-0.2,
         change_high=-0.1,
     )
-    title = title_of_chart(embedding_map.retrieval_matrix(moved))
+    title = title_of_chart(retrieval_heat_map.retrieval_matrix(moved))
     assert title.startswith("Top-1 of 42 pairs of languages with experts: German 5 up, 1 down (")
 
 
@@ -325,7 +328,7 @@ def test_the_score_title_is_of_the_held_out_split(run: Results) -> None:
     curve.loc[best, "find_score"] = 1.0
     curve.loc[best, "judge_score"] = np.linspace(0.61, 0.72, int(best.sum()))
     moved = dataclasses.replace(run, curve=curve)
-    assert title_of_chart(expert_heat_maps.score_curves(moved)) == (
+    assert title_of_chart(score_curves.score_curves(moved)) == (
         "The best neuron of each language reaches AUROC 0.61 to 0.72 on held-out sentences"
     )
 
@@ -373,7 +376,7 @@ def test_the_effect_of_k_claims_only_what_the_advantage_supports(run: Results) -
     some = changed(
         none, "retrieval", {**top_1, "target": "spa_Latn", "top_k": 50}, advantage_low=0.01
     )
-    assert title_of_chart(condition_lanes.effect_of_k(some)) == (
+    assert title_of_chart(condition_curves.effect_of_k(some)) == (
         "Experts retrieve better than random neurons at no k for German and Japanese; "
         "k = 50 for Spanish"
     )
@@ -432,12 +435,12 @@ def test_many_languages_and_layers_stay_within_what_altair_draws() -> None:
         assert max(len(rows) for rows in spec["datasets"].values()) <= 5_000, name
     for table in (
         expert_heat_maps.experts_by_layer_table(run),
-        expert_heat_maps.score_curves_table(run),
+        score_curves.score_curves_table(run),
     ):
         assert table["concept"].nunique() == 30
         assert set(MANY[30:33]) <= set(table["concept"])
-    assert set(MANY[30:33]) <= set(embedding_map.retrieval_matrix_table(run)["query"])
-    captions = {figure.name: figure.caption for figure in figures(run)}
+    assert set(MANY[30:33]) <= set(retrieval_heat_map.retrieval_matrix_table(run)["query"])
+    captions = {figure.name: figure.caption for figure in exhibits(run)}
     assert "Shown: 34 of 40 languages, 2 of 3 targets" in captions["retrieval_matrix"]
     for name in ("experts_by_layer", "score_curves", "expert_overlap"):
         assert "Shown: 30 of 40 languages" in captions[name]

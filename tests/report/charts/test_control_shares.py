@@ -8,7 +8,7 @@ import vl_convert
 from steer_plugin.analyses.report.charts.control_shares import (
     control_advantages,
     control_advantages_table,
-    control_figures,
+    control_exhibits,
     control_shares,
     control_shares_table,
 )
@@ -169,14 +169,14 @@ def test_centring_does_not_squeeze_the_controls_that_steer(
 def test_charts_fit_the_page_and_compile_without_a_warning(
     targets: tuple[str, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for figure in control_figures(controls_frame(targets=targets)):
+    for figure in control_exhibits(controls_frame(targets=targets)):
         assert width_of(spec_of(figure.chart)) <= 1052, figure.name
     assert capfd.readouterr().err == ""
 
 
 def test_figures_without_intervals_are_drawn_and_claim_nothing(table: pd.DataFrame) -> None:
     ends = [name for name in table if name.endswith(("_low", "_high"))]
-    (figure,) = control_figures(table.assign(**dict.fromkeys(ends, np.nan), share=np.nan))
+    (figure,) = control_exhibits(table.assign(**dict.fromkeys(ends, np.nan), share=np.nan))
     assert figure.name == "control_advantages"
     assert vl_convert.vegalite_to_svg(spec_of(figure.chart)).count("<path") > 20
     assert "no control has a share of the change" in figure.caption
@@ -187,15 +187,15 @@ def test_figures_without_intervals_are_drawn_and_claim_nothing(table: pd.DataFra
 
 
 def test_what_was_not_run_is_neither_drawn_nor_spoken_of(table: pd.DataFrame) -> None:
-    assert control_figures(table[:0]) == []
+    assert control_exhibits(table[:0]) == []
     assert share_sentence(table[:0], "constant-shift") == centring_sentence(table[:0]) == ""
     drawn = controls_frame(controls=("random-in-layers", "bottom"))
     assert share_sentence(drawn, "constant-shift") == centring_sentence(drawn) == ""
-    for figure in control_figures(drawn):
+    for figure in control_exhibits(drawn):
         assert "entring" not in figure.caption
         assert "onstant" not in figure.caption
     no_retrieval = table[table["measure"] == "pair distance"]
-    assert [figure.name for figure in control_figures(no_retrieval)] == ["control_shares"]
+    assert [figure.name for figure in control_exhibits(no_retrieval)] == ["control_shares"]
     assert centring_sentence(no_retrieval) == ""
 
 
@@ -250,7 +250,7 @@ def test_there_is_no_share_where_the_interval_of_the_change_includes_0(
     )
     panels = headings(spec_of(control_shares(some)))
     assert panels["Raw distance"].endswith("; no share: Spanish")
-    (figure,) = control_figures(table.assign(**FLAT))
+    (figure,) = control_exhibits(table.assign(**FLAT))
     assert figure.name == "control_advantages"
     assert figure.caption.startswith(
         "Experts do not change raw distance reliably for any of 3 targets, so no control has a "
@@ -285,7 +285,7 @@ def test_centring_has_a_sentence_with_both_levels_and_the_verdict_of_the_interva
     )
     seven = controls_frame(targets=SEVEN)
     assert "experts at 0.05 to 0.21: reliably lower for all 7 targets" in centring_sentence(seven)
-    assert centring_sentence(levels) in control_figures(levels)[1].caption
+    assert centring_sentence(levels) in control_exhibits(levels)[1].caption
 
 
 def test_the_title_counts_the_controls_that_experts_beat(table: pd.DataFrame) -> None:
@@ -333,7 +333,7 @@ def test_the_title_claims_no_advantage_that_its_interval_does_not_support() -> N
 
 
 def test_captions_say_what_each_control_is_once(table: pd.DataFrame) -> None:
-    first, second = control_figures(table)
+    first, second = control_exhibits(table)
     for words in CONTROLS.values():
         what = words.what.format(end="best", layers="")
         assert what in first.caption
@@ -343,7 +343,7 @@ def test_captions_say_what_each_control_is_once(table: pd.DataFrame) -> None:
         assert "k = 300" in figure.caption
         assert "after the final norm" in figure.caption
         assert "95% intervals (paired bootstrap over sentences and seeds" in figure.caption
-    for figure in control_figures(table.assign(n_seeds=1)):
+    for figure in control_exhibits(table.assign(n_seeds=1)):
         assert "95% intervals (paired bootstrap over sentences, not" in figure.caption
     assert "mean of 3 seeds" in first.caption
     pd.testing.assert_frame_equal(first.table, control_shares_table(table))

@@ -9,7 +9,7 @@ import pytest
 
 from steer_plugin.analyses.measures.correlations import CORRELATED, correlations, pearson
 from steer_plugin.analyses.report.charts.correlation_lanes import (
-    correlation_figures,
+    correlation_exhibits,
     correlations_chart,
     correlations_table,
 )
@@ -151,7 +151,7 @@ def test_the_pool_of_one_target_is_left_out() -> None:
     one = paper_results(targets=("deu_Latn",), layers=("final",), top_ks=(300,))
     table = correlations_table(one)
     assert set(table["target"]) == {"deu_Latn"}
-    (figure,) = correlation_figures(one)
+    (figure,) = correlation_exhibits(one)
     assert "ooled" not in figure.caption + title_of(spec_of(figure.chart))
 
 
@@ -164,15 +164,15 @@ def test_too_few_languages_have_no_chart_and_some_are_counted_in_the_caption() -
     two = paper_results(
         languages=LANGUAGES[:2], targets=("deu_Latn",), layers=("final",), top_ks=(300,)
     )
-    assert correlation_figures(two) == []
+    assert correlation_exhibits(two) == []
     few = paper_results(targets=("deu_Latn",), layers=("final",), seen=LANGUAGES[:2])
-    (figure,) = correlation_figures(few)
+    (figure,) = correlation_exhibits(few)
     assert "8 of 16 have too few languages or no spread" in figure.caption
     assert width_of(spec_of(figure.chart)) <= 1052
 
 
 def test_a_run_without_correlations_has_no_chart(base: Results) -> None:
-    assert correlation_figures(dataclasses.replace(base, correlations=pd.DataFrame())) == []
+    assert correlation_exhibits(dataclasses.replace(base, correlations=pd.DataFrame())) == []
 
 
 def test_the_chart_fits_the_page_with_seven_targets_and_22_languages() -> None:
@@ -208,7 +208,7 @@ def test_the_caption_says_how_often_unrelated_figures_have_an_interval_without_0
         found.append(low > 0 or high < 0)
     # Two binomial standard errors.
     assert abs(np.mean(found) - said) < 2 * np.sqrt(said / 600) + 0.005
-    (figure,) = correlation_figures(base)
+    (figure,) = correlation_exhibits(base)
     assert f"{said:.0%}" in figure.caption
     assert f"over {languages}" in figure.caption
 
@@ -223,5 +223,5 @@ def test_the_frame_of_the_tests_is_like_the_real_one(base: Results) -> None:
 def test_the_rows_that_are_drawn_do_not_take_the_place_of_all_that_was_measured(
     base: Results,
 ) -> None:
-    (figure,) = correlation_figures(base)
+    (figure,) = correlation_exhibits(base)
     assert figure.name not in base.tables()

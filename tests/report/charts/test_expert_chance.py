@@ -12,7 +12,7 @@ from steer_plugin.analyses.report.charts.expert_chance import (
     expert_stability,
     experts_against_chance,
     experts_against_chance_table,
-    selection_figures,
+    selection_exhibits,
 )
 from steer_plugin.analyses.report.words.selection_titles import (
     null_title,
@@ -131,7 +131,7 @@ def test_the_words_say_where_fewer_units_than_are_steered_lie_beyond_the_bar(bas
         "Fewer than k units lie beyond it at k = 300 for German."
     )
     assert short_of_units(table, [40]) == ""
-    (against, _) = selection_figures(base)
+    (against, _) = selection_exhibits(base)
     assert "Fewer than k units lie beyond it at k = 300 for Spanish and Japanese" in against.caption
     assert "Chinese" not in against.caption
 
@@ -162,7 +162,7 @@ def test_the_title_says_how_stable_the_choice_is_at_the_middle_k_and_at_the_ends
 
 
 def test_captions_say_how_often_and_what_the_bands_are(base: Results) -> None:
-    against, stability = selection_figures(base)
+    against, stability = selection_exhibits(base)
     assert "100 shufflings" in against.caption
     assert "20 resamples" in stability.caption
     assert "middle 95%" in stability.caption
@@ -170,8 +170,8 @@ def test_captions_say_how_often_and_what_the_bands_are(base: Results) -> None:
 
 def test_what_the_run_left_out_is_not_drawn(base: Results) -> None:
     nothing = dataclasses.replace(base, null=pd.DataFrame(), stability=pd.DataFrame())
-    assert selection_figures(nothing) == []
-    (only,) = selection_figures(dataclasses.replace(base, null=pd.DataFrame()))
+    assert selection_exhibits(nothing) == []
+    (only,) = selection_exhibits(dataclasses.replace(base, null=pd.DataFrame()))
     assert only.name == "expert_stability"
 
 
@@ -180,7 +180,7 @@ def test_the_charts_fit_the_page(base: Results, languages: tuple[str, ...]) -> N
     run = dataclasses.replace(
         base, null=null_frame(languages), stability=stability_frame(languages, (300,))
     )
-    for figure in selection_figures(run):
+    for figure in selection_exhibits(run):
         assert width_of(spec_of(figure.chart)) <= 1052
 
 

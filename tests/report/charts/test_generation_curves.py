@@ -8,14 +8,14 @@ import vl_convert
 from steer_plugin.analyses.report.charts.generation_curves import (
     generation_by_k,
     generation_by_k_table,
-    generation_figures,
+    generation_exhibits,
     generation_tradeoff,
     generation_tradeoff_table,
 )
 from steer_plugin.analyses.report.words.generation_titles import (
     generation_title,
+    generation_tradeoff_title,
     recommendation,
-    tradeoff_title,
 )
 
 from support.frames_of_extras import NO_RULE, RULE, SEVEN, generation_frame, set_where
@@ -176,7 +176,7 @@ def test_many_targets_wrap_into_rows_of_equal_panels_in_the_order_of_the_table()
 def test_charts_fit_the_page_and_compile_without_a_warning(
     targets: tuple[str, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for figure in generation_figures(generation_frame(targets=targets)):
+    for figure in generation_exhibits(generation_frame(targets=targets)):
         assert width_of(spec_of(figure.chart)) <= 1052, figure.name
     assert capfd.readouterr().err == ""
 
@@ -185,7 +185,7 @@ def test_a_single_k_has_bars_and_no_picture_of_gain_against_cost(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     single = generation_frame(top_ks=(300,))
-    (figure,) = generation_figures(single)
+    (figure,) = generation_exhibits(single)
     assert figure.name == "generation_by_k"
     spec = spec_of(figure.chart)
     vl_convert.vegalite_to_vega(spec, show_warnings=True)
@@ -196,14 +196,14 @@ def test_a_single_k_has_bars_and_no_picture_of_gain_against_cost(
 
 def test_what_was_not_measured_is_not_drawn() -> None:
     nothing = generation_frame()[:0]
-    assert generation_figures(nothing) == []
+    assert generation_exhibits(nothing) == []
     costs = ["perplexity", "cost", "cost_low", "cost_high", "documents", "tokens"]
-    (unpriced,) = generation_figures(generation_frame().assign(**dict.fromkeys(costs, np.nan)))
+    (unpriced,) = generation_exhibits(generation_frame().assign(**dict.fromkeys(costs, np.nan)))
     assert said_on(spec_of(unpriced.chart), "y") == {"Probability (0 to 1)"}
     assert "Perplexity was not measured." in unpriced.caption
     assert "ratio of perplexities" not in unpriced.caption
     assert "times the perplexity" not in title_of(spec_of(unpriced.chart))
-    alone = generation_figures(generation_frame(controlled=False))
+    alone = generation_exhibits(generation_frame(controlled=False))
     for figure in alone:
         assert set(rows_of(spec_of(figure.chart))["condition"]) == {"Before", "Experts"}
     assert "No random control was run." in alone[0].caption
@@ -211,7 +211,7 @@ def test_what_was_not_measured_is_not_drawn() -> None:
 
 def test_figures_without_intervals_are_points_and_claim_nothing(table: pd.DataFrame) -> None:
     bare = table.assign(**dict.fromkeys(INTERVALS, np.nan))
-    for figure in generation_figures(bare):
+    for figure in generation_exhibits(bare):
         svg = vl_convert.vegalite_to_svg(spec_of(figure.chart))
         assert 'stroke="#0072B2" stroke-width="1.8"' not in svg
     assert "not reliably" in generation_title(bare)
@@ -220,7 +220,7 @@ def test_figures_without_intervals_are_points_and_claim_nothing(table: pd.DataFr
 def test_an_infinite_perplexity_is_left_out_and_said_to_be(table: pd.DataFrame) -> None:
     beyond = {"cost": np.inf, "cost_low": np.inf, "cost_high": np.inf, "perplexity": np.inf}
     broken = set_where(table, {"condition": "experts", "top_k": 3000}, **beyond)
-    for figure in generation_figures(broken):
+    for figure in generation_exhibits(broken):
         assert "An infinite one is not drawn." in figure.caption
         rows = rows_of(spec_of(figure.chart))
         assert rows["cost"].max() < 2
@@ -228,7 +228,7 @@ def test_an_infinite_perplexity_is_left_out_and_said_to_be(table: pd.DataFrame) 
 
 
 def test_the_tables_are_the_rows_that_are_drawn(table: pd.DataFrame) -> None:
-    drawn = {figure.name: figure.table for figure in generation_figures(table)}
+    drawn = {figure.name: figure.table for figure in generation_exhibits(table)}
     pd.testing.assert_frame_equal(drawn["generation_by_k"], table)
     pd.testing.assert_frame_equal(drawn["generation_by_k"], generation_by_k_table(table))
     pd.testing.assert_frame_equal(drawn["generation_tradeoff"], table)
@@ -319,15 +319,15 @@ def test_the_title_says_where_no_k_is_recommended() -> None:
 
 def test_the_other_title_says_which_k_is_recommended_for_whom() -> None:
     mixed = generation_frame(recommended={"deu_Latn": 1000, "spa_Latn": 100})
-    assert tradeoff_title(mixed) == (
+    assert generation_tradeoff_title(mixed) == (
         "Gain against perplexity recommends k = 100 for Spanish, k = 1,000 for German and no k "
         "for Japanese"
     )
     seven = generation_frame(targets=SEVEN, recommended=dict.fromkeys(SEVEN[:5], 300))
-    assert tradeoff_title(seven) == (
+    assert generation_tradeoff_title(seven) == (
         "Gain against perplexity recommends k = 300 for 5 of 7 targets and no k for 2 of 7 targets"
     )
-    assert tradeoff_title(generation_frame(recommended={})) == (
+    assert generation_tradeoff_title(generation_frame(recommended={})) == (
         "Gain against perplexity recommends no k for any of 3 targets"
     )
 
@@ -342,9 +342,9 @@ def test_the_caption_states_the_rule_and_why_no_k_is_recommended(table: pd.DataF
     assert recommendation(one(generation_frame(recommended={}))) == (
         f"No k is recommended: {NO_RULE}."
     )
-    for figure in generation_figures(some):
+    for figure in generation_exhibits(some):
         assert recommendation(some) in figure.caption
         assert "32 texts with each of 4 seeds" in figure.caption
         assert "9,650 tokens of the target language, in 12 documents," in figure.caption
-    assert "bootstrap over seeds and their texts" in generation_figures(some)[0].caption
-    assert "(over documents)" in generation_figures(some)[0].caption
+    assert "bootstrap over seeds and their texts" in generation_exhibits(some)[0].caption
+    assert "(over documents)" in generation_exhibits(some)[0].caption

@@ -6,9 +6,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from steer_plugin.analyses.report.charts.layer_curves import (
+from steer_plugin.analyses.report.charts.condition_curves import (
     PANELS,
-    layer_figures,
+    layer_exhibits,
     measures_by_layer,
     measures_by_layer_table,
     measures_by_layer_title,
@@ -40,10 +40,10 @@ def test_every_measure_has_a_panel_with_every_layer(base: Results) -> None:
 
 
 def test_there_is_a_chart_a_target_and_none_for_a_single_layer(base: Results) -> None:
-    names = [figure.name for figure in layer_figures(base)]
+    names = [figure.name for figure in layer_exhibits(base)]
 
     assert names == [f"measures_by_layer_{target}" for target in frames.TARGETS]
-    assert layer_figures(frames.results(layers=("final",), top_ks=(300,))) == []
+    assert layer_exhibits(frames.results(layers=("final",), top_ks=(300,))) == []
 
 
 def title(best: float, after: float, last: float) -> str:
@@ -77,7 +77,7 @@ def test_the_title_gives_no_interval_where_there_is_none(base: Results) -> None:
 
 
 def test_the_caption_says_at_which_k(base: Results) -> None:
-    assert all("k = 300" in figure.caption for figure in layer_figures(base))
+    assert all("k = 300" in figure.caption for figure in layer_exhibits(base))
 
 
 def test_axes_say_which_block_and_end_at_the_final_norm(base: Results) -> None:

@@ -6,14 +6,14 @@ import pytest
 import vl_convert
 
 from steer_plugin.analyses.report.charts.method_lanes import (
-    method_figures,
+    method_exhibits,
     methods_compared,
     methods_compared_table,
     methods_tradeoff,
     methods_tradeoff_table,
 )
 from steer_plugin.analyses.report.theme import LANGUAGE_COLOURS, LANGUAGE_SHAPES
-from steer_plugin.analyses.report.words.method_titles import methods_title, tradeoff_title
+from steer_plugin.analyses.report.words.method_titles import methods_title, methods_tradeoff_title
 from steer_plugin.methods.catalogue import METHODS
 
 from support.frames_of_extras import SEVEN, methods_frame, set_where
@@ -155,18 +155,18 @@ def test_tooltips_carry_the_figures(table: pd.DataFrame, compared: dict[str, Any
 
 
 def test_without_generation_two_panels_are_left_and_no_picture_of_costs() -> None:
-    (figure,) = method_figures(methods_frame(axes=NO_GENERATION))
+    (figure,) = method_exhibits(methods_frame(axes=NO_GENERATION))
     spec = spec_of(figure.chart)
     assert [part["title"]["text"] for part in spec["hconcat"]] == ["Retrieval", "Centred distance"]
     assert "perplexity" not in figure.caption
-    assert method_figures(methods_frame()[:0]) == []
+    assert method_exhibits(methods_frame()[:0]) == []
 
 
 def test_without_controls_nothing_is_hollow_and_nothing_is_said_of_them(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     alone = methods_frame(controlled=False)
-    first, second = method_figures(alone)
+    first, second = method_exhibits(alone)
     for figure in (first, second):
         spec = spec_of(figure.chart)
         vl_convert.vegalite_to_vega(spec, show_warnings=True)
@@ -182,7 +182,7 @@ def test_without_controls_nothing_is_hollow_and_nothing_is_said_of_them(
 def test_charts_fit_the_page_and_compile_without_a_warning(
     targets: tuple[str, ...], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for figure in method_figures(methods_frame(targets=targets)):
+    for figure in method_exhibits(methods_frame(targets=targets)):
         assert width_of(spec_of(figure.chart)) <= 1052, figure.name
     assert capfd.readouterr().err == ""
 
@@ -190,7 +190,7 @@ def test_charts_fit_the_page_and_compile_without_a_warning(
 def test_figures_without_intervals_are_drawn_and_claim_nothing(table: pd.DataFrame) -> None:
     ends = [name for name in table if name.endswith(("_low", "_high"))]
     bare = table.assign(**dict.fromkeys(ends, np.nan))
-    for figure in method_figures(bare):
+    for figure in method_exhibits(bare):
         assert vl_convert.vegalite_to_svg(spec_of(figure.chart)).count("<path") > 20
     assert methods_title(bare) == (
         "No method reliably raises retrieval beyond its own control for any of 3 targets"
@@ -200,7 +200,7 @@ def test_figures_without_intervals_are_drawn_and_claim_nothing(table: pd.DataFra
 def test_a_method_of_infinite_perplexity_is_said_to_be_one(table: pd.DataFrame) -> None:
     beyond = {"change": np.inf, "change_low": np.inf, "change_high": np.inf}
     broken = set_where(table, {"method": "zero", "axis": "perplexity"}, **beyond)
-    compared, tradeoff = method_figures(broken)
+    compared, tradeoff = method_exhibits(broken)
     assert vl_convert.vegalite_to_svg(spec_of(compared.chart)).count("∞ →</text>") == 3
     assert "zero" not in set(tradeoff.table["method"])
     assert "A method of infinite perplexity is not drawn." in tradeoff.caption
@@ -279,7 +279,7 @@ def test_where_no_difference_was_made_the_intervals_must_lie_apart() -> None:
     apart = {**WON, **unknown, "control_change_high": 0.09}
     won = set_where(written, probability, **apart)
     won = set_where(won, {"axis": "perplexity", "method": "set-mean"}, change=1.31)
-    assert tradeoff_title(won) == (
+    assert methods_tradeoff_title(won) == (
         "The probability of the target language rises beyond the method's own control for all 3 "
         "targets with set to mean; for none with the other 4 methods; perplexity is then 1.31 "
         "times that before"
@@ -289,16 +289,16 @@ def test_where_no_difference_was_made_the_intervals_must_lie_apart() -> None:
         "No method reliably raises the probability of the target language beyond its own control "
         "for any of 3 targets"
     )
-    assert tradeoff_title(together) == nothing
+    assert methods_tradeoff_title(together) == nothing
     known = set_where(won, probability, advantage=0.1, advantage_low=-0.1, advantage_high=0.3)
-    assert tradeoff_title(known) == nothing
+    assert methods_tradeoff_title(known) == nothing
     for figures, said in ((won, True), (known.assign(advantage=0.1), False)):
-        caption = method_figures(figures)[1].caption
+        caption = method_exhibits(figures)[1].caption
         assert ("where its whole interval lies above that one's" in caption) == said
 
 
 def test_the_caption_says_what_was_steered_by_whose_method(table: pd.DataFrame) -> None:
-    caption = method_figures(table)[0].caption
+    caption = method_exhibits(table)[0].caption
     for words in (
         "experts: k = 300; residual stream: after block 9",
         "Linear-AcT (Rodriguez et al. 2024)",
@@ -307,5 +307,5 @@ def test_the_caption_says_what_was_steered_by_whose_method(table: pd.DataFrame) 
         "; 1 draw.",
     ):
         assert words in caption
-    assert "mean of 3 draws." in method_figures(table.assign(n_controls=3))[0].caption
-    pd.testing.assert_frame_equal(method_figures(table)[0].table, methods_compared_table(table))
+    assert "mean of 3 draws." in method_exhibits(table.assign(n_controls=3))[0].caption
+    pd.testing.assert_frame_equal(method_exhibits(table)[0].table, methods_compared_table(table))

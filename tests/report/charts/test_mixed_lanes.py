@@ -11,7 +11,7 @@ from steer_plugin.analyses.report import theme
 from steer_plugin.analyses.report.charts.mixed_lanes import (
     CORPUS,
     mixed_retrieval,
-    mixed_retrieval_figures,
+    mixed_retrieval_exhibits,
     mixed_retrieval_table,
 )
 from steer_plugin.analyses.report.words.bitext_titles import mixed_title
@@ -143,19 +143,19 @@ def test_the_title_claims_what_the_intervals_hold() -> None:
 
 
 def test_the_caption_says_what_grey_is_and_what_the_lines_are(base: Results) -> None:
-    (figure,) = mixed_retrieval_figures(base)
+    (figure,) = mixed_retrieval_exhibits(base)
     for words in ("k = 300", "95% interval", "mean of 3 seeds", "Grey is the unsteered model"):
         assert words in figure.caption
     bare = paper_results(layers=("final",), top_ks=(300,), n_controls=0)
-    (figure,) = mixed_retrieval_figures(bare)
+    (figure,) = mixed_retrieval_exhibits(bare)
     assert "No random control was run" in figure.caption
     assert set(rows_of(spec_of(figure.chart))["condition"]) == {"Before", "Experts"}
 
 
 def test_a_run_without_the_mix_has_no_chart(base: Results) -> None:
-    assert mixed_retrieval_figures(dataclasses.replace(base, mixed=pd.DataFrame())) == []
+    assert mixed_retrieval_exhibits(dataclasses.replace(base, mixed=pd.DataFrame())) == []
     alone = base.mixed[base.mixed["measure"] == "top-1"]
-    assert mixed_retrieval_figures(dataclasses.replace(base, mixed=alone)) == []
+    assert mixed_retrieval_exhibits(dataclasses.replace(base, mixed=alone)) == []
 
 
 def test_a_search_without_its_other_half_is_left_out(base: Results) -> None:

@@ -8,18 +8,22 @@ import pandas as pd
 import pytest
 
 from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.charts import embedding_map
+from steer_plugin.analyses.report.charts import retrieval_heat_map
 from steer_plugin.analyses.report.charts.target_lanes import (
     from_targets,
     from_targets_table,
-    target_figures,
+    target_exhibits,
 )
 from steer_plugin.analyses.report.words.pair_titles import (
     from_targets_title,
     not_seen_sentence,
     retrieval_matrix_title,
 )
-from steer_plugin.analyses.report.words.pair_verdicts import by_rate, called, rule
+from steer_plugin.analyses.report.words.pair_verdicts import (
+    rate_is_controlled,
+    verdict_rule,
+    verdicts,
+)
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.corpora.language_codes import language_name
 
@@ -138,7 +142,7 @@ def test_languages_called_changed_are_bold(base: Results, spec: dict[str, Any]) 
 
 def test_without_rates_each_interval_decides_and_the_words_say_so(base: Results) -> None:
     flat = old(base).retrieval.assign(change_low=-0.1, change_high=0.1)
-    (figure,) = target_figures(dataclasses.replace(base, retrieval=flat))
+    (figure,) = target_exhibits(dataclasses.replace(base, retrieval=flat))
     spec = spec_of(figure.chart)
     assert "indexof([]" in bold(panels(spec)[0])
     assert "each pair's own 95% interval" in figure.caption
@@ -146,7 +150,7 @@ def test_without_rates_each_interval_decides_and_the_words_say_so(base: Results)
 
 
 def test_the_caption_says_by_which_rate_and_what_is_hollow(base: Results) -> None:
-    (figure,) = target_figures(base)
+    (figure,) = target_exhibits(base)
     for words in ("false-discovery rate of 5%", "k = 300", "mean of 3 seeds", "final norm", "95%"):
         assert words in figure.caption
 
@@ -174,15 +178,15 @@ def test_languages_that_were_not_seen_are_marked_and_the_legend_explains_it(
     keys = [e["shape"]["scale"]["domain"] for e in encodings(spec) if "shape" in e]
     assert keys
     assert all(key == ["not seen in pre-training"] for key in keys)
-    (figure,) = target_figures(base)
+    (figure,) = target_exhibits(base)
     assert f"{DAGGER}: not seen in pre-training" in figure.caption
 
 
 def test_where_nothing_says_what_was_seen_nothing_is_marked() -> None:
     told = paper_results(layers=("final",), top_ks=(300,), seen=None)
-    (figure,) = target_figures(told)
+    (figure,) = target_exhibits(told)
     assert DAGGER not in str(spec_of(figure.chart)) + figure.caption
-    assert DAGGER not in str(spec_of(embedding_map.retrieval_matrix(told)))
+    assert DAGGER not in str(spec_of(retrieval_heat_map.retrieval_matrix(told)))
 
 
 def test_two_scripts_of_one_language_stay_apart() -> None:
@@ -216,7 +220,7 @@ def test_without_intervals_and_control_the_points_are_drawn_and_nothing_is_claim
     )
     unknown = [name for name in bare.retrieval if name.endswith(("_low", "_high", "_p", "_q"))]
     blank = bare.retrieval.assign(**dict.fromkeys(unknown, np.nan))
-    (figure,) = target_figures(dataclasses.replace(bare, retrieval=blank))
+    (figure,) = target_exhibits(dataclasses.replace(bare, retrieval=blank))
     assert title_of(spec_of(figure.chart)) == (
         "From the target to the other language with experts, at a false-discovery rate of 5%: "
         "German too few sentences to tell"
@@ -228,21 +232,21 @@ def test_without_intervals_and_control_the_points_are_drawn_and_nothing_is_claim
 def test_without_single_pairs_there_is_no_chart(base: Results) -> None:
     table = base.retrieval
     groups = table[table["query"].isin(["all"]) | (table["candidates"] == "others")]
-    assert target_figures(dataclasses.replace(base, retrieval=groups)) == []
+    assert target_exhibits(dataclasses.replace(base, retrieval=groups)) == []
 
 
 def test_pairs_are_called_by_their_rate_and_otherwise_by_their_interval() -> None:
     table = rows((0.3, 0.01), (0.2, 0.2), (-0.1, 0.04), (0.1, np.nan))
-    assert by_rate(table)
-    assert called(table).tolist() == [1, 0, -1, 0]
+    assert rate_is_controlled(table)
+    assert verdicts(table).tolist() == [1, 0, -1, 0]
     before = without_rates(table).assign(
         change_low=[0.1, -0.1, -0.3, np.nan], change_high=[0.4, 0.3, -0.1, np.nan]
     )
-    assert not by_rate(before)
-    assert called(before).tolist() == [1, 0, -1, 0]
-    assert called(table, "control_change").tolist() == [1, 1, 1, 1]
-    assert "5%" in rule(table)
-    assert "own 95% interval" in rule(before)
+    assert not rate_is_controlled(before)
+    assert verdicts(before).tolist() == [1, 0, -1, 0]
+    assert verdicts(table, "control_change").tolist() == [1, 1, 1, 1]
+    assert "5%" in verdict_rule(table)
+    assert "own 95% interval" in verdict_rule(before)
 
 
 def test_titles_count_what_is_called_and_who_is_ahead_of_random_neurons() -> None:
@@ -288,7 +292,7 @@ def test_what_was_not_seen_is_counted_by_itself() -> None:
 
 
 def matrix_rows(results: Results) -> pd.DataFrame:
-    spec = spec_of(embedding_map.retrieval_matrix(results))
+    spec = spec_of(retrieval_heat_map.retrieval_matrix(results))
     sets = [pd.DataFrame(part) for part in spec["datasets"].values() if "sure" in part[0]]
     return pd.concat(sets)
 
@@ -318,7 +322,7 @@ def test_the_matrix_marks_what_was_not_seen_on_both_axes(base: Results) -> None:
     for axis in ("query", "candidates"):
         assert f"Japanese (jpn_Jpan) {DAGGER}" in set(drawn[axis])
         assert "German (deu_Latn)" in set(drawn[axis])
-    spec = spec_of(embedding_map.retrieval_matrix(base))
+    spec = spec_of(retrieval_heat_map.retrieval_matrix(base))
     keys = [e["shape"]["scale"]["domain"] for e in encodings(spec) if "shape" in e]
     assert keys == [["not seen in pre-training"]]
     assert width_of(spec) <= PAGE

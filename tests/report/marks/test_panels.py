@@ -15,7 +15,7 @@ from steer_plugin.analyses.report.marks.panels import (
     ratio_axis,
     with_intervals,
 )
-from steer_plugin.analyses.report.marks.tradeoff_plane import tradeoff
+from steer_plugin.analyses.report.marks.tradeoff_plane import tradeoff_plane
 
 from support.specs import encodings, rows_of, spec_of
 
@@ -138,7 +138,7 @@ def test_labels_stand_at_the_figures_that_give_their_pixels_back() -> None:
     ends_alike = {
         f"{name}_{end}": data[name] for name in ("gain", "cost") for end in ("low", "high")
     }
-    picture = tradeoff(data.assign(**ends_alike))
+    picture = tradeoff_plane(data.assign(**ends_alike))
     texts = pd.Series(["one", "two", "three"])
     line = pd.Series([False, False, False])
     labels = picture.labels(texts, pd.Series([0, 0, 0]), line)

@@ -11,8 +11,8 @@ import pytest
 from steer_plugin import ExpertTable, Intervention, ParallelCorpus
 from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.analyses.controls.chance import stability
-from steer_plugin.analyses.report.contents import figures
-from steer_plugin.analyses.report.exhibit import Figure
+from steer_plugin.analyses.report.contents import exhibits
+from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.words import unit_choice
 from steer_plugin.analyses.report.words.summary import finding
 from steer_plugin.analyses.run.experiment import run_experiment
@@ -47,8 +47,8 @@ class Run:
     data: RunData
 
     @property
-    def figures(self) -> dict[str, Figure]:
-        return {figure.name: figure for figure in figures(self.results)}
+    def figures(self) -> dict[str, Exhibit]:
+        return {figure.name: figure for figure in exhibits(self.results)}
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +241,7 @@ def test_where_k_counts_each_layer_the_report_says_so(run: Run) -> None:
     )
 
 
-def title_of(figure: Figure) -> str:
+def title_of(figure: Exhibit) -> str:
     title = figure.chart.to_dict()["title"]
     text = title["text"] if isinstance(title, dict) else title
     return text if isinstance(text, str) else " ".join(text)
@@ -273,9 +273,9 @@ def test_one_block_and_odd_halves_are_named_as_they_are(choice: Choice, said: st
 
 def test_languages_with_fewer_experts_are_named_with_their_number() -> None:
     results = frames.results(layers=("final",))
-    assert "Not all languages" not in figures(results)[0].caption
+    assert "Not all languages" not in exhibits(results)[0].caption
     table = results.layers.copy()
     few = (table["concept"] == "fra_Latn") & (table["top_k"] == 300)
     table.loc[few, "experts"] = np.where(table.loc[few, "layer"] == 3, 12, 0)
-    caption = figures(replace(results, layers=table))[0].caption
+    caption = exhibits(replace(results, layers=table))[0].caption
     assert "Not all languages have so many: there are 12 of French at k = 300." in caption

@@ -9,7 +9,7 @@ import pytest
 from steer_plugin.analyses.measures.retrieval import retrieval_figures
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.comparisons import compare_experts
-from steer_plugin.analyses.run.stages.condition_embeddings import Embedded
+from steer_plugin.analyses.run.stages.condition_embeddings import ConditionEmbeddings
 from steer_plugin.analyses.run.stages.conditions import (
     BEFORE,
     MATCHED,
@@ -56,7 +56,7 @@ def rows(condition: Condition, layer: Layer) -> Embeddings:
     return {"eng_Latn": english, "deu_Latn": german}
 
 
-def embedded(folder: Path, *collapsed: tuple[Condition, Layer]) -> Embedded:
+def embedded(folder: Path, *collapsed: tuple[Condition, Layer]) -> ConditionEmbeddings:
     for one in (BEFORE, EXPERTS, RANDOM):
         tensors = {
             f"{layer}/{language}": np.ones_like(found) if (one, layer) in collapsed else found
@@ -66,7 +66,7 @@ def embedded(folder: Path, *collapsed: tuple[Condition, Layer]) -> Embedded:
         write_artifact(
             folder / "embeddings" / one.name, "embeddings", {"provenance": {}}, tensors=tensors
         )
-    return Embedded(Steps(folder, lambda _: None), LAYERS, corpus())
+    return ConditionEmbeddings(Steps(folder, lambda _: None), LAYERS, corpus())
 
 
 def test_one_layer_is_read_at_a_time(tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_no_more_is_in_memory_where_more_layers_are_compared(tmp_path: Path) -> 
             del tensors
         steps = Steps(tmp_path, lambda _: None)
         tracemalloc.start()
-        compare_experts(COMPARISON, Embedded(steps, layers, corpus()), SETTINGS)
+        compare_experts(COMPARISON, ConditionEmbeddings(steps, layers, corpus()), SETTINGS)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
 
