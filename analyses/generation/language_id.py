@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-from steer_plugin.corpora.language_codes import iso_639_1
+from steer_plugin.corpora.language_codes import iso_codes, language_label
 from steer_plugin.errors import AnalysisError
 
 Identifier = Callable[[Sequence[str], str], Float[np.ndarray, " text"]]
@@ -33,7 +33,6 @@ def language_probabilities(texts: Sequence[str], language: str) -> Float[np.ndar
 
     Raises:
         AnalysisError: the identifier does not know the language.
-        CorpusError: the language has no ISO 639-1 code.
     """
     code = identified_code(language)
     rank = _identifier().rank
@@ -44,18 +43,20 @@ def language_probabilities(texts: Sequence[str], language: str) -> Float[np.ndar
 
 
 def identified_code(language: str) -> str:
-    """Give the ISO 639-1 code by which the identifier knows a language.
+    """Give the ISO 639 code by which the identifier knows a language: two letters, or three.
 
     Raises:
         AnalysisError: the identifier does not know the language.
-        CorpusError: the language has no ISO 639-1 code.
     """
-    identifier = _identifier()
-    code = iso_639_1(language)
-    if code not in identifier.labels:
+    labels = _identifier().labels
+    codes = iso_codes(language)
+    # The identifier's Guarani is that of Paraguay.
+    members = (label for label in labels if set(iso_codes(label)) & set(codes))
+    code = next((iso for iso in codes if iso in labels), None) or next(members, None)
+    if code is None:
         raise AnalysisError(
-            f"py3langid does not know {language} ({code}); give another identifier, or one of its "
-            f"languages: {', '.join(sorted(identifier.labels))}"
+            f"py3langid does not know {language_label(language)}; give another identifier, or one "
+            f"of its languages: {', '.join(sorted(labels))}"
         )
     return code
 

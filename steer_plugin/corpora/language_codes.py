@@ -1,66 +1,43 @@
 """The codes and names that data sets, language identifiers and readers have for a language.
 
 FLORES-200 joins ISO 639-3 and ISO 15924 (`deu_Latn`); Tatoeba has ISO 639-3 alone (`deu`); BUCC,
-PAWS-X and language identifiers have ISO 639-1 (`de`). Data sets differ in whether they name a
+PAWS-X and most language identifiers have ISO 639-1 (`de`). Data sets differ in whether they name a
 macrolanguage or the one language of it that they hold: Mandarin is `zho` in FLORES-200, `cmn` in
-FLORES+ and Tatoeba.
+FLORES+ and Tatoeba. What is the same language `langcodes` knows, after Unicode's CLDR and IANA's
+registry of language subtags.
 """
 
 import re
+from functools import cache
 
 from steer_plugin.errors import CorpusError
 
 # ISO 639-3 and ISO 15924, as FLORES-200 joins them.
 LANGUAGE = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
+_ISO_639_3 = re.compile(r"[a-z]{3}")
 
-# FLORES-200, ISO 639-1, and the name in English.
-_TABLE = """
-arb_Arab ar Arabic
-ben_Beng bn Bengali
-bul_Cyrl bg Bulgarian
-cat_Latn ca Catalan
-ces_Latn cs Czech
-dan_Latn da Danish
-deu_Latn de German
-ell_Grek el Greek
-eng_Latn en English
-est_Latn et Estonian
-eus_Latn eu Basque
-fin_Latn fi Finnish
-fra_Latn fr French
-heb_Hebr he Hebrew
-hin_Deva hi Hindi
-hun_Latn hu Hungarian
-ind_Latn id Indonesian
-ita_Latn it Italian
-jpn_Jpan ja Japanese
-kor_Hang ko Korean
-nld_Latn nl Dutch
-pes_Arab fa Persian
-pol_Latn pl Polish
-por_Latn pt Portuguese
-ron_Latn ro Romanian
-rus_Cyrl ru Russian
-spa_Latn es Spanish
-swe_Latn sv Swedish
-swh_Latn sw Swahili
-tam_Taml ta Tamil
-tel_Telu te Telugu
-tha_Thai th Thai
-tur_Latn tr Turkish
-ukr_Cyrl uk Ukrainian
-urd_Arab ur Urdu
-vie_Latn vi Vietnamese
-yue_Hant - Cantonese
-zho_Hans zh Chinese
-"""
-_ROWS = tuple(tuple(line.split()) for line in _TABLE.strip().splitlines())
-_NAMES = {flores[:3]: name for flores, _, name in _ROWS}
-_TWO = {flores[:3]: two for flores, two, _ in _ROWS if two != "-"}
-_FLORES = {two: flores for flores, two, _ in _ROWS if two != "-"}
+# Members of macrolanguages that FLORES has alone or as the usual one, and CLDR does not.
+_MACROLANGUAGES = {"fil": "tl", "nb": "no", "pbt": "ps", "quy": "qu"}
 
-# ISO 639-3 codes of other data sets, and what FLORES-200 calls the same language.
-_OTHERS = {"ara": "arb", "cmn": "zho", "ekk": "est", "fas": "pes", "swa": "swh"}
+# Where the registry's first name is not the usual one, or is another language's too.
+_NAMES = {
+    "ace": "Acehnese",
+    "el": "Greek",
+    "fil": "Filipino",
+    "ht": "Haitian Creole",
+    "ky": "Kyrgyz",
+    "lus": "Mizo",
+    "nso": "Northern Sotho",
+    "or": "Odia",
+    "pa": "Punjabi",
+    "prs": "Dari",
+    "ps": "Pashto",
+    "ug": "Uyghur",
+    "yue": "Cantonese",
+}
+
+# FLORES has the script, CLDR the writing system that it is part of.
+_WRITING_SYSTEMS = {"Hang": "Kore"}
 
 # Where Tatoeba's ISO 639-3 is not that of FLORES-200 or FLORES+.
 _TATOEBA = {
@@ -77,24 +54,45 @@ _TATOEBA = {
 }
 
 
+def iso_codes(code: str) -> tuple[str, ...]:
+    """List the ISO 639 codes that a language goes by, the narrowest first.
+
+    Of a macrolanguage only the usual member goes by its code too: `arb_Arab` is `arb` and `ar`,
+    `ars_Arab` is `ars` alone.
+
+    Args:
+        code: of FLORES-200 or FLORES+, with or without the script, such as `nob_Latn`.
+
+    Returns:
+        Such as `nob`, `nb`, `no`; nothing for what is no three letters.
+    """
+    language = code.partition("_")[0]
+    return _iso_codes(language) if _ISO_639_3.fullmatch(language) else ()
+
+
 def english_name(code: str) -> str | None:
     """Name a language by its FLORES-200 or FLORES+ code, script or not; None if it is not known."""
-    return _NAMES.get(_language(code))
+    codes = iso_codes(code)
+    if not codes:
+        return None
+    narrowest, two = codes[0], _two_letters(code) or ""
+    usual = _NAMES.get(narrowest) or _NAMES.get(two)
+    return usual or _registered_names().get(two) or _registered_names().get(narrowest)
 
 
 def iso_639_1(code: str) -> str:
     """Give the two letters of a language, such as `de` for `deu_Latn`.
 
     Raises:
-        CorpusError: the language is not known here, or has none (Cantonese).
+        CorpusError: the language is not known, or has none (Cantonese).
     """
-    language = _language(code)
-    if language not in _TWO:
+    two = _two_letters(code)
+    if two is None:
         raise CorpusError(
-            f"{code!r} has no ISO 639-1 code here; give a FLORES-200 code of one of: "
-            f"{', '.join(_TWO)}"
+            f"{code!r} has no ISO 639-1 code; give the FLORES-200 code of a language that has one, "
+            "such as deu_Latn"
         )
-    return _TWO[language]
+    return two
 
 
 def two_letters(code: str) -> str | None:
@@ -102,10 +100,13 @@ def two_letters(code: str) -> str | None:
 
     Their `zh` is in simplified characters, so that it is `zho_Hans` and not `zho_Hant`.
     """
-    language, underscore, script = code.partition("_")
-    two = _TWO.get(_language(language))
-    usual = two is not None and _FLORES[two].endswith(underscore + script)
-    return two if usual else None
+    two, script = _two_letters(code), code.partition("_")[2]
+    if two is None or not script:
+        return two
+    from langcodes import Language
+
+    usual = Language.get(two).maximize().script
+    return two if _WRITING_SYSTEMS.get(script, script) == usual else None
 
 
 def tatoeba_code(code: str) -> str:
@@ -118,11 +119,6 @@ def tatoeba_code(code: str) -> str:
     return _TATOEBA.get(language, language)
 
 
-def _language(code: str) -> str:
-    language = code.partition("_")[0]
-    return _OTHERS.get(language, language)
-
-
 def language_name(code: str) -> str:
     """Name a language by its FLORES-200 code, or give back a code that is not known."""
     return english_name(code) or code
@@ -132,3 +128,30 @@ def language_label(code: str) -> str:
     """Name a language with its code, such as "German (deu_Latn)"; an unknown code stands alone."""
     name = language_name(code)
     return code if name == code else f"{name} ({code})"
+
+
+def _two_letters(code: str) -> str | None:
+    return next((iso for iso in iso_codes(code) if len(iso) == 2), None)
+
+
+@cache
+def _iso_codes(language: str) -> tuple[str, ...]:
+    # Takes 50 ms, for which `steer-plugin --help` need not wait.
+    from langcodes import Language
+
+    standard = Language.get(language)
+    macrolanguage = standard.prefer_macrolanguage().language or language
+    codes = (language, standard.language, macrolanguage, _MACROLANGUAGES.get(macrolanguage))
+    return tuple(dict.fromkeys(filter(None, codes)))
+
+
+@cache
+def _registered_names() -> dict[str, str]:
+    """Read the first name of each language, without what tells it from its namesakes."""
+    from langcodes.registry_parser import parse_registry
+
+    return {
+        entry["Subtag"]: entry["Description"][0].partition(" (")[0]
+        for entry in parse_registry()
+        if entry["Type"] == "language"
+    }

@@ -1,9 +1,15 @@
+import subprocess
+import sys
+
 import pytest
+from transformers.models.nllb.tokenization_nllb import FAIRSEQ_LANGUAGE_CODES
 
 from steer_plugin.corpora.language_codes import (
     LANGUAGE,
     english_name,
     iso_639_1,
+    iso_codes,
+    language_label,
     tatoeba_code,
     two_letters,
 )
@@ -29,11 +35,44 @@ def test_a_language_has_the_two_letters_of_iso_639_1_with_and_without_its_script
     assert iso_639_1(code) == iso_639_1(code[:3]) == two_letters(code) == expected
 
 
-def test_languages_have_their_english_names() -> None:
-    names = {code: english_name(code) for code in ("pes_Arab", "ell_Grek", "yue_Hant", "jpn_Jpan")}
-    assert list(names.values()) == ["Persian", "Greek", "Cantonese", "Japanese"]
-    assert english_name("zho_Hant") == english_name("zho") == "Chinese"
-    assert english_name("qqq_Latn") is None
+NAMES = {
+    "eng_Latn": "English", "deu_Latn": "German", "fra_Latn": "French", "spa_Latn": "Spanish",
+    "jpn_Jpan": "Japanese", "rus_Cyrl": "Russian", "zho_Hans": "Chinese", "zho_Hant": "Chinese",
+    "tha_Thai": "Thai", "ces_Latn": "Czech", "ell_Grek": "Greek", "heb_Hebr": "Hebrew",
+    "hin_Deva": "Hindi", "ind_Latn": "Indonesian", "ita_Latn": "Italian", "kor_Hang": "Korean",
+    "nld_Latn": "Dutch", "pes_Arab": "Persian", "pol_Latn": "Polish", "por_Latn": "Portuguese",
+    "ron_Latn": "Romanian", "tur_Latn": "Turkish", "ukr_Cyrl": "Ukrainian",
+    "vie_Latn": "Vietnamese", "arb_Arab": "Arabic", "ary_Arab": "Moroccan Arabic",
+    "swh_Latn": "Swahili", "yue_Hant": "Cantonese", "nob_Latn": "Norwegian Bokmål",
+    "nno_Latn": "Norwegian Nynorsk", "prs_Arab": "Dari", "tgl_Latn": "Tagalog",
+    "fil_Latn": "Filipino", "pbt_Arab": "Pashto", "quy_Latn": "Quechua", "azj_Latn": "Azerbaijani",
+    "azb_Arab": "South Azerbaijani", "slk_Latn": "Slovak", "kin_Latn": "Kinyarwanda",
+    "war_Latn": "Waray", "oci_Latn": "Occitan", "npi_Deva": "Nepali", "uig_Arab": "Uyghur",
+}  # fmt: skip
+
+
+def test_languages_have_their_english_names_with_and_without_their_script() -> None:
+    assert {code: english_name(code) for code in NAMES} == NAMES
+    assert {code: english_name(code[:3]) for code in NAMES} == NAMES
+
+
+@pytest.mark.parametrize("code", ["qqq_Latn", "", "de", "German", "deu-Latn", "DEU_Latn"])
+def test_what_is_no_language_has_no_name_and_is_shown_as_it_is(code: str) -> None:
+    assert english_name(code) is None
+    assert language_label(code) == code
+
+
+def test_no_two_languages_of_flores_200_have_one_name() -> None:
+    names = {code: english_name(code) for code in FAIRSEQ_LANGUAGE_CODES}
+    assert len(names) > 200
+    assert None not in names.values()
+    assert len(set(names.values())) == len({code[:3] for code in names})
+
+
+def test_help_does_not_wait_for_the_names_of_languages() -> None:
+    code = "import sys, steer_plugin.corpora.parallel; print('langcodes' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["False"]
 
 
 def test_flores_plus_calls_mandarin_and_estonian_otherwise_and_they_are_the_same() -> None:
@@ -56,7 +95,18 @@ def test_two_letters_stand_for_one_script_alone() -> None:
     assert two_letters("qqq_Latn") is None
 
 
-@pytest.mark.parametrize("code", ["yue_Hant", "qqq_Latn", "", "de"])
-def test_a_language_without_two_letters_is_an_error_that_lists_the_others(code: str) -> None:
-    with pytest.raises(CorpusError, match=rf"^'{code}' has no ISO 639-1 code here; .*deu, ell"):
+@pytest.mark.parametrize("code", ["yue_Hant", "ars_Arab", "qqq_Latn", "", "de"])
+def test_a_language_without_two_letters_is_an_error_that_says_what_to_give(code: str) -> None:
+    with pytest.raises(CorpusError, match=rf"^'{code}' has no ISO 639-1 code; .*such as deu_Latn$"):
         iso_639_1(code)
+
+
+def test_a_language_goes_by_the_code_of_its_macrolanguage_where_it_is_the_usual_member() -> None:
+    codes = {
+        "deu_Latn": ("deu", "de"), "nob_Latn": ("nob", "nb", "no"), "nno_Latn": ("nno", "nn"),
+        "arb_Arab": ("arb", "ar"), "ars_Arab": ("ars",), "zsm_Latn": ("zsm", "ms"),
+        "ind_Latn": ("ind", "id"), "prs_Arab": ("prs", "fa"), "yue_Hant": ("yue",),
+        "pbt_Arab": ("pbt", "ps"), "azj_Latn": ("azj", "az"), "azb_Arab": ("azb",),
+        "twi_Latn": ("twi", "tw", "ak"), "hrv_Latn": ("hrv", "hr"), "nonsense": (),
+    }  # fmt: skip
+    assert {code: iso_codes(code) for code in codes} == codes
