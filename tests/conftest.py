@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 # Before nnsight, which gives every object a method that beartype, when first imported, trips over.
 import beartype  # noqa: F401
+import hypothesis
 import jaxtyping
 import pytest
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 jaxtyping.install_import_hook(
     ["steer_plugin"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 )
+
+# The same examples in every run, however long a busy machine takes over one of them. To look for
+# others: `pytest --hypothesis-profile=default`.
+hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture(autouse=True)
