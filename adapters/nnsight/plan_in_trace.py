@@ -9,6 +9,7 @@ from nnsight.intervention.iterator import Iterations
 
 from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS, ModulePaths
 from steer_plugin.adapters.nnsight.portable_code import portable, send_as_data
+from steer_plugin.adapters.nnsight.source_capture import parse_one_at_a_time
 from steer_plugin.adapters.shared.steered_tokens import missing_unit, steered_tokens
 from steer_plugin.interventions.plan import (
     Intervention,
@@ -18,6 +19,7 @@ from steer_plugin.interventions.plan import (
 )
 from steer_plugin.settings.names import FINAL_NORM
 
+parse_one_at_a_time()
 send_as_data(Intervention)
 send_as_data(ModulePaths)
 
