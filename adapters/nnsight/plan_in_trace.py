@@ -95,8 +95,8 @@ def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None) ->
             if where is False:
                 continue
             for layer, module, side, last, moved in layers:
-                given = module.input if side == "input" else module.output
-                tensor = given[0] if isinstance(given, tuple) else given
+                value = module.input if side == "input" else module.output
+                tensor = value[0] if isinstance(value, tuple) else value
                 flat = tensor.reshape(*ids.shape, -1)
                 if last >= flat.shape[2]:
                     raise LookupError(missing_unit(intervention.site, layer, last, flat.shape[2]))
@@ -104,8 +104,8 @@ def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None) ->
                 steered = steered.reshape(tensor.shape)
                 if side == "input":
                     module.input = steered
-                elif isinstance(given, tuple):
-                    module.output = (steered, *given[1:])
+                elif isinstance(value, tuple):
+                    module.output = (steered, *value[1:])
                 else:
                     module.output = steered
     except OutOfOrderError:
