@@ -1,4 +1,4 @@
-"""What all tests share: checked annotations, no network, tiny models."""
+"""What all tests share: checked annotations, no network, tiny models, groups for workers."""
 
 import os
 
@@ -29,6 +29,31 @@ jaxtyping.install_import_hook(
 # The same examples in every run, however long a busy machine takes over one of them. To look for
 # others: `pytest --hypothesis-profile=default`.
 hypothesis.settings.load_profile("ci")
+# What must be started once only, by the fixture that starts it.
+STARTED_ONCE = {"ndif": "ndif", "chromium": "browser"}
+# Longest first, so that no worker is left alone with one of them at the end.
+LONGEST = ("ndif", "demo", "tests/run/test_experiment.py", "browser")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep the order of the groups with pytest-xdist, and know its mark without it."""
+    config.addinivalue_line("markers", "xdist_group(name): tests that one worker runs")
+    config.option.loadscopereorder = False
+
+
+# First, since pytest-xdist reads the groups in this hook, too.
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker run all tests of a server, a browser, or else a file: `--dist loadgroup`."""
+    groups: dict[pytest.Item, str] = {}
+    for item in items:
+        marked = item.get_closest_marker("xdist_group")
+        shared = [STARTED_ONCE[name] for name in STARTED_ONCE if name in item.fixturenames]
+        groups[item] = marked.args[0] if marked else [*shared, item.nodeid.partition("::")[0]][0]
+        if not marked:
+            item.add_marker(pytest.mark.xdist_group(groups[item]))
+    order = {group: place for place, group in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(groups[item], len(order)))
 
 
 @pytest.fixture(autouse=True)

@@ -206,31 +206,31 @@ class NDIF:
         waiting = deque(jobs)
         count, most = 1, len(waiting)
         while waiting:
-            some = [waiting[0]]
-            size = result_bytes(some[0])
+            session = [waiting[0]]
+            size = result_bytes(session[0])
             for job in list(waiting)[1 : min(count, most)]:
                 size += result_bytes(job)
                 if size > SESSION_BYTES:
                     break
-                some.append(job)
+                session.append(job)
             started = time.monotonic()
             try:
-                answers = run(some)
+                answers = run(session)
             except ServerTimeoutError:
-                if len(some) == 1:
+                if len(session) == 1:
                     raise
-                count = most = len(some) // 2
+                count = most = len(session) // 2
                 continue
-            if len(answers) != len(some):
+            if len(answers) != len(session):
                 raise ModelError(
-                    f"NDIF at {self.url} answered {len(answers)} of {len(some)} batches; run the "
-                    "same again"
+                    f"NDIF at {self.url} answered {len(answers)} of {len(session)} batches; run "
+                    "the same again"
                 )
-            each = (time.monotonic() - started) / len(some)
-            count = max(1, min(2 * len(some), int(SESSION_S / max(each, 1e-3))))
-            for _ in some:
+            job_s = (time.monotonic() - started) / len(session)
+            count = max(1, min(2 * len(session), int(SESSION_S / max(job_s, 1e-3))))
+            for _ in session:
                 waiting.popleft()
-            yield from zip(some, answers, strict=True)
+            yield from zip(session, answers, strict=True)
 
 
 class _Backend(RemoteBackend):

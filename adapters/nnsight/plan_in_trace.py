@@ -9,6 +9,7 @@ from nnsight.intervention.iterator import Iterations
 
 from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS, ModulePaths
 from steer_plugin.adapters.nnsight.portable_code import portable, send_as_data
+from steer_plugin.adapters.nnsight.source_capture import parse_one_at_a_time
 from steer_plugin.adapters.shared.steered_tokens import missing_unit, steered_tokens
 from steer_plugin.interventions.plan import (
     Intervention,
@@ -18,6 +19,7 @@ from steer_plugin.interventions.plan import (
 )
 from steer_plugin.settings.names import FINAL_NORM
 
+parse_one_at_a_time()
 send_as_data(Intervention)
 send_as_data(ModulePaths)
 
@@ -93,8 +95,8 @@ def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None) ->
             if where is False:
                 continue
             for layer, module, side, last, moved in layers:
-                given = module.input if side == "input" else module.output
-                tensor = given[0] if isinstance(given, tuple) else given
+                value = module.input if side == "input" else module.output
+                tensor = value[0] if isinstance(value, tuple) else value
                 flat = tensor.reshape(*ids.shape, -1)
                 if last >= flat.shape[2]:
                     raise LookupError(missing_unit(intervention.site, layer, last, flat.shape[2]))
@@ -102,8 +104,8 @@ def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None) ->
                 steered = steered.reshape(tensor.shape)
                 if side == "input":
                     module.input = steered
-                elif isinstance(given, tuple):
-                    module.output = (steered, *given[1:])
+                elif isinstance(value, tuple):
+                    module.output = (steered, *value[1:])
                 else:
                     module.output = steered
     except OutOfOrderError:

@@ -30,7 +30,7 @@ from steer_plugin.settings.model import BATCH_TOKENS
 from steer_plugin.settings.names import FINAL_NORM, Pooling
 from steer_plugin.storage.artifacts import one_line
 
-Given = ParamSpec("Given")
+Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 Job = TypeVar("Job")
 
@@ -115,9 +115,9 @@ class TraceAdapter:
 
     def _run(
         self,
-        block: Callable[Concatenate[Any, Any, Given], Answer],
-        *args: Given.args,
-        **kwargs: Given.kwargs,
+        block: Callable[Concatenate[Any, Any, Arguments], Answer],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
     ) -> Answer:
         """Run one of the blocks of `sessions`, where the model is."""
         if self.ndif is not None:
@@ -210,20 +210,21 @@ class TraceAdapter:
         places, keys = self._places(spaces)
         units = sum(map(len, spaces.values()))
 
-        def read(some: Sequence[TokenBatch]) -> Any:
+        def read(batches: Sequence[TokenBatch]) -> Any:
             return self._run(
                 trace_blocks.read_pooled,
-                [({**self._inputs(batch), "use_cache": False}, batch.content) for batch in some],
+                [({**self._inputs(batch), "use_cache": False}, batch.content) for batch in batches],
                 places,
                 intervention,
                 self.tokens.tokenizer.bos_token_id,
             )
 
-        batches = self.tokens.batches(texts, self._batch_tokens)
-        for batch, found in self._in_sessions(
-            batches, read, lambda batch: 4 * units * len(batch.rows)
+        for batch, answers in self._in_sessions(
+            self.tokens.batches(texts, self._batch_tokens),
+            read,
+            lambda batch: 4 * units * len(batch.rows),
         ):
-            parts = dict(zip(keys, found, strict=True))
+            parts = dict(zip(keys, answers, strict=True))
             yield Batch(
                 np.array(batch.rows),
                 {
@@ -309,29 +310,29 @@ class TraceAdapter:
             ModelError: a text is too short, or the window does not fit.
         """
         require_units(self.space, intervention)
-        cut = windows(self.tokens, texts, context, stride)
-        waiting = window_batches(self.tokens, cut, self._batch_tokens, self._module.config)
+        text_windows = windows(self.tokens, texts, context, stride)
+        groups = window_batches(self.tokens, text_windows, self._batch_tokens, self._module.config)
 
-        def score(some: Sequence[WindowBatch]) -> Any:
+        def score(groups: Sequence[WindowBatch]) -> Any:
             return self._run(
                 trace_blocks.score_windows,
-                [(self._scoring_inputs(one), one.scored) for one in some],
+                [(self._scoring_inputs(group), group.scored) for group in groups],
                 intervention,
                 self.tokens.tokenizer.bos_token_id,
             )
 
-        answers = self._in_sessions(waiting, score, lambda one: 8 * int(one.scored.sum()))
-        return by_text(cut, answers)
+        answers = self._in_sessions(groups, score, lambda group: 8 * int(group.scored.sum()))
+        return by_text(text_windows, answers)
 
-    def _scoring_inputs(self, one: WindowBatch) -> trace_blocks.Inputs:
-        inputs = {**self._inputs(one.batch), "use_cache": False}
-        return inputs | one.wanted(self._module.forward)
+    def _scoring_inputs(self, group: WindowBatch) -> trace_blocks.Inputs:
+        inputs = {**self._inputs(group.batch), "use_cache": False}
+        return inputs | group.wanted(self._module.forward)
 
 
 def _shipped_tokenizer(model: Any, name: str) -> Any:
-    own = model.__dict__.get("tokenizer")
-    if own is not None:
-        return own
+    tokenizer = model.__dict__.get("tokenizer")
+    if tokenizer is not None:
+        return tokenizer
     try:
         return AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:

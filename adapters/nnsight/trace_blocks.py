@@ -59,14 +59,14 @@ def read_pooled(
                 with model.trace(**inputs) as tracer:
                     if plan is not None:
                         steer_beside(model, plan, bos_id)
-                    found = []
+                    parts = []
                     for path, side, poolings in places:
                         module = model.get(path)
-                        given = module.input if side == "input" else module.output
-                        given = given[0] if isinstance(given, tuple) else given
-                        flat = given.reshape(*content.shape, -1)
-                        found += [pooled(flat, content, pooling) for pooling in poolings]
-                    answers.append([one.cpu() for one in found])
+                        value = module.input if side == "input" else module.output
+                        tensor = value[0] if isinstance(value, tuple) else value
+                        flat = tensor.reshape(*content.shape, -1)
+                        parts += [pooled(flat, content, pooling) for pooling in poolings]
+                    answers.append([part.cpu() for part in parts])
                     tracer.stop()
     return answers
 

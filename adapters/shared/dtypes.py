@@ -18,9 +18,11 @@ def dtype_of(model: Any) -> str:
     for parameter in model.parameters():
         # A tensor of another class shows the dtype that it stands for, not what it holds.
         kind = type(parameter).__name__
-        own = kind not in ("Parameter", "Tensor")
+        subclass = kind not in ("Parameter", "Tensor")
         whole = parameter.is_floating_point() and parameter.element_size() > 1
-        (packed if own or not whole else floats).append(kind if own else str(parameter.dtype))
+        (packed if subclass or not whole else floats).append(
+            kind if subclass else str(parameter.dtype)
+        )
     # torch.ao keeps quantised weights in no parameter.
     packed += [
         str(part.dtype)

@@ -74,33 +74,34 @@ def windows(
         raise ModelError(f"stride {step} and context {width}: 1 <= stride < context is needed")
     if limit is not None and width > limit:
         raise ModelError(f"context {width} is more than the {limit} tokens the model takes")
-    cut: list[Window] = []
+    text_windows: list[Window] = []
     for text, ids in enumerate(Tokens(tokens.tokenizer, tokens.bos, None).encode(texts)):
         if len(ids) < 2:
             raise ModelError(f"text {text} has {len(ids)} tokens; a loss needs at least two")
         scored, start = 1, 0
         while scored < len(ids):
             end = min(start + width, len(ids))
-            cut.append(Window(text, ids[start:end], scored - start))
+            text_windows.append(Window(text, ids[start:end], scored - start))
             scored, start = end, start + step
-    return cut
+    return text_windows
 
 
 def window_batches(
-    tokens: Tokens, cut: Sequence[Window], batch_tokens: int, config: Any
+    tokens: Tokens, text_windows: Sequence[Window], batch_tokens: int, config: Any
 ) -> Iterator[WindowBatch]:
     """Put windows of similar length side by side.
 
     Args:
         tokens: of the model.
-        cut: as `windows` gives them.
+        text_windows: as `windows` gives them.
         batch_tokens: padded tokens a batch, fewer where their logits would be more than
             `BATCH_LOGITS`; a longer window is a batch of its own.
         config: of the model.
     """
     affordable = BATCH_LOGITS // config.get_text_config().vocab_size
-    for batch in tokens.side_by_side([one.ids for one in cut], min(batch_tokens, affordable)):
-        first = torch.tensor([cut[row].first for row in batch.rows])
+    ids = [window.ids for window in text_windows]
+    for batch in tokens.side_by_side(ids, min(batch_tokens, affordable)):
+        first = torch.tensor([text_windows[row].first for row in batch.rows])
         scored = batch.attention & (torch.arange(batch.ids.shape[1]) >= first[:, None])
         yield WindowBatch(batch, scored)
 
@@ -122,28 +123,29 @@ def token_losses(
     wide = torch.promote_types(logits.dtype, torch.float32)
     ids = ids.to(logits.device)
     left_out = ids.shape[1] - logits.shape[1]
-    found = []
+    losses = []
     for places in torch.split(scored.nonzero().to(logits.device), SCORED_AT_ONCE):
         text, token = places.unbind(1)
         before = logits[text, token - 1 - left_out].to(wide)
-        found.append(torch.nn.functional.cross_entropy(before, ids[text, token], reduction="none"))
-    return torch.cat(found)
+        losses.append(torch.nn.functional.cross_entropy(before, ids[text, token], reduction="none"))
+    return torch.cat(losses)
 
 
 def by_text(
-    cut: Sequence[Window], answers: Iterable[tuple[WindowBatch, Float[Tensor, " _scored"]]]
+    text_windows: Sequence[Window],
+    answers: Iterable[tuple[WindowBatch, Float[Tensor, " _scored"]]],
 ) -> list[Float[np.ndarray, " token"]]:
     """Put the losses of windows together, text by text.
 
     Args:
-        cut: the windows, text after text.
+        text_windows: the windows, text after text.
         answers: batches of them, in any order, each with its losses on the CPU.
     """
     of_window: dict[int, Tensor] = {}
-    for one, losses in answers:
-        parts = torch.split(losses, one.scored.sum(1).tolist())
-        of_window |= zip(one.batch.rows, parts, strict=True)
+    for group, losses in answers:
+        parts = torch.split(losses, group.scored.sum(1).tolist())
+        of_window |= zip(group.batch.rows, parts, strict=True)
     of_text: dict[int, list[Tensor]] = {}
-    for number, window in enumerate(cut):
+    for number, window in enumerate(text_windows):
         of_text.setdefault(window.text, []).append(of_window[number])
     return [torch.cat(parts).numpy() for parts in of_text.values()]

@@ -91,15 +91,15 @@ class Tokens:
                 together are more than the model can take.
         """
         alone = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
-        given = self.encode(prompts)
-        encoded = [ids or alone for ids in given]
+        texts = self.encode(prompts)
+        encoded = [ids or alone for ids in texts]
         for row, ids in enumerate(encoded):
             if not ids:
                 raise ModelError(
                     f"prompt {row} has no tokens and the tokenizer has no BOS; give it some text"
                 )
         batch = self.pad(range(len(encoded)), encoded, left=True)
-        batch.bos[[not ids for ids in given], -1] = True
+        batch.bos[[not ids for ids in texts], -1] = True
         width = batch.ids.shape[1]
         if self.limit is not None and width + max_new_tokens > self.limit:
             raise ModelError(

@@ -116,9 +116,9 @@ class BridgeAdapter:
         def width(activations: Tensor) -> int:
             return activations.shape[2]
 
-        one = torch.ones((1, 1), dtype=torch.bool)
+        token = torch.ones((1, 1), dtype=torch.bool)
         readers = {(site, layer): (hook_name(site, layer), width) for layer in layers}
-        self._widths |= self._read(TokenBatch((0,), one.long(), one, ~one), [], readers)
+        self._widths |= self._read(TokenBatch((0,), token.long(), token, ~token), [], readers)
 
     def _read(
         self,
@@ -128,9 +128,9 @@ class BridgeAdapter:
     ) -> dict[Key, Answer]:
         """Run the blocks and the final norm as far as they are read, not the unembedding."""
         transformer = self._model.base_model
-        with torch.inference_mode(), reading_hooks(self.bridge, steering, readers) as found:
+        with torch.inference_mode(), reading_hooks(self.bridge, steering, readers) as answers:
             transformer(**self._inputs(transformer, batch))
-        return found
+        return answers
 
     def _inputs(self, module: Any, batch: TokenBatch) -> dict[str, Any]:
         inputs: dict[str, Any] = {
@@ -266,17 +266,20 @@ class BridgeAdapter:
         Raises:
             ModelError: a text is too short, or the window does not fit.
         """
-        cut = windows(self.tokens, texts, context, stride)
+        text_windows = windows(self.tokens, texts, context, stride)
 
-        def answers() -> Iterator[tuple[WindowBatch, Tensor]]:
-            for one in window_batches(self.tokens, cut, self._batch_tokens, self._model.config):
-                hooks = self._steering(intervention, one.batch)
-                inputs = self._inputs(self._model, one.batch) | one.wanted(self._model.forward)
+        def scored() -> Iterator[tuple[WindowBatch, Tensor]]:
+            for group in window_batches(
+                self.tokens, text_windows, self._batch_tokens, self._model.config
+            ):
+                hooks = self._steering(intervention, group.batch)
+                inputs = self._inputs(self._model, group.batch) | group.wanted(self._model.forward)
                 with torch.inference_mode(), self.bridge.hooks(fwd_hooks=list(hooks)):
-                    losses = token_losses(self._model(**inputs).logits, one.batch.ids, one.scored)
-                yield one, losses.cpu()
+                    logits = self._model(**inputs).logits
+                    losses = token_losses(logits, group.batch.ids, group.scored)
+                yield group, losses.cpu()
 
-        return by_text(cut, answers())
+        return by_text(text_windows, scored())
 
 
 def _pooler(content: Tensor, pooling: Pooling) -> Callable[[Tensor], Tensor]:
@@ -284,13 +287,13 @@ def _pooler(content: Tensor, pooling: Pooling) -> Callable[[Tensor], Tensor]:
 
 
 def _shipped_tokenizer(bridge: TransformerBridge) -> Any:
-    own = bridge.tokenizer
-    if own is None:
+    bridge_tokenizer = bridge.tokenizer
+    if bridge_tokenizer is None:
         raise ModelError("the bridge has no tokenizer; give adapt(..., tokenizer=...)")
     try:
-        return AutoTokenizer.from_pretrained(own.name_or_path)
+        return AutoTokenizer.from_pretrained(bridge_tokenizer.name_or_path)
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"cannot load the tokenizer of {own.name_or_path!r} as it ships: {one_line(error)}; "
-            "give adapt(..., tokenizer=...)"
+            f"cannot load the tokenizer of {bridge_tokenizer.name_or_path!r} as it ships: "
+            f"{one_line(error)}; give adapt(..., tokenizer=...)"
         ) from error

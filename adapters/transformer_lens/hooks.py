@@ -117,19 +117,19 @@ def reading_hooks(
     Yields:
         The answers; complete when the block is left.
     """
-    found: dict[Key, Answer] = {}
+    answers: dict[Key, Answer] = {}
 
     def reader(key: Key, read: Callable[[Tensor], Answer]) -> Hook:
         def hook_function(activations: Tensor, hook: object) -> None:  # noqa: ARG001
-            found[key] = read(activations.flatten(2))
-            if len(found) == len(readers):
+            answers[key] = read(activations.flatten(2))
+            if len(answers) == len(readers):
                 raise StopAtLayerException(activations)
 
         return hook_function
 
     hooks = [*steering, *((name, reader(key, read)) for key, (name, read) in readers.items())]
     with contextlib.suppress(StopAtLayerException), bridge.hooks(fwd_hooks=hooks):
-        yield found
+        yield answers
 
 
 def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:

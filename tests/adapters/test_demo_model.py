@@ -10,6 +10,8 @@ import pytest
 
 from steer_plugin.adapters import loader
 
+pytestmark = pytest.mark.xdist_group("demo")
+
 TARGETS = ("deu_Latn", "fra_Latn", "spa_Latn", "jpn_Jpan", "rus_Cyrl", "zho_Hans")
 
 # Without a network: the best neuron of each language on one half, judged on the other.
