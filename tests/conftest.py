@@ -15,15 +15,14 @@ import beartype  # noqa: F401
 import jaxtyping
 import pytest
 
+from support import checks
+
 if TYPE_CHECKING:
     from support.ndif_server import NDIFServer
     from support.tiny_models import Tiny
 
-# Shapes and types are checked at run time here and nowhere else. The numeric tower lets an int
-# stand where a float is annotated, as for mypy.
-jaxtyping.install_import_hook(
-    ["steer_plugin"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-)
+# Shapes and types are checked at run time here and nowhere else.
+jaxtyping.install_import_hook(["steer_plugin"], f"{checks.__name__}.checked")
 
 
 @pytest.fixture(autouse=True)
