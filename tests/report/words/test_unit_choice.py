@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ class Run:
     experts: ExpertTable
     data: RunData
 
-    @property
+    @cached_property
     def figures(self) -> dict[str, Figure]:
         return {figure.name: figure for figure in figures(self.results)}
 
