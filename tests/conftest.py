@@ -16,15 +16,14 @@ import hypothesis
 import jaxtyping
 import pytest
 
+from support import checks
+
 if TYPE_CHECKING:
     from support.ndif_server import NDIFServer
     from support.tiny_models import Tiny
 
-# Shapes and types are checked at run time here and nowhere else. The numeric tower lets an int
-# stand where a float is annotated, as for mypy.
-jaxtyping.install_import_hook(
-    ["steer_plugin"], "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
-)
+# Shapes and types are checked at run time here and nowhere else.
+jaxtyping.install_import_hook(["steer_plugin"], f"{checks.__name__}.checked")
 
 # The same examples in every run, however long a busy machine takes over one of them. To look for
 # others: `pytest --hypothesis-profile=default`.

@@ -1,5 +1,6 @@
 """The report as one HTML page that needs nothing else: no network, no server, no other file."""
 
+import functools
 import html
 import json
 from collections.abc import Mapping, Sequence
@@ -178,6 +179,13 @@ def specification(exhibit: Exhibit) -> dict[str, Any]:
     return spec
 
 
+@functools.cache
+def _library() -> str:
+    """Bundle the charts' library, which takes seconds."""
+    version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
+    return str(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version))
+
+
 def page(title: str, opening: str, sections: Sequence[str], specs: Mapping[str, Any]) -> str:
     """Write the whole page.
 
@@ -187,8 +195,6 @@ def page(title: str, opening: str, sections: Sequence[str], specs: Mapping[str, 
         sections: HTML, in their order.
         specs: each chart's specification by its name.
     """
-    version = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
-    library = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;", version)
     # Escaping every "<" keeps data from ending the script that holds it.
     data = json.dumps(specs, ensure_ascii=False, allow_nan=False).replace("<", "\\u003c")
     return (
@@ -200,6 +206,6 @@ def page(title: str, opening: str, sections: Sequence[str], specs: Mapping[str, 
         "<noscript><p>The charts need JavaScript; the tables do not.</p></noscript>"
         f"{''.join(sections)}</main>\n"
         f'<script type="application/json" id="specs">{data}</script>\n'
-        f"<script>{library}</script>\n"
+        f"<script>{_library()}</script>\n"
         f"<script>{_SCRIPT}</script></body></html>\n"
     )

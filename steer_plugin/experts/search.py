@@ -116,5 +116,7 @@ class _Search:
             tables.append(ExpertTable.load(piece))
             pieces.append(piece)
         for piece in pieces:
+            # A piece is there while its config is, so that goes first.
+            (piece / CONFIG).unlink(missing_ok=True)
             shutil.rmtree(piece, ignore_errors=True)
         return reduce(ExpertTable.beside, tables)

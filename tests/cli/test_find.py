@@ -5,8 +5,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,10 @@ import pytest
 from steer_plugin import ExpertTable
 from steer_plugin.cli.main import run_command
 
-from support import command_line, kills, saved_models
+from support import command_line, saved_models
 from support.same_answers import assert_same
 
 Steer = Callable[..., tuple[int, str, str]]
-KILLS = 20
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +48,10 @@ def asked(at: Path) -> list[Any]:
 
 def parts_in(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.safetensors"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def assert_same_saved(one: Path, other: Path) -> None:
@@ -210,44 +211,40 @@ def test_a_disk_that_fills_up_is_told_and_find_goes_on_when_there_is_room(
     assert_same_saved(tmp_path / "found", tmp_path / "wanted")
 
 
-def test_a_find_that_is_killed_twenty_times_ends_with_the_same_table(
-    at: Path, tmp_path: Path, cache: Path
+def test_find_goes_on_after_a_kill_and_after_ctrl_c_and_earlier_experts_stay(
+    at: Path, tmp_path: Path, cache: Path, steer: Steer
 ) -> None:
-    corpus = saved_models.save_corpus(tmp_path / "long.tsv", sentences=600)
-    arguments = ["find", "--model", at / "llama", "--corpus", corpus, "--batch-tokens", 64]
-    program = [sys.executable, "-P", Path(kills.__file__)]
-    found, wanted = tmp_path / "found", tmp_path / "wanted"
+    out = tmp_path / "experts"
+    assert steer(*asked(at), "--out", out)[0] == 0
+    assert steer("cache", "rm", "--all")[0] == 0
+    earlier = contents(out)
+    corpus = saved_models.save_corpus(tmp_path / "long.tsv", sentences=300)
+    find = ("find", "--model", at / "llama", "--corpus", corpus, "--batch-tokens", 1, "--out", out)
 
-    done = subprocess.run(
-        [*map(str, [*program, found, KILLS, 0, *arguments])],
-        check=False,
-        capture_output=True,
-        text=True,
+    process = command_line.start(*find)
+    told = command_line.until(process, r"find: +\d+%.* [1-9]\d*/450 ")
+    code, _, _ = command_line.stop(process, signal.SIGKILL)
+
+    assert told.startswith(f"Loading {at / 'llama'}\nPlan: ")
+    assert (code, contents(out)) == (-signal.SIGKILL, earlier)
+    after_kill = parts_in(cache)
+    assert after_kill
+
+    process = command_line.start(*find)
+    command_line.until(process, r"find: +\d+%.* [1-9]\d*/450 ")
+    code, printed, err = command_line.stop(process, signal.SIGINT)
+
+    assert (code, printed, contents(out)) == (130, "", earlier)
+    assert err.splitlines()[-1] == (
+        "Interrupted. What was finished is kept; `find`, `run`, `compare` and `demo` go on from "
+        "there."
     )
+    assert "Traceback" not in err
+    after_ctrl_c = parts_in(cache)
+    assert set(after_kill) <= set(after_ctrl_c)
 
-    assert done.returncode == 0, done.stderr
-    disturbed = json.loads(done.stdout.splitlines()[-1])
-    assert len(disturbed["moments"]) == KILLS
-    # Some runs found what others had left, some were killed before there was anything.
-    assert len(set(disturbed["kept"])) > 3
-    shutil.rmtree(cache)
-    assert run_command([*map(str, arguments), "--out", str(wanted)]) == 0
-    assert_same_saved(found, wanted)
-
-
-def test_ctrl_c_ends_with_130_and_find_goes_on(at: Path, tmp_path: Path, cache: Path) -> None:
-    corpus = saved_models.save_corpus(tmp_path / "long.tsv", sentences=3000)
-    arguments = ["find", "--model", at / "llama", "--corpus", corpus, "--batch-tokens", 64]
-
-    process = command_line.start(*arguments, "--out", tmp_path / "found")
-    command_line.until(process, r"find: +[2-9]%")
-    code, out, err = command_line.stop(process, signal.SIGINT)
-
-    assert (code, out) == (130, "")
-    assert "Interrupted." in err
-    kept = parts_in(cache)
-    assert kept
-    code, _, err = command_line.finish(command_line.start(*arguments, "--out", tmp_path / "found"))
-    assert code == 0, err
-    assert "| 0/4500" not in err
-    assert set(kept) <= set(parts_in(cache))
+    assert steer(*find)[0] == 0
+    assert set(after_ctrl_c) <= set(parts_in(cache))
+    assert steer("cache", "rm", "--all")[0] == 0
+    assert steer(*find[:-1], tmp_path / "undisturbed")[0] == 0
+    assert_same_saved(out, tmp_path / "undisturbed")

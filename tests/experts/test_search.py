@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.settings.names import SCORES
 
 from support import saved_models
+from support.kills import Kill
 from support.same_answers import assert_same
 from support.tiny_models import N_LAYERS, Tiny
 
@@ -50,6 +53,11 @@ def passes(adapter: BridgeAdapter) -> Any:
     handle = transformer.model.embed_tokens.register_forward_hook(lambda *_: seen.append(None))
     yield seen
     handle.remove()
+
+
+def batches_in(folder: Path) -> dict[Path, int]:
+    """When each batch was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.glob("kept/*/[0-9]*.safetensors")}
 
 
 def kept_bytes(folder: Path) -> int:
@@ -177,6 +185,33 @@ def test_several_passes_that_were_broken_off_go_on_at_the_pass(
     # The first is scored and the second is read, so the third alone is left.
     assert len(passes) == 4 * once
     assert_same(found, replace(wanted, provenance=found.provenance))
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("passes", [1, 2])
+def test_a_search_that_is_killed_at_any_write_ends_with_the_same_table(
+    adapter: BridgeAdapter, corpus: ParallelCorpus, tmp_path: Path, passes: int
+) -> None:
+    few = corpus.take(4)
+    of_two_layers = 4 * len(few.languages) * 2 * D_MLP * 4
+    disk = None if passes == 1 else of_two_layers
+
+    def search(folder: Path) -> ExpertTable:
+        table = find_experts(adapter, few, keep=folder / "kept", disk=disk)
+        table.save(folder / "experts")
+        return ExpertTable.load(folder / "experts")
+
+    wanted = search(tmp_path / "undisturbed")
+    for writes in count():
+        folder = tmp_path / str(writes)
+        was_killed = Kill(folder, writes).ends(partial(search, folder))
+        before = batches_in(folder)
+        assert_same(search(folder), wanted)
+        if passes == 1:
+            assert before.items() <= batches_in(folder).items()
+        if not was_killed:
+            break
+    assert writes >= 18 * passes
 
 
 def test_tables_of_different_scores_do_not_join(

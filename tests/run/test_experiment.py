@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -17,8 +18,8 @@ from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.analyses.controls.random_units import random_control
 from steer_plugin.analyses.measures.alignment import alignment_figures
 from steer_plugin.analyses.measures.retrieval import retrieval_figures
-from steer_plugin.analyses.report.output_folder import write_report
 from steer_plugin.analyses.run.experiment import compare_methods, run_experiment
+from steer_plugin.analyses.run.files import read_settings
 from steer_plugin.analyses.run.inputs import read_data, split_data
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.analyses.run.settings import GenerationSettings, RunSettings
@@ -29,7 +30,9 @@ from steer_plugin.experts.summaries import experts_by_layer, overlap, score_curv
 from steer_plugin.models.adapter import Adapter
 
 from support import saved_models
-from support.command_line import finish, start, stop, until
+from support.command_line import start, stop, until
+from support.kills import kill_at_every_write
+from support.runs import FinishedRun, write_settings
 
 STEPS = (
     "experts",
@@ -41,39 +44,29 @@ STEPS = (
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a command told."""
+class Interrupted:
+    """A run that Ctrl-C ended, that was then killed, and that was carried to its end.
 
+    Attributes:
+        file: the run file.
+        results: at the end.
+        code: what Ctrl-C ended it with.
+        err: what it told until then.
+        kept: which steps it kept, each of the three times.
+        written: when each step was written, after each of the three times.
+    """
+
+    file: Path
+    results: Results
     code: int
-    out: str
     err: str
-
-
-# Where the results are, what each command told, and what it had written when.
-Interrupted = tuple[Path, list[Told], list[dict[str, int]]]
+    kept: list[list[str]]
+    written: list[dict[str, int]]
 
 
 @pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with a model, a short corpus and a long one."""
-    folder = tmp_path_factory.mktemp("run")
-    saved_models.save_model(folder / "llama")
-    saved_models.save_corpus(folder / "corpus.tsv")
-    saved_models.save_corpus(folder / "long.tsv", sentences=100)
-    return folder
-
-
-def write_settings(file: Path, source: Path, corpus: str, *more: str) -> Path:
-    lines = [
-        f'model = "{source / "llama"}"',
-        f'corpus = "{source / corpus}"',
-        'targets = ["deu_Latn"]',
-        "top_k = [6]",
-        "resamples = 20",
-        *more,
-    ]
-    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return file
+def source(finished_run: FinishedRun) -> Path:
+    return finished_run.source
 
 
 def written(folder: Path) -> dict[str, int]:
@@ -105,12 +98,22 @@ def assert_same(found: Results, wanted: Results) -> None:
 # Interrupted and taken up
 
 
+def carry_out(file: Path, out: Path) -> tuple[Results, list[str]]:
+    """Do what the command does, but for the report; give the results, and which steps it kept."""
+    settings = read_settings(file)
+    adapter = load_adapter(settings.model, batch_tokens=settings.batch_tokens)
+    lines: list[str] = []
+    results = run_experiment(adapter, read_data(settings), settings, out, say=lines.append)
+    return results, kept("\n".join(lines))
+
+
 @pytest.fixture(scope="module")
-def interrupted(source: Path) -> Interrupted:
-    """Interrupt a run, kill it, let it end, and give what it told and had written each time."""
-    file = write_settings(source / "stopped.toml", source, "long.tsv", "batch_tokens = 1")
-    out = source / "stopped"
-    told, times = [], []
+def interrupted(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    folder = tmp_path_factory.mktemp("interrupted")
+    out = folder / "out"
+    # Batches small enough for a signal to come in the middle of a step.
+    file = write_settings(folder / "run.toml", source, "long.tsv", "batch_tokens = 1")
+    codes, told, times = [], [], []
     for step, sign in (
         ("deu_Latn-k6-experts", signal.SIGINT),
         ("deu_Latn-k6-random-0", signal.SIGKILL),
@@ -118,60 +121,76 @@ def interrupted(source: Path) -> Interrupted:
         process = start("run", file, "--out", out)
         read = until(process, rf"{step}: +\d+%.* [1-9]\d*/150 ")
         code, printed, err = stop(process, sign)
-        told.append(Told(code, printed, read + err))
+        assert printed == ""
+        codes.append(code)
+        told.append(read + err)
         times.append(written(out))
-    told.append(Told(*finish(start("run", file, "--out", out))))
-    times.append(written(out))
-    return out, told, times
+    assert codes[1] == -signal.SIGKILL
+    results, still = carry_out(file, out)
+    return Interrupted(
+        file, results, codes[0], told[0], [*map(kept, told), still], [*times, written(out)]
+    )
 
 
 def test_ctrl_c_ends_with_130_and_one_line(interrupted: Interrupted) -> None:
-    _, (first, _, _), _ = interrupted
-
-    assert (first.code, first.out) == (130, "")
-    assert first.err.rstrip().split("\n")[-1] == (
+    assert interrupted.code == 130
+    assert interrupted.err.rstrip().split("\n")[-1] == (
         "Interrupted. What was finished is kept; `find`, `run`, `compare` and `demo` go on from "
         "there."
     )
-    assert "Traceback" not in first.err
+    assert "Traceback" not in interrupted.err
 
 
 def test_each_step_is_saved_as_it_ends(interrupted: Interrupted) -> None:
-    _, told, times = interrupted
+    times = interrupted.written
 
     # A slow machine may hear of the signal one step late.
     first, second, third = (len(done) for done in times)
     assert 3 <= first <= 4 <= second <= third == 5
     assert [list(done) for done in times] == [list(STEPS[: len(done)]) for done in times]
-    assert [kept(each.err) for each in told] == [[], *(names(done) for done in times[:2])]
-    assert [each.code for each in told[1:]] == [-signal.SIGKILL, 0]
+    assert interrupted.kept == [[], *(names(done) for done in times[:2])]
 
 
 def test_what_is_there_is_not_done_again(interrupted: Interrupted) -> None:
-    _, _, (after_first, after_second, after_third) = interrupted
+    after_first, after_second, after_third = interrupted.written
 
     assert after_first.items() <= after_second.items() <= after_third.items()
 
 
-def test_stdout_is_the_path_of_the_report(interrupted: Interrupted) -> None:
-    out, (*_, last), _ = interrupted
-
-    assert last.out == f"{out / 'report.html'}\n"
-    assert (out / "report.html").is_file()
-
-
 def test_an_interrupted_run_ends_with_the_results_of_an_undisturbed_one(
-    interrupted: Interrupted, source: Path
+    interrupted: Interrupted, tmp_path: Path
 ) -> None:
-    out, _, _ = interrupted
+    undisturbed, _ = carry_out(interrupted.file, tmp_path)
 
-    code = run_command(["run", str(source / "stopped.toml"), "--out", str(source / "undisturbed")])
+    assert_same(interrupted.results, undisturbed)
 
-    assert code == 0
-    assert_same(Results.load(out / "results"), Results.load(source / "undisturbed" / "results"))
-    for name in Results.load(out / "results").tables():
-        table = f"tables/{name}.parquet"
-        assert (out / table).read_bytes() == (source / "undisturbed" / table).read_bytes()
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_run_that_is_killed_at_every_write_ends_with_the_same_results(
+    source: Path, adapter: Adapter, corpus: ParallelCorpus, tmp_path: Path
+) -> None:
+    settings = settings_of(source, layers=())
+    data = split_data(corpus, settings)
+
+    def run(folder: Path) -> None:
+        before = written(folder)
+        results = run_experiment(adapter, data, settings, folder, say=lambda _: None)
+        results.save(folder / "results")
+        assert before.items() <= written(folder).items()
+
+    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
+    kills = kill_at_every_write(partial(run, killed), killed)
+    run(undisturbed)
+
+    assert kills > 80
+    assert_same(Results.load(killed / "results"), Results.load(undisturbed / "results"))
+
+
+def test_stdout_is_the_path_of_the_report(finished_run: FinishedRun) -> None:
+    report = finished_run.folder / "report.html"
+
+    assert finished_run.printed == f"{report}\n"
+    assert report.is_file()
 
 
 # What a run measures
@@ -198,22 +217,24 @@ Again = Callable[..., tuple[Results, list[str]]]
 
 
 @pytest.fixture
-def again(source: Path, adapter: Adapter, corpus: ParallelCorpus, tmp_path: Path) -> Again:
-    """Run once; give a function that runs in the same folder again, with other settings.
+def again(
+    finished_run: FinishedRun, adapter: Adapter, corpus: ParallelCorpus, tmp_path: Path
+) -> Again:
+    """Give a function that runs in a finished run's folder again, with other settings.
 
     It gives the results, and which steps it kept.
     """
+    shutil.copytree(finished_run.folder, tmp_path, dirs_exist_ok=True)
 
     def run(
         model: Adapter = adapter, sentences: ParallelCorpus = corpus, **other: object
     ) -> tuple[Results, list[str]]:
         lines: list[str] = []
-        settings = settings_of(source, **other)
+        settings = settings_of(finished_run.source, **other)
         data = split_data(sentences, settings)
         results = run_experiment(model, data, settings, tmp_path, say=lines.append)
         return results, kept("\n".join(lines))
 
-    run()
     return run
 
 
@@ -450,9 +471,9 @@ def test_what_cannot_be_done_is_refused_before_the_long_steps(
     ],
     ids=str,
 )
-@pytest.mark.parametrize("carry_out", [run_experiment, compare_methods])
+@pytest.mark.parametrize("doing", [run_experiment, compare_methods])
 def test_what_cannot_be_written_or_scored_is_refused_before_the_units_are_probed(
-    carry_out: Callable[..., object],
+    doing: Callable[..., object],
     generation: dict[str, object],
     error: type[Exception],
     message: str,
@@ -472,7 +493,7 @@ def test_what_cannot_be_written_or_scored_is_refused_before_the_units_are_probed
     )
 
     with pytest.raises(error, match=message):
-        carry_out(adapter, read_data(settings), settings, tmp_path / "out", say=lambda _: None)
+        doing(adapter, read_data(settings), settings, tmp_path / "out", say=lambda _: None)
 
     assert not (tmp_path / "out" / "experts").exists()
 
@@ -514,11 +535,10 @@ def finished(out: Path) -> dict[Path, bytes]:
 
 
 def test_a_run_that_fails_leaves_earlier_results_as_they_are(
-    source: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    finished_run: FinishedRun, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    file = write_settings(tmp_path / "run.toml", source, "corpus.tsv")
-    out = tmp_path / "out"
-    assert run_command(["run", str(file), "--out", str(out)]) == 0
+    source, file, out = finished_run.source, tmp_path / "run.toml", tmp_path / "out"
+    shutil.copytree(finished_run.folder, out)
     before = finished(out)
 
     def fails(message: str, *more: str, corpus: str = "corpus.tsv") -> None:
@@ -572,28 +592,24 @@ def test_a_full_disk_ends_a_run_and_the_next_one_goes_on(
         "experts-judged",
     ]
     assert [path.name for path in (out / "embeddings").iterdir()] == [".before.unfinished"]
-    assert run_command(["run", str(file), "--out", str(out)]) == 0
-    assert kept(capfd.readouterr().err) == ["experts", "experts-judged"]
+    assert carry_out(file, out)[1] == ["experts", "experts-judged"]
 
 
 # The report again
 
 
 def test_report_writes_a_runs_report_and_charts_again(
-    again: Again, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    finished_run: FinishedRun, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    results, _ = again()
-    results.save(tmp_path / "results")
-    page = write_report(results, tmp_path)
-    wanted = page.read_bytes()
-    page.unlink()
+    shutil.copytree(finished_run.folder / "results", tmp_path / "results")
     capfd.readouterr()
 
     code = run_command(["report", str(tmp_path), "--svg", "--png"])
 
+    page = tmp_path / "report.html"
     assert code == 0
     assert capfd.readouterr().out == f"{page}\n"
-    assert page.read_bytes() == wanted
+    assert page.read_bytes() == (finished_run.folder / "report.html").read_bytes()
     pictures = sorted((tmp_path / "charts").iterdir())
     assert {path.suffix for path in pictures} == {".png", ".svg"}
     assert all(path.stat().st_size > 1000 for path in pictures)

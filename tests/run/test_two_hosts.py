@@ -23,8 +23,8 @@ from steer_plugin.cli.main import run_command
 from steer_plugin.errors import AnalysisError
 from steer_plugin.experts.table import ExpertTable
 
-from support import saved_models
 from support.frames import LANGUAGES, changed, results
+from support.runs import FinishedRun
 
 ONE, OTHER = "transformer_lens 4.3.0", "nnsight 0.8.1"
 SMALL = {"layers": ("6", "12", "final"), "top_ks": (50, 300), "sentences": 20}
@@ -395,23 +395,11 @@ def test_the_section_is_the_first_of_the_report_and_its_rows_lie_beside_it(
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a folder with the same tiny run on both hosts."""
-    folder = tmp_path_factory.mktemp("hosts")
-    saved_models.save_model(folder / "llama")
-    saved_models.save_corpus(folder / "corpus.tsv")
-    file = folder / "run.toml"
-    lines = (
-        f'model = "{folder / "llama"}"',
-        f'corpus = "{folder / "corpus.tsv"}"',
-        'targets = ["deu_Latn"]',
-        "top_k = [6]",
-        "resamples = 20",
-    )
-    file.write_text("\n".join(lines), encoding="utf-8")
-    for out, more in (("lens", []), ("nnsight", ["--host", "nnsight"])):
-        assert run_command(["run", str(file), "--out", str(folder / out), *more]) == 0
-    return folder
+def on_nnsight(finished_run: FinishedRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give the folder of the shared run's experiment on the other host."""
+    out = tmp_path_factory.mktemp("nnsight") / "out"
+    assert run_command(["run", str(finished_run.file), "--out", str(out), "--host", "nnsight"]) == 0
+    return out
 
 
 @pytest.fixture
@@ -430,11 +418,11 @@ def refusal(capfd: pytest.CaptureFixture[str]) -> Callable[[Path, Path], str]:
 
 
 def test_report_overlays_a_real_run_on_both_hosts(
-    runs: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    finished_run: FinishedRun, on_nnsight: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    shutil.copytree(runs / "lens", tmp_path / "lens")
+    shutil.copytree(finished_run.folder, tmp_path / "lens")
     capfd.readouterr()
-    command = ["report", str(tmp_path / "lens"), "--beside", str(runs / "nnsight")]
+    command = ["report", str(tmp_path / "lens"), "--beside", str(on_nnsight)]
     assert run_command([*command, "--svg", "--png"]) == 0
 
     assert capfd.readouterr().out == f"{tmp_path / 'lens' / 'report.html'}\n"
@@ -451,15 +439,17 @@ def test_report_overlays_a_real_run_on_both_hosts(
 
 
 def test_what_cannot_be_put_beside_a_run_is_refused_in_one_line(
-    runs: Path, tmp_path: Path, refusal: Callable[[Path, Path], str]
+    finished_run: FinishedRun,
+    on_nnsight: Path,
+    tmp_path: Path,
+    refusal: Callable[[Path, Path], str],
 ) -> None:
-    before = (runs / "lens" / "report.html").read_bytes()
-    assert f"{runs / 'nowhere' / 'results'} holds no saved results" in refusal(
-        runs / "lens", runs / "nowhere"
-    )
-    shutil.copytree(runs / "nnsight" / "results", tmp_path / "bare" / "results")
-    assert f"{tmp_path / 'bare' / 'experts'} holds no saved experts" in refusal(
-        runs / "lens", tmp_path / "bare"
-    )
-    assert "both runs are on transformer_lens" in refusal(runs / "lens", runs / "lens")
-    assert (runs / "lens" / "report.html").read_bytes() == before
+    lens = finished_run.folder
+    before = (lens / "report.html").read_bytes()
+    nowhere, bare = tmp_path / "nowhere", tmp_path / "bare"
+    shutil.copytree(on_nnsight / "results", bare / "results")
+
+    assert f"{nowhere / 'results'} holds no saved results" in refusal(lens, nowhere)
+    assert f"{bare / 'experts'} holds no saved experts" in refusal(lens, bare)
+    assert "both runs are on transformer_lens" in refusal(lens, lens)
+    assert (lens / "report.html").read_bytes() == before

@@ -3,9 +3,10 @@
 import json
 import math
 import random
-import signal
+import re
 import typing
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from steer_plugin.analyses.run.files import read_settings
 from steer_plugin.analyses.run.inputs import read_data
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.analyses.run.settings import ControlName, GenerationSettings, RunSettings
+from steer_plugin.analyses.run.steps import Say
 from steer_plugin.cli.main import run_command
 from steer_plugin.corpora.documents import documents_hash
 from steer_plugin.errors import CorpusError
@@ -30,7 +32,7 @@ from steer_plugin.methods.catalogue import METHODS
 from steer_plugin.models.adapter import Adapter
 
 from support import saved_models, tiny_models
-from support.command_line import finish, start, stop, until
+from support.kills import Kill
 
 MEASURES = {
     "alignment": {
@@ -55,11 +57,11 @@ MEASURES = {
 }
 COMPARED = {"experts", "vectors", "embeddings", "texts", "losses", "methods"}
 LAYERS = [*map(str, range(tiny_models.N_LAYERS)), "final"]
-# One moment in each kind of step.
+# A line that is told in each kind of step.
 MOMENTS = (
     "Reading the residual stream",
     "Scoring units under",
-    "deu_Latn-k6-shuffled-labels-1: +[0-9]",
+    "Embedding .*: deu_Latn-k6-shuffled-labels-1 ",
     "Embedding .* sentences of tatoeba",
     "Writing 4 texts .*: deu_Latn-k6-experts",
     "Scoring documents in deu_Latn: deu_Latn-linear-act",
@@ -387,20 +389,26 @@ def test_compare_prints_records_as_json(
     assert records[0]["change"] == pytest.approx(run.results.methods["change"].iloc[0])
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_a_run_that_is_killed_at_every_kind_of_step_ends_with_the_same_numbers(
-    run: Run, file: Path, source: Path
+    run: Run, settings: RunSettings, adapter: Adapter, source: Path
 ) -> None:
-    out = source / "killed"
+    folder, data = source / "killed", read_data(settings)
+
+    def go_on(say: Say) -> Results:
+        return run_experiment(adapter, data, settings, folder, say=say)
+
     for moment in MOMENTS:
-        process = start("run", file, "--out", out, "--threads", "1")
-        until(process, moment)
-        code, printed, _ = stop(process, signal.SIGKILL)
-        assert (code, printed) == (-signal.SIGKILL, "")
+        kill = Kill(folder, None)
 
-    code, printed, told = finish(start("run", file, "--out", out, "--threads", "1"))
+        def say(line: str, kill: Kill = kill, moment: str = moment) -> None:
+            if re.search(moment, line):
+                # In the middle of what is written next.
+                kill.after = kill.writes + 2
 
-    assert (code, printed) == (0, f"{out / 'report.html'}\n"), told
-    found = Results.load(out / "results")
+        assert kill.ends(partial(go_on, say))
+
+    found = go_on(lambda _: None)
     for name, table in run.results.tables().items():
         pd.testing.assert_frame_equal(found.tables()[name], table, check_exact=True)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 # -P keeps the working folder off the path, so what runs is what is installed.
 COMMAND = (sys.executable, "-P", "-m", "steer_plugin")
-LIMIT = 300.0
+LIMIT = 600.0
 
 
 def start(*arguments: str | Path, stdout: int = subprocess.PIPE) -> subprocess.Popen[bytes]:

@@ -1,7 +1,8 @@
 """Tables with figures such as Gemma 3 270M gives, for the tests of charts and reports."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -288,6 +289,21 @@ def _projection(
     return pd.concat(parts, ignore_index=True)
 
 
+def once(make: Callable[..., Results]) -> Callable[..., Results]:
+    """Make what is asked for in the same words once; nobody changes it in place."""
+    made: dict[str, Results] = {}
+
+    @functools.wraps(make)
+    def get(**choices: object) -> Results:
+        asked = repr(choices)
+        if asked not in made:
+            made[asked] = make(**choices)
+        return made[asked]
+
+    return get
+
+
+@once
 def results(
     *,
     languages: Sequence[str] = LANGUAGES,

@@ -14,7 +14,7 @@ from steer_plugin.analyses.statistics.false_discoveries import control_false_dis
 from steer_plugin.analyses.statistics.figure_rows import over_pairs
 
 from support import frames
-from support.frames import LANGUAGES, TARGETS, row
+from support.frames import LANGUAGES, TARGETS, once, row
 
 SEVEN = ("deu_Latn", "eng_Latn", "fra_Latn", "spa_Latn", "jpn_Jpan", "rus_Cyrl", "zho_Hans")
 _EIGHT = (
@@ -54,6 +54,7 @@ def with_p_and_q(table: pd.DataFrame) -> pd.DataFrame:
     return control_false_discoveries(table.assign(sentences=150, **columns))
 
 
+@once
 def paper_results(
     *,
     languages: Sequence[str] = LANGUAGES,

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -46,9 +47,9 @@ class Run:
     experts: ExpertTable
     data: RunData
 
-    @property
-    def figures(self) -> dict[str, Exhibit]:
-        return {figure.name: figure for figure in exhibits(self.results)}
+    @cached_property
+    def exhibits(self) -> dict[str, Exhibit]:
+        return {exhibit.name: exhibit for exhibit in exhibits(self.results)}
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +203,7 @@ def test_the_report_says_what_was_chosen(run: Run) -> None:
             "the 2 best and lowest-scoring units of each of blocks 0 to 1 with those chosen",
         ),
     }
-    drawn = run.figures
+    drawn = run.exhibits
     caption, steered_said, shared, resampled, title = words[run.results.provenance["selection"]]
 
     assert caption in drawn["experts_by_layer"].caption
@@ -218,7 +219,7 @@ def test_the_report_says_what_was_chosen(run: Run) -> None:
 
 
 def test_where_k_counts_each_layer_the_report_says_so(run: Run) -> None:
-    drawn = run.figures
+    drawn = run.exhibits
     each = run.choice.per_layer
 
     for name in ("effect_of_k", "generation_by_k"):
