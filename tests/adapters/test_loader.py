@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 
-from steer_plugin import ParallelCorpus, adapt, embed
+from steer_plugin import ModelSettings, ParallelCorpus, adapt, embed
 from steer_plugin.adapters import loader
 from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.errors import ModelError
@@ -124,7 +124,7 @@ def test_a_model_is_loaded_in_the_dtype_that_is_asked_for(
     dtype: str, folder: Path, gguf_file: Path
 ) -> None:
     for source in (folder, gguf_file):
-        adapter = load_adapter(str(source), dtype=dtype)
+        adapter = load_adapter(ModelSettings(str(source), dtype=dtype))
 
         found = {value.dtype for value in adapter.bridge.original_model.parameters()}
         assert found == {getattr(torch, dtype)}
@@ -134,7 +134,7 @@ def test_a_model_is_loaded_in_the_dtype_that_is_asked_for(
 
 def test_bos_and_batches_are_as_asked_for(folder: Path) -> None:
     assert load_adapter(str(folder)).info.bos
-    adapter = load_adapter(str(folder), bos=False, batch_tokens=4)
+    adapter = load_adapter(ModelSettings(str(folder), bos=False, batch_tokens=4))
 
     assert not adapter.info.bos
     batches = list(adapter.collect(TEXTS, [Reading("mlp.hook_post", "mean")]))
@@ -208,9 +208,9 @@ def test_a_hub_id_that_cannot_be_reached_is_an_error() -> None:
 
 def test_unknown_dtypes_and_devices_are_refused(folder: Path) -> None:
     with pytest.raises(ModelError, match="'int8' is not a dtype; choose one of: float32, bfloat16"):
-        load_adapter(str(folder), dtype="int8")
+        load_adapter(ModelSettings(str(folder), dtype="int8"))
     with pytest.raises(ModelError, match=r"cannot load the model .*abacus"):
-        load_adapter(str(folder), device="abacus")
+        load_adapter(ModelSettings(str(folder), device="abacus"))
 
 
 def test_demo_weights_that_are_not_installed_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from contest import Row, medians, times_as_long
 
-from steer_plugin import find_experts
+from steer_plugin import Budget, find_experts
 from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.analyses.run.inputs import read_corpus
@@ -55,15 +55,15 @@ def _parts() -> list[Row]:
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        probe_units(adapter, corpus, keep=folder / "kept")
+        probe_units(adapter, corpus, budget=Budget(cache=folder / "kept"))
 
         def kept() -> None:
             shutil.rmtree(folder / "new", ignore_errors=True)
-            probe_units(adapter, corpus, keep=folder / "new")
+            probe_units(adapter, corpus, budget=Budget(cache=folder / "new"))
 
         def whole() -> None:
             shutil.rmtree(folder / "whole", ignore_errors=True)
-            find_experts(adapter, corpus, keep=folder / "whole")
+            find_experts(adapter, corpus, budget=Budget(cache=folder / "whole"))
 
         seconds = medians(
             {
@@ -71,7 +71,7 @@ def _parts() -> list[Row]:
                 "pooled": lambda: deque(adapter.collect(texts, [READING]), maxlen=0),
                 "kept": kept,
                 "scores": lambda: score_units(
-                    probe_units(adapter, corpus, keep=folder / "kept"), "auroc"
+                    probe_units(adapter, corpus, budget=Budget(cache=folder / "kept")), "auroc"
                 ),
                 "whole": whole,
             },

@@ -14,6 +14,7 @@ from contest import Row, medians, times_as_long
 from nnsight import NNsight
 from transformer_lens.model_bridge import TransformerBridge
 
+from steer_plugin import ModelSettings
 from steer_plugin.adapters.loader import DEMO, DEMO_PACKAGE, load_adapter
 from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
@@ -52,7 +53,7 @@ def generation_rows() -> list[Row]:
     ]
     if find_spec(DEMO_PACKAGE) is not None:
         for host in ("transformer_lens", "nnsight"):
-            adapter = load_adapter(DEMO, host=host)
+            adapter = load_adapter(ModelSettings(DEMO, host=host))
             rows += _rows(f"Gemma 3 270M, {host}", adapter, [""] * 8, K[:1], DEMO_REPEATS)
     return rows
 

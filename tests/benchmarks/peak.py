@@ -14,7 +14,7 @@ from bench_forward import saved_tokenizer
 from pydantic import ByteSize, TypeAdapter
 from transformer_lens.model_bridge import TransformerBridge
 
-from steer_plugin import ParallelCorpus, find_experts
+from steer_plugin import Budget, ParallelCorpus, find_experts
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 
 LANGUAGES = ("deu_Latn", "eng_Latn")
@@ -63,7 +63,7 @@ def main(texts: int, folder: Path, memory: str) -> None:
     adapter.space("mlp.hook_post")
     before = resident()
     size = int(TypeAdapter(ByteSize).validate_python(memory))
-    find_experts(adapter, corpus, keep=folder / str(texts), memory=size)
+    find_experts(adapter, corpus, budget=Budget(cache=folder / str(texts), memory=size))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"beyond_model": peak - before, "before": before, "peak": peak}))
 

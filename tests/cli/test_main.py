@@ -9,30 +9,21 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 import pandas as pd
 import pytest
 import torch
 
-from steer_plugin import ExpertTable, ParallelCorpus, embed, find_experts
-from steer_plugin.adapters.loader import DTYPES, load_adapter
+from steer_plugin import ExpertTable, ParallelCorpus, ProbeSettings, embed, find_experts
+from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.analyses.controls.random_units import random_control
 from steer_plugin.analyses.measures.alignment import alignment, alignment_figures
 from steer_plugin.analyses.measures.retrieval import retrieval, retrieval_figures
 from steer_plugin.analyses.statistics.bootstrap import compare
 from steer_plugin.cli.main import run_command, steer_plugin
 from steer_plugin.experts.summaries import experts_by_layer, overlap
-from steer_plugin.settings.names import (
-    OPERATIONS,
-    POSITIONS,
-    SCORES,
-    SELECTIONS,
-    SENTENCE_POOLINGS,
-    SITES,
-    Host,
-)
 
 from support import saved_models
 from support.command_line import COMMAND, LIMIT, start
@@ -144,27 +135,6 @@ def test_the_module_and_the_script_are_the_same_command() -> None:
         assert done.stdout == f"steer-plugin, version {version('steer-plugin')}\n"
 
 
-def test_every_choice_that_the_package_knows_can_be_made() -> None:
-    found = {
-        option.name: tuple(option.type.choices)
-        for command in steer_plugin.commands.values()
-        for option in command.params
-        if isinstance(option.type, click.Choice)
-    }
-
-    assert found == {
-        "dtype": tuple(DTYPES),
-        "host": get_args(Host),
-        "operation": OPERATIONS,
-        "pooling": SENTENCE_POOLINGS,
-        "positions": POSITIONS,
-        "score": SCORES,
-        "selection": SELECTIONS,
-        "site": tuple(SITES),
-        "view": ("units", "layers", "overlap"),
-    }
-
-
 # Data
 
 
@@ -183,9 +153,7 @@ def test_find_saves_and_prints_what_the_python_api_finds(
     wanted = find_experts(
         load_adapter(str(at / "llama")),
         corpus.split(seed=3)[0],
-        site="attn.hook_z",
-        pooling="mean",
-        score="average_precision",
+        ProbeSettings(site="attn.hook_z", pooling="mean", score="average_precision"),
     )
     assert code == 0
     found = ExpertTable.load(out)

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from steer_plugin import ExpertTable, ParallelCorpus, find_experts
+from steer_plugin import Budget, ExpertTable, ParallelCorpus, ProbeSettings, find_experts
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ArtifactError, ScoreError, SelectionError
-from steer_plugin.experts.search_plan import FindingPlan, plan_finding
+from steer_plugin.experts.search_plan import SearchPlan, plan_search
 from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.settings.names import SCORES
 
@@ -68,12 +68,12 @@ def kept_bytes(folder: Path) -> int:
 def test_a_kept_pass_is_read_again_by_nobody(
     adapter: BridgeAdapter, corpus: ParallelCorpus, tmp_path: Path, passes: list[None], score: Any
 ) -> None:
-    wanted = find_experts(adapter, corpus, score=score)
+    wanted = find_experts(adapter, corpus, ProbeSettings(score=score))
     once = len(passes)
 
-    first = find_experts(adapter, corpus, score=score, keep=tmp_path)
+    first = find_experts(adapter, corpus, ProbeSettings(score=score), budget=Budget(cache=tmp_path))
     assert len(passes) == 2 * once
-    again = find_experts(adapter, corpus, score=score, keep=tmp_path)
+    again = find_experts(adapter, corpus, ProbeSettings(score=score), budget=Budget(cache=tmp_path))
 
     assert len(passes) == 2 * once
     assert_same(first, wanted)
@@ -83,13 +83,15 @@ def test_a_kept_pass_is_read_again_by_nobody(
 def test_another_score_of_the_same_responses_takes_no_pass(
     adapter: BridgeAdapter, corpus: ParallelCorpus, tmp_path: Path, passes: list[None]
 ) -> None:
-    find_experts(adapter, corpus, keep=tmp_path)
+    find_experts(adapter, corpus, budget=Budget(cache=tmp_path))
     once = len(passes)
 
-    found = find_experts(adapter, corpus, score="average_precision", keep=tmp_path)
+    found = find_experts(
+        adapter, corpus, ProbeSettings(score="average_precision"), budget=Budget(cache=tmp_path)
+    )
 
     assert len(passes) == once
-    assert_same(found, find_experts(adapter, corpus, score="average_precision"))
+    assert_same(found, find_experts(adapter, corpus, ProbeSettings(score="average_precision")))
 
 
 @pytest.mark.parametrize(
@@ -108,13 +110,13 @@ def test_a_changed_setting_finds_nothing_of_another(
     passes: list[None],
     changed: dict[str, Any],
 ) -> None:
-    find_experts(adapter, corpus, keep=tmp_path)
+    find_experts(adapter, corpus, budget=Budget(cache=tmp_path))
     once = len(passes)
 
-    found = find_experts(adapter, corpus, keep=tmp_path, **changed)
+    found = find_experts(adapter, corpus, ProbeSettings(**changed), budget=Budget(cache=tmp_path))
 
     assert len(passes) > once
-    assert_same(found, find_experts(adapter, corpus, **changed))
+    assert_same(found, find_experts(adapter, corpus, ProbeSettings(**changed)))
 
 
 def test_other_weights_bos_or_sentences_find_nothing_of_another(
@@ -133,8 +135,8 @@ def test_other_weights_bos_or_sentences_find_nothing_of_another(
         )
     ]
     for one in (adapter, *others):
-        find_experts(one, corpus, keep=tmp_path)
-    find_experts(adapter, corpus.take(23), keep=tmp_path)
+        find_experts(one, corpus, budget=Budget(cache=tmp_path))
+    find_experts(adapter, corpus.take(23), budget=Budget(cache=tmp_path))
     assert len(list(tmp_path.glob("*/"))) == 5
 
 
@@ -142,13 +144,19 @@ def test_other_weights_bos_or_sentences_find_nothing_of_another(
 def test_where_the_disk_is_short_layers_take_passes_of_their_own(
     adapter: BridgeAdapter, corpus: ParallelCorpus, tmp_path: Path, passes: list[None], score: Any
 ) -> None:
-    wanted = find_experts(adapter, corpus, score=score)
+    wanted = find_experts(adapter, corpus, ProbeSettings(score=score))
     once = len(passes)
     told: list[str] = []
     size = 8 if score == "activation_frequency" else 4
     disk = TEXTS * 2 * D_MLP * size
 
-    found = find_experts(adapter, corpus, score=score, keep=tmp_path, disk=disk, say=told.append)
+    found = find_experts(
+        adapter,
+        corpus,
+        ProbeSettings(score=score),
+        budget=Budget(cache=tmp_path, disk=disk),
+        say=told.append,
+    )
 
     assert_same(found, replace(wanted, provenance=found.provenance))
     assert len(passes) == 3 * once
@@ -178,9 +186,9 @@ def test_several_passes_that_were_broken_off_go_on_at_the_pass(
     with monkeypatch.context() as patch:
         patch.setattr(ExpertTable, "save", break_off)
         with pytest.raises(KeyboardInterrupt):
-            find_experts(adapter, corpus, keep=tmp_path, disk=disk)
+            find_experts(adapter, corpus, budget=Budget(cache=tmp_path, disk=disk))
     assert len(passes) == 3 * once
-    found = find_experts(adapter, corpus, keep=tmp_path, disk=disk)
+    found = find_experts(adapter, corpus, budget=Budget(cache=tmp_path, disk=disk))
 
     # The first is scored and the second is read, so the third alone is left.
     assert len(passes) == 4 * once
@@ -197,7 +205,7 @@ def test_a_search_that_is_killed_at_any_write_ends_with_the_same_table(
     disk = None if passes == 1 else of_two_layers
 
     def search(folder: Path) -> ExpertTable:
-        table = find_experts(adapter, few, keep=folder / "kept", disk=disk)
+        table = find_experts(adapter, few, budget=Budget(cache=folder / "kept", disk=disk))
         table.save(folder / "experts")
         return ExpertTable.load(folder / "experts")
 
@@ -217,25 +225,26 @@ def test_a_search_that_is_killed_at_any_write_ends_with_the_same_table(
 def test_tables_of_different_scores_do_not_join(
     adapter: BridgeAdapter, corpus: ParallelCorpus
 ) -> None:
-    first = find_experts(adapter, corpus, layers=(0,))
-    other = find_experts(adapter, corpus, layers=(1,), score="average_precision")
+    first = find_experts(adapter, corpus, ProbeSettings(layers=(0,)))
+    other = find_experts(adapter, corpus, ProbeSettings(layers=(1,), score="average_precision"))
     with pytest.raises(SelectionError, match="only tables of the same"):
         first.beside(other)
 
 
+@pytest.mark.parametrize("lines", [False, True])
 @pytest.mark.parametrize("score", SCORES)
 def test_the_plan_says_what_disk_and_table_will_take(
-    adapter: BridgeAdapter, corpus: ParallelCorpus, tmp_path: Path, score: Any
+    adapter: BridgeAdapter, corpus: ParallelCorpus, tmp_path: Path, score: Any, lines: bool
 ) -> None:
+    settings = ProbeSettings(score=score, quantiles=(0.5,), lines=lines)
     plan = planned(
         space=adapter.space("mlp.hook_post"),
+        settings=settings,
         texts=TEXTS,
         concepts=3,
-        quantiles=1,
-        score=score,
         memory=2**20,
     )
-    table = find_experts(adapter, corpus, score=score, quantiles=(0.5,), keep=tmp_path)
+    table = find_experts(adapter, corpus, settings, budget=Budget(cache=tmp_path))
 
     responses = sum(
         path.stat().st_size - 8 - int.from_bytes(path.read_bytes()[:8], "little")
@@ -247,20 +256,18 @@ def test_the_plan_says_what_disk_and_table_will_take(
     assert plan.units_at_a_time == min(N_LAYERS * D_MLP, 2**17 // TEXTS // plan.response_bytes)
 
 
-def planned(**changed: Any) -> FindingPlan:
+def planned(**changed: Any) -> SearchPlan:
     settings: dict[str, Any] = {
         "model": MODEL,
         "space": SPACE,
+        "settings": ProbeSettings(),
         "texts": 1000,
         "concepts": 2,
-        "quantiles": 4,
-        "pooling": "max",
-        "score": "auroc",
         "memory": 2**28,
         "disk": 2**40,
         **changed,
     }
-    return plan_finding(**settings)
+    return plan_search(**settings)
 
 
 @pytest.mark.parametrize(
@@ -293,9 +300,11 @@ def test_as_few_passes_are_planned_as_the_disk_allows(
     ],
 )
 def test_a_response_is_planned_as_large_as_it_is_kept(
-    dtype: str, pooling: str, score: str, size: int
+    dtype: str, pooling: Any, score: Any, size: int
 ) -> None:
-    plan = planned(model=replace(MODEL, dtype=dtype), pooling=pooling, score=score)
+    plan = planned(
+        model=replace(MODEL, dtype=dtype), settings=ProbeSettings(pooling=pooling, score=score)
+    )
     assert plan.response_bytes == size
 
 
@@ -303,7 +312,11 @@ def test_a_response_is_planned_as_large_as_it_is_kept(
     ("changed", "error", "message"),
     [
         ({"disk": 79_999}, ArtifactError, "layer 1 to 1,000 texts take 80 kB, there is room for 8"),
-        ({"disk": 350_000, "score": "lape"}, ArtifactError, "lape compares all units, whose"),
+        (
+            {"disk": 350_000, "settings": ProbeSettings(score="lape")},
+            ArtifactError,
+            "lape compares all units, whose",
+        ),
         ({"memory": 100_000}, ScoreError, "100 kB of memory were given, but the scores and"),
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from steer_plugin import ParallelCorpus, find_experts
+from steer_plugin import ParallelCorpus, ProbeSettings, find_experts
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ArtifactError, ScoreError
 from steer_plugin.experts.shards import Shard, merge_shards, read_shard
@@ -32,12 +32,19 @@ def adapter(tiny_model: Callable[[str], Tiny]) -> BridgeAdapter:
     )
 
 
+DEFAULT = ProbeSettings()
+
+
 def read_all(
-    adapter: BridgeAdapter, corpus: ParallelCorpus, folder: Path, of: int, **settings: Any
+    adapter: BridgeAdapter,
+    corpus: ParallelCorpus,
+    folder: Path,
+    of: int,
+    settings: ProbeSettings = DEFAULT,
 ) -> list[Path]:
     folders = [folder / str(number) for number in range(1, of + 1)]
     for number, place in enumerate(folders, 1):
-        read_shard(adapter, corpus, place, Shard(number, of), **settings)
+        read_shard(adapter, corpus, place, Shard(number, of), settings)
     return folders
 
 
@@ -55,9 +62,9 @@ def test_shards_together_are_the_whole_to_the_last_bit(
 def test_every_score_and_setting_goes_with_the_shards(
     adapter: BridgeAdapter, corpus: ParallelCorpus, tmp_path: Path, score: Any
 ) -> None:
-    settings = {"score": score, "layers": (0, 2), "quantiles": (0.5,)}
-    folders = read_all(adapter, corpus, tmp_path, 2, **settings)
-    assert_same(merge_shards(folders, memory=2**16), find_experts(adapter, corpus, **settings))
+    settings = ProbeSettings(score=score, layers=(0, 2), quantiles=(0.5,))
+    folders = read_all(adapter, corpus, tmp_path, 2, settings)
+    assert_same(merge_shards(folders, memory=2**16), find_experts(adapter, corpus, settings))
 
 
 def test_each_shard_reads_about_as_much(
@@ -88,8 +95,10 @@ def test_shards_of_different_settings_do_not_merge(
     adapter: BridgeAdapter, corpus: ParallelCorpus, tmp_path: Path
 ) -> None:
     first, _ = read_all(adapter, corpus, tmp_path / "max", 2)
-    _, second = read_all(adapter, corpus, tmp_path / "mean", 2, pooling="mean")
-    _, third = read_all(adapter, corpus, tmp_path / "ap", 2, score="average_precision")
+    _, second = read_all(adapter, corpus, tmp_path / "mean", 2, ProbeSettings(pooling="mean"))
+    _, third = read_all(
+        adapter, corpus, tmp_path / "ap", 2, ProbeSettings(score="average_precision")
+    )
 
     for other, name in ((second, "(pass|readings|provenance)"), (third, "score")):
         with pytest.raises(ArtifactError, match=rf"{other} has another {name} than {first}"):

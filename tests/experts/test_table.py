@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from steer_plugin import ProbeSettings
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import (
@@ -209,7 +210,9 @@ def test_quantiles_that_are_close_keep_their_own_names(
     corpus: ParallelCorpus, responses: Array
 ) -> None:
     levels = (0.0, 0.005, 0.02, 0.024, 0.29, 0.999, 1.0)
-    found = find_experts(InMemoryAdapter(corpus, responses), corpus, quantiles=levels)
+    found = find_experts(
+        InMemoryAdapter(corpus, responses), corpus, ProbeSettings(quantiles=levels)
+    )
     names = ("q00", "q0.5", "q02", "q2.4", "q29", "q99.9", "q100")
     for level, name in zip(levels, names, strict=True):
         wanted = np.quantile(responses[:30], level, axis=0)
@@ -220,14 +223,16 @@ def test_average_precision_has_the_base_rate_as_chance(
     corpus: ParallelCorpus, responses: Array
 ) -> None:
     responses[:, 2] = 0
-    found = find_experts(InMemoryAdapter(corpus, responses), corpus, score="average_precision")
+    found = find_experts(
+        InMemoryAdapter(corpus, responses), corpus, ProbeSettings(score="average_precision")
+    )
     assert found.chance == (1 / 3,) * 3
     assert (found.scores[:, 2] == found.chance[0]).all()
     assert found.space.label(int(found.top("eng_Latn", 1)[0])) == "L1N0"
 
 
 def test_some_layers_can_be_searched_alone(corpus: ParallelCorpus, responses: Array) -> None:
-    found = find_experts(InMemoryAdapter(corpus, responses), corpus, layers=(0, 2))
+    found = find_experts(InMemoryAdapter(corpus, responses), corpus, ProbeSettings(layers=(0, 2)))
     assert found.space == UnitSpace(SITE, (0, 2), (5, 6))
     assert found.space.label(int(found.top("fra_Latn", 1)[0])) == "L2N5"
 
@@ -272,7 +277,7 @@ def test_settings_that_cannot_be_met_are_refused_before_the_model_runs(
 ) -> None:
     adapter = InMemoryAdapter(corpus, responses)
     with pytest.raises(ScoreError, match=message):
-        find_experts(adapter, corpus, **settings)
+        find_experts(adapter, corpus, ProbeSettings(**settings))
     assert adapter.passes == 0
 
 
@@ -282,7 +287,7 @@ def test_a_share_of_tokens_is_no_response_to_set_a_unit_to(
 ) -> None:
     adapter = InMemoryAdapter(corpus, responses)
     with pytest.raises(ModelError, match=r"'active' is not a pooling; .* max, mean, min, last$"):
-        find_experts(adapter, corpus, pooling="active")
+        find_experts(adapter, corpus, ProbeSettings(pooling="active"))
     assert adapter.passes == 0
 
 
@@ -646,11 +651,11 @@ def test_a_table_of_a_probe_is_that_of_find_experts(
     score: Any, corpus: ParallelCorpus, responses: Array
 ) -> None:
     adapter = InMemoryAdapter(corpus, responses)
-    settings: dict[str, Any] = {"pooling": "mean", "layers": (0, 2)}
-    probe = probe_units(adapter, corpus, **settings)
+    settings = ProbeSettings(pooling="mean", score=score, layers=(0, 2), quantiles=(0.1,))
+    probe = probe_units(adapter, corpus, settings)
     found = score_units(probe, score, quantiles=(0.1,))
     assert adapter.passes == 1
-    assert_same(found, find_experts(adapter, corpus, score=score, quantiles=(0.1,), **settings))
+    assert_same(found, find_experts(adapter, corpus, settings))
 
 
 def test_a_table_that_cannot_be_saved_leaves_the_earlier_one(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from steer_plugin import ProbeSettings
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
@@ -270,7 +271,9 @@ def test_every_method_does_the_same_to_a_model_on_every_host(
     oracle = Oracle(architecture, model.plain, model.tokenizer, bos=True)
     corpus, reading = _corpus(), Reading(FINAL_NORM, "mean")
     experts = score_units(probe_units(bridge, corpus), "auroc")
-    vectors = find_vectors(probe_units(bridge, corpus, site="hook_resid_post", pooling="mean"))
+    vectors = find_vectors(
+        probe_units(bridge, corpus, ProbeSettings(site="hook_resid_post", pooling="mean"))
+    )
     texts = corpus.texts[0][:4]
     before = gather(bridge, texts, [reading])[reading].numpy()
 
@@ -289,7 +292,7 @@ def test_a_steering_vector_takes_the_mean_of_the_others_to_that_of_its_concept(
     model = tiny_model("llama")
     bridge = BridgeAdapter(model.bridge, tokenizer=model.tokenizer, bos=True)
     corpus = _corpus()
-    probe = probe_units(bridge, corpus, site="hook_resid_post", pooling="mean")
+    probe = probe_units(bridge, corpus, ProbeSettings(site="hook_resid_post", pooling="mean"))
     vectors = find_vectors(probe)
     plan = plan_method(
         "steer-mean-difference", score_units(probe, "auroc"), vectors, "eng_Latn", top_k=1, layer=2

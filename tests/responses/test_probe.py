@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steer_plugin import ParallelCorpus, find_experts
+from steer_plugin import ParallelCorpus, ProbeSettings, find_experts
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ScoreError, SiteError
@@ -95,7 +95,7 @@ def test_every_score_comes_from_one_pass_and_equals_that_of_find_experts(
 
     assert len(passes) == batches
     for score, found in tables.items():
-        wanted = find_experts(adapter, CORPUS, score=score)
+        wanted = find_experts(adapter, CORPUS, ProbeSettings(score=score))
         np.testing.assert_array_equal(found.scores, wanted.scores)
         assert found.scores.shape == (3, N_LAYERS * 24)
         assert (found.score, found.chance, found.concepts, found.space, found.provenance) == (
@@ -136,7 +136,7 @@ def test_token_scores_count_the_tokens_at_which_the_activation_function_is_above
     bar = np.percentile(p, 95)
 
     found = {
-        score: find_experts(adapter, CORPUS, site=site, layers=(0, 2), score=score)
+        score: find_experts(adapter, CORPUS, ProbeSettings(site=site, layers=(0, 2), score=score))
         for score in ("activation_frequency", "lape")
     }
 
@@ -174,14 +174,14 @@ def test_a_probe_without_active_tokens_says_how_to_get_them(name: Any) -> None:
 
 
 def test_tokens_are_only_counted_where_neurons_can_be_silent(adapter: BridgeAdapter) -> None:
-    assert probe_units(adapter, CORPUS, site="hook_mlp_out").active is None
+    assert probe_units(adapter, CORPUS, ProbeSettings(site="hook_mlp_out")).active is None
     with pytest.raises(ScoreError, match="units at hook_mlp_out have none; take mlp"):
-        probe_units(adapter, CORPUS, site="hook_mlp_out", active=True)
+        probe_units(adapter, CORPUS, ProbeSettings(site="hook_mlp_out"), active=True)
 
 
 def test_a_model_without_the_site_is_told(adapter: BridgeAdapter) -> None:
     with pytest.raises(SiteError):
-        probe_units(adapter, CORPUS, site="nowhere")
+        probe_units(adapter, CORPUS, ProbeSettings(site="nowhere"))
 
 
 # Shuffled labels

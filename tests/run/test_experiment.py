@@ -13,7 +13,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from steer_plugin import ExpertTable, ParallelCorpus, embed, embed_layers, find_experts
+from steer_plugin import (
+    ExpertTable,
+    ModelSettings,
+    ParallelCorpus,
+    embed,
+    embed_layers,
+    find_experts,
+)
 from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.analyses.controls.random_units import random_control
 from steer_plugin.analyses.measures.alignment import alignment_figures
@@ -101,7 +108,7 @@ def assert_same(found: Results, wanted: Results) -> None:
 def carry_out(file: Path, out: Path) -> tuple[Results, list[str]]:
     """Do what the command does, but for the report; give the results, and which steps it kept."""
     settings = read_settings(file)
-    adapter = load_adapter(settings.model, batch_tokens=settings.batch_tokens)
+    adapter = load_adapter(ModelSettings(settings.model, batch_tokens=settings.batch_tokens))
     lines: list[str] = []
     results = run_experiment(adapter, read_data(settings), settings, out, say=lines.append)
     return results, kept("\n".join(lines))
@@ -348,8 +355,8 @@ def test_another_bos_policy_or_other_weights_do_everything_again(
 ) -> None:
     other = saved_models.save_model(tmp_path_factory.mktemp("other") / "llama", weight=0.5)
 
-    assert again(load_adapter(str(source / "llama"), bos=False))[1] == []
-    assert again(load_adapter(str(source / "llama"), dtype="bfloat16"))[1] == []
+    assert again(load_adapter(ModelSettings(str(source / "llama"), bos=False)))[1] == []
+    assert again(load_adapter(ModelSettings(str(source / "llama"), dtype="bfloat16")))[1] == []
     assert again(load_adapter(str(other)))[1] == []
     assert again(load_adapter(str(other)))[1] == ALL
 

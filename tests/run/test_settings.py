@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from steer_plugin import ParallelCorpus
-from steer_plugin.adapters.loader import DTYPES
 from steer_plugin.analyses.controls.expert_controls import PLAN_CONTROLS
 from steer_plugin.analyses.run.files import read_settings
-from steer_plugin.analyses.run.settings import ControlName, Dtype, GenerationSettings, RunSettings
+from steer_plugin.analyses.run.settings import ControlName, GenerationSettings, RunSettings
 from steer_plugin.errors import SettingsError
 from steer_plugin.experts.selection import Choice
 
@@ -377,10 +376,6 @@ def test_the_controls_that_can_be_said_are_those_that_can_be_made() -> None:
     names = set(typing.get_args(ControlName))
 
     assert names == {*PLAN_CONTROLS, "constant-shift", "centring"}
-
-
-def test_the_dtypes_that_can_be_said_are_those_that_can_be_loaded() -> None:
-    assert list(typing.get_args(Dtype)) == list(DTYPES)
 
 
 @pytest.mark.parametrize(

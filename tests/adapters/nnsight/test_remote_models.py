@@ -481,9 +481,9 @@ def test_find_generate_align_and_retrieve_on_a_server(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--ndif-url", "http://127.0.0.1:1"], 2, "--ndif-patience go with --host ndif"),
-        (["--ndif-patience", "3", "--host", "nnsight"], 2, "--ndif-patience go with --host ndif"),
-        (["--host", "ndif", "--dtype", "bfloat16"], 2, "an NDIF server decides device and dtype"),
+        (["--ndif-url", "http://127.0.0.1:1"], 2, "they go with the host ndif"),
+        (["--ndif-patience", "3", "--host", "nnsight"], 2, "they go with the host ndif"),
+        (["--host", "ndif", "--dtype", "bfloat16"], 2, "the server decides both itself"),
         (["--host", "ndif", "--ndif-url", "localhost:1"], 1, "'localhost:1' is no URL of a server"),
         (["--host", "ndif", "--ndif-url", "http://127.0.0.1:1"], 1, "cannot be reached"),
     ],

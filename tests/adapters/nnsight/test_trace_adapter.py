@@ -16,7 +16,7 @@ import torch
 from nnsight.modeling.language import LanguageModel
 from nnsight.modeling.transformers import TransformersModel
 
-from steer_plugin import ParallelCorpus, adapt, embed, find_experts, steered
+from steer_plugin import ParallelCorpus, ProbeSettings, adapt, embed, find_experts, steered
 from steer_plugin.adapters.nnsight.module_paths import (
     MODULE_PATHS,
     ModulePaths,
@@ -160,7 +160,8 @@ def test_the_experts_are_the_same(name: str, hosts_of: Callable[[str], Hosts]) -
     hosts = hosts_of(name)
 
     traced, hooked = (
-        find_experts(adapter, CORPUS, site=site) for adapter in (hosts.trace, hosts.bridge)
+        find_experts(adapter, CORPUS, ProbeSettings(site=site))
+        for adapter in (hosts.trace, hosts.bridge)
     )
 
     assert_same_but_for_rounding(

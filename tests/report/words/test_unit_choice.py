@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from steer_plugin import ExpertTable, Intervention, ParallelCorpus
+from steer_plugin import ExpertTable, Intervention, ParallelCorpus, ProbeSettings
 from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.analyses.controls.chance import stability
 from steer_plugin.analyses.report.contents import exhibits
@@ -160,7 +160,7 @@ def test_the_tables_of_experts_are_of_the_units_that_are_chosen(run: Run) -> Non
 
 
 def test_stability_is_that_of_the_choice(run: Run, adapter: Adapter) -> None:
-    probe = probe_units(adapter, run.data.find, site="mlp.hook_post", pooling="max")
+    probe = probe_units(adapter, run.data.find, ProbeSettings(site="mlp.hook_post", pooling="max"))
     wanted = stability(probe, "auroc", KS, run.choice, concepts=[TARGET], resamples=3)
     pd.testing.assert_frame_equal(run.results.stability, wanted)
 
