@@ -90,7 +90,7 @@ def _judge(target: str, rows: pd.DataFrame, tolerance: float) -> pd.DataFrame:
     best = None if chosen is None else records[chosen]
     reasons = []
     for place, row in enumerate(records):
-        rival = next((k[other] for other in order if beaten[other, place]), None)
+        rival = next((k[better] for better in order if beaten[better, place]), None)
         reasons.append(_reason(row, rival, best, tolerance))
     return rows[["target", "top_k", *NEEDED]].assign(
         on_front=on_front, recommended=[row is best for row in records], reason=reasons

@@ -73,18 +73,18 @@ def generate_texts(
         for seed in seeds:
             written: list[str] = []
             for first in range(0, sentences, batch):
-                some = min(batch, sentences - first)
+                size = min(batch, sentences - first)
                 # Neither the batches of a seed nor those of neighbouring seeds draw alike.
                 (drawn,) = np.random.SeedSequence((seed, first)).generate_state(1)
                 written += adapter.generate(
-                    [""] * some,
+                    [""] * size,
                     intervention=plan,
                     max_new_tokens=max_new_tokens,
                     temperature=temperature,
                     top_p=top_p,
                     seed=int(drawn),
                 )
-                bar.update(some)
+                bar.update(size)
             texts[seed] = tuple(written)
     return texts
 
@@ -144,9 +144,11 @@ def score_documents(
             "the plan steers generated tokens, and a document has none, so it has no perplexity "
             "under the plan; give positions='all' or 'prompt'"
         )
-    found = adapter.losses(documents, intervention=plan, context=context, stride=stride)
+    losses_by_document = adapter.losses(
+        documents, intervention=plan, context=context, stride=stride
+    )
     frames = []
-    for document, losses in enumerate(found):
+    for document, losses in enumerate(losses_by_document):
         finite = np.isfinite(losses)
         if plan is None and not finite.all():
             raise AnalysisError(

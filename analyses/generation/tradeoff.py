@@ -224,15 +224,15 @@ def _check(before: Outcome, steered: Sequence[Outcome]) -> None:
     if len(counts) != 1 or len(before.texts) * max(counts) < 2:
         raise AnalysisError("each seed needs as many texts, at least two in all; write more")
     named: set[tuple[str, int]] = {(UNSTEERED, 0)}
-    for one in steered:
-        name = f"{one.condition!r} at k = {one.top_k}"
-        if (one.condition, one.top_k) in named or one.condition == UNSTEERED:
+    for outcome in steered:
+        name = f"{outcome.condition!r} at k = {outcome.top_k}"
+        if (outcome.condition, outcome.top_k) in named or outcome.condition == UNSTEERED:
             raise AnalysisError(f"{name} is given twice; give each condition once")
-        named.add((one.condition, one.top_k))
+        named.add((outcome.condition, outcome.top_k))
         if (
-            list(one.texts) != list(before.texts)
-            or {len(written) for written in one.texts.values()} != counts
+            list(outcome.texts) != list(before.texts)
+            or {len(written) for written in outcome.texts.values()} != counts
         ):
             raise AnalysisError(f"{name} has other seeds or numbers of texts than the unsteered")
-        if not one.losses[LOSS_KEYS].equals(before.losses[LOSS_KEYS]):
+        if not outcome.losses[LOSS_KEYS].equals(before.losses[LOSS_KEYS]):
             raise AnalysisError(f"{name} was scored on other documents than the unsteered model")

@@ -92,7 +92,7 @@ def alignment_of(units: UnitVectors, target: str | None) -> Figures:
     rows = [*pairs, *places]
     measures = ["pair distance", "matched distance", "gap"]
     index: list[Key] = [(measure, units.centring, *row) for measure in measures for row in rows]
-    one, other = np.triu_indices(len(units), k=1)
+    first, second = np.triu_indices(len(units), k=1)
     matched = _products(units, None, None)
     centre = None
     if units.centring != "language":
@@ -111,13 +111,13 @@ def alignment_of(units: UnitVectors, target: str | None) -> Figures:
         means = others + (translations - others) / len(matched)
         figures = []
         for between in (1 - means, 1 - translations, translations - others):
-            values = between[:, one, other]
+            values = between[:, first, second]
             figures += [values, group_means(values, places)]
         if centre is not None:
             squared = means.diagonal(axis1=1, axis2=2)
             lengths = np.sqrt(np.where(squared > NOWHERE**2, squared, np.nan))
             from_medoid = 1 - products[:, -1, :size] / lengths
-            centroids = 1 - means[:, one, other] / (lengths[:, one] * lengths[:, other])
+            centroids = 1 - means[:, first, second] / (lengths[:, first] * lengths[:, second])
             figures += [from_medoid, from_medoid.mean(1, keepdims=True)]
             if target is not None:
                 figures.append(from_medoid[:, rest].mean(1, keepdims=True))
@@ -186,7 +186,7 @@ def medoid(
     for rows in units.values():
         toward = rows @ total
         nearest.append((toward.max(), rows[toward.argmax()].copy()))
-    return np.asarray(max(nearest, key=lambda found: found[0])[1])
+    return np.asarray(max(nearest, key=lambda scored: scored[0])[1])
 
 
 def _check_means(units: UnitVectors) -> None:

@@ -41,7 +41,7 @@ def accuracy_and_distance(retrieval: pd.DataFrame, alignment: pd.DataFrame) -> p
         `acc_gained` (post - pre) and `d_lost` (pre - post).
     """
     keys = ["target", "top_k", "layer", "centring", "language"]
-    found = retrieval[
+    accuracies = retrieval[
         (retrieval["measure"] == "top-1") & (retrieval["query"] == retrieval["target"])
     ].rename(columns={"candidates": "language", "pre": "acc_pre", "post": "acc_post"})
     apart = alignment[is_pair(alignment) & alignment["measure"].isin(DISTANCES)]
@@ -52,7 +52,9 @@ def accuracy_and_distance(retrieval: pd.DataFrame, alignment: pd.DataFrame) -> p
     )
     # A distance has no direction, so a pair that is given both ways counts once.
     apart = apart[[*keys, "distance", "d_pre", "d_post"]].drop_duplicates([*keys, "distance"])
-    points = found[[*keys, "acc_pre", "acc_post"]].merge(apart, on=keys, validate="one_to_many")
+    points = accuracies[[*keys, "acc_pre", "acc_post"]].merge(
+        apart, on=keys, validate="one_to_many"
+    )
     return points.assign(
         acc_gained=points["acc_post"] - points["acc_pre"],
         d_lost=points["d_pre"] - points["d_post"],
@@ -100,8 +102,8 @@ def correlations(
     rows = []
     for keys, group in points.groupby(_GROUP, sort=False):
         for languages, keep in kept.items():
-            here = group[keep[group.index]]
-            rows += [(*keys, languages, *found) for found in _correlate(here, count, seed)]
+            subset = group[keep[group.index]]
+            rows += [(*keys, languages, *row) for row in _correlate(subset, count, seed)]
     figures = ["r", "r_low", "r_high", "n", "points", "left_out"]
     return pd.DataFrame(rows, columns=[*_GROUP, "languages", "correlation", *figures])
 
@@ -117,13 +119,13 @@ def _correlate(
         weights /= weights.sum(1, keepdims=True)
     everything = np.ones((1, len(points)))
     for name, (x, y) in CORRELATED.items():
-        one, other = (points[column].to_numpy(dtype=np.float64) for column in (x, y))
-        if not enough or not (_varies(one, everything) & _varies(other, everything))[0]:
+        x_values, y_values = (points[column].to_numpy(dtype=np.float64) for column in (x, y))
+        if not enough or not (_varies(x_values, everything) & _varies(y_values, everything))[0]:
             yield name, np.nan, np.nan, np.nan, *sizes, count
             continue
-        replicates = pearson(one, other, weights)
+        replicates = pearson(x_values, y_values, weights)
         low, high = interval(replicates[:, None])[:, 0]
-        r = float(pearsonr(one, other).statistic)
+        r = float(pearsonr(x_values, y_values).statistic)
         yield name, r, float(low), float(high), *sizes, int(np.isnan(replicates).sum())
 
 

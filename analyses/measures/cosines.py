@@ -109,25 +109,25 @@ def translations(
 def ahead(
     scores: Float[np.ndarray, "query candidate"],
     best: Float[np.ndarray, " query"],
-    own: Translations,
+    answers: Translations,
 ) -> Int[np.ndarray, " query"]:
     """Count the candidates that score as high as the best translation, to within `TIE`.
 
     Args:
         scores: of each query with each candidate.
         best: the highest score of each query's translations.
-        own: the translations among these candidates, which are not counted.
+        answers: the translations among these candidates, which are not counted.
     """
     as_high = scores >= best[:, None] - TIE
-    as_high[own.queries, own.candidates] = False
+    as_high[answers.queries, answers.candidates] = False
     return np.asarray(as_high.sum(1))
 
 
 def ranks(
-    scores: Float[np.ndarray, "query candidate"], own: Translations
+    scores: Float[np.ndarray, "query candidate"], answers: Translations
 ) -> Int[np.ndarray, " query"]:
     """Give the rank of each query's translation, from 1, ties counted as ahead of it."""
-    return 1 + ahead(scores, own.best(scores[own.queries, own.candidates]), own)
+    return 1 + ahead(scores, answers.best(scores[answers.queries, answers.candidates]), answers)
 
 
 def searches(units: UnitVectors, same: Same | None) -> Iterator[tuple[Pair, Search]]:
@@ -155,23 +155,23 @@ def searches(units: UnitVectors, same: Same | None) -> Iterator[tuple[Pair, Sear
     at_once = sentences**2 <= ENTRIES
     if same is not None:
         _check_same(same, units)
-    own = {
+    answers = {
         language: translations(rows, None if same is None else same[language]) for language in units
     }
     vectors = dict(units) if at_once else units
-    for one, other in combinations(units, 2):
-        blocks: Iterable[Block] = _Blocks(vectors[one], vectors[other])
-        blocks_back: Iterable[Block] = _Blocks(vectors[other], vectors[one])
+    for first, second in combinations(units, 2):
+        blocks: Iterable[Block] = _Blocks(vectors[first], vectors[second])
+        blocks_back: Iterable[Block] = _Blocks(vectors[second], vectors[first])
         if at_once:
             blocks = list(blocks)
             blocks_back = [(every, cosines.T) for every, cosines in blocks]
         near, near_back = _nearest_both(blocks)
         for chosen, cosines in blocks:
-            found = Search(cosines, own[other].of(chosen), near[chosen], near_back)
-            yield (one, other), found
+            search = Search(cosines, answers[second].of(chosen), near[chosen], near_back)
+            yield (first, second), search
         for chosen, cosines in blocks_back:
-            found = Search(cosines, own[one].of(chosen), near_back[chosen], near)
-            yield (other, one), found
+            search = Search(cosines, answers[first].of(chosen), near_back[chosen], near)
+            yield (second, first), search
 
 
 def _nearest_both(
@@ -204,25 +204,25 @@ def lengths(rows: Float[np.ndarray, "row d_model"], name: str) -> Float[np.ndarr
         AnalysisError: an embedding is zero or not finite, named by its row.
     """
     step = max(1, ENTRIES // max(1, rows.shape[1]))
-    found = np.zeros(len(rows))
+    norms = np.zeros(len(rows))
     for start in range(0, len(rows), step):
         wide = rows[start : start + step].astype(np.float64, order="C")
-        found[start : start + step] = np.linalg.norm(wide, axis=1)
-    bad = ~((found > 0) & np.isfinite(found))
+        norms[start : start + step] = np.linalg.norm(wide, axis=1)
+    bad = ~((norms > 0) & np.isfinite(norms))
     if bad.any():
         raise AnalysisError(
             f"the embedding of {name} {int(bad.argmax())} has no direction: it is zero or not "
             "finite; check the text and the model's dtype"
         )
-    return found
+    return norms
 
 
 def _check_same(same: Same, units: UnitVectors) -> None:
     sentences, _ = units.shape
     for language in units:
-        found = len(same[language]) if language in same else 0
-        if found != sentences:
+        numbers = len(same[language]) if language in same else 0
+        if numbers != sentences:
             raise AnalysisError(
-                f"{language} has {sentences} sentences, and {found} numbers that say which texts "
+                f"{language} has {sentences} sentences, and {numbers} numbers that say which texts "
                 "are equal; give one a sentence, by `same_texts`"
             )

@@ -39,11 +39,11 @@ def all_figures(
         tables["alignment"].append(alignment_of(units, target))
         tables["geometry"].append(geometry_of(units, target))
         if centring in retrieval.CENTRINGS:
-            found: dict[Pair, retrieval.Found] = {}
+            outcomes: dict[Pair, retrieval.SearchOutcomes] = {}
             near: dict[Pair, neighbours.Neighbourhood] = {}
             for pair, search in searches(units, same):
-                found[pair] = retrieval.search_outcomes(search, found.get(pair))
+                outcomes[pair] = retrieval.search_outcomes(search, outcomes.get(pair))
                 near[pair] = neighbours.neighbourhood(search, near.get(pair))
-            tables["retrieval"].append(retrieval.retrieval_of(found, units, target))
+            tables["retrieval"].append(retrieval.retrieval_of(outcomes, units, target))
             tables["neighbours"].append(neighbours.neighbours_of(near, units, target))
     return {name: joined(parts) for name, parts in tables.items()}

@@ -100,17 +100,17 @@ def cka_of(embeddings: Embeddings, target: str | None) -> Figures:
     places = groups(pairs, target, ordered=False)
 
     def evaluate(weights: Weights) -> Replicates:
-        def shared(one: str, other: str) -> Float[np.ndarray, " resample"]:
-            product = weights @ (kernels[one] * kernels[other])
+        def shared(first: str, second: str) -> Float[np.ndarray, " resample"]:
+            product = weights @ (kernels[first] * kernels[second])
             return np.asarray((product * weights).sum(1))
 
-        own = {language: shared(language, language) for language in kernels}
+        norms = {language: shared(language, language) for language in kernels}
         columns = []
-        for one, other in pairs:
-            scale = np.sqrt(own[one] * own[other])
+        for first, second in pairs:
+            scale = np.sqrt(norms[first] * norms[second])
             # A resample of sentences that are all equally far apart has no structure to share.
-            there = sentences**2 * scale > ROUNDING**2
-            columns.append(shared(one, other) / np.where(there, scale, np.nan))
+            defined = sentences**2 * scale > ROUNDING**2
+            columns.append(shared(first, second) / np.where(defined, scale, np.nan))
         return group_means(np.stack(columns, axis=1), places)
 
     keys = [("CKA", "raw", *group) for group in places]
@@ -235,14 +235,14 @@ def effective_rank_of(embeddings: Embeddings, centring: Centring) -> Figures:
     else:
         variances, axes = np.linalg.eigh(sum(rows.T @ rows for rows in centred()))
     rounding = max(len(embeddings) * sentences, dimensions) * np.finfo(np.float64).eps
-    there = variances > rounding * variances[-1]
+    positive = variances > rounding * variances[-1]
     size = max(float(np.abs(rows).max()) for rows in embeddings.values())
     if not np.sqrt(variances[-1]) > ROUNDING * size:
         raise AnalysisError(
             f"all embeddings are the same ({centring} centring), so they have no effective rank; "
             "check the texts and the intervention"
         )
-    spread, axes = np.sqrt(variances[there]), axes[:, there]
+    spread, axes = np.sqrt(variances[positive]), axes[:, positive]
     total = spread.sum()
     entropy = entr(spread / total).sum()
     value = np.exp(entropy)

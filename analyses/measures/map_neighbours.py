@@ -32,8 +32,8 @@ def _share(points: Float[np.ndarray, "point 2"], languages: np.ndarray) -> float
         return float("nan")
     near = min(_TIES + 1, len(points))
     distances, places = KDTree(points).query(points, k=near)
-    other = places != np.arange(len(points))[:, None]
-    nearest = np.where(other, distances, np.inf).min(1, keepdims=True)
-    tied = other & (distances <= nearest)
+    others = places != np.arange(len(points))[:, None]
+    nearest = np.where(others, distances, np.inf).min(1, keepdims=True)
+    tied = others & (distances <= nearest)
     same = languages[places] == languages[:, None]
     return float(((same & tied).sum(1) / tied.sum(1)).mean())

@@ -83,9 +83,9 @@ def mixed_figures(
             reciprocal_ranks(asked[a], searched[b], None if same is None else same[b])
             for a, b in pairs
         ]
-        for measure, found in _measures(np.stack(ranks, axis=1), MIXED).items():
+        for measure, scores in _measures(np.stack(ranks, axis=1), MIXED).items():
             keys += [(measure, centring, *row) for row in rows]
-            columns += [found, group_means(found, places)]
+            columns += [scores, group_means(scores, places)]
     return weighted_means(keys, np.concatenate(columns, axis=1))
 
 
@@ -131,9 +131,9 @@ def bitext_figures(
             raise AnalysisError(
                 "reciprocal ranks lie above 0 and up to 1; give 1 over the rank of each query"
             )
-        for measure, found in _measures(side[:, None], prefix).items():
+        for measure, scores in _measures(side[:, None], prefix).items():
             keys.append((measure, centring, query, candidates))
-            columns.append(found)
+            columns.append(scores)
     return weighted_means(keys, np.concatenate(columns, axis=1))
 
 

@@ -88,10 +88,10 @@ def neighbour_figures(
     tables = []
     for centring in centrings:
         units = unit_vectors(embeddings, centring)
-        found: dict[Pair, Neighbourhood] = {}
+        neighbourhoods: dict[Pair, Neighbourhood] = {}
         for pair, search in searches(units, same):
-            found[pair] = neighbourhood(search, found.get(pair))
-        tables.append(neighbours_of(found, units, target))
+            neighbourhoods[pair] = neighbourhood(search, neighbourhoods.get(pair))
+        tables.append(neighbours_of(neighbourhoods, units, target))
     return joined(tables)
 
 
@@ -119,16 +119,18 @@ def neighbourhood(search: Search, earlier: Neighbourhood | None = None) -> Neigh
 
 
 def neighbours_of(
-    found: Mapping[Pair, Neighbourhood], units: UnitVectors, target: str | None
+    neighbourhoods: Mapping[Pair, Neighbourhood], units: UnitVectors, target: str | None
 ) -> Figures:
     """Put what all searches say together, with one centring."""
     mutual = list(combinations(units, 2))
-    both = np.stack([found[a, b].first & found[b, a].first for a, b in mutual], axis=1)
+    both = np.stack(
+        [neighbourhoods[a, b].first & neighbourhoods[b, a].first for a, b in mutual], axis=1
+    )
     places = groups(mutual, target, ordered=False)
     mexa = group_means(both.astype(np.float64), places)
 
     pairs = list(permutations(units, 2))
-    occurrences = np.stack([found[pair].occurrences for pair in pairs], axis=1)
+    occurrences = np.stack([neighbourhoods[pair].occurrences for pair in pairs], axis=1)
     places = groups(pairs, target, ordered=True)
     alone = group_means((occurrences < TIE).astype(np.float64), places)
 

@@ -46,7 +46,7 @@ FLOOR = 1e-3
 MEASURES = ("top-1", "MRR", "top-1 CSLS", "top-1 margin")
 BY_PAIR = ("top-1", "MRR")
 
-Found = Float[np.ndarray, "measure sentence"]
+SearchOutcomes = Float[np.ndarray, "measure sentence"]
 
 
 def retrieval_figures(
@@ -96,10 +96,10 @@ def retrieval_figures(
     tables = []
     for centring in centrings:
         units = unit_vectors(embeddings, centring)
-        found: dict[Pair, Found] = {}
+        outcomes: dict[Pair, SearchOutcomes] = {}
         for pair, search in searches(units, same):
-            found[pair] = search_outcomes(search, found.get(pair))
-        tables.append(retrieval_of(found, units, target))
+            outcomes[pair] = search_outcomes(search, outcomes.get(pair))
+        tables.append(retrieval_of(outcomes, units, target))
     return joined(tables)
 
 
@@ -128,18 +128,20 @@ def search_outcomes(
     np.divide(search.cosines, margin, out=margin)
     by_csls, by_margin = (ranks(scores, search.translations) for scores in (csls, margin))
     columns = (search.ranks == 1, 1 / search.ranks, by_csls == 1, by_margin == 1)
-    found = np.stack(columns).astype(np.float64)
-    return found if earlier is None else np.concatenate([earlier, found], axis=1)
+    outcomes = np.stack(columns).astype(np.float64)
+    return outcomes if earlier is None else np.concatenate([earlier, outcomes], axis=1)
 
 
-def retrieval_of(found: Mapping[Pair, Found], units: UnitVectors, target: str | None) -> Figures:
+def retrieval_of(
+    outcomes: Mapping[Pair, SearchOutcomes], units: UnitVectors, target: str | None
+) -> Figures:
     """Put the outcomes of all searches together, with one centring."""
     pairs = list(permutations(units, 2))
     places = groups(pairs, target, ordered=True)
     keys: list[Key] = []
     columns = []
     for row, measure in enumerate(MEASURES):
-        values = np.stack([found[pair][row] for pair in pairs], axis=1)
+        values = np.stack([outcomes[pair][row] for pair in pairs], axis=1)
         if measure in BY_PAIR:
             keys += [(measure, units.centring, *pair) for pair in pairs]
             columns.append(values)
@@ -198,21 +200,24 @@ def bitext_ranks(
             f"there are {len(candidates)} candidates, and {len(same)} numbers that say which texts "
             "are equal; give one a candidate, by `same_texts`"
         )
-    own = translations(gold, same)
+    answers = translations(gold, same)
     long = lengths(candidates, "candidate")
     asked = queries / lengths(queries, "query")[:, None]
-    scores = np.empty(len(own.queries))
+    scores = np.empty(len(answers.queries))
     step = max(1, ENTRIES // max(1, candidates.shape[1]))
     for start in range(0, len(scores), step):
-        asking, places = own.queries[start : start + step], own.candidates[start : start + step]
+        asking, places = (
+            answers.queries[start : start + step],
+            answers.candidates[start : start + step],
+        )
         cosines = np.einsum("ij,ij->i", asked[asking], candidates[places].astype(np.float64))
         scores[start : start + step] = cosines / long[places]
-    best = own.best(scores)
+    best = answers.best(scores)
     before = np.zeros(len(queries), dtype=np.int64)
     step = max(1, ENTRIES // max(1, len(queries), candidates.shape[1]))
     for start in range(0, len(candidates), step):
         chunk = slice(start, start + step)
-        here = (own.candidates >= start) & (own.candidates < start + step)
-        inside = Translations(own.queries[here], own.candidates[here] - start)
+        in_chunk = (answers.candidates >= start) & (answers.candidates < start + step)
+        inside = Translations(answers.queries[in_chunk], answers.candidates[in_chunk] - start)
         before += ahead(asked @ (candidates[chunk] / long[chunk, None]).T, best, inside)
     return np.asarray(1 / (1 + before))

@@ -76,24 +76,26 @@ def check_target(embeddings: Embeddings, target: str | None) -> None:
 
 
 def check_alike(
-    one: Mapping[str, Float[np.ndarray, "_ _"]],
-    other: Mapping[str, Float[np.ndarray, "_ _"]],
-    what: str,
+    first: Mapping[str, Float[np.ndarray, "_ _"]],
+    second: Mapping[str, Float[np.ndarray, "_ _"]],
+    kinds: str,
 ) -> None:
     """Refuse two sets of embeddings that are not of the same languages and shapes.
 
     Args:
-        one: language -> one row a sentence.
-        other: the same.
-        what: the two, as the message calls them.
+        first: language -> one row a sentence.
+        second: the same.
+        kinds: the two, as the message calls them.
 
     Raises:
         AnalysisError: they differ.
     """
-    shapes = [{name: rows.shape for name, rows in each.items()} for each in (one, other)]
+    shapes = [
+        {name: rows.shape for name, rows in embeddings.items()} for embeddings in (first, second)
+    ]
     if shapes[0] != shapes[1]:
         raise AnalysisError(
-            f"{what} differ: {shapes[0]} and {shapes[1]}; embed the same sentences in both "
+            f"{kinds} differ: {shapes[0]} and {shapes[1]}; embed the same sentences in both "
             "conditions"
         )
 

@@ -98,8 +98,8 @@ def both_ways(
 ) -> tuple[Bitext, Bitext]:
     """Make two bitexts of pairs of sentences, each side asking once."""
     gold = tuple(range(len(first)))
-    one, other = languages
+    language, other_language = languages
     return (
-        Bitext(name, one, other, tuple(first), tuple(second), gold),
-        Bitext(name, other, one, tuple(second), tuple(first), gold),
+        Bitext(name, language, other_language, tuple(first), tuple(second), gold),
+        Bitext(name, other_language, language, tuple(second), tuple(first), gold),
     )

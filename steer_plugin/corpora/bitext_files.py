@@ -56,9 +56,9 @@ def bucc_files(folder: Path, language: str) -> tuple[Bitext, ...]:
         for home in (folder, folder / f"{code}-en")
     ]
     files = [(_ending(stem, code), _ending(stem, "en"), _ending(stem, "gold")) for stem in stems]
-    there = [trio for trio in files if any(path.is_file() for path in trio)]
+    present = [trio for trio in files if any(path.is_file() for path in trio)]
     # The first with its gold: BUCC's own folder has a test set without.
-    trio = next((trio for trio in there if trio[2].is_file()), there[0] if there else None)
+    trio = next((trio for trio in present if trio[2].is_file()), present[0] if present else None)
     if trio is None:
         return ()
     if not trio[2].is_file():
@@ -77,15 +77,15 @@ def _with_gold(trio: tuple[Path, Path, Path], language: str) -> tuple[Bitext, ..
     foreign, english = _numbered(trio[0]), _numbered(trio[1])
     pairs: dict[tuple[str, str], None] = {}
     for number, line in enumerate(read_lines(trio[2]), start=1):
-        one, _, other = line.partition("\t")
-        for key, known, side in ((one, foreign, trio[0]), (other, english, trio[1])):
+        foreign_id, _, english_id = line.partition("\t")
+        for key, known, side in ((foreign_id, foreign, trio[0]), (english_id, english, trio[1])):
             if key not in known:
                 raise CorpusError(
                     f"{trio[2]}, line {number}: {side} has no sentence {key!r}; write two ids of "
                     "its sentences a line, with a tab between them"
                 )
-        pairs[one, other] = None
-    turned = [(other, one) for one, other in pairs]
+        pairs[foreign_id, english_id] = None
+    turned = [(english_id, foreign_id) for foreign_id, english_id in pairs]
     return (
         _asking(list(pairs), (language, ENGLISH), foreign, english),
         _asking(turned, (ENGLISH, language), english, foreign),
@@ -95,34 +95,34 @@ def _with_gold(trio: tuple[Path, Path, Path], language: str) -> tuple[Bitext, ..
 def _asking(
     pairs: list[tuple[str, str]],
     languages: tuple[str, str],
-    asked: dict[str, str],
-    found: dict[str, str],
+    queries: dict[str, str],
+    candidates: dict[str, str],
 ) -> Bitext:
-    places = {key: place for place, key in enumerate(found)}
+    places = {key: place for place, key in enumerate(candidates)}
     answers: dict[str, int] = {}
     for query, answer in pairs:
         answers.setdefault(query, places[answer])
     return Bitext(
         "bucc18",
         *languages,
-        tuple(asked[key] for key in answers),
-        tuple(found.values()),
+        tuple(queries[key] for key in answers),
+        tuple(candidates.values()),
         tuple(answers.values()),
     )
 
 
 def _numbered(path: Path) -> dict[str, str]:
     """Read lines of id, tab and sentence."""
-    found: dict[str, str] = {}
+    sentences: dict[str, str] = {}
     for number, line in enumerate(read_lines(path), start=1):
         place = f"{path}, line {number}"
         key, tab, text = line.partition("\t")
         if not tab:
             raise CorpusError(f"{place}: no tab in {line!r:.60}; write id, tab and sentence a line")
-        if key in found:
+        if key in sentences:
             raise CorpusError(f"{place}: the id {key!r} stands twice; give every line its own")
-        found[key] = check_text(text, place, "sentence")
-    return found
+        sentences[key] = check_text(text, place, "sentence")
+    return sentences
 
 
 def _refuse_sorted_tatoeba(folder: Path, language: str) -> None:

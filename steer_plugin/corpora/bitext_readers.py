@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,16 +55,16 @@ def read_bitexts(source: Any, *, kind: Kind, languages: Sequence[str]) -> tuple[
     wanted = [language for language in languages if kind == "pawsx" or language != ENGLISH]
     name, read = _reader(source, kind)
     by_language = {language: read(language) for language in wanted}
-    absent = ", ".join(language for language, own in by_language.items() if not own)
-    found = tuple(bitext for own in by_language.values() for bitext in own)
-    if not found:
+    absent = ", ".join(language for language, bitexts in by_language.items() if not bitexts)
+    bitexts = tuple(chain.from_iterable(by_language.values()))
+    if not bitexts:
         raise CorpusError(
             f"{name} has nothing of {kind} for {absent or 'no language'}; docs/data.md shows its "
             "layout and its languages"
         )
     if absent:
         LOG.warning("%s has nothing of %s for %s", name, kind, absent)
-    return found
+    return bitexts
 
 
 def read_paraphrases(path: Path, *, languages: Sequence[str]) -> tuple[Bitext, ...]:
@@ -76,15 +77,17 @@ def read_paraphrases(path: Path, *, languages: Sequence[str]) -> tuple[Bitext, .
     need_columns(table, ("language",))
     spoken = table.columns["language"]
     rows = {
-        language: [row for row, own in enumerate(spoken) if own == language]
+        language: [row for row, row_language in enumerate(spoken) if row_language == language]
         for language in languages
     }
-    found = tuple(
-        paraphrased("paraphrases", language, table, own) for language, own in rows.items() if own
+    bitexts = tuple(
+        paraphrased("paraphrases", language, table, chosen)
+        for language, chosen in rows.items()
+        if chosen
     )
-    if not found:
+    if not bitexts:
         raise CorpusError(f"{path} has no paraphrases in {', '.join(languages)}; name others")
-    return found
+    return bitexts
 
 
 def _reader(source: Any, kind: Kind) -> tuple[str, Callable[[str], tuple[Bitext, ...]]]:
@@ -116,8 +119,8 @@ def _of_hub(
     name: str, split: str | None, configs: Sequence[str], kind: Kind, language: str
 ) -> tuple[Bitext, ...]:
     code = tatoeba_code(language) if kind == "tatoeba" else two_letters(language)
-    named = (form.format(code) for form in _CONFIGS[kind])
-    config = next((one for one in named if one in configs), None)
+    spellings = (form.format(code) for form in _CONFIGS[kind])
+    config = next((spelling for spelling in spellings if spelling in configs), None)
     if config is None:
         return ()
     return _of_dataset(load(name, config), split, f"{name} ({config})", kind, language)

@@ -57,13 +57,13 @@ def _of_file(path: Path) -> tuple[str, ...]:
 
 def _of_table(table: Table, languages: Sequence[str]) -> dict[str, tuple[str, ...]]:
     need_columns(table, ("language", "text"))
-    found: dict[str, list[str]] = {language: [] for language in languages}
+    documents: dict[str, list[str]] = {language: [] for language in languages}
     cells = zip(table.columns["language"], table.columns["text"], strict=True)
     for row, (language, text) in enumerate(cells):
         spoken = check_text(language, table.place(row), "language")
-        if spoken in found:
-            found[spoken].append(check_text(text, table.place(row), "document"))
-    absent = [language for language, texts in found.items() if not texts]
+        if spoken in documents:
+            documents[spoken].append(check_text(text, table.place(row), "document"))
+    absent = [language for language, texts in documents.items() if not texts]
     if absent:
         raise CorpusError(f"{table.name} has no documents in {', '.join(absent)}; add some")
-    return {language: tuple(texts) for language, texts in found.items()}
+    return {language: tuple(texts) for language, texts in documents.items()}

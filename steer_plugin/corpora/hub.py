@@ -50,8 +50,8 @@ def config_names(name: str) -> Sequence[str]:
     Raises:
         CorpusError: the extra `[datasets]` is not installed, or the data set cannot be had.
     """
-    found = _ask(name, lambda datasets: datasets.get_dataset_config_names(name))
-    return list(map(str, found))
+    configs = _ask(name, lambda datasets: datasets.get_dataset_config_names(name))
+    return list(map(str, configs))
 
 
 def load(name: str, config: str | None = None) -> Any:
@@ -60,8 +60,8 @@ def load(name: str, config: str | None = None) -> Any:
     Raises:
         CorpusError: as `config_names`; or there is no such configuration.
     """
-    which = name if config is None else f"{name} ({config})"
-    return _ask(which, lambda datasets: datasets.load_dataset(name, config))
+    full_name = name if config is None else f"{name} ({config})"
+    return _ask(full_name, lambda datasets: datasets.load_dataset(name, config))
 
 
 def read_dataset(source: Any, split: str | None, name: str = "the dataset") -> Table:
@@ -79,7 +79,7 @@ def read_dataset(source: Any, split: str | None, name: str = "the dataset") -> T
     return Table(name, lambda row: f"{name}, row {row + 1}", columns)
 
 
-def _ask(which: str, ask: Callable[[Any], Loaded]) -> Loaded:
+def _ask(name: str, ask: Callable[[Any], Loaded]) -> Loaded:
     try:
         datasets = import_module("datasets")
     except ImportError as error:
@@ -92,6 +92,6 @@ def _ask(which: str, ask: Callable[[Any], Loaded]) -> Loaded:
     except Exception as error:  # whatever the library stumbles over on its way to a hub
         reason = " ".join(str(error).split())[:200]
         raise CorpusError(
-            f"the data set {which} cannot be loaded ({reason}); check its name, the network and "
+            f"the data set {name} cannot be loaded ({reason}); check its name, the network and "
             "its terms of use, or give a folder"
         ) from error

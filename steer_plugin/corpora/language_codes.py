@@ -152,6 +152,6 @@ def _registered_names() -> dict[str, str]:
 
     return {
         entry["Subtag"]: entry["Description"][0].partition(" (")[0]
-        for entry in parse_registry()
+        for entry in parse_registry()  # type: ignore[no-untyped-call]
         if entry["Type"] == "language"
     }

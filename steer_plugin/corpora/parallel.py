@@ -156,18 +156,18 @@ class ParallelCorpus:
         group = _groups(self.texts)
         for row in order:
             groups.setdefault(group[row], []).append(row)
-        found: set[int] = set()
+        find_side: set[int] = set()
         for members in groups.values():
-            if len(found) + len(members) <= room:
-                found.update(members)
-        if not 0 < len(found) < len(self):
+            if len(find_side) + len(members) <= room:
+                find_side.update(members)
+        if not 0 < len(find_side) < len(self):
             raise CorpusError(
                 f"find={find} leaves one side of {len(self)} sentences empty; give more sentences "
                 "without repetitions, or another share"
             )
         return (
-            self._rows([row for row in order if row in found]),
-            self._rows([row for row in order if row not in found]),
+            self._rows([row for row in order if row in find_side]),
+            self._rows([row for row in order if row not in find_side]),
         )
 
     def labelled(self) -> tuple[list[str], Int64[np.ndarray, " sentence"]]:

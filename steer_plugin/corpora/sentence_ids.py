@@ -1,11 +1,17 @@
 """From cells to the same sentences in every language, checked one by one."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
+from steer_plugin.corpora.flores import CODE_COLUMNS, text_column, with_language_column
 from steer_plugin.corpora.language_codes import LANGUAGE
-from steer_plugin.corpora.sources import Lists, Source, Tables
-from steer_plugin.corpora.tables import Table, check_text, need_columns
+from steer_plugin.corpora.sources import Source
+from steer_plugin.corpora.tables import (
+    ListByLanguage,
+    Table,
+    TableByLanguage,
+    check_text,
+    need_columns,
+)
 from steer_plugin.errors import CorpusError
 
 # Languages, ids, and the sentences of each language.
@@ -26,9 +32,9 @@ def align(source: Source, languages: Sequence[str] | None) -> Aligned:
         CorpusError: a cell is no text, or the sentences are not aligned; the message names the
             file and the row.
     """
-    if isinstance(source, Lists):
+    if isinstance(source, ListByLanguage):
         return _align_lists(source, languages)
-    if isinstance(source, Tables):
+    if isinstance(source, TableByLanguage):
         return _align_tables(source, languages)
     if not any(source.columns.values()):
         raise CorpusError(f"{source.name} has no rows; give at least one sentence a language")
@@ -39,27 +45,17 @@ def align(source: Source, languages: Sequence[str] | None) -> Aligned:
         )
     if {"language", "text"} <= set(source.columns):
         return _align_long(source, languages)
-    if {"iso_639_3", "iso_15924", "text"} <= set(source.columns):
-        return _align_long(_joined_codes(source), languages)
+    if {*CODE_COLUMNS, "text"} <= set(source.columns):
+        return _align_long(with_language_column(source), languages)
     return _align_wide(source, languages)
 
 
-def _joined_codes(table: Table) -> Table:
-    """Give a table of FLORES+ its languages as FLORES-200 has them."""
-    codes = zip(table.columns["iso_639_3"], table.columns["iso_15924"], strict=True)
-    languages = [
-        "_".join(check_text(code, table.place(row), "language") for code in pair)
-        for row, pair in enumerate(codes)
-    ]
-    return replace(table, columns={**table.columns, "language": languages})
-
-
-def _align_tables(source: Tables, languages: Sequence[str] | None) -> Aligned:
-    chosen = choose_languages(source.name, source.parts, languages)
+def _align_tables(source: TableByLanguage, languages: Sequence[str] | None) -> Aligned:
+    chosen = choose_languages(source.name, source.tables, languages)
     rows: list[tuple[object, str, object, str]] = []
     for language in chosen:
-        table = source.parts[language]()
-        text = "sentence" if "sentence" in table.columns else "text"
+        table = source.tables[language]()
+        text = text_column(table)
         need_columns(table, ("id", text))
         cells = zip(table.columns["id"], table.columns[text], strict=True)
         rows += [(key, language, cell, table.place(row)) for row, (key, cell) in enumerate(cells)]
@@ -132,10 +128,10 @@ def _align_long(table: Table, languages: Sequence[str] | None) -> Aligned:
     return chosen, tuple(first), texts
 
 
-def _align_lists(source: Lists, languages: Sequence[str] | None) -> Aligned:
-    chosen = choose_languages(source.name, source.parts, languages)
-    parts = [(source.parts[language][0], source.parts[language][1]()) for language in chosen]
-    short, long = (pick(parts, key=lambda part: len(part[1])) for pick in (min, max))
+def _align_lists(source: ListByLanguage, languages: Sequence[str] | None) -> Aligned:
+    chosen = choose_languages(source.name, source.lists, languages)
+    lists = [(name, read()) for name, read in (source.lists[language] for language in chosen)]
+    short, long = (pick(lists, key=lambda named: len(named[1])) for pick in (min, max))
     if len(short[1]) != len(long[1]):
         raise CorpusError(
             f"{short[0]} ends at {source.unit} {len(short[1])} but {long[0]} at {source.unit} "
@@ -148,7 +144,7 @@ def _align_lists(source: Lists, languages: Sequence[str] | None) -> Aligned:
             check_text(cell, f"{name}, {source.unit} {number}", f"{language} sentence")
             for number, cell in enumerate(cells, start=1)
         )
-        for language, (name, cells) in zip(chosen, parts, strict=True)
+        for language, (name, cells) in zip(chosen, lists, strict=True)
     )
     return chosen, tuple(str(number + 1) for number in range(len(short[1]))), texts
 
@@ -173,8 +169,8 @@ def choose_languages(
     if len(set(chosen)) < len(chosen):
         raise CorpusError(f"languages repeats itself: {', '.join(chosen)}; name each once")
     if len(chosen) < 2:
-        found = f"one language only ({chosen[0]})" if chosen else "no language"
-        raise CorpusError(f"{name}: {found}; a parallel corpus needs at least two")
+        too_few = f"one language only ({chosen[0]})" if chosen else "no language"
+        raise CorpusError(f"{name}: {too_few}; a parallel corpus needs at least two")
     return chosen
 
 

@@ -30,6 +30,34 @@ class Table:
     columns: Mapping[str, Sequence[object]]
 
 
+@dataclass(frozen=True)
+class TableByLanguage:
+    """One table a language, unread, with the columns `id` and `text` or `sentence`.
+
+    Attributes:
+        name: folder or data set, for messages.
+        tables: for each language, how to read its table.
+    """
+
+    name: str
+    tables: Mapping[str, Callable[[], Table]]
+
+
+@dataclass(frozen=True)
+class ListByLanguage:
+    """One list of sentences a language, unread and unchecked.
+
+    Attributes:
+        name: folder or kind of source, for messages.
+        unit: what a sentence stands in, `line` or `entry`, for messages.
+        lists: for each language, the name of its list and how to read it.
+    """
+
+    name: str
+    unit: str
+    lists: Mapping[str, tuple[str, Callable[[], Sequence[object]]]]
+
+
 def read_table(path: Path) -> Table:
     """Read one table whose suffix says which kind it is.
 
@@ -207,8 +235,8 @@ def choose_split(name: str, available: Iterable[str], split: str | None) -> str:
     if split is None and len(splits) == 1:
         return splits[0]
     if split is None or split not in splits:
-        given = "needs a split" if split is None else f"has no split {split!r}"
-        raise CorpusError(f"{name} {given}; give split= one of: {', '.join(splits) or 'nothing'}")
+        fault = "needs a split" if split is None else f"has no split {split!r}"
+        raise CorpusError(f"{name} {fault}; give split= one of: {', '.join(splits) or 'nothing'}")
     return split
 
 

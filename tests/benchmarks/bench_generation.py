@@ -1,4 +1,4 @@
-"""Generation under intervention, against plain generation on the same host."""
+"""Generation under intervention against plain generation, and top-p against transformers'."""
 
 import copy
 import tempfile
@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from bench_forward import llama_config, random_model, saved_tokenizer
-from contest import Row, medians, times_as_long
+from contest import Row, medians, times_as_long, times_faster
 from nnsight import NNsight
 from transformer_lens.model_bridge import TransformerBridge
+from transformers import TopPLogitsWarper
 
 from steer_plugin import ModelSettings
 from steer_plugin.adapters.loader import DEMO, DEMO_PACKAGE, load_adapter
 from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
+from steer_plugin.adapters.shared.sampling import nucleus
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.models.adapter import Adapter
@@ -27,6 +30,7 @@ K = (100, 5_000)
 SITE = "mlp.hook_post"
 REPEATS = 4
 DEMO_REPEATS = 2
+TEXTS, GEMMA_VOCABULARY, TOP_P = 8, 262_144, 0.9
 
 
 def generation_rows() -> list[Row]:
@@ -55,7 +59,7 @@ def generation_rows() -> list[Row]:
         for host in ("transformer_lens", "nnsight"):
             adapter = load_adapter(ModelSettings(DEMO, host=host))
             rows += _rows(f"Gemma 3 270M, {host}", adapter, [""] * 8, K[:1], DEMO_REPEATS)
-    return rows
+    return [*rows, _nucleus_row()]
 
 
 def _rows(
@@ -63,7 +67,7 @@ def _rows(
 ) -> Iterator[Row]:
     def generate(plan: Intervention | None) -> Any:
         return adapter.generate(
-            prompts, intervention=plan, max_new_tokens=NEW_TOKENS, temperature=1.0, top_p=0.9
+            prompts, intervention=plan, max_new_tokens=NEW_TOKENS, temperature=1.0, top_p=TOP_P
         )
 
     contenders: dict[str, Callable[[], Any]] = {"plain": partial(generate, None)}
@@ -79,6 +83,27 @@ def _rows(
             seconds["plain"],
             "<= 1.1" if k == min(K) else "",
         )
+
+
+def _nucleus_row() -> Row:
+    """Choose among all tokens of Gemma 3, as is done for each new token."""
+    scores = 3 * torch.randn(TEXTS, GEMMA_VOCABULARY, generator=torch.Generator().manual_seed(0))
+    ids = torch.zeros((TEXTS, 1), dtype=torch.int64)
+    theirs: Callable[..., Any] = TopPLogitsWarper(TOP_P)
+    seconds = medians(
+        {
+            "ours": partial(nucleus, ids, scores, top_p=TOP_P),
+            "transformers": partial(theirs, ids, scores),
+        },
+        repeats=REPEATS,
+    )
+    return times_faster(
+        f"top-p of {TEXTS} x {GEMMA_VOCABULARY:,} scores, a new token",
+        "transformers' TopPLogitsWarper",
+        seconds["ours"],
+        seconds["transformers"],
+        ">= 2",
+    )
 
 
 def _plan(adapter: Adapter, k: int) -> Intervention:

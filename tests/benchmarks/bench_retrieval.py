@@ -1,4 +1,4 @@
-"""The nearest candidates by blocks: against one matrix, as they grow, and beside FAISS's lists."""
+"""The nearest candidates by blocks: against one matrix, and as they grow."""
 
 import tracemalloc
 from functools import partial
@@ -6,15 +6,13 @@ from math import log
 from typing import Any
 
 import numpy as np
-from contest import Row, medians, times_as_long, times_faster
+from contest import Row, medians, times_as_long
 
-from steer_plugin.analyses.measures.nearest import Nearest, nearest
+from steer_plugin.analyses.measures.nearest import nearest
 
 K = 10
 COUNT, DIMENSIONS = 4_000, 640
 GROWTH = 4
-MILLION, FEW, QUERIES = 1_000_000, 16, 5_000
-RECALL = 0.95
 REPEATS = 3
 
 Array = np.ndarray[Any, Any]
@@ -22,10 +20,6 @@ Array = np.ndarray[Any, Any]
 
 def retrieval_rows() -> list[Row]:
     """Search random embeddings with noisy copies of some of them."""
-    return [*_by_blocks(), _by_lists()]
-
-
-def _by_blocks() -> list[Row]:
     queries, candidates = sides(GROWTH * COUNT, DIMENSIONS, COUNT)
     few = candidates[:COUNT]
     seconds = medians(
@@ -58,26 +52,6 @@ def _by_blocks() -> list[Row]:
             )
         ),
     ]
-
-
-def _by_lists() -> Row:
-    queries, candidates = sides(MILLION, FEW, QUERIES)
-    found: list[Nearest] = []
-    seconds = medians(
-        {
-            "lists": lambda: found.append(nearest(queries, candidates, K, recall=RECALL)),
-            "blocks": partial(nearest, queries, candidates, K),
-        },
-        repeats=1,
-    )
-    return times_faster(
-        f"{found[0].way}: {found[0].recall:.3f} of the {K} nearest of {MILLION:,}, "
-        f"{QUERIES:,} queries, {FEW}-d",
-        "all of them, by blocks",
-        seconds["lists"],
-        seconds["blocks"],
-        "> 1",
-    )
 
 
 def sides(count: int, dimensions: int, queries: int) -> tuple[Array, Array]:
