@@ -169,7 +169,7 @@ def _mixed(
 ) -> pd.DataFrame:
     """Let the unsteered model ask, and search what each condition embeds."""
 
-    def asked(condition: Condition) -> Figures:
+    def figures_of(condition: Condition) -> Figures:
         return mixed_figures(
             embeddings[BEFORE], embeddings[condition], target=comparison.target, same=same
         )
