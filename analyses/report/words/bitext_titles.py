@@ -59,7 +59,7 @@ def bitexts_title(rows: pd.DataFrame) -> str:
             f"{'the one search' if len(rows) == 1 else f'any of {len(rows)} searches'}{after}"
         )
     counts = [
-        f"{int(won['dataset'].eq(name).sum())} of {size} searches of {dataset_name(str(name))}"
+        f"{int(won['dataset'].eq(str(name)).sum())} of {size} searches of {dataset_name(str(name))}"
         for name, size in rows.groupby("dataset", sort=False).size().items()
     ]
     best = records(won.sort_values("change", kind="stable"))[-1]
