@@ -62,7 +62,7 @@ PROBE = _probe("mlp.hook_post")
 
 
 def _experts(score: ScoreName = "auroc") -> ExpertTable:
-    return score_units(PROBE, score)
+    return score_units(PROBE, score, lines=True)
 
 
 @pytest.fixture(scope="module")
