@@ -269,7 +269,7 @@ def test_every_method_does_the_same_to_a_model_on_every_host(
     trace = TraceAdapter(traced, tokenizer=model.tokenizer, bos=True)
     oracle = Oracle(architecture, model.plain, model.tokenizer, bos=True)
     corpus, reading = _corpus(), Reading(FINAL_NORM, "mean")
-    experts = score_units(probe_units(bridge, corpus), "auroc")
+    experts = score_units(probe_units(bridge, corpus), "auroc", lines=True)
     vectors = find_vectors(probe_units(bridge, corpus, site="hook_resid_post", pooling="mean"))
     texts = corpus.texts[0][:4]
     before = gather(bridge, texts, [reading])[reading].numpy()
