@@ -90,7 +90,13 @@ class _Search:
         probe = probe_units(
             self.adapter, self.corpus, settings, budget=self.budget, progress=self.progress
         )
-        return score_units(probe, settings.score, quantiles=settings.quantiles, memory=memory)
+        return score_units(
+            probe,
+            settings.score,
+            quantiles=settings.quantiles,
+            lines=settings.lines,
+            memory=memory,
+        )
 
     def kept(self, layers: tuple[int, ...] | None, cache: Path) -> Parts:
         """Give where the responses of some layers are kept."""
@@ -103,7 +109,9 @@ class _Search:
         """Score the units of some layers at a time, and put the tables beside one another."""
         settings = self.settings
         scored = short_hash(
-            json.dumps([self.corpus.hash, settings.score, settings.quantiles]).encode()
+            json.dumps(
+                [self.corpus.hash, settings.score, settings.quantiles, settings.lines]
+            ).encode()
         )
         tables, pieces = [], []
         for space in passes:

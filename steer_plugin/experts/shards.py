@@ -150,4 +150,10 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
         )
     kept = KeptResponses(readings, parts, tokens, dict.fromkeys(readings, len(space)))
     probe = planned.probe(kept.within(memory // DISK_SHARE))
-    return score_units(probe, first["score"], quantiles=tuple(first["quantiles"]), memory=memory)
+    return score_units(
+        probe,
+        first["score"],
+        quantiles=tuple(first["quantiles"]),
+        lines=first["lines"],
+        memory=memory,
+    )

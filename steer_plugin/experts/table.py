@@ -15,14 +15,16 @@ from steer_plugin.experts.selection import TOP, Choice, select_units
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.responses.probe import Probe
 from steer_plugin.responses.unit_chunks import MEMORY
-from steer_plugin.scores.probe_scores import probe_scores
+from steer_plugin.scores.probe_scores import scores_and_typical_responses
 from steer_plugin.scores.rank_scores import chance_levels
-from steer_plugin.scores.typical_responses import QUANTILES, typical_responses
 from steer_plugin.settings.names import Operation, Positions, ScoreName
+from steer_plugin.settings.probe import QUANTILES
 from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, write_artifact
 
 # Linear-AcT as statistics of an expert table hold it: the fields of an `affine` plan.
 LINE = {"values": "act_offset", "gains": "act_gain", "lows": "act_low", "highs": "act_high"}
+# What a table's provenance says of them.
+LINES = "linear transport"
 # The score's column beside the statistic of its name, which is the mean difference in activations.
 D_PRIME = "d_prime"
 
@@ -307,7 +309,7 @@ def check_value(
         if not set(LINE.values()) <= set(statistics):
             raise InterventionError(
                 "'affine' moves each unit along its own line, and the expert table has none; "
-                "find the experts anew"
+                "find the experts anew with --lines, or lines=True in Python"
             )
     if operation == "scale" and isinstance(value, str):
         raise InterventionError(
@@ -326,6 +328,7 @@ def score_units(
     score: ScoreName,
     *,
     quantiles: tuple[float, ...] = QUANTILES,
+    lines: bool = False,
     memory: int = MEMORY,
 ) -> ExpertTable:
     """Score every unit of a probe as a detector of each concept against the others.
@@ -334,17 +337,22 @@ def score_units(
         probe: the responses; see `steer_plugin.responses.probe.probe_units`.
         score: one of `steer_plugin.settings.names.SCORES`.
         quantiles: which quantiles of the positives' responses to keep, each in [0, 1].
+        lines: whether to keep Linear-AcT's line of each unit too, which the operation `affine`
+            takes and which is most of the work.
         memory: bytes of working memory for the scores.
 
     Raises:
         ScoreError: there is no such score or quantile, or the probe did not read what it needs.
     """
+    scores, statistics = scores_and_typical_responses(
+        probe, score, quantiles, lines=lines, memory=memory
+    )
     return ExpertTable(
         concepts=probe.concepts,
         space=probe.space,
         score=score,
-        scores=probe_scores(probe, score, memory=memory),
+        scores=scores,
         chance=tuple(chance_levels(score, probe.labels).tolist()),
-        statistics=typical_responses(probe.responses, probe.labels, quantiles, memory=memory),
-        provenance={**probe.provenance, "score": score},
+        statistics=statistics,
+        provenance={**probe.provenance, "score": score, **({"lines": LINES} if lines else {})},
     )

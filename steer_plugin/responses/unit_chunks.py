@@ -8,6 +8,7 @@ from threading import Lock
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Shaped
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from steer_plugin.errors import ScoreError
@@ -20,6 +21,8 @@ MEMORY = 256 * 2**20
 BYTES_PER_RESPONSE = 64  # keys, ranks and temporaries of one response while it is worked on
 CACHED_RESPONSES = 2**17  # a chunk this large is sorted and ranked within a CPU core's cache
 DISK_SHARE = 8  # of the memory, what one reading from disk may take
+# What torch runs its threads by.
+OPENMP = ThreadpoolController().select(user_api="openmp")  # type: ignore[no-untyped-call]
 
 
 def map_units(
@@ -85,15 +88,16 @@ def _map_chunks(
 
     def answer(start: int) -> None:
         first = first_unit + start
-        results.put(first, work(matrix[:, start : start + step], first))
+        # A thread's own number is set by torch when first asked for; from then on OpenMP keeps it.
+        # `torch.set_num_threads` would set that of threads to come as well, also of others' ones.
+        torch.get_num_threads()
+        with OPENMP.limit(limits=1):
+            results.put(first, work(matrix[:, start : start + step], first))
 
     starts = range(0, matrix.shape[1], step)
-    try:
-        with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-            deque(pool.map(answer, starts) if workers > 1 else map(answer, starts), maxlen=0)
-    finally:
-        # What a worker sets, threads that start later inherit.
-        torch.set_num_threads(threads)
+    with ThreadPoolExecutor(workers) as pool:
+        together = min(workers, len(starts)) > 1
+        deque(pool.map(answer, starts) if together else map(answer, starts), maxlen=0)
 
 
 def as_matrix(responses: Matrix) -> Float[Tensor, "sentence unit"] | DiskMatrix:

@@ -4,21 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from steer_plugin.responses.unit_chunks import (
-    MEMORY,
-    Labels,
-    Matrix,
-    as_matrix,
-    by_concept,
-    check_finite,
-    labels_of,
-    map_units,
-)
+from steer_plugin.responses.unit_chunks import MEMORY, Labels, Matrix
 from steer_plugin.scores.concept_sums import sum_by_concept
-from steer_plugin.scores.unit_sort import sort_units, sorted_values, stable_argsort
+from steer_plugin.scores.unit_measures import SortedUnits, measure_units
 
 INFINITE = float(np.finfo(np.float64).max)
 LARGEST_SHIFT = 1000  # powers of two beyond it are too large for a float64
@@ -50,18 +41,9 @@ def mean_difference(
     Raises:
         ScoreError: a response is NaN or infinite, or the labels are not as described.
     """
-    matrix = as_matrix(responses)
-    concept, counts = labels_of(matrix, labels)
-
-    def score(chunk: Float[Tensor, "sentence chunk"], first_unit: int) -> dict[str, Tensor]:
-        keys, sorted_labels, finite = sort_units(chunk, concept)
-        if not finite:
-            check_finite(chunk, first_unit)
-        ascending = sorted_values(keys, chunk.dtype).double()
-        own = ascending.gather(1, stable_argsort(sorted_labels))
-        return {"scores": _score_units(own, counts)}
-
-    return by_concept(map_units(score, matrix, memory)["scores"])
+    return measure_units(
+        responses, labels, lambda units: {"scores": mean_difference_of(units)}, memory=memory
+    )["scores"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,10 +109,9 @@ def _from(groups: _Group) -> _Group:
     return merged
 
 
-def _score_units(
-    own: Float[Tensor, "unit sentence"], counts: Int[Tensor, " concept"]
-) -> Float[Tensor, "unit concept"]:
-    """Score units whose responses lie side by side by concept, so many of each, ascending."""
+def mean_difference_of(units: SortedUnits) -> Float[Tensor, "unit concept"]:
+    """Give the `mean_difference` of units that are sorted."""
+    own, counts = units.own, units.counts
     _, exponent = torch.frexp(own.abs().amax(1, keepdim=True))
     # By a power of two, which rounds nothing and leaves d' as it is: no square overflows.
     own = own * torch.exp2(-exponent.clamp(min=-LARGEST_SHIFT).double())

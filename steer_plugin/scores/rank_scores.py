@@ -13,18 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from steer_plugin.errors import ScoreError
-from steer_plugin.responses.unit_chunks import (
-    MEMORY,
-    Labels,
-    Matrix,
-    as_matrix,
-    by_concept,
-    check_finite,
-    labels_of,
-    map_units,
-)
+from steer_plugin.responses.unit_chunks import MEMORY, Labels, Matrix, as_matrix, map_units
 from steer_plugin.scores.concept_sums import sum_by_concept
-from steer_plugin.scores.unit_sort import run_ends, run_starts, sort_units, stable_argsort
+from steer_plugin.scores.unit_measures import Measure, SortedUnits, measure_units
+from steer_plugin.scores.unit_sort import run_ends, run_starts, sort_units
 from steer_plugin.settings.names import RANK_SCORES, SCORES, RankScore, ScoreName
 
 
@@ -97,14 +89,12 @@ def scores(
     memory: int = MEMORY,
 ) -> dict[RankScore, Float[np.ndarray, "concept unit"]]:
     """Give several scores from the same sort; arguments and errors are those of `auroc`."""
-    matrix = as_matrix(responses)
-    concept, counts = labels_of(matrix, labels)
-    found = map_units(
-        lambda chunk, first_unit: _score_units(chunk, first_unit, concept, counts, names),
-        matrix,
-        memory,
+    return measure_units(  # type: ignore[return-value]
+        responses,
+        labels,
+        lambda units: {name: RANK_MEASURES[name](units) for name in names},
+        memory=memory,
     )
-    return {name: by_concept(found[name]) for name in names}
 
 
 def doubled_midranks(responses: Matrix, *, memory: int = MEMORY) -> Int[Tensor, "unit sentence"]:
@@ -119,9 +109,7 @@ def doubled_midranks(responses: Matrix, *, memory: int = MEMORY) -> Int[Tensor, 
     row = torch.arange(len(matrix), dtype=torch.int32, device=matrix.device)
 
     def rank(chunk: Float[Tensor, "sentence chunk"], first_unit: int) -> dict[str, Tensor]:
-        keys, rows, finite = sort_units(chunk, row)
-        if not finite:
-            check_finite(chunk, first_unit)
+        keys, rows = sort_units(chunk, row, first_unit)
         steps = keys[:, 1:] != keys[:, :-1]
         doubled = run_starts(steps) + run_ends(steps)
         return {"ranks": torch.empty_like(doubled).scatter_(1, rows.long(), doubled)}
@@ -129,46 +117,20 @@ def doubled_midranks(responses: Matrix, *, memory: int = MEMORY) -> Int[Tensor, 
     return map_units(rank, matrix, memory)["ranks"]
 
 
-def _score_units(
-    responses: Float[Tensor, "sentence unit"],
-    first_unit: int,
-    labels: Int[Tensor, " sentence"],
-    counts: Int[Tensor, " concept"],
-    names: Sequence[RankScore],
-) -> dict[str, Float[Tensor, "unit concept"]]:
-    keys, sorted_labels, finite = sort_units(responses, labels)
-    if not finite:
-        check_finite(responses, first_unit)
-    steps = keys[:, 1:] != keys[:, :-1]
-    first = run_starts(steps)
-    # Each row lists the positions of concept 0's sentences, ascending, then concept 1's, ...
-    order = stable_argsort(sorted_labels)
-    result: dict[str, Float[Tensor, "unit concept"]] = {}
-    if "auroc" in names:
-        result["auroc"] = _auroc(order, first + run_ends(steps), counts)
-    if "average_precision" in names:
-        result["average_precision"] = _average_precision(order, first, counts)
-    return result
-
-
-def _auroc(
-    order: Int[Tensor, "unit sentence"],
-    doubled_midranks: Int[Tensor, "unit sentence"],
-    counts: Int[Tensor, " concept"],
-) -> Float[Tensor, "unit concept"]:
-    doubled = sum_by_concept(doubled_midranks.gather(1, order), counts)
+def auroc_of(units: SortedUnits) -> Float[Tensor, "unit concept"]:
+    """Give the `auroc` of units that are sorted."""
+    counts = units.counts
+    doubled_ranks = units.first + run_ends(units.steps)
+    doubled = sum_by_concept(doubled_ranks.gather(1, units.order), counts)
     above = doubled - counts * (counts - 1)
-    return above.double() / (2 * counts * (order.shape[1] - counts))
+    return above.double() / (2 * counts * (units.order.shape[1] - counts))
 
 
-def _average_precision(
-    order: Int[Tensor, "unit sentence"],
-    first: Int[Tensor, "unit sentence"],
-    counts: Int[Tensor, " concept"],
-) -> Float[Tensor, "unit concept"]:
-    sentences = order.shape[1]
+def average_precision_of(units: SortedUnits) -> Float[Tensor, "unit concept"]:
+    """Give the `average_precision` of units that are sorted."""
+    counts, sentences = units.counts, units.order.shape[1]
     # A threshold lets in everybody from the start of its run up: so many sentences, ...
-    start = first.gather(1, order)
+    start = units.first.gather(1, units.order)
     retrieved = sentences - start
     # ... and of each concept all from the first that is in the run.
     edges = counts.cumsum(0)
@@ -177,4 +139,10 @@ def _average_precision(
     hits = torch.repeat_interleave(edges.int(), counts) - run_starts(own_steps)
     precision = sum_by_concept(hits.double().div_(retrieved), counts) / counts
     # Adding up equal parts may round; a constant unit, all one run, is at chance exactly.
-    return torch.where(first[:, -1:] > 0, precision, counts.double() / sentences)
+    return torch.where(units.first[:, -1:] > 0, precision, counts.double() / sentences)
+
+
+RANK_MEASURES: dict[str, Measure] = {
+    "auroc": auroc_of,
+    "average_precision": average_precision_of,
+}

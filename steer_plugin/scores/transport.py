@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 
 from steer_plugin.errors import ScoreError
 from steer_plugin.scores.concept_sums import least_of_others, sum_by_concept, sum_over_others
+from steer_plugin.scores.unit_measures import SortedUnits
 
 # So many numbers of each sample at a time fit a processor's cache.
 CHUNK = 1 << 18
@@ -127,25 +128,16 @@ def fit_sorted(
     return np.stack([gain, offset, low, high])
 
 
-def fit_from_others(
-    ascending: Float[Tensor, "unit sentence"],
-    order: Int[Tensor, "unit sentence"],
-    counts: Int[Tensor, " concept"],
-) -> Float[Tensor, "4 unit concept"]:
+def fit_from_others(units: SortedUnits) -> Float[Tensor, "4 unit concept"]:
     """Give gain, offset, low and high from all other sentences to each concept's.
 
     The lines of `fit_sorted`, for all concepts in the time of a few passes over the responses: what
     the others have up to a quantile is what all sentences have less what the concept has, both read
     from running sums. These are of whole numbers, so that no digit is lost in a difference. They
     are not finite where there is no line.
-
-    Args:
-        ascending: responses in float64.
-        order: the places in `ascending` of concept 0's sentences, ascending, then of concept 1's.
-        counts: how many sentences each concept has.
     """
+    ascending, own, order, counts = units.ascending, units.own, units.order, units.counts
     sentences = ascending.shape[1]
-    own = ascending.gather(1, order)
     ends = counts.cumsum(0)
     bottom, top = own[:, ends - counts], own[:, ends - 1]
     low, high = least_of_others(bottom), -least_of_others(-top)
@@ -175,13 +167,13 @@ def fit_from_others(
 
     narrow = (high - low < NARROW * spread) & ~constant
     for concept in narrow.any(0).nonzero().flatten().tolist():
-        units = narrow[:, concept].nonzero().flatten()
+        rows = narrow[:, concept].nonzero().flatten()
         its = slice(int(ends[concept] - counts[concept]), int(ends[concept]))
-        other = torch.ones_like(ascending[units], dtype=torch.bool)
-        other.scatter_(1, order[units, its], value=False)
-        rest = ascending[units][other].view(len(units), -1)
-        fitted = fit_sorted(rest.cpu().numpy(), own[units, its].cpu().numpy())
-        lines[:, units, concept] = torch.from_numpy(fitted).to(lines.device)
+        other = torch.ones_like(ascending[rows], dtype=torch.bool)
+        other.scatter_(1, order[rows, its], value=False)
+        rest = ascending[rows][other].view(len(rows), -1)
+        fitted = fit_sorted(rest.cpu().numpy(), own[rows, its].cpu().numpy())
+        lines[:, rows, concept] = torch.from_numpy(fitted).to(lines.device)
     return lines
 
 

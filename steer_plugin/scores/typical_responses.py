@@ -8,35 +8,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from steer_plugin.errors import ScoreError
-from steer_plugin.responses.unit_chunks import (
-    MEMORY,
-    Labels,
-    Matrix,
-    as_matrix,
-    by_concept,
-    check_finite,
-    labels_of,
-    map_units,
-)
+from steer_plugin.responses.unit_chunks import MEMORY, Labels, Matrix
 from steer_plugin.scores.concept_sums import sum_by_concept, sum_over_others
 from steer_plugin.scores.transport import fit_from_others
-from steer_plugin.scores.unit_sort import sort_units, sorted_values, stable_argsort, uses_numpy
+from steer_plugin.scores.unit_measures import SortedUnits, measure_units
+from steer_plugin.settings.probe import QUANTILES, check_quantiles
 
-QUANTILES = (0.05, 0.25, 0.75, 0.95)
 STEEPEST = float(np.finfo(np.float32).max)
-# So many responses at a time: temporaries of this size, of which there are many, are used again
-# rather than given back and fetched anew.
-BLOCK = 2**16
-
-
-def check_quantiles(quantiles: Sequence[float]) -> None:
-    """Refuse numbers that are no quantiles.
-
-    Raises:
-        ScoreError: one is not from 0 to 1.
-    """
-    if not all(0 <= quantile <= 1 for quantile in quantiles):
-        raise ScoreError(f"quantiles are {quantiles}; give numbers from 0 to 1")
 
 
 def typical_responses(
@@ -44,6 +22,7 @@ def typical_responses(
     labels: Labels,
     quantiles: Sequence[float] = QUANTILES,
     *,
+    lines: bool = False,
     memory: int = MEMORY,
 ) -> dict[str, Float[np.ndarray, "concept unit"]]:
     """Describe each unit's responses to each concept, all from one sort of each unit.
@@ -54,13 +33,14 @@ def typical_responses(
         responses: any floating dtype, finite.
         labels: the concept of each sentence, in 0..C-1, each concept at least once, C >= 2.
         quantiles: which of them to give, each in [0, 1].
+        lines: whether to fit Linear-AcT as well, which takes most of the time.
         memory: bytes of working memory to stay within.
 
     Returns:
         In float32: of the concept's sentences `mean`, `median` and quantiles such as `q05`
         (linearly interpolated); `off_mean`, the mean over all other sentences; `mean_difference`,
-        mean - off_mean; and Linear-AcT from the other sentences to the concept's, `act_gain`,
-        `act_offset`, `act_low` and `act_high` (see `transport.linear_transport`). A
+        mean - off_mean; and with `lines` Linear-AcT from the other sentences to the concept's,
+        `act_gain`, `act_offset`, `act_low` and `act_high` (see `transport.linear_transport`). A
         line too steep for a float32 comes from others that hardly differ: it is drawn as if they
         did not.
 
@@ -69,28 +49,40 @@ def typical_responses(
             quantiles are not as described.
     """
     check_quantiles(quantiles)
-    matrix = as_matrix(responses)
-    concept, counts = labels_of(matrix, labels)
+    return measure_units(
+        responses,
+        labels,
+        lambda units: typical_responses_of(units, quantiles, lines=lines),
+        memory=memory,
+    )
 
-    def describe(
-        chunk: Float[Tensor, "sentence chunk"], first_unit: int
-    ) -> dict[str, Float[Tensor, "chunk concept"]]:
-        keys, sorted_labels, finite = sort_units(chunk, concept)
-        if not finite:
-            check_finite(chunk, first_unit)
-        ascending = sorted_values(keys, chunk.dtype).double()
-        order = stable_argsort(sorted_labels)
-        step = max(1, BLOCK // len(chunk)) if uses_numpy(chunk) else len(keys)
-        blocks = [
-            _describe(rows, places, counts, quantiles)
-            for rows, places in zip(
-                torch.split(ascending, step), torch.split(order, step), strict=True
-            )
-        ]
-        return {name: _narrowed(torch.cat([block[name] for block in blocks])) for name in blocks[0]}
 
-    found = map_units(describe, matrix, memory)
-    return {name: by_concept(found.pop(name)) for name in sorted(found)}
+def typical_responses_of(
+    units: SortedUnits, quantiles: Sequence[float], *, lines: bool
+) -> dict[str, Float[Tensor, "unit concept"]]:
+    """Give the `typical_responses` of units that are sorted."""
+    own, counts = units.own, units.counts
+    sums = sum_by_concept(own, counts)
+    mean = sums / counts
+    off_mean = sum_over_others(sums) / (own.shape[1] - counts)
+    described = {
+        "mean": mean,
+        "off_mean": off_mean,
+        "mean_difference": mean - off_mean,
+        "median": _quantile(own, counts, 0.5),
+        **{f"q{100 * level:02g}": _quantile(own, counts, level) for level in quantiles},
+    }
+    if lines:
+        gain, offset, low, high = fit_from_others(units)
+        # NaN, where there is no line, is no number that fits.
+        fits = (gain.abs() <= STEEPEST) & (offset.abs() <= STEEPEST)
+        described |= {
+            "act_gain": gain.where(fits, 1.0),
+            "act_offset": offset.where(fits, mean - off_mean),
+            "act_low": low,
+            "act_high": high,
+        }
+    return {name: _narrowed(values) for name, values in described.items()}
 
 
 def _narrowed(values: Float[Tensor, "unit concept"]) -> Float[Tensor, "unit concept"]:
@@ -100,34 +92,6 @@ def _narrowed(values: Float[Tensor, "unit concept"]) -> Float[Tensor, "unit conc
             "a typical response is larger than a float32; check the model's weights and dtype"
         )
     return narrow
-
-
-def _describe(
-    ascending: Float[Tensor, "unit sentence"],
-    order: Int[Tensor, "unit sentence"],
-    counts: Int[Tensor, " concept"],
-    quantiles: Sequence[float],
-) -> dict[str, Float[Tensor, "unit concept"]]:
-    """Describe units whose responses ascend; `order` is that of `stable_argsort`."""
-    own = ascending.gather(1, order)
-    sums = sum_by_concept(own, counts)
-    mean = sums / counts
-    off_mean = sum_over_others(sums) / (len(order[0]) - counts)
-    difference = mean - off_mean
-    gain, offset, low, high = fit_from_others(ascending, order, counts)
-    # NaN, where there is no line, is no number that fits.
-    fits = (gain.abs() <= STEEPEST) & (offset.abs() <= STEEPEST)
-    return {
-        "mean": mean,
-        "off_mean": off_mean,
-        "mean_difference": difference,
-        "median": _quantile(own, counts, 0.5),
-        **{f"q{100 * level:02g}": _quantile(own, counts, level) for level in quantiles},
-        "act_gain": gain.where(fits, 1.0),
-        "act_offset": offset.where(fits, difference),
-        "act_low": low,
-        "act_high": high,
-    }
 
 
 def _quantile(

@@ -6,6 +6,8 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 from torch.nn.functional import pad
 
+from steer_plugin.responses.unit_chunks import check_finite
+
 BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the bytes of a float
 
 
@@ -15,25 +17,37 @@ def uses_numpy(tensor: Shaped[Tensor, "..."]) -> bool:
 
 
 def sort_units(
-    responses: Float[Tensor, "sentence unit"], carried: Int[Tensor, " sentence"]
-) -> tuple[Shaped[Tensor, "unit sentence"], Int[Tensor, "unit sentence"], bool]:
+    responses: Float[Tensor, "sentence unit"],
+    carried: Int[Tensor, " sentence"],
+    first_unit: int = 0,
+) -> tuple[Shaped[Tensor, "unit sentence"], Int[Tensor, "unit sentence"]]:
     """Sort each unit's responses, and with them a number that each sentence carries.
 
+    Args:
+        responses: finite.
+        carried: by the sentences.
+        first_unit: the number of the first unit among all, by which an error names them.
+
     Returns:
-        The responses, or keys that order like them (see `sorted_values`); what they carry; and
-        whether all are finite. NaN and infinity sort to the ends, where that is looked up.
+        The responses, or keys that order like them (see `sorted_values`), and what they carry.
+
+    Raises:
+        ScoreError: a response is NaN or infinite.
     """
-    if not uses_numpy(responses):
-        values, index = responses.T.sort(1)
-        return values, carried[index], bool(values[:, [0, -1]].isfinite().all())
-    # Copying the columns out before they are turned into rows halves the time in memory.
-    rows = responses.contiguous().T.contiguous()
-    keys = _ordered(rows.view(BITS[rows.itemsize]))
-    index = _argsort(keys)
-    keys = keys.gather(1, index)
-    infinity = int(torch.tensor(torch.inf, dtype=rows.dtype).view(keys.dtype))
-    finite = (keys[:, 0] > -infinity).all() & (keys[:, -1] < infinity).all()
-    return keys, torch.from_numpy(carried.numpy().take(index.numpy())), bool(finite)
+    if uses_numpy(responses):
+        # Copying the columns out before they are turned into rows halves the time in memory.
+        rows = responses.contiguous().T.contiguous()
+        keys = _ordered(rows.view(BITS[rows.itemsize]))
+        index = _argsort(keys)
+        keys = keys.gather(1, index)
+        with_them = torch.from_numpy(carried.numpy().take(index.numpy()))
+    else:
+        keys, index = responses.T.sort(1)
+        with_them = carried[index]
+    # NaN and infinity sort to the ends.
+    if not bool(sorted_values(keys[:, [0, -1]], responses.dtype).isfinite().all()):
+        check_finite(responses, first_unit)
+    return keys, with_them
 
 
 def sorted_values(

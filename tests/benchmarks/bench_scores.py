@@ -1,7 +1,7 @@
 """Scores and typical responses of every unit for every language, against what they could cost."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import product
 
@@ -12,9 +12,12 @@ from joblib import Parallel, delayed
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from steer_plugin.scores.mean_difference import mean_difference
+from steer_plugin.scores.probe_scores import MEASURES
 from steer_plugin.scores.rank_scores import scores
-from steer_plugin.scores.typical_responses import typical_responses
+from steer_plugin.scores.typical_responses import typical_responses, typical_responses_of
+from steer_plugin.scores.unit_measures import SortedUnits, measure_units
 from steer_plugin.settings.names import RANK_SCORES
+from steer_plugin.settings.probe import QUANTILES
 
 SENTENCES, UNITS, FEWER_UNITS = 10_000, 4_096, 1_024
 LANGUAGES, MANY_LANGUAGES = 5, 200
@@ -35,6 +38,7 @@ def score_rows() -> list[Row]:
         *_against_others("bfloat16 values", wide, labels),
         _against_a_pool(responses, labels),
         _narrow_against_wide(narrow, wide, labels),
+        *_one_sort(responses, labels),
         *_many_against_few(responses, labels, many),
     ]
 
@@ -112,6 +116,49 @@ def _narrow_against_wide(narrow: torch.Tensor, wide: np.ndarray, labels: np.ndar
         seconds["wide"],
         "< 1",
     )
+
+
+def _one_sort(responses: np.ndarray, labels: np.ndarray) -> list[Row]:
+    """Score and describe from one sort of each unit, against two sorts and always the lines."""
+    fewer = np.ascontiguousarray(responses[:, :FEWER_UNITS])
+
+    def together(names: Sequence[str], *, lines: bool) -> Callable[[], object]:
+        def measures(units: SortedUnits) -> dict[str, torch.Tensor]:
+            own = {f"score {name}": MEASURES[name](units) for name in names}
+            return own | typical_responses_of(units, QUANTILES, lines=lines)
+
+        return partial(measure_units, fewer, labels, measures)
+
+    def apart() -> None:
+        scores(fewer, labels, ("auroc",))
+        typical_responses(fewer, labels, lines=True)
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        seconds = medians(
+            {
+                "apart": apart,
+                "AUROC + statistics": together(["auroc"], lines=False),
+                "AUROC + statistics + lines": together(["auroc"], lines=True),
+                "AUROC + AP + d' + statistics": together(list(MEASURES), lines=False),
+            },
+            repeats=REPEATS,
+        )
+    finally:
+        torch.set_num_threads(threads)
+    targets = {"AUROC + statistics": "<= 0.6", "AUROC + statistics + lines": "< 1"}
+    return [
+        times_as_long(
+            f"{_what(name, LANGUAGES, FEWER_UNITS)}, one sort, one thread",
+            "AUROC and then statistics with lines, a sort each",
+            took,
+            seconds["apart"],
+            targets.get(name, ""),
+        )
+        for name, took in seconds.items()
+        if name != "apart"
+    ]
 
 
 def _many_against_few(responses: np.ndarray, few: np.ndarray, many: np.ndarray) -> list[Row]:

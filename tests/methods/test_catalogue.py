@@ -63,7 +63,7 @@ PROBE = _probe("mlp.hook_post")
 
 
 def _experts(score: ScoreName = "auroc") -> ExpertTable:
-    return score_units(PROBE, score)
+    return score_units(PROBE, score, lines=True)
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +270,7 @@ def test_every_method_does_the_same_to_a_model_on_every_host(
     trace = TraceAdapter(traced, tokenizer=model.tokenizer, bos=True)
     oracle = Oracle(architecture, model.plain, model.tokenizer, bos=True)
     corpus, reading = _corpus(), Reading(FINAL_NORM, "mean")
-    experts = score_units(probe_units(bridge, corpus), "auroc")
+    experts = score_units(probe_units(bridge, corpus), "auroc", lines=True)
     vectors = find_vectors(
         probe_units(bridge, corpus, ProbeSettings(site="hook_resid_post", pooling="mean"))
     )

@@ -27,7 +27,7 @@ def grouped(draw: st.DrawFn) -> tuple[Array, list[int]]:
     return np.array(draw(st.lists(row, min_size=1, max_size=3))), counts
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(grouped())
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float64])
 def test_each_concept_is_added_up(dtype: Any, case: tuple[Array, list[int]]) -> None:
@@ -43,6 +43,7 @@ def test_whole_numbers_are_added_up_beyond_32_bits() -> None:
     assert found.tolist() == [[5 * (2**31 - 1), 3 * (2**31 - 1)]]
 
 
+@settings(deadline=None, max_examples=40)
 @given(grouped())
 def test_others_are_all_but_the_concept_itself(case: tuple[Array, list[int]]) -> None:
     values = case[0].astype(np.float64)

@@ -65,14 +65,14 @@ def labelled_units(draw: st.DrawFn, values: st.SearchStrategy[float]) -> tuple[A
 SINGLE = st.sampled_from(NASTY) | st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=75)
 @given(labelled_units(SINGLE))
 def test_it_agrees_with_fractions_on_any_float32(case: tuple[Array, Array]) -> None:
     responses, labels = case[0].astype(np.float32), case[1]
     assert_close(mean_difference(responses, labels), expected(responses, labels))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(labelled_units(st.integers(-3, 3).map(float)), st.sampled_from([0.0, 1e8, -1e15, 2.0**52]))
 def test_a_huge_offset_costs_no_digits(case: tuple[Array, Array], offset: float) -> None:
     responses, labels = case
@@ -136,7 +136,7 @@ def test_dtypes_and_chunks_do_not_change_it(dtype: torch.dtype, memory: int) -> 
     assert_close(found, expected(responses.double().numpy(), labels))
 
 
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=50)
 @given(labelled_units(SINGLE), st.randoms(use_true_random=False))
 def test_it_does_not_depend_on_the_order_of_the_sentences(
     case: tuple[Array, Array], random: Any
@@ -149,8 +149,8 @@ def test_it_does_not_depend_on_the_order_of_the_sentences(
 
 def test_many_concepts_are_each_set_against_all_others() -> None:
     generator = np.random.default_rng(2)
-    labels = generator.permutation(np.arange(500) % 201)
-    responses = generator.normal(size=(500, 1)) * 10.0 ** (labels % 7)[:, None]
+    labels = generator.permutation(np.arange(160) % 67)
+    responses = generator.normal(size=(160, 1)) * 10.0 ** (labels % 7)[:, None]
     assert_close(mean_difference(responses, labels), expected(responses, labels))
 
 

@@ -77,7 +77,7 @@ def entropies(counts: Array, tokens: Array, labels: Array) -> Array:
     return scores
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(counted())
 def test_activation_frequency_is_a_difference_of_shares_of_tokens(
     case: tuple[Array, Array, Array],
@@ -87,7 +87,7 @@ def test_activation_frequency_is_a_difference_of_shares_of_tokens(
     np.testing.assert_allclose(found, frequency(*case), rtol=0, atol=1e-15)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 @given(counted())
 def test_lape_is_what_the_entropy_misses_of_its_largest_value(
     case: tuple[Array, Array, Array],
@@ -98,17 +98,17 @@ def test_lape_is_what_the_entropy_misses_of_its_largest_value(
     assert ((found >= 0) & (found <= 1)).all()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=40)
 @given(counted(), st.randoms(use_true_random=False))
-@pytest.mark.parametrize("score", [activation_frequency, lape])
 def test_the_order_of_the_sentences_does_not_matter(
-    score: Any, case: tuple[Array, Array, Array], random: Any
+    case: tuple[Array, Array, Array], random: Any
 ) -> None:
     counts, tokens, labels = case
     order = np.array(random.sample(range(len(labels)), len(labels)))
     active = shares(counts, tokens)
-    found = score(active[order], tokens[order], labels[order])
-    np.testing.assert_array_equal(found, score(active, tokens, labels))
+    for score in (activation_frequency, lape):
+        shuffled = score(active[order], tokens[order], labels[order])
+        np.testing.assert_array_equal(shuffled, score(active, tokens, labels))
 
 
 def test_shares_are_over_tokens_not_over_sentences() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import assume, example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -15,6 +15,8 @@ from steer_plugin.errors import ScoreError
 from steer_plugin.scores.transport import Transport, linear_transport
 
 Array = np.ndarray[Any, Any]
+
+FEWER = settings(deadline=None, max_examples=50)
 
 
 def _sample(sentences: st.SearchStrategy[int], elements: st.SearchStrategy[float]) -> Any:
@@ -52,6 +54,7 @@ def _spreads(sample: Array) -> bool:
     return bool((spread > 1e-6 * np.abs(sample).max(0)).all() and (spread > 1e-100).all())
 
 
+@FEWER
 @given(source=_sample(few, ordinary), target=_sample(few, ordinary))
 @example(source=np.zeros((3, 2)), target=np.array([[1.0, -2.0]]))
 def test_a_line_is_what_a_loop_over_pairs_of_equal_rank_gives(source: Array, target: Array) -> None:
@@ -88,6 +91,7 @@ def test_a_line_is_that_of_numpy_and_of_scipy(sources: int, targets: int) -> Non
         assert line == pytest.approx((fitted.slope, fitted.intercept))
 
 
+@FEWER
 @given(
     source=_sample(st.integers(2, 12), ordinary),
     gain=st.floats(1e-3, 1e3),
@@ -121,6 +125,7 @@ def test_between_gaussians_the_gain_is_the_ratio_of_deviations() -> None:
     np.testing.assert_allclose(found.offset, -3.25, rtol=1e-3)
 
 
+@FEWER
 @given(source=_sample(few, any_size), target=_sample(few, any_size))
 def test_the_mean_of_the_source_goes_to_the_mean_of_the_target_and_order_is_kept(
     source: Array, target: Array
@@ -141,6 +146,7 @@ def test_the_mean_of_the_source_goes_to_the_mean_of_the_target_and_order_is_kept
     assert (found.gain >= 0).all()
 
 
+@FEWER
 @given(level=st.floats(-1e6, 1e6), target=_sample(few, ordinary), sentences=few)
 def test_a_constant_source_is_shifted_by_the_difference_of_means(
     level: float, target: Array, sentences: int
@@ -152,6 +158,7 @@ def test_a_constant_source_is_shifted_by_the_difference_of_means(
     assert found.low.tolist() == found.high.tolist() == [level] * 2
 
 
+@FEWER
 @given(source=_sample(st.integers(2, 9), ordinary), level=ordinary, targets=few)
 def test_a_constant_target_is_met_from_anywhere(source: Array, level: float, targets: int) -> None:
     assume(_spreads(source))
@@ -236,14 +243,14 @@ def test_a_line_too_steep_for_a_number_is_refused() -> None:
         linear_transport(source, np.array([[0.0], [1.0]]))
 
 
-def test_a_model_of_36864_units_is_fitted_in_seconds() -> None:
+def test_an_eighth_of_a_model_of_36864_units_is_fitted_in_a_second() -> None:
     generator = np.random.default_rng(0)
-    source = generator.standard_normal((1000, 36_864), dtype=np.float32)
+    source = generator.standard_normal((1000, 4_608), dtype=np.float32)
     target = source[:200] * 2 + 1
     started = time.process_time()
 
-    found = linear_transport(source, target)
+    line = linear_transport(source, target)
 
-    assert time.process_time() - started < 10
-    assert isinstance(found, Transport)
-    assert found.gain.shape == (36_864,)
+    assert time.process_time() - started < 10 / 8
+    assert isinstance(line, Transport)
+    assert line.gain.shape == (4_608,)

@@ -207,8 +207,8 @@ def check_plans(settings: RunSettings, space: UnitSpace) -> None:
     for top_k in settings.every_k:
         check_choice(space, top_k, choice)
     check_end(settings.score, choice)
-    # Any responses have these.
-    statistics = typical_responses(np.zeros((2, 1), dtype=np.float32), np.arange(2))
+    # Any responses have these; the run keeps lines where they are needed.
+    statistics = typical_responses(np.zeros((2, 1), dtype=np.float32), np.arange(2), lines=True)
     check_value(settings.operation, settings.value, settings.score, statistics, choice)
     unsuited = [name for name in settings.methods if name not in suited_methods(choice)]
     if unsuited:

@@ -13,7 +13,7 @@ from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.steps import Steps
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import ModelError
-from steer_plugin.experts.table import ExpertTable, score_units
+from steer_plugin.experts.table import LINES, ExpertTable, score_units
 from steer_plugin.methods.catalogue import METHODS, VectorMethod
 from steer_plugin.methods.steering_vectors import VECTOR_SITE, SteeringVectors, find_vectors
 from steer_plugin.models.adapter import Adapter
@@ -90,21 +90,25 @@ class Finder:
             **more,
         )
 
-    def table(self, name: str, score: ScoreName, shuffled: int | None = None) -> ExpertTable:
+    def table(
+        self, name: str, score: ScoreName, shuffled: int | None = None, *, lines: bool = False
+    ) -> ExpertTable:
         """Score the units, or read the table that is kept.
 
         Args:
             name: of the step.
             score: which score.
             shuffled: the seed of labels that say nothing; None for the labels as they are.
+            lines: whether it has Linear-AcT's line of each unit.
         """
         labels = {} if shuffled is None else {"labels": f"shuffled, seed {shuffled}"}
-        origin = self.origin(score=score, **labels)
-        if self.steps.is_done(name, "experts", origin, Artifact.tensors):
+        with_lines = self.origin(score=score, lines=LINES, **labels)
+        enough = [with_lines] if lines else [with_lines, self.origin(score=score, **labels)]
+        if any(self.steps.is_done(name, "experts", origin, Artifact.tensors) for origin in enough):
             self.steps.say(f"Kept {name}")
             return ExpertTable.load(self.steps.folder / name)
         probe = self.probe if shuffled is None else self.probe.shuffled(shuffled)
-        table = score_units(probe, score, memory=self.steps.memory)
+        table = score_units(probe, score, lines=lines, memory=self.steps.memory)
         table.save(self.steps.folder / name)
         return table
 
@@ -118,7 +122,7 @@ def find_all(finder: Finder) -> RunExperts:
         SelectionError: there are fewer experts than the run steers.
     """
     settings = finder.settings
-    experts = finder.table("experts", settings.score)
+    experts = finder.table("experts", settings.score, lines=settings.probe.lines)
     # Too few experts end the run here.
     for target in settings.targets:
         for k in settings.every_k:
@@ -129,7 +133,10 @@ def find_all(finder: Finder) -> RunExperts:
         by_auroc = experts if auroc else finder.table("experts-auroc", "auroc")
     seeds = settings.control_seeds if "shuffled-labels" in settings.controls else ()
     shuffled = {
-        seed: finder.table(f"experts-shuffled-{seed}", settings.score, seed) for seed in seeds
+        seed: finder.table(
+            f"experts-shuffled-{seed}", settings.score, seed, lines=settings.operation == "affine"
+        )
+        for seed in seeds
     }
     return RunExperts(experts, by_auroc, shuffled, _vectors(finder))
 
