@@ -1,6 +1,8 @@
 """The whole pipeline on a model whose language units are known, since they were planted."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.experts.table import score_units
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.responses.probe import Probe, probe_units
+from steer_plugin.scores.probe_scores import probe_scores
 from steer_plugin.settings.names import SCORES, ScoreName
 
 from support import planted, saved_models
@@ -54,6 +57,11 @@ def probe(adapter: Adapter, corpus: ParallelCorpus) -> Probe:
     return probe_units(adapter, find, active=True)
 
 
+@pytest.fixture(scope="module")
+def experts_by(probe: Probe) -> Callable[[ScoreName], ExpertTable]:
+    return cache(lambda score: score_units(probe, score))
+
+
 def chosen(table: ExpertTable, language: str, k: int) -> set[tuple[int, int]]:
     layers, indices = table.space.addresses(table.top(language, k))
     return set(zip(layers.tolist(), indices.tolist(), strict=True))
@@ -62,22 +70,19 @@ def chosen(table: ExpertTable, language: str, k: int) -> set[tuple[int, int]]:
 @pytest.mark.parametrize("language", planted.LANGUAGES)
 @pytest.mark.parametrize("score", SCORES)
 def test_every_score_finds_exactly_the_planted_units(
-    score: ScoreName, language: str, probe: Probe
+    score: ScoreName, language: str, experts_by: Callable[[ScoreName], ExpertTable]
 ) -> None:
     units = planted.PLANTED[language]
 
-    table = score_units(probe, score)
-
-    assert chosen(table, language, len(units)) == set(units)
+    assert chosen(experts_by(score), language, len(units)) == set(units)
 
 
 def test_a_planted_unit_tells_its_language_for_certain_and_no_other_unit_beats_chance(
-    probe: Probe,
+    probe: Probe, experts_by: Callable[[ScoreName], ExpertTable]
 ) -> None:
-    table = score_units(probe, "auroc")
     null = best_of_units_null(probe, "auroc", permutations=200, seed=0)
 
-    frame = null_frame(table, null).set_index("concept")
+    frame = null_frame(experts_by("auroc"), null).set_index("concept")
 
     for language, units in planted.PLANTED.items():
         assert frame.loc[language, "best"] == 1.0
@@ -85,12 +90,16 @@ def test_a_planted_unit_tells_its_language_for_certain_and_no_other_unit_beats_c
         assert frame.loc[language, "above"] == len(units)
 
 
-def test_shuffled_labels_find_units_beyond_the_bar_no_more_often_than_stated(probe: Probe) -> None:
+@pytest.mark.usefixtures("unchecked")
+def test_shuffled_labels_find_units_beyond_the_bar_no_more_often_than_stated(
+    probe: Probe, experts_by: Callable[[ScoreName], ExpertTable]
+) -> None:
     found = []
     for seed in range(40):
         shuffled = probe.shuffled(1000 + seed)
         null = best_of_units_null(shuffled, "auroc", permutations=60, seed=seed)
-        found.append(null_frame(score_units(shuffled, "auroc"), null)["above"].to_numpy() > 0)
+        scored = replace(experts_by("auroc"), scores=probe_scores(shuffled, "auroc"))
+        found.append(null_frame(scored, null)["above"].to_numpy() > 0)
     rates = np.mean(found, axis=0)
 
     # Stated: 5% of the time. Of 40 tries more than 7 come with a chance below 1 in 1,000.
@@ -99,10 +108,14 @@ def test_shuffled_labels_find_units_beyond_the_bar_no_more_often_than_stated(pro
 
 @pytest.mark.parametrize("language", planted.LANGUAGES)
 def test_setting_the_units_does_what_algebra_says(
-    language: str, probe: Probe, adapter: Adapter, corpus: ParallelCorpus, model: Any
+    language: str,
+    experts_by: Callable[[ScoreName], ExpertTable],
+    adapter: Adapter,
+    corpus: ParallelCorpus,
+    model: Any,
 ) -> None:
     units = planted.PLANTED[language]
-    plan = score_units(probe, "auroc").intervention(language, top_k=len(units))
+    plan = experts_by("auroc").intervention(language, top_k=len(units))
     values = dict(zip(zip(plan.layers, plan.indices, strict=True), plan.values, strict=True))
     _, judge = corpus.split(seed=0)
 
@@ -119,8 +132,13 @@ def test_setting_the_units_does_what_algebra_says(
 Run = Callable[..., Results]
 
 
-@pytest.fixture
-def run(adapter: Adapter, corpus: ParallelCorpus, folder: Path, tmp_path: Path) -> Run:
+@pytest.fixture(scope="module")
+def run(
+    adapter: Adapter,
+    corpus: ParallelCorpus,
+    folder: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Run:
     def run(**other: Any) -> Results:
         settings = RunSettings(
             model=str(folder / "model"),
@@ -132,9 +150,15 @@ def run(adapter: Adapter, corpus: ParallelCorpus, folder: Path, tmp_path: Path) 
             **other,
         )
         data = split_data(corpus, settings)
-        return run_experiment(adapter, data, settings, tmp_path, say=lambda _: None)
+        results = tmp_path_factory.mktemp("results")
+        return run_experiment(adapter, data, settings, results, say=lambda _: None)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def three_set(run: Run) -> Results:
+    return run(top_k=(3,))
 
 
 def whole(controls: pd.DataFrame, measure: str, control: str) -> pd.Series:
@@ -161,17 +185,17 @@ def test_the_constant_shift_control_catches_a_fake_alignment(run: Run) -> None:
     assert found["advantage_low"] <= 0 <= found["advantage_high"]
 
 
-def test_the_constant_shift_control_does_not_catch_what_is_more_than_a_shift(run: Run) -> None:
+def test_the_constant_shift_control_does_not_catch_what_is_more_than_a_shift(
+    three_set: Results,
+) -> None:
     # Setting leaves tokens of the language nearly as they are and moves those of all others.
-    results = run(top_k=(3,))
-
-    raw = whole(results.controls, "pair distance", "constant-shift")
+    raw = whole(three_set.controls, "pair distance", "constant-shift")
     assert raw["change_high"] < 0
     assert raw["share_high"] < 0.99
 
 
-def test_centring_alone_undoes_what_lies_between_languages_as_a_whole(run: Run) -> None:
-    results = run(top_k=(3,))
-
-    found = whole(results.controls, "top-1", "centring")
+def test_centring_alone_undoes_what_lies_between_languages_as_a_whole(
+    three_set: Results,
+) -> None:
+    found = whole(three_set.controls, "top-1", "centring")
     assert found["control_value"] == pytest.approx(1), "translations differ by their language alone"

@@ -112,7 +112,7 @@ class InMemoryAdapter:
         raise NotImplementedError
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def corpus() -> ParallelCorpus:
     return ParallelCorpus.read(
         {language: [f"{language} {number}" for number in range(30)] for language in LANGUAGES}
@@ -122,8 +122,8 @@ def corpus() -> ParallelCorpus:
 PLANTED = {"deu_Latn": ("L0N3", "L2N1"), "eng_Latn": ("L1N0",), "fra_Latn": ("L2N5", "L2N0")}
 
 
-@pytest.fixture
-def responses(corpus: ParallelCorpus) -> Array:
+@pytest.fixture(scope="module")
+def as_planted(corpus: ParallelCorpus) -> Array:
     """Give noise in which each language's planted units answer to it, the first one loudest."""
     space = UnitSpace(SITE, (0, 1, 2), WIDTHS)
     names = [space.label(unit) for unit in range(len(space))]
@@ -136,8 +136,14 @@ def responses(corpus: ParallelCorpus) -> Array:
 
 
 @pytest.fixture
-def experts(corpus: ParallelCorpus, responses: Array) -> ExpertTable:
-    return find_experts(InMemoryAdapter(corpus, responses), corpus)
+def responses(as_planted: Array) -> Array:
+    """Give responses that a test may change."""
+    return as_planted.copy()
+
+
+@pytest.fixture(scope="module")
+def experts(corpus: ParallelCorpus, as_planted: Array) -> ExpertTable:
+    return find_experts(InMemoryAdapter(corpus, as_planted), corpus)
 
 
 def table(

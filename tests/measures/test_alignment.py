@@ -17,6 +17,7 @@ from support.spaces import (
     Space,
     centred,
     cosine,
+    cosines,
     drawn,
     group,
     hard_spaces,
@@ -27,12 +28,11 @@ from support.spaces import (
 
 
 def brute_force_pairs(a: Array, b: Array) -> dict[str, float]:
-    n = len(a)
-    matched = [cosine(a[i], b[i]) for i in range(n)]
-    mismatched = [cosine(a[i], b[j]) for i in range(n) for j in range(n) if i != j]
+    table = cosines(a, b)
+    matched, mismatched = np.diag(table), table[~np.eye(len(table), dtype=bool)]
     return {
-        "pair distance": float(np.mean([1 - value for value in matched + mismatched])),
-        "matched distance": float(np.mean([1 - value for value in matched])),
+        "pair distance": float(np.mean(1 - table)),
+        "matched distance": float(np.mean(1 - matched)),
         "gap": float(np.mean(matched) - np.mean(mismatched)),
     }
 
@@ -110,8 +110,8 @@ def test_without_a_target_its_means_are_left_out() -> None:
 
 def test_a_shared_component_lowers_the_raw_distance_though_nothing_aligned() -> None:
     generator = np.random.default_rng(0)
-    one = generator.normal(size=(200, 1024))
-    two = one + 0.5 * generator.normal(size=(200, 1024))
+    one = generator.normal(size=(200, 256))
+    two = one + 0.5 * generator.normal(size=(200, 256))
     distances, top_1, gaps = [], [], []
     for shift in (0, 1, 3, 10):
         moved = {"deu_Latn": one + shift, "eng_Latn": two + shift}
@@ -242,7 +242,8 @@ def test_a_language_whose_mean_is_zero_is_named() -> None:
         alignment(opposite)
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.mark.usefixtures("unchecked")
+@settings(deadline=None, max_examples=40)
 @given(hard_spaces())
 def test_raw_distances_and_gap_equal_a_loop_on_any_input(embeddings: Space) -> None:
     for rows in embeddings.values():
@@ -260,7 +261,8 @@ def centroid_distances(units: Space) -> dict[tuple[str, str], float]:
     return {(a, b): 1 - cosine(means[a], means[b]) for a, b in unordered(units)}
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.mark.usefixtures("unchecked")
+@settings(deadline=None, max_examples=40)
 @given(hard_spaces(lengths=(1, 3)))
 @pytest.mark.parametrize("centring", ["raw", "global"])
 def test_centroid_distances_are_those_between_the_means_of_unit_vectors(

@@ -18,7 +18,7 @@ Array = np.ndarray[Any, Any]
 
 LANGUAGES = ("ces_Latn", "deu_Latn", "eng_Latn", "fra_Latn", "hin_Deva", "jpn_Jpan", "tha_Thai")
 TARGETS = ("deu_Latn", "jpn_Jpan")
-COUNT = 300
+COUNT = 100
 CORRELATED = {
     "accuracy and distance, after": ("acc_post", "d_post"),
     "accuracy and distance, before": ("acc_pre", "d_pre"),
@@ -251,6 +251,7 @@ def test_tables_without_pairs_of_the_target_give_no_rows() -> None:
     assert "left_out" in frame.columns
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_interval_of_r_covers_the_true_r_about_as_often_as_a_percentile_bootstrap_can() -> None:
     covered = 0
     true = -0.6
@@ -277,7 +278,8 @@ def weighted(draw: st.DrawFn) -> tuple[Array, Array, Array]:
     return x, y, counts
 
 
-@settings(deadline=None, max_examples=100)
+@pytest.mark.usefixtures("unchecked")
+@settings(deadline=None, max_examples=60)
 @given(weighted())
 def test_weighted_r_is_that_of_the_points_repeated(case: tuple[Array, Array, Array]) -> None:
     x, y, counts = case

@@ -52,6 +52,7 @@ def assert_searches(embeddings: Space) -> None:
         np.testing.assert_allclose(search.near_candidates, largest_back, atol=1e-12)
 
 
+@pytest.mark.usefixtures("unchecked")
 @settings(deadline=None, max_examples=40)
 @given(hard_spaces())
 def test_each_pair_is_searched_both_ways_with_the_nearest_in_order(embeddings: Space) -> None:
@@ -62,7 +63,8 @@ def test_of_many_sentences_the_ten_nearest_are_kept() -> None:
     assert_searches(space(n=13))
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.mark.usefixtures("unchecked")
+@settings(deadline=None, max_examples=40)
 @given(hard_spaces(), st.data())
 def test_blocks_of_queries_are_together_what_all_at_once_are(
     embeddings: Space, data: st.DataObject

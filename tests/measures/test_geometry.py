@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 from hypothesis import given, settings
@@ -62,7 +63,8 @@ def biased_cka(a: Array, b: Array) -> float:
     return float((k * l).sum() / np.sqrt((k * k).sum() * (l * l).sum()))
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.mark.usefixtures("unchecked")
+@settings(deadline=None, max_examples=40)
 @given(
     st.integers(4, 9),
     st.integers(1, 6),
@@ -86,12 +88,13 @@ def test_cka_of_independent_embeddings_is_near_nothing_where_the_biased_one_read
     None
 ):
     generator = np.random.default_rng(0)
-    one, other = generator.normal(size=(2, 1012, 4096))
+    one, other = generator.normal(size=(2, 253, 1024))
     found = only(cka_of({"deu_Latn": one, "eng_Latn": other}, None))
     assert round(biased_cka(one, other), 2) == 0.80
-    assert abs(found[0]) < 0.0015
+    assert abs(found[0]) < 0.006
 
 
+@pytest.mark.usefixtures("unchecked")
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 10**6))
 def test_cka_of_a_turned_scaled_and_shifted_copy_is_one(seed: int) -> None:
@@ -152,22 +155,26 @@ def gaussian_pair(n: int, seed: int, noise: float = 4.0) -> tuple[Space, float]:
     return embeddings, float(truth / np.prod([np.linalg.norm(spread) for spread in spreads]))
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_interval_of_cka_holds_the_true_one_about_19_times_in_20() -> None:
+    weights = [resamples(80, count=200, seed=seed) for seed in range(10)]
     held = 0
-    for trial in range(200):
+    for trial in range(150):
         embeddings, truth = gaussian_pair(80, trial)
-        replicates = only(cka_of(embeddings, None), resamples(80, count=300, seed=trial))
+        replicates = only(cka_of(embeddings, None), weights[trial % 10])
         low, high = interval(replicates[:, None])[:, 0]
         held += low <= truth <= high
-    assert 0.9 <= held / 200 <= 0.985
+    assert 0.89 <= held / 150 <= 0.985
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_the_interval_of_cka_of_independent_embeddings_is_wide_and_not_beside_zero() -> None:
+    weights = [resamples(60, count=200, seed=seed) for seed in range(10)]
     values, widths, held = [], [], 0
     for trial in range(100):
         one, other = np.random.default_rng(trial).normal(size=(2, 60, 40))
         figures = cka_of({"deu_Latn": one, "eng_Latn": other}, None)
-        low, high = interval(only(figures, resamples(60, count=200, seed=trial))[:, None])[:, 0]
+        low, high = interval(only(figures, weights[trial % 10])[:, None])[:, 0]
         values.append(only(figures)[0])
         widths.append(high - low)
         held += low <= 0 <= high
@@ -196,6 +203,7 @@ def labelled(units: Space) -> tuple[Array, Array]:
 
 
 @pytest.mark.parametrize("centring", CENTRINGS)
+@pytest.mark.usefixtures("unchecked")
 @settings(deadline=None, max_examples=20)
 @given(st.integers(2, 12), st.integers(2, 6), st.integers(0, 10**6), st.integers(2, 4))
 def test_silhouettes_are_those_of_scikit_learn(
@@ -212,7 +220,8 @@ def test_silhouettes_are_those_of_scikit_learn(
     np.testing.assert_allclose(only(figures), wanted.mean(), atol=1e-12)
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.mark.usefixtures("unchecked")
+@settings(deadline=None, max_examples=40)
 @given(hard_spaces())
 def test_silhouettes_equal_those_by_hand_on_any_input(embeddings: Space) -> None:
     figures = silhouette_of(unit_vectors(embeddings, "raw"), "eng_Latn")
@@ -253,7 +262,8 @@ def test_silhouettes_tell_clusters_by_language_from_a_space_that_is_mixed() -> N
     assert only(silhouette_of(unit_vectors(collapsed, "raw"), None))[0] == 0
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.mark.usefixtures("unchecked")
+@settings(deadline=None, max_examples=40)
 @given(hard_spaces(), st.integers(0, 10**6))
 def test_the_random_cosine_is_the_mean_over_pairs_of_different_sentences(
     embeddings: Space, seed: int
@@ -377,5 +387,6 @@ def test_each_figure_stands_in_one_row() -> None:
     }
     without = geometry_figures(space(), target=None).frame()
     kept = frame[frame["candidates"] != "others"].reset_index(drop=True)
-    assert without.equals(kept)
+    # How many figures are summed at once decides the last bit.
+    pd.testing.assert_frame_equal(without, kept, rtol=1e-12)
     assert len(frame) - len(kept) == 3 + 1

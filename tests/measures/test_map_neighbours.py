@@ -38,6 +38,7 @@ def by_hand(points: list[tuple[float, float]], languages: str) -> float:
 coordinate = st.integers(-4, 4).map(float)
 
 
+@pytest.mark.usefixtures("unchecked")
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(coordinate, coordinate), min_size=2, max_size=12), st.data())
 def test_the_share_is_that_of_a_naive_loop_ties_in_equal_parts(

@@ -13,8 +13,7 @@ from steer_plugin.analyses.measures.retrieval import bitext_ranks, retrieval_fig
 from steer_plugin.analyses.statistics.bootstrap import compare, resamples
 from steer_plugin.errors import AnalysisError
 
-Array = np.ndarray[Any, Any]
-Space = dict[str, Array]
+from support.spaces import Array, Space, value
 
 LANGUAGES = ("deu_Latn", "eng_Latn", "fra_Latn")
 
@@ -36,12 +35,6 @@ def search(query: Array, candidates: Array) -> list[float]:
         others = [cosine for j, cosine in enumerate(cosines) if j != i]
         found.append(1 / (1 + sum(cosine > cosines[i] - 1e-9 for cosine in others)))
     return found
-
-
-def value(frame: pd.DataFrame, **keys: str) -> float:
-    chosen = frame[np.logical_and.reduce([frame[name] == key for name, key in keys.items()])]
-    assert len(chosen) == 1, keys
-    return float(chosen["value"].iloc[0])
 
 
 @pytest.mark.parametrize("centring", ["raw", "language"])
@@ -180,7 +173,8 @@ def two_conditions(draw: st.DrawFn) -> tuple[Space, Space]:
     return dict(zip(LANGUAGES, before, strict=False)), dict(zip(LANGUAGES, after, strict=False))
 
 
-@settings(deadline=None, max_examples=60)
+@pytest.mark.usefixtures("unchecked")
+@settings(deadline=None, max_examples=40)
 @given(two_conditions())
 def test_the_mix_agrees_with_a_search_by_hand_where_there_are_ties_and_duplicates(
     case: tuple[Space, Space],
@@ -247,6 +241,7 @@ def test_a_bitext_without_a_mix_has_two_figures_over_its_queries() -> None:
 RANKS = st.lists(st.integers(1, 50).map(lambda rank: 1 / rank), min_size=2, max_size=12)
 
 
+@pytest.mark.usefixtures("unchecked")
 @settings(deadline=None, max_examples=40)
 @given(RANKS, st.integers(0, 9))
 def test_replicates_of_a_bitext_are_figures_of_the_drawn_queries(

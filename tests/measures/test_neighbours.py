@@ -81,7 +81,20 @@ def figures_by_hand(
     return wanted
 
 
-@settings(deadline=None, max_examples=60)
+def assert_figures(
+    frame: pd.DataFrame,
+    embeddings: Space,
+    same: dict[str, Array] | None = None,
+    *,
+    chosen: Array | None = None,
+    centring: str = "raw",
+) -> None:
+    for (measure, target), wanted in figures_by_hand(embeddings, same, chosen).items():
+        assert group(frame, measure, centring, target) == pytest.approx(wanted, abs=1e-9)
+
+
+@pytest.mark.usefixtures("unchecked")
+@settings(deadline=None, max_examples=40)
 @given(hard_spaces(most=6), st.data())
 def test_all_figures_equal_those_by_hand_on_any_input_and_with_equal_texts(
     embeddings: Space, data: st.DataObject
@@ -90,11 +103,10 @@ def test_all_figures_equal_those_by_hand_on_any_input_and_with_equal_texts(
     texts = st.lists(st.sampled_from("abcde"), min_size=n, max_size=n)
     for same in (None, {language: same_texts(data.draw(texts)) for language in embeddings}):
         figures = neighbour_figures(embeddings, target="eng_Latn", centrings=("raw",), same=same)
-        for (measure, target), wanted in figures_by_hand(embeddings, same).items():
-            found = group(figures.frame(), measure, "raw", target)
-            assert found == pytest.approx(wanted, abs=1e-9)
+        assert_figures(figures.frame(), embeddings, same)
 
 
+@pytest.mark.usefixtures("unchecked")
 @settings(deadline=None, max_examples=15)
 @given(st.integers(11, 14), st.integers(0, 10**6), st.booleans())
 def test_of_more_than_ten_sentences_the_ten_nearest_count(n: int, seed: int, ties: bool) -> None:
@@ -104,10 +116,10 @@ def test_of_more_than_ten_sentences_the_ten_nearest_count(n: int, seed: int, tie
             language: np.where(rows > 0, 1.0, -1.0) for language, rows in embeddings.items()
         }
     frame = neighbour_figures(embeddings, target="eng_Latn", centrings=("raw",)).frame()
-    for (measure, target), wanted in figures_by_hand(embeddings, None).items():
-        assert group(frame, measure, "raw", target) == pytest.approx(wanted, abs=1e-9)
+    assert_figures(frame, embeddings)
 
 
+@pytest.mark.usefixtures("unchecked")
 @settings(deadline=None, max_examples=40)
 @given(
     hard_spaces(most=6) | st.integers(11, 14).map(lambda n: space(n, 3, languages=3)),
@@ -119,8 +131,7 @@ def test_figures_are_the_same_however_the_queries_are_divided(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("steer_plugin.analyses.measures.cosines.ENTRIES", entries)
         frame = neighbour_figures(embeddings, target="eng_Latn", centrings=("raw",)).frame()
-    for (measure, target), wanted in figures_by_hand(embeddings, None).items():
-        assert group(frame, measure, "raw", target) == pytest.approx(wanted, abs=1e-9)
+    assert_figures(frame, embeddings)
 
 
 def test_replicates_draw_sentences_whose_neighbours_stay() -> None:
@@ -129,8 +140,7 @@ def test_replicates_draw_sentences_whose_neighbours_stay() -> None:
     weights = resamples(16, count=5, seed=3)
     for row, replicate in zip(weights, figures.evaluate(weights), strict=True):
         frame = figures.index.assign(value=replicate)
-        for (measure, target), wanted in figures_by_hand(embeddings, None, drawn(row)).items():
-            assert group(frame, measure, "raw", target) == pytest.approx(wanted, abs=1e-9)
+        assert_figures(frame, embeddings, chosen=drawn(row))
 
 
 def test_a_resample_of_candidates_that_are_all_alike_has_no_skewness() -> None:
@@ -150,8 +160,7 @@ def test_language_centring_takes_each_languages_mean_out() -> None:
     }
     frame = neighbour_figures(embeddings, target="eng_Latn").frame()
     assert set(frame["centring"]) == {"raw", "language"}
-    for (measure, target), wanted in figures_by_hand(moved, None).items():
-        assert group(frame, measure, "language", target) == pytest.approx(wanted, abs=1e-9)
+    assert_figures(frame, moved, centring="language")
 
 
 @pytest.mark.parametrize("n", [4, 10, 30])
