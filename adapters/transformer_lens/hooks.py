@@ -11,7 +11,8 @@ from transformer_lens.model_bridge.exceptions import StopAtLayerException
 from steer_plugin.activations.sites import check_site, hook_name
 from steer_plugin.adapters.shared.steered_tokens import SteeredTokens, missing_unit
 from steer_plugin.errors import SiteError
-from steer_plugin.interventions.plan import Intervention, moved_once, steer_units
+from steer_plugin.interventions.arithmetic import moved_once, steer_units
+from steer_plugin.interventions.plan import Intervention
 from steer_plugin.settings.names import FINAL_NORM
 
 Hook = Callable[..., Tensor | None]

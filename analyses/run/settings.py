@@ -128,7 +128,7 @@ class RunSettings:
         selection: the units that score highest, lowest, or half of each.
         per_layer: whether top_k units are chosen in each layer instead of in all of them.
         unit_layers: first and last block to choose units from; None for all.
-        operation: what is done to the units; see `steer_plugin.interventions.plan.steer`.
+        operation: what is done to the units; see `steer_plugin.interventions.arithmetic.steer`.
         value: statistic, or number, that the operation writes.
         strength: of the operation.
         positions: which tokens are steered.

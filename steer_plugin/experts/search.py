@@ -12,7 +12,7 @@ from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.experts.search_plan import Say, SearchPlan, free_disk, plan_search
 from steer_plugin.experts.table import ExpertTable, score_units
 from steer_plugin.models.adapter import Adapter
-from steer_plugin.responses.batch_files import Parts, short_hash
+from steer_plugin.responses.pass_folder import PassFolder, short_hash
 from steer_plugin.responses.probe import ProbePass, probe_units
 from steer_plugin.settings.budget import Budget
 from steer_plugin.settings.probe import ProbeSettings
@@ -98,12 +98,12 @@ class _Search:
             memory=memory,
         )
 
-    def kept(self, layers: tuple[int, ...] | None, cache: Path) -> Parts:
+    def kept(self, layers: tuple[int, ...] | None, cache: Path) -> PassFolder:
         """Give where the responses of some layers are kept."""
         texts, _ = self.corpus.labelled()
         settings = replace(self.settings, layers=layers)
         readings = ProbePass.over(self.adapter, self.corpus, settings).readings
-        return Parts.of(cache, self.adapter.info, texts, readings)
+        return PassFolder.of(cache, self.adapter.info, texts, readings)
 
     def table_in_pieces(self, passes: Sequence[UnitSpace], cache: Path) -> ExpertTable:
         """Score the units of some layers at a time, and put the tables beside one another."""

@@ -15,9 +15,9 @@ from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import ArtifactError, ScoreError
 from steer_plugin.experts.table import ExpertTable, score_units
 from steer_plugin.models.adapter import Adapter, ModelInfo
-from steer_plugin.responses.batch_files import Parts, reading_of
 from steer_plugin.responses.disk_matrix import token_counts
 from steer_plugin.responses.forward_pass import KeptResponses, fill
+from steer_plugin.responses.pass_folder import PassFolder, reading_of
 from steer_plugin.responses.probe import ProbePass
 from steer_plugin.responses.unit_chunks import DISK_SHARE
 from steer_plugin.settings.budget import MEMORY
@@ -82,7 +82,7 @@ def read_shard(
     """
     planned = ProbePass.over(adapter, corpus, settings)
     texts, _ = corpus.labelled()
-    parts = Parts.of(folder / RESPONSES, adapter.info, texts, planned.readings)
+    parts = PassFolder.of(folder / RESPONSES, adapter.info, texts, planned.readings)
     config = {
         "shard": str(shard),
         "pass": parts.folder.name,
@@ -139,7 +139,7 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
     parts = [
         part
         for folder in folders
-        for part in Parts(folder / RESPONSES / first["pass"], model, readings, texts).whole()
+        for part in PassFolder(folder / RESPONSES / first["pass"], model, readings, texts).whole()
     ]
     tokens = token_counts(parts, texts)
     if not tokens.all():

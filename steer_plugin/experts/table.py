@@ -124,7 +124,7 @@ class ExpertTable:
         Args:
             concept: one of `concepts`.
             top_k: how many experts; see `top`.
-            operation: see `steer_plugin.interventions.plan.steer`.
+            operation: see `steer_plugin.interventions.arithmetic.steer`.
             value: the name of a response in `statistics`, `zero`, or a number for all units.
                 `scale` takes a number, its gain; `aura` uses each unit's AUROC and `affine` each
                 unit's line (Linear-AcT), and both take the default.
@@ -281,7 +281,7 @@ def check_value(
     """Refuse a value or a choice of units that does not suit an operation, or is not to be had.
 
     Args:
-        operation: see `steer_plugin.interventions.plan.steer`.
+        operation: see `steer_plugin.interventions.arithmetic.steer`.
         value: see `ExpertTable.intervention`.
         score: of the table.
         statistics: names of those that it holds.

@@ -3,8 +3,10 @@
 May import: activations, storage, settings.
 """
 
+from steer_plugin.interventions.arithmetic import steer
 from steer_plugin.interventions.plan import Intervention
 
 __all__ = [
     "Intervention",
+    "steer",
 ]

@@ -19,7 +19,7 @@ class UnitMethod:
     Attributes:
         title: for charts.
         citation: who proposed it.
-        operation: see `steer_plugin.interventions.plan.steer`.
+        operation: see `steer_plugin.interventions.arithmetic.steer`.
         value: see `ExpertTable.intervention`.
         strength: of the operation.
     """

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from steer_plugin.responses.batch_files import Part
+from steer_plugin.responses.pass_folder import BatchFile
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +28,7 @@ class DiskMatrix:
         rows: which texts make the rows; None for all in order.
     """
 
-    parts: Sequence[Part]
+    parts: Sequence[BatchFile]
     reading: int
     shape: tuple[int, int]
     rows: Int[Tensor, " row"] | None = None
@@ -86,7 +86,7 @@ class DiskMatrix:
         return chunk if self.rows is None else chunk[self.rows]
 
 
-def token_counts(parts: Sequence[Part], texts: int) -> Int[np.ndarray, " text"]:
+def token_counts(parts: Sequence[BatchFile], texts: int) -> Int[np.ndarray, " text"]:
     """Give how many tokens of each text the responses of parts are pooled over; 0 where none is."""
     tokens = np.zeros(texts, dtype=np.int64)
     for part in parts:

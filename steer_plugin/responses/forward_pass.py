@@ -13,8 +13,8 @@ from tqdm import tqdm
 from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.models.adapter import Adapter, Batch, Reading
-from steer_plugin.responses.batch_files import Part, Parts
 from steer_plugin.responses.disk_matrix import DiskMatrix, token_counts
+from steer_plugin.responses.pass_folder import BatchFile, PassFolder
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class KeptResponses:
     """
 
     readings: tuple[Reading, ...]
-    parts: Sequence[Part]
+    parts: Sequence[BatchFile]
     tokens: Int[np.ndarray, " text"]
     units: Mapping[Reading, int]
 
@@ -123,7 +123,7 @@ def gather_on_disk(
 
     Arguments and errors are those of `gather`.
     """
-    parts = Parts.of(keep, adapter.info, texts, readings, intervention)
+    parts = PassFolder.of(keep, adapter.info, texts, readings, intervention)
     everything = np.arange(len(texts))
     found = fill(parts, adapter, texts, everything, intervention, progress)
     tokens = token_counts(found, len(texts))
@@ -133,13 +133,13 @@ def gather_on_disk(
 
 
 def fill(
-    parts: Parts,
+    parts: PassFolder,
     adapter: Adapter,
     texts: Sequence[str],
     rows: Int[np.ndarray, " row"],
     intervention: Intervention | None = None,
     progress: str | None = None,
-) -> list[Part]:
+) -> list[BatchFile]:
     """Add to parts what they lack of some texts, and give them all.
 
     Args:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from steer_plugin.errors import ArtifactError
 from steer_plugin.models.adapter import Reading
-from steer_plugin.responses.batch_files import ABOUT, Parts
+from steer_plugin.responses.pass_folder import ABOUT, PassFolder
 
 NAME = re.compile(r"[0-9a-f]{16}")
 
@@ -24,7 +24,7 @@ class Cache:
 
     folder: Path
 
-    def passes(self, names: Sequence[str] = ()) -> list[Parts]:
+    def passes(self, names: Sequence[str] = ()) -> list[PassFolder]:
         """Open the passes of these names, or all.
 
         Raises:
@@ -41,7 +41,7 @@ class Cache:
                 f"{self.folder} keeps nothing called {unknown[0]}; "
                 + (f"it keeps: {', '.join(there)}" if there else "it is empty")
             )
-        return [Parts.at(self.folder / name) for name in names or there]
+        return [PassFolder.at(self.folder / name) for name in names or there]
 
     def frame(self) -> pd.DataFrame:
         """List the passes: what each reads, how many of its texts are there, and its size."""

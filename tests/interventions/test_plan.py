@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from steer_plugin.errors import ArtifactError, InterventionError, SiteError
-from steer_plugin.interventions.plan import Intervention, steer, steer_units
+from steer_plugin.interventions.arithmetic import steer, steer_units
+from steer_plugin.interventions.plan import Intervention
 from steer_plugin.settings.names import OPERATIONS, Operation
 
 PLAN = Intervention(

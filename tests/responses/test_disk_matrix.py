@@ -14,8 +14,8 @@ from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import ArtifactError
 from steer_plugin.experts.table import score_units
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
-from steer_plugin.responses.batch_files import Part, Parts
 from steer_plugin.responses.disk_matrix import DiskMatrix
+from steer_plugin.responses.pass_folder import BatchFile, PassFolder
 from steer_plugin.responses.probe import Probe
 from steer_plugin.responses.unit_chunks import units_at_a_time
 from steer_plugin.scores.mean_difference import mean_difference
@@ -33,11 +33,13 @@ LABELS = np.repeat(np.arange(CONCEPTS), SENTENCES)
 LITTLE = 8 * TEXTS * 4 * 5
 
 
-def written(folder: Path, *, dtype: str = "float32", seed: int = 0) -> tuple[list[Part], Array]:
+def written(
+    folder: Path, *, dtype: str = "float32", seed: int = 0
+) -> tuple[list[BatchFile], Array]:
     """Keep responses of texts in no order, in batches of unequal size."""
     generator = np.random.default_rng(seed)
     model = ModelInfo("made up", "1", "none", 2, 8, dtype, bos=False)
-    parts = Parts.of(folder, model, [f"text {row}" for row in range(TEXTS)], READINGS)
+    parts = PassFolder.of(folder, model, [f"text {row}" for row in range(TEXTS)], READINGS)
     wide = torch.from_numpy(generator.integers(-9, 9, (TEXTS, UNITS)).astype(np.float32) / 8)
     order = generator.permutation(TEXTS)
     cuts = np.sort(generator.choice(np.arange(1, TEXTS), 4, replace=False))
@@ -52,11 +54,11 @@ def written(folder: Path, *, dtype: str = "float32", seed: int = 0) -> tuple[lis
 
 
 @pytest.fixture
-def kept(tmp_path: Path) -> tuple[list[Part], Array]:
+def kept(tmp_path: Path) -> tuple[list[BatchFile], Array]:
     return written(tmp_path)
 
 
-def matrix(parts: list[Part], reading: int = 0) -> DiskMatrix:
+def matrix(parts: list[BatchFile], reading: int = 0) -> DiskMatrix:
     return DiskMatrix(parts, reading, (TEXTS, UNITS))
 
 
@@ -74,7 +76,7 @@ def test_a_slice_of_units_is_that_of_the_whole(
 
 
 def test_rows_are_chosen_as_a_tensor_chooses_them_and_may_be_chosen_again(
-    kept: tuple[list[Part], Array],
+    kept: tuple[list[BatchFile], Array],
 ) -> None:
     parts, wanted = kept
     first, second = torch.tensor([5, 5, 29, 0]), torch.tensor([2, 0, 0])
@@ -89,12 +91,14 @@ def test_rows_are_chosen_as_a_tensor_chooses_them_and_may_be_chosen_again(
 
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("key", [3, slice(0, 3), (0, slice(None)), (slice(None), slice(0, 9, 2))])
-def test_what_is_not_read_from_disk_is_refused(kept: tuple[list[Part], Array], key: Any) -> None:
+def test_what_is_not_read_from_disk_is_refused(
+    kept: tuple[list[BatchFile], Array], key: Any
+) -> None:
     with pytest.raises(IndexError, match="responses on disk; take"):
         matrix(kept[0])[key]
 
 
-def test_a_part_that_was_removed_meanwhile_is_told(kept: tuple[list[Part], Array]) -> None:
+def test_a_part_that_was_removed_meanwhile_is_told(kept: tuple[list[BatchFile], Array]) -> None:
     kept[0][1].path.unlink()
     with pytest.raises(ArtifactError, match="if it was removed meanwhile, do the same again"):
         matrix(kept[0])[:, :]
@@ -139,7 +143,7 @@ def probe(responses: torch.Tensor | DiskMatrix, active: torch.Tensor | DiskMatri
 
 @pytest.mark.parametrize("change", [lambda one: one, lambda one: one.resampled(3)])
 def test_a_probe_on_disk_scores_and_is_resampled_like_one_in_memory(
-    kept: tuple[list[Part], Array], change: Callable[[Probe], Probe]
+    kept: tuple[list[BatchFile], Array], change: Callable[[Probe], Probe]
 ) -> None:
     parts, (wanted, active) = kept
     on_disk = change(probe(matrix(parts), matrix(parts, 1)))
@@ -154,7 +158,7 @@ def test_a_probe_on_disk_scores_and_is_resampled_like_one_in_memory(
 
 
 def test_an_eighth_of_the_memory_is_read_from_disk_at_a_time(
-    kept: tuple[list[Part], Array], monkeypatch: pytest.MonkeyPatch
+    kept: tuple[list[BatchFile], Array], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[int] = []
     getitem = DiskMatrix.__getitem__

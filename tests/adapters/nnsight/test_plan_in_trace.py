@@ -242,7 +242,7 @@ def test_ids_without_a_mask_are_all_steered(oracle: Oracle) -> None:
 
 
 def test_a_function_of_ours_travels_with_those_it_calls() -> None:
-    from steer_plugin.interventions.plan import steer, steer_units
+    from steer_plugin.interventions.arithmetic import steer, steer_units
 
     copy = portable(steer_units)
 

@@ -41,7 +41,7 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class BatchFile:
     """One batch on disk.
 
     Attributes:
@@ -74,7 +74,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Parts:
+class PassFolder:
     """The batches of one pass over texts.
 
     Attributes:
@@ -99,7 +99,7 @@ class Parts:
         texts: Sequence[str],
         readings: Sequence[Reading],
         intervention: Intervention | None = None,
-    ) -> "Parts":
+    ) -> "PassFolder":
         """Find the parts of just this pass among those in `folder`.
 
         Raises:
@@ -123,7 +123,7 @@ class Parts:
         return cls(folder / name, model, tuple(readings), len(texts), steered)
 
     @classmethod
-    def at(cls, folder: Path) -> "Parts":
+    def at(cls, folder: Path) -> "PassFolder":
         """Open the parts of a pass by their folder.
 
         Raises:
@@ -195,16 +195,16 @@ class Parts:
                     f"cannot delete {self.folder}: {one_line(error)}; delete it by hand"
                 ) from error
 
-    def look(self) -> Iterator[tuple[Path, Part | None]]:
+    def look(self) -> Iterator[tuple[Path, BatchFile | None]]:
         """Look at each file; it is a part if it holds just the bytes that its name tells of."""
         for path in sorted(self.folder.glob(f"[0-9]*{SUFFIX}")):
             yield path, _read(path, len(self.readings))
 
-    def whole(self) -> list[Part]:
+    def whole(self) -> list[BatchFile]:
         """Give the parts that are there and not damaged."""
         return [part for _, part in self.look() if part is not None]
 
-    def add(self, batch: Batch) -> Part:
+    def add(self, batch: Batch) -> BatchFile:
         """Keep a batch, whole or not at all.
 
         Responses that the model's own dtype holds exactly are kept in that.
@@ -221,7 +221,7 @@ class Parts:
         self._describe()
         with whole_file(path) as draft:
             draft.write_bytes(content)
-        return Part(path, batch.rows, batch.tokens, tuple(found.dtype for found in responses))
+        return BatchFile(path, batch.rows, batch.tokens, tuple(found.dtype for found in responses))
 
     def _narrow(self, responses: Float[Tensor, "text unit"]) -> Float[Tensor, "text unit"]:
         narrow = responses.to(getattr(torch, self.model.dtype))
@@ -243,7 +243,7 @@ def reading_of(saved: Mapping[str, Any]) -> Reading:
     return Reading(saved["site"], saved["pooling"], None if layers is None else tuple(layers))
 
 
-def _read(path: Path, readings: int) -> Part | None:
+def _read(path: Path, readings: int) -> BatchFile | None:
     try:
         if short_hash(path.read_bytes()) != path.stem.rpartition("-")[2]:
             return None
@@ -252,7 +252,7 @@ def _read(path: Path, readings: int) -> Part | None:
             kinds = [file.get_slice(str(number)).get_dtype() for number in range(readings)]
     except (SafetensorError, OSError):
         return None
-    return Part(path, rows, tokens, tuple(DTYPES[kind] for kind in kinds))
+    return BatchFile(path, rows, tokens, tuple(DTYPES[kind] for kind in kinds))
 
 
 def short_hash(content: bytes) -> str:

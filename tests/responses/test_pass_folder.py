@@ -20,8 +20,8 @@ from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.models.adapter import Adapter, Batch, ModelInfo, Reading
-from steer_plugin.responses.batch_files import Part, Parts
 from steer_plugin.responses.forward_pass import gather, gather_on_disk
+from steer_plugin.responses.pass_folder import BatchFile, PassFolder
 from steer_plugin.settings.names import FINAL_NORM
 
 from support import tiny_models
@@ -179,7 +179,7 @@ def test_one_flipped_byte_anywhere_in_a_part_is_seen(
     (part,) = parts_in(tmp_path)
     (folder,) = tmp_path.glob("*/")
     content = part.read_bytes()
-    parts = Parts.at(folder)
+    parts = PassFolder.at(folder)
     assert len(parts.whole()) == 1
 
     for place in range(0, len(content), 7):
@@ -266,15 +266,15 @@ def test_two_processes_that_ask_for_the_same_run_the_model_once(
     both = [Breaking(adapter, 1000) for _ in range(2)]
     # The first is at its second batch when the second begins.
     begun = threading.Event()
-    add = Parts.add
+    add = PassFolder.add
 
-    def slowly(parts: Parts, batch: Batch) -> Part:
+    def slowly(parts: PassFolder, batch: Batch) -> BatchFile:
         begun.set()
         time.sleep(0.05)
         return add(parts, batch)
 
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(2) as pool:
-        patch.setattr(Parts, "add", slowly)
+        patch.setattr(PassFolder, "add", slowly)
         first = pool.submit(gather, both[0], TEXTS, READINGS, keep=tmp_path)
         assert begun.wait(60)
         second = pool.submit(gather, both[1], TEXTS, READINGS, keep=tmp_path)
@@ -291,7 +291,7 @@ def test_parts_that_another_process_writes_are_not_deleted(
 ) -> None:
     gather(adapter, TEXTS, READINGS, keep=tmp_path)
     (folder,) = tmp_path.glob("*/")
-    parts = Parts.at(folder)
+    parts = PassFolder.at(folder)
 
     with (
         parts.writing(),
