@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -27,6 +27,7 @@ def padded(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
+@settings(max_examples=40)
 @given(sentences=padded())
 def test_each_sentence_is_pooled_over_its_valid_tokens(
     pooling: Pooling, sentences: tuple[np.ndarray, np.ndarray]

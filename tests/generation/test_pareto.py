@@ -52,7 +52,8 @@ def test_dominance_is_that_of_every_pair(points: list[Point]) -> None:
     assert found.tolist() == [[beats(one, other) for other in points] for one in points]
 
 
-@settings(max_examples=200, deadline=None)
+@pytest.mark.usefixtures("unchecked")
+@settings(max_examples=100, deadline=None)
 @given(
     unsteered=st.tuples(PROBABILITIES, st.just(10.0)),
     steered=st.dictionaries(st.integers(1, 9), POINTS, max_size=7),
@@ -79,7 +80,8 @@ def test_the_rule_is_kept_on_any_points(
         assert row["reason"].startswith("off the front") == (row["top_k"] not in front | {0})
 
 
-@settings(max_examples=30, deadline=None)
+@pytest.mark.usefixtures("unchecked")
+@settings(max_examples=20, deadline=None)
 @given(
     steered=st.dictionaries(st.integers(1, 9), POINTS, min_size=1, max_size=6), order=st.randoms()
 )

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -74,6 +74,7 @@ def test_the_order_of_units_is_no_part_of_a_plan(
     assert len(one) == len(chosen)
 
 
+@settings(max_examples=50)
 @given(
     chosen=st.dictionaries(
         st.tuples(st.integers(0, 4), st.integers(0, 9)),
@@ -376,6 +377,7 @@ def _parameters(data: st.DataObject, operation: str, elements: Any) -> np.ndarra
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_operations_do_what_is_written(operation: Operation, data: st.DataObject) -> None:
     # Small whole numbers, now and then, so that ends of ranges are met.

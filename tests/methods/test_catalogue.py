@@ -3,6 +3,7 @@
 import copy
 import random
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import nnsight
@@ -62,6 +63,7 @@ def _probe(site: str) -> Probe:
 PROBE = _probe("mlp.hook_post")
 
 
+@cache
 def _experts(score: ScoreName = "auroc") -> ExpertTable:
     return score_units(PROBE, score, lines=True)
 

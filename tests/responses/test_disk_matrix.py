@@ -53,6 +53,12 @@ def written(
     return found, np.stack([wide.numpy(), active.numpy()])
 
 
+@pytest.fixture(scope="module")
+def left_alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Part], Array]:
+    """Give parts that no test changes."""
+    return written(tmp_path_factory.mktemp("parts"))
+
+
 @pytest.fixture
 def kept(tmp_path: Path) -> tuple[list[BatchFile], Array]:
     return written(tmp_path)
@@ -66,9 +72,9 @@ def matrix(parts: list[BatchFile], reading: int = 0) -> DiskMatrix:
 @settings(deadline=None, max_examples=30)
 @given(start=st.integers(-UNITS, UNITS + 3), stop=st.integers(-UNITS, UNITS + 3))
 def test_a_slice_of_units_is_that_of_the_whole(
-    tmp_path_factory: pytest.TempPathFactory, reading: int, start: int, stop: int
+    left_alone: tuple[list[Part], Array], reading: int, start: int, stop: int
 ) -> None:
-    parts, wanted = written(tmp_path_factory.mktemp("parts"))
+    parts, wanted = left_alone
 
     found = matrix(parts, reading)[:, start:stop]
 
