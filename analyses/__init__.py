@@ -8,7 +8,7 @@ from steer_plugin.analyses.measures.correlations import correlations
 from steer_plugin.analyses.measures.every_measure import all_figures
 from steer_plugin.analyses.measures.geometry import geometry_figures
 from steer_plugin.analyses.measures.mixed_retrieval import bitext_figures, mixed_figures
-from steer_plugin.analyses.measures.nearest import nearest
+from steer_plugin.analyses.measures.nearest_search import nearest
 from steer_plugin.analyses.measures.neighbours import neighbour_figures
 from steer_plugin.analyses.measures.projection import project
 from steer_plugin.analyses.measures.retrieval import retrieval, retrieval_figures

@@ -11,6 +11,7 @@ from steer_plugin.analyses.generation.language_id import identified_code
 from steer_plugin.analyses.measures.correlations import correlations
 from steer_plugin.analyses.measures.mixed_retrieval import CORPUS
 from steer_plugin.analyses.measures.projection import check_method, project
+from steer_plugin.analyses.run.checkpoints import Checkpoints, Say
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.manifest import run_provenance
 from steer_plugin.analyses.run.results import Results
@@ -40,7 +41,6 @@ from steer_plugin.analyses.run.stages.expert_tables import (
 from steer_plugin.analyses.run.stages.independent_sets import compare_bitexts
 from steer_plugin.analyses.run.stages.rivals import compare_rival
 from steer_plugin.analyses.run.stages.writer import Writer, check_unsteered, curve
-from steer_plugin.analyses.run.steps import Say, Steps
 from steer_plugin.experts.summaries import experts_by_layer, overlap, score_curve
 from steer_plugin.methods.catalogue import suited_methods
 from steer_plugin.models.adapter import Adapter
@@ -83,7 +83,7 @@ def run_experiment(
         ModelError: a layer does not exist, or the model cannot write or score what is asked for.
         ArtifactError: the folder cannot be written.
     """
-    steps = Steps(folder, say, memory)
+    steps = Checkpoints(folder, say, memory)
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
     for method in settings.projections:
@@ -159,7 +159,7 @@ def compare_methods(
         permutations=0,
         stability_resamples=0,
     )
-    steps = Steps(folder, say, memory)
+    steps = Checkpoints(folder, say, memory)
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
     check_plans(settings, adapter.space(settings.site))
@@ -182,7 +182,7 @@ def _comparison_tables(
     comparisons: Iterable[Comparison],
     embedded: ConditionEmbeddings,
     settings: RunSettings,
-    steps: Steps,
+    steps: Checkpoints,
 ) -> Tables:
     frames: dict[str, list[pd.DataFrame]] = {}
     for comparison in comparisons:
@@ -209,7 +209,9 @@ def _resampling(settings: RunSettings) -> dict[str, int]:
     return {"resamples": settings.resamples, "bootstrap_seed": settings.bootstrap_seed}
 
 
-def _writer(adapter: Adapter, data: RunData, settings: RunSettings, steps: Steps) -> Writer | None:
+def _writer(
+    adapter: Adapter, data: RunData, settings: RunSettings, steps: Checkpoints
+) -> Writer | None:
     if settings.generation is None:
         return None
     # What is written in them is identified hours later.
@@ -246,7 +248,7 @@ def _methods_table(
     embedded: ConditionEmbeddings,
     writer: Writer | None,
     settings: RunSettings,
-    steps: Steps,
+    steps: Checkpoints,
 ) -> pd.DataFrame:
     frames = []
     for rival in rivals:
@@ -268,7 +270,7 @@ def _bitext_tables(
     data: RunData,
     comparisons: Iterable[Comparison],
     settings: RunSettings,
-    steps: Steps,
+    steps: Checkpoints,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tabulate the bitexts within one language, and those between two."""
     headline = [comparison for comparison in comparisons if comparison.headline]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from contest import Row, medians, times_as_long
 
-from steer_plugin.analyses.measures.nearest import nearest
+from steer_plugin.analyses import nearest
 
 K = 10
 COUNT, DIMENSIONS = 4_000, 640

@@ -19,12 +19,12 @@ from steer_plugin.analyses.generation.texts import STRETCH
 from steer_plugin.analyses.report.charts import host_overlay
 from steer_plugin.analyses.report.marks.unseen_languages import unseen
 from steer_plugin.analyses.report.output_folder import write_report
+from steer_plugin.analyses.run.checkpoints import Say
 from steer_plugin.analyses.run.experiment import compare_methods, run_experiment
 from steer_plugin.analyses.run.files import read_settings
 from steer_plugin.analyses.run.inputs import read_data
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.analyses.run.settings import ControlName, GenerationSettings, RunSettings
-from steer_plugin.analyses.run.steps import Say
 from steer_plugin.cli.main import run_command
 from steer_plugin.corpora.documents import documents_hash
 from steer_plugin.errors import CorpusError

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.conditions import BEFORE, Condition
-from steer_plugin.analyses.run.steps import Steps
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import Adapter
@@ -27,7 +27,7 @@ class ConditionEmbeddings:
         corpus: that is embedded.
     """
 
-    steps: Steps
+    steps: Checkpoints
     layers: tuple[Layer, ...]
     corpus: ParallelCorpus
 
@@ -65,7 +65,7 @@ def embed_conditions(
     corpus: ParallelCorpus,
     layers: tuple[Layer, ...],
     conditions: Sequence[Condition],
-    steps: Steps,
+    steps: Checkpoints,
 ) -> ConditionEmbeddings:
     """Embed a corpus in each condition that is not there yet, all layers in one pass.
 
@@ -87,7 +87,7 @@ def _embed(
     corpus: ParallelCorpus,
     layers: tuple[Layer, ...],
     condition: Condition,
-    steps: Steps,
+    steps: Checkpoints,
     count: str,
 ) -> None:
     step = _step(condition)

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from steer_plugin.analyses.controls.chance import best_of_units_null, null_frame, stability
+from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.settings import RunSettings
-from steer_plugin.analyses.run.steps import Steps
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import ModelError
 from steer_plugin.experts.table import LINES, ExpertTable, score_units
@@ -59,7 +59,7 @@ class Finder:
     adapter: Adapter
     corpus: ParallelCorpus
     settings: RunSettings
-    steps: Steps
+    steps: Checkpoints
     name: str
 
     @cached_property
@@ -142,7 +142,7 @@ def find_all(finder: Finder) -> RunExperts:
 
 
 def judge_units(
-    adapter: Adapter, data: RunData, settings: RunSettings, steps: Steps
+    adapter: Adapter, data: RunData, settings: RunSettings, steps: Checkpoints
 ) -> ExpertTable:
     """Score the same units on sentences that did not choose them."""
     finder = Finder(adapter, data.held_out, settings, steps, "experts-judged")

@@ -9,10 +9,10 @@ from jaxtyping import Float
 
 from steer_plugin.analyses.measures.mixed_retrieval import bitext_figures
 from steer_plugin.analyses.measures.retrieval import bitext_ranks
+from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.comparisons import naming
 from steer_plugin.analyses.run.stages.conditions import BEFORE, Comparison, Condition
-from steer_plugin.analyses.run.steps import Steps
 from steer_plugin.analyses.statistics.bootstrap import compare
 from steer_plugin.analyses.statistics.figures import Figures
 from steer_plugin.corpora.bitext import Bitext
@@ -48,7 +48,7 @@ def compare_bitexts(
     bitexts: Sequence[Bitext],
     comparison: Comparison,
     settings: RunSettings,
-    steps: Steps,
+    steps: Checkpoints,
 ) -> pd.DataFrame:
     """Measure retrieval in the bitexts that are of the target (PAPER steps 15 and 16).
 
@@ -103,7 +103,7 @@ def _measure(
     bitext: Bitext,
     condition: Condition,
     unsteered: Queries | None,
-    steps: Steps,
+    steps: Checkpoints,
 ) -> tuple[Figures, Queries]:
     """Measure one condition within a language or across two, and give its queries.
 
@@ -140,7 +140,7 @@ def origin_of(model: ModelInfo, bitext: Bitext, condition: Condition) -> Mapping
     }
 
 
-def _embed(adapter: Adapter, bitext: Bitext, condition: Condition, steps: Steps) -> Sides:
+def _embed(adapter: Adapter, bitext: Bitext, condition: Condition, steps: Checkpoints) -> Sides:
     """Embed both sides, or read what is kept."""
     languages = f"{bitext.query_language}-{bitext.candidates_language}"
     step = f"bitexts/{condition.name}/{bitext.name}-{languages}"

@@ -14,10 +14,10 @@ from steer_plugin.analyses.generation.texts import (
     texts_frame,
 )
 from steer_plugin.analyses.generation.tradeoff import UNSTEERED, Outcome, tradeoff
+from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.settings import GenerationSettings, RunSettings
 from steer_plugin.analyses.run.stages.conditions import BEFORE, Comparison, Condition
-from steer_plugin.analyses.run.steps import Steps
 from steer_plugin.corpora.documents import documents_hash
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import versions
@@ -41,7 +41,7 @@ class Writer:
     adapter: Adapter
     data: RunData
     generation: GenerationSettings
-    steps: Steps
+    steps: Checkpoints
 
     def documents(self, target: str) -> tuple[str, ...]:
         """Give the texts whose perplexity is measured."""

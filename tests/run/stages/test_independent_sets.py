@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
+from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.conditions import BEFORE, MATCHED, Comparison, Condition
 from steer_plugin.analyses.run.stages.independent_sets import KIND, compare_bitexts, origin_of
-from steer_plugin.analyses.run.steps import Steps
 from steer_plugin.corpora.bitext import Bitext
 from steer_plugin.errors import AnalysisError
 from steer_plugin.interventions.plan import Intervention
@@ -49,7 +49,7 @@ def embedded(
     one: Bitext,
     conditions: tuple[Condition, ...],
     collapsed: Condition | None = None,
-) -> Steps:
+) -> Checkpoints:
     """Keep embeddings that a bitext has under conditions, as a run would have."""
     for number, condition in enumerate(conditions):
         rows = np.random.default_rng(number).normal(size=(len(one.candidates), WIDTH))
@@ -61,7 +61,7 @@ def embedded(
             {"provenance": origin_of(adapter.info, one, condition)},
             tensors={side: found.astype(np.float32) for side, found in tensors.items()},
         )
-    return Steps(folder, lambda _: None)
+    return Checkpoints(folder, lambda _: None)
 
 
 def test_no_more_is_in_memory_where_more_conditions_are_compared(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from steer_plugin.analyses.measures.retrieval import retrieval_figures
+from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.comparisons import compare_experts
 from steer_plugin.analyses.run.stages.condition_embeddings import ConditionEmbeddings
@@ -18,7 +19,6 @@ from steer_plugin.analyses.run.stages.conditions import (
     Rival,
 )
 from steer_plugin.analyses.run.stages.rivals import compare_rival
-from steer_plugin.analyses.run.steps import Steps
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import AnalysisError
 from steer_plugin.interventions.plan import Intervention
@@ -66,7 +66,7 @@ def embedded(folder: Path, *collapsed: tuple[Condition, Layer]) -> ConditionEmbe
         write_artifact(
             folder / "embeddings" / one.name, "embeddings", {"provenance": {}}, tensors=tensors
         )
-    return ConditionEmbeddings(Steps(folder, lambda _: None), LAYERS, corpus())
+    return ConditionEmbeddings(Checkpoints(folder, lambda _: None), LAYERS, corpus())
 
 
 def test_one_layer_is_read_at_a_time(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_no_more_is_in_memory_where_more_layers_are_compared(tmp_path: Path) -> 
             folder = tmp_path / "embeddings" / one.name
             write_artifact(folder, "embeddings", {"provenance": {}}, tensors=tensors)
             del tensors
-        steps = Steps(tmp_path, lambda _: None)
+        steps = Checkpoints(tmp_path, lambda _: None)
         tracemalloc.start()
         compare_experts(COMPARISON, ConditionEmbeddings(steps, layers, corpus()), SETTINGS)
         peaks.append(tracemalloc.get_traced_memory()[1])

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steer_plugin.analyses.measures import nearest as module
-from steer_plugin.analyses.measures.nearest import nearest
+from steer_plugin.analyses.measures import nearest_search as module
+from steer_plugin.analyses.measures.nearest_search import nearest
 from steer_plugin.errors import AnalysisError
 
 from support.spaces import Array
@@ -156,7 +156,7 @@ def test_what_cannot_be_searched_is_refused(
 PEAK = """
 from pathlib import Path
 import numpy as np
-from steer_plugin.analyses.measures.nearest import nearest
+from steer_plugin.analyses.measures.nearest_search import nearest
 from steer_plugin.analyses.measures.neighbours import neighbour_figures
 from steer_plugin.analyses.measures.retrieval import retrieval_figures
 

@@ -21,7 +21,7 @@ ONLY = "table"
 
 
 @dataclass(frozen=True)
-class Steps:
+class Checkpoints:
     """Where the results of a run lie, and who is told of the work.
 
     Attributes:
