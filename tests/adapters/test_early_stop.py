@@ -18,6 +18,7 @@ from steer_plugin.responses.forward_pass import gather
 from steer_plugin.settings.names import FINAL_NORM
 
 from support import tiny_models
+from support.covering import pairwise
 from support.oracle import PATHS
 from support.plans import intervention, plan
 from support.tiny_models import N_LAYERS, Tiny
@@ -81,18 +82,15 @@ def expected_flops(model: Tiny, site: str, layer: int) -> int:
     return reached[0]
 
 
-@pytest.mark.parametrize("host", ["bridge", "trace"])
-@pytest.mark.parametrize(("site", "layer"), LAST)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("last", "host", "name"), pairwise(LAST, ["bridge", "trace"], NAMES))
 def test_nothing_is_run_after_the_last_tensor_that_is_read(
-    name: str,
-    site: str,
-    layer: int,
+    last: tuple[str, int],
     host: str,
+    name: str,
     adapters_of: Callable[[str], Adapters],
     tiny_model: Callable[[str], Tiny],
 ) -> None:
-    adapter = adapters_of(name)[host]
+    adapter, (site, layer) = adapters_of(name)[host], last
     readings = [
         Reading(site, "max", (layer,)),
         Reading(site, "mean", (layer,)),
@@ -108,9 +106,10 @@ def test_nothing_is_run_after_the_last_tensor_that_is_read(
     assert counter.get_total_flops() == wanted > 0
 
 
-@pytest.mark.parametrize("host", ["bridge", "trace"])
-@pytest.mark.parametrize("steered", [True, False])
-@pytest.mark.parametrize("name", [*NAMES, "gpt2", "bloom"])
+@pytest.mark.parametrize(
+    ("name", "host", "steered"),
+    pairwise([*NAMES, "gpt2", "bloom"], ["bridge", "trace"], [True, False]),
+)
 def test_what_is_read_is_the_same_to_the_last_bit_as_in_a_whole_pass(
     name: str, steered: bool, host: str, adapters_of: Callable[[str], Adapters]
 ) -> None:

@@ -22,6 +22,7 @@ from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.settings.names import OPERATIONS, POSITIONS
 
 from support import tiny_models
+from support.covering import pairwise
 from support.oracle import Oracle, Plan
 from support.plans import intervention, plan
 from support.tiny_models import Tiny
@@ -117,9 +118,7 @@ def decoded(hosts: Hosts, ids: torch.Tensor) -> list[str]:
     return list(tokenizer.batch_decode(ids[:, -NEW_TOKENS:], skip_special_tokens=True))
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
-@pytest.mark.parametrize("done", PLANS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("done", "positions", "name"), pairwise([*PLANS], POSITIONS, NAMES))
 def test_texts_are_those_without_a_cache_in_a_batch_and_one_by_one_on_every_host(
     name: str, done: str, positions: str, hosts_of: Callable[[str], Hosts]
 ) -> None:
@@ -132,22 +131,22 @@ def test_texts_are_those_without_a_cache_in_a_batch_and_one_by_one_on_every_host
         assert [by_adapter(adapter, [prompt], act)[0] for prompt in PROMPTS] == wanted
 
 
-@pytest.mark.parametrize("generate", [by_bridge, by_trace])
-@pytest.mark.parametrize("use_cache", [True, False])
-@pytest.mark.parametrize("done", PLANS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("done", "positions", "name", "use_cache", "generate"),
+    pairwise([*PLANS], POSITIONS, NAMES, [True, False], [by_bridge, by_trace]),
+)
 def test_texts_by_the_hosts_own_means_are_the_same_with_a_cache_and_without(
     name: str,
     done: str,
+    positions: str,
     use_cache: bool,
     generate: Callable[[Hosts, Sequence[str], Plan, bool], list[str]],
     hosts_of: Callable[[str], Hosts],
 ) -> None:
     hosts = hosts_of(name)
-    for positions in POSITIONS:
-        act = dataclasses.replace(PLANS[done], positions=positions)
+    act = dataclasses.replace(PLANS[done], positions=positions)
 
-        assert generate(hosts, PROMPTS, act, use_cache) == hosts.wanted(act)
+    assert generate(hosts, PROMPTS, act, use_cache) == hosts.wanted(act)
 
 
 @pytest.mark.parametrize("done", PLANS)

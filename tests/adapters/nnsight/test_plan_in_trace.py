@@ -1,7 +1,5 @@
 """`apply_in_trace` in a user's own traces, here and on a server, beside their own reads."""
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -30,7 +28,10 @@ CHOSEN = plan("mlp.hook_post", "set")
 GIVEN = intervention(CHOSEN)
 
 
-@pytest.fixture(params=[False, True], ids=["here", "on a server"])
+ON_A_SERVER = pytest.param(True, id="on a server", marks=pytest.mark.xdist_group("ndif"))
+
+
+@pytest.fixture(params=[pytest.param(False, id="here"), ON_A_SERVER])
 def remote(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     if request.param:
         server = request.getfixturevalue("ndif")
@@ -39,19 +40,24 @@ def remote(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> b
     return bool(request.param)
 
 
-@pytest.fixture
-def model(
-    remote: bool, request: pytest.FixtureRequest, shipped: Callable[[str], Any], tmp_path: Path
-) -> Any:
-    if remote:
-        return ndif_fixture.remote_model(request.getfixturevalue("ndif").models[0])
-    folder = saved_models.save_model(tmp_path / "llama")
+@pytest.fixture(scope="module")
+def loaded(
+    shipped: Callable[[str], Any], tmp_path_factory: pytest.TempPathFactory
+) -> TransformersModel:
+    folder = saved_models.save_model(tmp_path_factory.mktemp("models") / "llama")
     return TransformersModel(
         str(folder), task="text-generation", tokenizer=shipped("llama"), dispatch=True
     )
 
 
 @pytest.fixture
+def model(remote: bool, request: pytest.FixtureRequest) -> Any:
+    if remote:
+        return ndif_fixture.remote_model(request.getfixturevalue("ndif").models[0])
+    return request.getfixturevalue("loaded")
+
+
+@pytest.fixture(scope="module")
 def oracle(shipped: Callable[[str], Any]) -> Oracle:
     return Oracle("llama", tiny_models.model("llama"), shipped("llama"), bos=True)
 
@@ -273,7 +279,9 @@ print(f"{float(gather(adapter, ['air ant'], [reading], intervention=given)[readi
 """
 
 
-def test_traces_work_in_a_notebook(tmp_path: Path, shipped: Callable[[str], Any]) -> None:
+def test_traces_work_in_a_notebook(
+    tmp_path: Path, shipped: Callable[[str], Any], oracle: Oracle
+) -> None:
     folder = Path(shipped("llama").name_or_path)
     lead = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parents[2])!r})\n"
@@ -286,11 +294,9 @@ def test_traces_work_in_a_notebook(tmp_path: Path, shipped: Callable[[str], Any]
     nbclient.NotebookClient(notebook, timeout=300).execute(cwd=str(tmp_path))
 
     outputs = [out for cell in notebook.cells for out in cell.outputs]
-    shown = [out["text"] for out in outputs if out.get("name") == "stdout"]
-    script = tmp_path / "script.py"
-    script.write_text("\n".join([lead, *CELLS.split("---\n")]))
-    done = subprocess.run(
-        [sys.executable, str(script)], capture_output=True, text=True, check=True, timeout=300
+    shown = "".join(out["text"] for out in outputs if out.get("name") == "stdout").split()
+    logits, _ = oracle.forward([1, 4, 5], CHOSEN)
+    means = oracle.responses(["air ant"], [("ln_final.hook_out", 0)], "mean", CHOSEN)
+    assert [float(number) for number in shown] == pytest.approx(
+        [float(logits.sum()), means.sum()], abs=2e-3
     )
-    assert "".join(shown).split() == done.stdout.split()
-    assert len(done.stdout.split()) == 2

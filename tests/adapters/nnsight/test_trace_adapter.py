@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 import random
 import threading
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from steer_plugin.responses.forward_pass import gather
 from steer_plugin.settings.names import FINAL_NORM, OPERATIONS, POOLINGS, POSITIONS, SITES
 
 from support import saved_models, tiny_models
+from support.covering import pairwise
 from support.oracle import PATHS, Key, Oracle, pooled
 from support.plans import intervention, plan
 from support.same_answers import assert_same_but_for_rounding
@@ -93,8 +95,9 @@ def mlp_means(adapter: Adapter, given: Intervention | None = None) -> np.ndarray
     return gather(adapter, TEXTS, [reading], intervention=given)[reading].numpy()
 
 
-def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE)
+def assert_close(found: Any, wanted: np.ndarray, message: str = "") -> None:
+    """Compare float32 activations of up to about 10, in which rounding grows with their size."""
+    np.testing.assert_allclose(found, wanted, rtol=TOLERANCE, atol=TOLERANCE, err_msg=message)
 
 
 def test_the_table_has_every_architecture_that_is_tried_here() -> None:
@@ -131,7 +134,7 @@ def test_every_site_and_pooling_in_one_pass_is_the_same_on_all_hosts(
         assert len(space) == wanted.shape[1]
         assert space == hosts.bridge.space(reading.site)
         for found in (traced[reading], hooked[reading]):
-            np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE, err_msg=str(reading))
+            assert_close(found, wanted, str(reading))
 
 
 @pytest.mark.parametrize("host", ["trace", "bridge"])
@@ -172,13 +175,23 @@ def test_the_experts_are_the_same(name: str, hosts_of: Callable[[str], Hosts]) -
 # Steering
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("name", ALL)
+def steered_cases() -> list[tuple[str, str, str]]:
+    """Give each pair of an operation and a site the next architecture that has the site."""
+    names, cases = [*ALL], []
+    for operation, site in pairwise(OPERATIONS, [*SITES]):
+        name = next(name for name in names if site in PATHS[name])
+        names.remove(name)
+        names.append(name)
+        cases.append((name, operation, site))
+    assert {name for name, _, _ in cases} == {*ALL}
+    return cases
+
+
+@pytest.mark.parametrize(("name", "operation", "site"), steered_cases())
 def test_embeddings_after_each_operation_are_the_same_on_all_hosts(
-    name: str, operation: str, hosts_of: Callable[[str], Hosts]
+    name: str, operation: str, site: str, hosts_of: Callable[[str], Hosts]
 ) -> None:
     hosts = hosts_of(name)
-    site = random.Random(f"{name} {operation}").choice(list(PATHS[name]))  # noqa: S311
     layers = (0,) if site == FINAL_NORM else (0, 2)
     chosen = plan(site, operation, layers=layers)
     reading = Reading(FINAL_NORM, "mean")
@@ -190,7 +203,7 @@ def test_embeddings_after_each_operation_are_the_same_on_all_hosts(
 
     wanted = hosts.oracle.responses(TEXTS, keys_of(FINAL_NORM), "mean", chosen)
     for one in found:
-        np.testing.assert_allclose(one, wanted, rtol=0, atol=TOLERANCE, err_msg=site)
+        assert_close(one, wanted)
     before = hosts.oracle.responses(TEXTS, keys_of(FINAL_NORM), "mean")
     assert np.abs(wanted - before).max() > 1e-3
 
@@ -210,8 +223,9 @@ def test_what_is_steered_is_read_as_it_was_written(
     np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE)
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize(
+    ("name", "positions"), [*zip(ALL, itertools.cycle(POSITIONS), strict=False)]
+)
 def test_greedy_texts_under_intervention_are_the_same_on_all_hosts(
     name: str, positions: str, hosts_of: Callable[[str], Hosts]
 ) -> None:

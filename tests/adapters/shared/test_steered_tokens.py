@@ -14,6 +14,7 @@ from steer_plugin.interventions.plan import Intervention
 from steer_plugin.settings.names import OPERATIONS, POSITIONS
 
 from support import tiny_models
+from support.covering import pairwise
 from support.oracle import PATHS, Oracle
 from support.plans import intervention, plan
 from support.tiny_models import BOS, N_LAYERS, PAD, SPECIAL, WORDS, Tiny
@@ -85,9 +86,9 @@ def test_a_cache_taken_inside_shows_the_steered_values(
     assert bos == bool((written[0] - value).abs() < TOLERANCE)
 
 
-@pytest.mark.parametrize("use_past_kv_cache", [True, False])
-@pytest.mark.parametrize("positions", POSITIONS)
-@pytest.mark.parametrize("bos", [True, False])
+@pytest.mark.parametrize(
+    ("positions", "bos", "use_past_kv_cache"), pairwise(POSITIONS, [True, False], [True, False])
+)
 def test_bridge_generate_is_steered_with_and_without_a_cache(
     bos: bool, positions: str, use_past_kv_cache: bool, model: Tiny, oracle: Oracle
 ) -> None:

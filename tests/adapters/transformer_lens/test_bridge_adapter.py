@@ -20,6 +20,7 @@ from steer_plugin.responses.forward_pass import gather
 from steer_plugin.settings.names import FINAL_NORM, OPERATIONS, POOLINGS, POSITIONS, SITES
 
 from support import tiny_models
+from support.covering import pairwise
 from support.oracle import PATHS, Key, Oracle, pooled
 from support.plans import intervention, plan
 from support.tiny_models import ARCHITECTURES, MAX_TOKENS, N_LAYERS, Tiny
@@ -93,8 +94,9 @@ def _pooled(
 # Reading
 
 
-@pytest.mark.parametrize(("bos", "batch_tokens"), [(True, 16), (True, 4096), (False, 4096)])
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("name", "bos", "batch_tokens"), pairwise(ARCHITECTURES, [True, False], [4096, 16])
+)
 def test_every_site_and_pooling_in_one_pass_equals_plain_hugging_face(
     name: str,
     bos: bool,
@@ -421,50 +423,67 @@ def test_bos_cannot_be_asked_of_a_tokenizer_without_one(
 
 
 @pytest.mark.parametrize(
-    ("name", "site"), [(name, site) for name in ARCHITECTURES for site in PATHS[name]]
+    ("name", "site", "operation", "bos"),
+    [
+        (name, site, *(("set", True), ("add", False))[(row + column) % 2])
+        for row, name in enumerate(ARCHITECTURES)
+        for column, site in enumerate(PATHS[name])
+    ],
 )
 def test_steering_any_site_equals_plain_hugging_face(
-    name: str, site: str, tiny_model: TinyModel, oracle_of: Callable[..., Oracle]
+    name: str,
+    site: str,
+    operation: str,
+    bos: bool,
+    tiny_model: TinyModel,
+    oracle_of: Callable[..., Oracle],
 ) -> None:
     adapter, oracle = _adapter(tiny_model(name)), oracle_of(name)
     layers = (0,) if site == FINAL_NORM else (0, 2)
     readings = [Reading(site, "mean"), Reading(FINAL_NORM, "max")]
     plain = gather(adapter, SHORT, readings)
-    for operation, bos in (("set", True), ("add", False)):
-        acts = plan(site, operation, layers=layers, bos=bos)
-        changed = gather(adapter, SHORT, readings, intervention=intervention(acts))
-        every = [*_keys(site), *_keys(FINAL_NORM)]
-        found = [oracle.activations(text, every, acts) for text in SHORT]
-        for reading in readings:
-            np.testing.assert_allclose(
-                changed[reading], _pool(found, reading), rtol=0, atol=TOLERANCE
-            )
-            assert (changed[reading] - plain[reading]).abs().max() > 0.1
+    acts = plan(site, operation, layers=layers, bos=bos)
+
+    changed = gather(adapter, SHORT, readings, intervention=intervention(acts))
+
+    every = [*_keys(site), *_keys(FINAL_NORM)]
+    activations = [oracle.activations(text, every, acts) for text in SHORT]
+    for reading in readings:
+        wanted = _pool(activations, reading)
+        np.testing.assert_allclose(changed[reading], wanted, rtol=0, atol=TOLERANCE)
+        assert (changed[reading] - plain[reading]).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gemma3"])
-@pytest.mark.parametrize("strength", [0.0, 0.4, 1.0])
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.parametrize(
+    ("operation", "strength", "positions", "front_and_bos", "name"),
+    pairwise(
+        OPERATIONS,
+        [0.0, 0.4, 1.0],
+        POSITIONS,
+        [(True, True), (True, False), (False, True)],
+        ["gpt2", "gemma3"],
+    ),
+)
 def test_every_operation_strength_position_and_bos_policy_equals_plain_hugging_face(
     operation: str,
     strength: float,
+    positions: str,
+    front_and_bos: tuple[bool, bool],
     name: str,
     tiny_model: TinyModel,
     oracle_of: Callable[..., Oracle],
 ) -> None:
     if operation == "set":
         strength = float(round(strength))
-    for positions, (front, bos) in itertools.product(
-        POSITIONS, [(True, True), (True, False), (False, True)]
-    ):
-        acts = plan(
-            "mlp.hook_post", operation, strength=strength, positions=positions, bos=bos, seed=1
-        )
-        found = _pooled(
-            _adapter(tiny_model(name), bos=front), FINAL_NORM, intervention=intervention(acts)
-        )
-        wanted = oracle_of(name, front).responses(SHORT, _keys(FINAL_NORM), "mean", acts)
-        np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE)
+    front, bos = front_and_bos
+    acts = plan("mlp.hook_post", operation, strength=strength, positions=positions, bos=bos, seed=1)
+
+    found = _pooled(
+        _adapter(tiny_model(name), bos=front), FINAL_NORM, intervention=intervention(acts)
+    )
+
+    wanted = oracle_of(name, front).responses(SHORT, _keys(FINAL_NORM), "mean", acts)
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
@@ -531,8 +550,9 @@ def test_an_embedding_of_a_layer_that_is_not_there_is_refused(tiny_model: TinyMo
 # Generation
 
 
-@pytest.mark.parametrize("bos", [True, False])
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize(
+    ("name", "bos"), [*zip(ARCHITECTURES, itertools.cycle([True, False]), strict=False)]
+)
 def test_greedy_generation_equals_plain_hugging_face(
     name: str, bos: bool, tiny_model: TinyModel, oracle_of: Callable[..., Oracle]
 ) -> None:
