@@ -30,8 +30,16 @@ jaxtyping.install_import_hook(["steer_plugin"], f"{checks.__name__}.checked")
 hypothesis.settings.load_profile("ci")
 # What must be started once only, by the fixture that starts it.
 STARTED_ONCE = {"ndif": "ndif", "chromium": "browser"}
-# Longest first, so that no worker is left alone with one of them at the end.
-LONGEST = ("ndif", "demo", "tests/run/test_experiment.py", "browser")
+# Long ones first, so that no worker is left alone with one of them at the end.
+FIRST = (
+    # Before any test that listens to Python's audit (`support.kills`): CPython 3.11 lets no two
+    # threads set a trace function while such a hook runs.
+    "tests/adapters/nnsight/test_source_capture.py",
+    "ndif",
+    "demo",
+    "tests/run/test_experiment.py",
+    "browser",
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         groups[item] = marked.args[0] if marked else [*shared, item.nodeid.partition("::")[0]][0]
         if not marked:
             item.add_marker(pytest.mark.xdist_group(groups[item]))
-    order = {group: place for place, group in enumerate(LONGEST)}
+    order = {group: place for place, group in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(groups[item], len(order)))
 
 

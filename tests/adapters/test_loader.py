@@ -206,6 +206,7 @@ def test_a_hub_id_that_cannot_be_reached_is_an_error() -> None:
         load_adapter("nobody/nothing")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_unknown_dtypes_and_devices_are_refused(folder: Path) -> None:
     with pytest.raises(ModelError, match="'int8' is not a dtype; choose one of: float32, bfloat16"):
         load_adapter(ModelSettings(str(folder), dtype="int8"))

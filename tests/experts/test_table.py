@@ -143,7 +143,7 @@ def responses(as_planted: Array) -> Array:
 
 @pytest.fixture(scope="module")
 def experts(corpus: ParallelCorpus, as_planted: Array) -> ExpertTable:
-    return find_experts(InMemoryAdapter(corpus, as_planted), corpus)
+    return find_experts(InMemoryAdapter(corpus, as_planted), corpus, ProbeSettings(lines=True))
 
 
 def table(

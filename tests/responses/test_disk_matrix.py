@@ -54,7 +54,7 @@ def written(
 
 
 @pytest.fixture(scope="module")
-def left_alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Part], Array]:
+def left_alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[BatchFile], Array]:
     """Give parts that no test changes."""
     return written(tmp_path_factory.mktemp("parts"))
 
@@ -72,7 +72,7 @@ def matrix(parts: list[BatchFile], reading: int = 0) -> DiskMatrix:
 @settings(deadline=None, max_examples=30)
 @given(start=st.integers(-UNITS, UNITS + 3), stop=st.integers(-UNITS, UNITS + 3))
 def test_a_slice_of_units_is_that_of_the_whole(
-    left_alone: tuple[list[Part], Array], reading: int, start: int, stop: int
+    left_alone: tuple[list[BatchFile], Array], reading: int, start: int, stop: int
 ) -> None:
     parts, wanted = left_alone
 

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class Kill:
 
     def ends(self, work: Callable[[], object]) -> bool:
         """Do the work, and say whether it was killed."""
+        _listen()
         save_file = artifacts.save_file
 
         def announced(tensors: Any, path: Path) -> None:
@@ -106,8 +108,10 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
         _armed.kill.meet(event, arguments)
 
 
-# No hook can be taken away again, so there is one.
-sys.addaudithook(_audit)
+@cache
+def _listen() -> None:
+    """Hear of every write from here on: no hook can be taken away again, so there is one."""
+    sys.addaudithook(_audit)
 
 
 def kill_at_every_write(work: Callable[[], object], root: Path) -> int:
