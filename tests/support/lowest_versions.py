@@ -11,7 +11,11 @@ from pathlib import Path
 
 project = tomllib.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["project"]
 extras = project["optional-dependencies"]
-tools = {re.split(r"[\[>=]", requirement)[0] for requirement in extras.pop("dev")}
+tools = {
+    re.split(r"[\[>=]", requirement)[0]
+    for name in ("test", "dev")
+    for requirement in extras.pop(name)
+}
 for requirement in {
     *project["dependencies"],
     *(name for group in extras.values() for name in group),
