@@ -363,7 +363,7 @@ BAD_INPUT = {
     "no model folder": ("find --model {at} {on} --out {new}", "no model folder"),
     "no model": ("find --model {no} {on} --out {new}", "no model folder"),
     "cut gguf": ("find --model {cut} {on} --out {new}", "may be cut short"),
-    "no gguf": ("find --model {not} {on} --out {new}", "not a GGUF file"),
+    "no gguf": ("find --model {not} {on} --out {new}", "not a GGUF file|GGUF magic invalid"),
     "missing gguf": ("find --model {no}.gguf {on} --out {new}", "is not there"),
     "unknown device": (
         "find {model} {on} --device abacus --out {new}",
