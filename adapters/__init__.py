@@ -1,4 +1,7 @@
-"""Hosts as adapters. A host is imported only if the model that is given is one of its own."""
+"""Models on their hosts: `adapt` and `load_adapter`; a host is imported only for its own models.
+
+May import: the core; never an analysis.
+"""
 
 import sys
 from collections.abc import Callable
