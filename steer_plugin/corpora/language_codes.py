@@ -121,6 +121,9 @@ def tatoeba_code(code: str) -> str:
 
 def language_name(code: str) -> str:
     """Name a language by its FLORES-200 code, or give back a code that is not known."""
+    # Other words that stand where a language may are languages too: `all` is Allar.
+    if not LANGUAGE.fullmatch(code):
+        return code
     return english_name(code) or code
 
 
