@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from steer_plugin.errors import ModelError
-from steer_plugin.settings.names import POOLINGS, Pooling
+from steer_plugin.settings.names import POOLINGS, Pooling, check_name
 
 
 def check_pooling(pooling: str, choices: Sequence[str] = POOLINGS) -> None:
@@ -16,8 +16,7 @@ def check_pooling(pooling: str, choices: Sequence[str] = POOLINGS) -> None:
     Raises:
         ModelError: `pooling` is not one of `choices`.
     """
-    if pooling not in choices:
-        raise ModelError(f"{pooling!r} is not a pooling; choose one of: {', '.join(choices)}")
+    check_name(pooling, choices, "a pooling", ModelError)
 
 
 def pool(

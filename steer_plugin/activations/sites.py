@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Int
 
 from steer_plugin.errors import ScoreError, SiteError
-from steer_plugin.settings.names import FINAL_NORM, SITES, TOKEN_SCORES
+from steer_plugin.settings.names import FINAL_NORM, SITES, TOKEN_SCORES, check_name
 
 
 def check_site(site: str) -> None:
@@ -20,8 +20,7 @@ def check_site(site: str) -> None:
     Raises:
         SiteError: `site` is not one of `SITES`.
     """
-    if site not in SITES:
-        raise SiteError(f"{site!r} is not a site; choose one of: {', '.join(SITES)}")
+    check_name(site, tuple(SITES), "a site", SiteError)
 
 
 def chosen_layers(site: str, layers: tuple[int, ...] | None, n_layers: int) -> tuple[int, ...]:

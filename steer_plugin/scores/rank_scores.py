@@ -17,7 +17,7 @@ from steer_plugin.responses.unit_chunks import MEMORY, Labels, Matrix, as_matrix
 from steer_plugin.scores.concept_sums import sum_by_concept
 from steer_plugin.scores.unit_measures import Measure, SortedUnits, measure_units
 from steer_plugin.scores.unit_sort import run_ends, run_starts, sort_units
-from steer_plugin.settings.names import RANK_SCORES, SCORES, RankScore, ScoreName
+from steer_plugin.settings.names import RANK_SCORES, SCORES, RankScore, ScoreName, check_name
 
 
 def check_score(name: str) -> None:
@@ -26,8 +26,7 @@ def check_score(name: str) -> None:
     Raises:
         ScoreError: `name` is not one of `SCORES`.
     """
-    if name not in SCORES:
-        raise ScoreError(f"{name!r} is not a score; choose one of: {', '.join(SCORES)}")
+    check_name(name, SCORES, "a score", ScoreError)
 
 
 def chance_levels(
