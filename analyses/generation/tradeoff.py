@@ -9,8 +9,7 @@ from jaxtyping import Float, Int
 
 from steer_plugin.analyses.generation.language_id import Identifier, language_probabilities
 from steer_plugin.analyses.generation.texts import Texts
-from steer_plugin.analyses.statistics.bootstrap import RESAMPLES, interval, resamples
-from steer_plugin.analyses.statistics.figures import Figures, Replicates, Weights
+from steer_plugin.analyses.statistics.bootstrap import RESAMPLES, Weights, interval, resamples
 from steer_plugin.errors import AnalysisError
 
 UNSTEERED = "before"

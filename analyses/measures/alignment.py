@@ -15,14 +15,13 @@ from steer_plugin.analyses.measures.unit_vectors import (
     unit_vectors,
 )
 from steer_plugin.analyses.statistics.figures import (
-    KEYS,
     Figures,
+    Groups,
     Key,
-    Replicates,
-    Weights,
-    group_means,
-    groups,
+    figures_of,
+    groups_of_pairs,
     joined,
+    pair_means,
 )
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import Embeddings
@@ -31,11 +30,19 @@ NOWHERE = 1e-12
 """The mean of unit vectors has no direction where it is no longer than this."""
 
 MEMORY = 64 * 2**20
-"""Bytes of the languages' means that are made at a time."""
+"""Bytes of the languages' unit vectors that are multiplied at a time."""
+
+Cosines = Float[np.ndarray, "sentence language language"]
+PairValues = Float[np.ndarray, " pair"]
+PairGradient = Float[np.ndarray, "sentence pair"]
 
 
 def alignment_figures(
-    embeddings: Embeddings, *, target: str | None, centrings: Sequence[Centring] = CENTRINGS
+    embeddings: Embeddings,
+    *,
+    target: str | None,
+    centrings: Sequence[Centring] = CENTRINGS,
+    groups: Groups | None = None,
 ) -> Figures:
     """Measure the three cosine distances of Sundar et al. 2025 and the matched gap.
 
@@ -51,33 +58,33 @@ def alignment_figures(
     Beside them, `matched distance`, over translations alone, and `gap`, the mean cosine of
     translations minus that of all other pairs, which a shared component does not raise.
 
-    Resamples draw sentences; centres and the medoid stay. Two draws of one sentence are
-    translations of each other, so that among all pairs of a resample translations are twice as
-    frequent as among the sentences themselves. They count for 1/n all the same, in the products of
-    means too; else replicates of distances would be off by about the gap over n.
+    Influences let the centres move with the sentences, and count a pair of different sentences as
+    a U-statistic does (Hoeffding 1948, Annals of Mathematical Statistics 19). Which sentence is the
+    medoid changes abruptly from sample to sample, so no first-order term describes how distances to
+    it vary: they have no influence, and so no interval.
 
-    For n sentences, L languages, d dimensions and R resamples, making takes O(n L^2 d) and
-    evaluating O(R L d (n + L)) time a centring; what waits is O(n L^2) numbers.
+    For n sentences, L languages and d dimensions: O(n L^2 d) time a centring; what is kept is a
+    number a group and figure.
 
     Args:
         embeddings: language -> one row a sentence, the same sentences in each.
         target: the language that is steered towards; None leaves its means out.
         centrings: see `unit_vectors`. Distances from a language's own mean need it left in, so
             `medoid distance` and `centroid distance` have no `language` centring.
+        groups: a number a sentence, equal where sentences hang together; None where each is one of
+            its own.
 
     Returns:
         Figures with the keys `measure`, `centring`, `query`, `candidates`, unordered pairs once;
         the mean over all pairs is `all`, `all`, over the target's `target`, `others`. For
         `medoid distance` `query` is the language, `all`, or with a target `others` (the mean over
-        the languages other than the target), `candidates` is `medoid`. Where a resample is of one
-        sentence alone, all but `matched distance` is NaN; where it leaves a language no mean to
-        speak of, so are its distances.
+        the languages other than the target), `candidates` is `medoid`.
 
     Raises:
         AnalysisError: the target is none of the languages; or see `unit_vectors`.
     """
     check_target(embeddings, target)
-    return joined([alignment_of(unit_vectors(embeddings, c), target) for c in centrings])
+    return joined([alignment_of(unit_vectors(embeddings, c), target, groups) for c in centrings])
 
 
 def alignment(embeddings: Embeddings, *, target: str | None = None) -> pd.DataFrame:
@@ -85,92 +92,92 @@ def alignment(embeddings: Embeddings, *, target: str | None = None) -> pd.DataFr
     return alignment_figures(embeddings, target=target).frame()
 
 
-def alignment_of(units: UnitVectors, target: str | None) -> Figures:
+def alignment_of(units: UnitVectors, target: str | None, groups: Groups | None) -> Figures:
     """Measure what `alignment_figures` does, with one centring."""
-    pairs = list(combinations(units, 2))
-    places = groups(pairs, target, ordered=False)
-    rows = [*pairs, *places]
-    measures = ["pair distance", "matched distance", "gap"]
-    index: list[Key] = [(measure, units.centring, *row) for measure in measures for row in rows]
+    languages, pairs = list(units), list(combinations(units, 2))
+    places = groups_of_pairs(pairs, target, ordered=False)
     first, second = np.triu_indices(len(units), k=1)
-    matched = _products(units, None, None)
-    centre = None
+    n, _ = units.shape
+    means = units.means()
+    cosines = _matched_cosines(units)
+    matched = cosines[:, first, second]
+    # along[i, a, b]: how far sentence i draws the mean of language a along that of language b.
+    along = np.stack([units.mean_shift(language, means) for language in languages], axis=1)
+    drawn = along[:, first, second] + along[:, second, first]
+    products = means @ means.T
+    translations = matched.mean(0)
+    turned = matched - _centre_moves(units, cosines)[:, first, second]
+    others = (n * products[first, second] - translations) / (n - 1)
+    others_drawn = (n * drawn - 2 * matched) / (n - 1)
+    rows = [*pairs, *places]
+    keys: list[Key] = []
+    values, gradients = [], []
+
+    def add(measure: str, pair_values: PairValues, gradient: PairGradient) -> None:
+        keys.extend((measure, units.centring, *row) for row in rows)
+        values.append(pair_values)
+        values.append(pair_means(pair_values[None], places)[0])
+        gradients.append(gradient)
+        gradients.append(pair_means(gradient, places))
+
+    # Over all pairs, translations are 1/n of them.
+    add(
+        "pair distance",
+        1 - (others + (translations - others) / n),
+        -(others_drawn + (turned - others_drawn) / n),
+    )
+    add("matched distance", 1 - translations, -turned)
+    add("gap", translations - others, turned - others_drawn)
     if units.centring != "language":
-        _check_means(units)
-        centre = medoid(units)
-        queries = [*units, "all", *([] if target is None else ["others"])]
-        index += [("medoid distance", units.centring, query, "medoid") for query in queries]
-        index += [("centroid distance", units.centring, *row) for row in rows]
-    rest = [place for place, language in enumerate(units) if language != target]
-
-    def evaluate(weights: Weights) -> Replicates:
-        products = _products(units, weights, centre)
-        size = len(units)
-        translations, others = _apart(products[:, :size, :size], matched, weights)
-        # The mean over all pairs of sentences is the product of the two mean unit vectors.
-        means = others + (translations - others) / len(matched)
-        figures = []
-        for between in (1 - means, 1 - translations, translations - others):
-            values = between[:, first, second]
-            figures += [values, group_means(values, places)]
-        if centre is not None:
-            squared = means.diagonal(axis1=1, axis2=2)
-            lengths = np.sqrt(np.where(squared > NOWHERE**2, squared, np.nan))
-            from_medoid = 1 - products[:, -1, :size] / lengths
-            centroids = 1 - means[:, first, second] / (lengths[:, first] * lengths[:, second])
-            figures += [from_medoid, from_medoid.mean(1, keepdims=True)]
-            if target is not None:
-                figures.append(from_medoid[:, rest].mean(1, keepdims=True))
-            figures += [centroids, group_means(centroids, places)]
-        return np.concatenate(figures, axis=1)
-
-    return Figures(pd.DataFrame(index, columns=KEYS), units.shape[0], evaluate)
+        lengths = _lengths(units, means)
+        cosine = products[first, second] / (lengths[first] * lengths[second])
+        stretched = along.diagonal(axis1=1, axis2=2) / lengths**2
+        add(
+            "centroid distance",
+            1 - cosine,
+            -(
+                drawn / (lengths[first] * lengths[second])
+                - cosine * (stretched[:, first] + stretched[:, second])
+            ),
+        )
+        from_medoid = 1 - means @ medoid(units) / lengths
+        rest = from_medoid[[language != target for language in languages]]
+        summed = {"all": from_medoid} if target is None else {"all": from_medoid, "others": rest}
+        keys += [("medoid distance", units.centring, name, "medoid") for name in (*units, *summed)]
+        values += [from_medoid, np.array([distances.mean() for distances in summed.values()])]
+        gradients.append(np.full((n, len(languages) + len(summed)), np.nan))
+    return figures_of(keys, np.concatenate(values), np.concatenate(gradients, axis=1), groups)
 
 
-def _apart(
-    products: Float[np.ndarray, "resample language language"],
-    matched: Float[np.ndarray, "sentence language language"],
-    weights: Weights,
-) -> tuple[
-    Float[np.ndarray, "resample language language"], Float[np.ndarray, "resample language language"]
-]:
-    """Part the mean cosine of translations from that of all other pairs of sentences.
-
-    Args:
-        products: of the languages' mean unit vectors.
-        matched: the cosines of each sentence's translations.
-        weights: on sentences.
-    """
-    translations = np.tensordot(weights, matched, axes=1)
-    # Where one sentence is all that was drawn there are no other pairs.
-    same = (weights**2).sum(1)[:, None, None]
-    others = products - np.tensordot(weights**2, matched, axes=1)
-    return translations, others / np.where(same < 1, 1 - same, np.nan)
-
-
-def _products(
-    units: UnitVectors, weights: Weights | None, centre: Float[np.ndarray, " d_model"] | None
-) -> Float[np.ndarray, "row point point"]:
-    """Multiply languages' mean unit vectors with each other, and with a centre in the last place.
-
-    One row a resample; without weights one row a sentence, whose unit vectors are multiplied.
-    """
+def _matched_cosines(units: UnitVectors) -> Cosines:
+    """Multiply each sentence's unit vectors with each other, some dimensions at a time."""
     sentences, dimensions = units.shape
-    rows = sentences if weights is None else len(weights)
-    points = len(units) + (centre is not None)
-    products = np.zeros((rows, points, points))
-    step = min(dimensions, max(1, MEMORY // (8 * rows * points)))
-    room = np.empty((rows, points, step))
+    products = np.zeros((sentences, len(units), len(units)))
+    step = max(1, MEMORY // (8 * sentences * len(units)))
     for start in range(0, dimensions, step):
-        columns = slice(start, min(start + step, dimensions))
-        means = room[:, :, : columns.stop - start]
-        for place, language in enumerate(units):
-            block = units.columns(language, columns)
-            means[:, place] = block if weights is None else weights @ block
-        if centre is not None:
-            means[:, -1] = centre[columns]
-        products += means @ means.mT
+        columns = slice(start, start + step)
+        block = np.stack([units.columns(language, columns) for language in units], axis=1)
+        products += block @ block.mT
     return products
+
+
+def _centre_moves(units: UnitVectors, cosines: Cosines) -> Cosines:
+    """Say how each sentence's weight lowers the mean cosine of translations through the centres.
+
+    With its centre, a unit vector u = (x - c) / r turns by -(I - u u') / r (quotient rule), and its
+    cosine with v by -(v - <u, v> u) / r.
+    """
+    moves = np.zeros_like(cosines)
+    if units.centring == "raw":
+        return moves
+    for place, language in enumerate(units):
+        near = 1 / units.norms[language]
+        slopes = np.stack([near @ rows for rows in units.values()])
+        slopes -= (cosines[:, place] * near[:, None]).T @ units[language]
+        shift = units.centre_shift(language, slopes / len(near))
+        moves[:, place] += shift
+        moves[:, :, place] += shift
+    return moves
 
 
 def medoid(
@@ -189,10 +196,14 @@ def medoid(
     return np.asarray(max(nearest, key=lambda scored: scored[0])[1])
 
 
-def _check_means(units: UnitVectors) -> None:
-    for language, rows in units.items():
-        if np.linalg.norm(rows.mean(0)) < NOWHERE:
+def _lengths(
+    units: UnitVectors, means: Float[np.ndarray, "language d_model"]
+) -> Float[np.ndarray, " language"]:
+    lengths = np.linalg.norm(means, axis=1)
+    for language, length in zip(units, lengths, strict=True):
+        if length < NOWHERE:
             raise AnalysisError(
                 f"the mean embedding of {language} is zero, so it has no distance to the medoid "
                 "or to another language's; give more sentences"
             )
+    return np.asarray(lengths)

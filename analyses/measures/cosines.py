@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import combinations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from steer_plugin.analyses.measures.unit_vectors import UnitVectors
-from steer_plugin.analyses.statistics.figures import Pair
+from steer_plugin.analyses.statistics.figures import Pair, group_numbers
 from steer_plugin.corpora.bitext import same_texts as same_texts
 from steer_plugin.errors import AnalysisError
 
@@ -18,6 +18,9 @@ TIE = 1e-9
 
 NEAREST = 10
 """How many nearest sentences are kept of each."""
+
+NO_RIVAL, RIVALS = -1, -2
+"""In place of the group of a query's rivals: none is ahead, or more than one group are."""
 
 ENTRIES = 2**22
 """How many numbers an array made block by block holds at most: 32 MiB of them in float64."""
@@ -50,6 +53,47 @@ class Translations:
 
 
 @dataclass(frozen=True, eq=False)
+class Ranking:
+    """How the translations of queries come out by a score, and who stands before them.
+
+    Attributes:
+        ranks: of each query's translation, from 1, ties counted as ahead of it.
+        rivals: the number of the group that all candidates ahead are of, without which the
+            translation would come first; `NO_RIVAL` where none is ahead, `RIVALS` where they are of
+            several groups, or of the query's own, which would go with it.
+        groups: of the queries, numbered from 0.
+        lifts: how much the sum of reciprocal ranks would gain without each group's candidates: over
+            queries of other groups, of even numbers first, then of odd ones.
+    """
+
+    ranks: Int[np.ndarray, " query"]
+    rivals: Int[np.ndarray, " query"]
+    groups: Int[np.ndarray, " query"]
+    lifts: Float[np.ndarray, "2 group"]
+
+    @property
+    def first(self) -> Bool[np.ndarray, " query"]:
+        """Whether each query's translation comes first."""
+        return np.asarray(self.ranks == 1)
+
+    @property
+    def gains(self) -> Float[np.ndarray, "2 group"]:
+        """How many more queries would succeed without each group's candidates; as `lifts`."""
+        return counts_by_rival(self.rivals, self.groups, self.lifts.shape[1])
+
+    def followed(self, later: "Ranking | None") -> "Ranking":
+        """Put a later block of queries behind these."""
+        if later is None:
+            return self
+        return Ranking(
+            np.concatenate([self.ranks, later.ranks]),
+            np.concatenate([self.rivals, later.rivals]),
+            np.concatenate([self.groups, later.groups]),
+            self.lifts + later.lifts,
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class Search:
     """Sentences of one language looked for among all those of another.
 
@@ -59,17 +103,25 @@ class Search:
         near_queries: for each query its largest cosines, descending, k = 10 or all of n.
         near_candidates: for each candidate its largest cosines with all n sentences of the queries'
             language.
+        groups: of the queries, numbered from 0.
+        candidate_groups: of the candidates.
     """
 
     cosines: Float[np.ndarray, "query sentence"]
     translations: Translations
     near_queries: Float[np.ndarray, "query near"]
     near_candidates: Float[np.ndarray, "sentence near"]
+    groups: Int[np.ndarray, " query"]
+    candidate_groups: Int[np.ndarray, " sentence"]
 
     @cached_property
-    def ranks(self) -> Int[np.ndarray, " query"]:
-        """The rank of each query's translation by cosine, from 1; see `ranks`."""
-        return ranks(self.cosines, self.translations)
+    def ranking(self) -> Ranking:
+        """How the translations come out by cosine."""
+        return self.ranking_by(self.cosines)
+
+    def ranking_by(self, scores: Float[np.ndarray, "query sentence"]) -> Ranking:
+        """Say how the translations come out by a score of each query with each candidate."""
+        return ranking(scores, self.translations, self.groups, self.candidate_groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,19 +170,85 @@ def ahead(
         best: the highest score of each query's translations.
         answers: the translations among these candidates, which are not counted.
     """
+    return np.asarray(_before(scores, best, answers).sum(1))
+
+
+def _before(
+    scores: Float[np.ndarray, "query candidate"],
+    best: Float[np.ndarray, " query"],
+    answers: Translations,
+) -> Bool[np.ndarray, "query candidate"]:
     as_high = scores >= best[:, None] - TIE
     as_high[answers.queries, answers.candidates] = False
-    return np.asarray(as_high.sum(1))
+    return np.asarray(as_high)
 
 
-def ranks(
-    scores: Float[np.ndarray, "query candidate"], answers: Translations
-) -> Int[np.ndarray, " query"]:
-    """Give the rank of each query's translation, from 1, ties counted as ahead of it."""
-    return 1 + ahead(scores, answers.best(scores[answers.queries, answers.candidates]), answers)
+def ranking(
+    scores: Float[np.ndarray, "query candidate"],
+    answers: Translations,
+    groups: Int[np.ndarray, " query"],
+    candidate_groups: Int[np.ndarray, " candidate"],
+) -> Ranking:
+    """Rank each query's translation, and say which groups of candidates stand before it.
+
+    Args:
+        scores: of each query with each candidate.
+        answers: the translations among these candidates.
+        groups: of the queries, numbered from 0.
+        candidate_groups: of the candidates, numbered alike, each number at least once.
+    """
+    best = answers.best(scores[answers.queries, answers.candidates])
+    before = _before(scores, best, answers)
+    ranks = 1 + before.sum(1)
+    size = int(candidate_groups.max()) + 1
+    # How many of each group are ahead; where groups are sentences, whether that one is.
+    counts = before if size == before.shape[1] else _columns_by_group(before, candidate_groups)
+    several = (counts > 0).sum(1)
+    rivals = np.where(several == 0, NO_RIVAL, RIVALS)
+    lone = np.flatnonzero(several == 1)
+    group = counts[lone].argmax(1)
+    rivals[lone] = np.where(group == groups[lone], RIVALS, group)
+    behind = np.flatnonzero(several)
+    lifts = 1 / (ranks[behind, None] - counts[behind]) - 1 / ranks[behind, None]
+    lifts[np.arange(len(behind)), groups[behind]] = 0
+    halves = [lifts[groups[behind] % 2 == half].sum(0) for half in (0, 1)]
+    return Ranking(ranks, rivals, groups, np.stack(halves))
 
 
-def searches(units: UnitVectors, same: Same | None) -> Iterator[tuple[Pair, Search]]:
+def ranking_among(
+    queries: Float[np.ndarray, "sentence d_model"],
+    candidates: Float[np.ndarray, "sentence d_model"],
+    groups: Int[np.ndarray, " sentence"],
+    same: Int[np.ndarray, " sentence"] | None,
+) -> Ranking:
+    """Look for each of some unit vectors among others, row i of which is its translation."""
+    answers = translations(np.arange(len(queries)), same)
+    blocks = [
+        ranking(cosines, answers.of(chosen), groups[chosen], groups)
+        for chosen, cosines in _Blocks(queries, candidates)
+    ]
+    return reduce(Ranking.followed, blocks)
+
+
+def counts_by_rival(
+    rivals: Int[np.ndarray, " query"], groups: Int[np.ndarray, " query"], size: int
+) -> Float[np.ndarray, "2 group"]:
+    """Count the queries that each group is the rival of, queries of even groups and of odd ones."""
+    halves = [rivals[(rivals >= 0) & (groups % 2 == half)] for half in (0, 1)]
+    return np.stack([np.bincount(half, minlength=size) for half in halves]).astype(np.float64)
+
+
+def _columns_by_group(
+    before: Bool[np.ndarray, "query candidate"], groups: Int[np.ndarray, " candidate"]
+) -> Int[np.ndarray, "query group"]:
+    order = np.argsort(groups, kind="stable")
+    starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
+    return np.asarray(np.add.reduceat(before[:, order], starts, axis=1, dtype=np.int32))
+
+
+def searches(
+    units: UnitVectors, same: Same | None, groups: Int[np.ndarray, " sentence"] | None = None
+) -> Iterator[tuple[Pair, Search]]:
     """Look for each language's sentences in each other language.
 
     Where the cosines of a pair fit into `ENTRIES`, which 2,048 sentences do, one product gives both
@@ -142,15 +260,18 @@ def searches(units: UnitVectors, same: Same | None) -> Iterator[tuple[Pair, Sear
         units: language -> unit vectors, row i of one a translation of row i of another.
         same: for each language a number a sentence, equal where texts are equal; a candidate whose
             text equals the translation's then counts as the translation. None where all differ.
+        groups: a number a sentence, equal where sentences hang together; None where each is one of
+            its own.
 
     Returns:
         The pair (query, candidates) and its search, each ordered pair once, or once a block of
         queries: then all blocks of a pair follow each other, in order.
 
     Raises:
-        AnalysisError: `same` lacks a language or sentences.
+        AnalysisError: `same` lacks a language or sentences; or see `group_numbers`.
     """
     sentences, _ = units.shape
+    numbers = group_numbers(sentences, groups)
     rows = np.arange(sentences)
     at_once = sentences**2 <= ENTRIES
     if same is not None:
@@ -167,10 +288,12 @@ def searches(units: UnitVectors, same: Same | None) -> Iterator[tuple[Pair, Sear
             blocks_back = [(every, cosines.T) for every, cosines in blocks]
         near, near_back = _nearest_both(blocks)
         for chosen, cosines in blocks:
-            search = Search(cosines, answers[second].of(chosen), near[chosen], near_back)
+            answer = answers[second].of(chosen)
+            search = Search(cosines, answer, near[chosen], near_back, numbers[chosen], numbers)
             yield (first, second), search
         for chosen, cosines in blocks_back:
-            search = Search(cosines, answers[first].of(chosen), near_back[chosen], near)
+            answer = answers[first].of(chosen)
+            search = Search(cosines, answer, near_back[chosen], near, numbers[chosen], numbers)
             yield (second, first), search
 
 

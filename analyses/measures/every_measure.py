@@ -5,12 +5,16 @@ from steer_plugin.analyses.measures.alignment import alignment_of
 from steer_plugin.analyses.measures.cosines import Same, searches
 from steer_plugin.analyses.measures.geometry import geometry_of
 from steer_plugin.analyses.measures.unit_vectors import CENTRINGS, check_target, unit_vectors
-from steer_plugin.analyses.statistics.figures import Figures, Pair, joined
+from steer_plugin.analyses.statistics.figures import Figures, Groups, Pair, joined
 from steer_plugin.responses.embeddings import Embeddings
 
 
 def all_figures(
-    embeddings: Embeddings, *, target: str | None, same: Same | None = None
+    embeddings: Embeddings,
+    *,
+    target: str | None,
+    same: Same | None = None,
+    groups: Groups | None = None,
 ) -> dict[str, Figures]:
     """Measure alignment, retrieval, neighbours and geometry in one pass.
 
@@ -22,6 +26,8 @@ def all_figures(
         target: the language that is steered towards; None leaves its means out.
         same: for each language a number a sentence, equal where texts are equal; see
             `retrieval_figures`.
+        groups: a number a sentence, equal where sentences hang together, such as those of one
+            document; None where each is one of its own.
 
     Returns:
         `alignment`, `retrieval`, `neighbours` and `geometry`, each what `alignment_figures`,
@@ -36,14 +42,14 @@ def all_figures(
     }
     for centring in CENTRINGS:
         units = unit_vectors(embeddings, centring)
-        tables["alignment"].append(alignment_of(units, target))
-        tables["geometry"].append(geometry_of(units, target))
+        tables["alignment"].append(alignment_of(units, target, groups))
+        tables["geometry"].append(geometry_of(units, target, groups))
         if centring in retrieval.CENTRINGS:
             outcomes: dict[Pair, retrieval.SearchOutcomes] = {}
             near: dict[Pair, neighbours.Neighbourhood] = {}
-            for pair, search in searches(units, same):
+            for pair, search in searches(units, same, groups):
                 outcomes[pair] = retrieval.search_outcomes(search, outcomes.get(pair))
                 near[pair] = neighbours.neighbourhood(search, near.get(pair))
-            tables["retrieval"].append(retrieval.retrieval_of(outcomes, units, target))
-            tables["neighbours"].append(neighbours.neighbours_of(near, units, target))
+            tables["retrieval"].append(retrieval.retrieval_of(outcomes, units, target, groups))
+            tables["neighbours"].append(neighbours.neighbours_of(near, units, target, groups))
     return {name: joined(parts) for name, parts in tables.items()}

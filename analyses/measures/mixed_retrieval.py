@@ -6,8 +6,8 @@ from itertools import permutations
 import numpy as np
 from jaxtyping import Float
 
-from steer_plugin.analyses.measures.cosines import Same
-from steer_plugin.analyses.measures.retrieval import CENTRINGS, reciprocal_ranks
+from steer_plugin.analyses.measures.cosines import Same, ranking_among
+from steer_plugin.analyses.measures.retrieval import CENTRINGS
 from steer_plugin.analyses.measures.unit_vectors import (
     Centring,
     check_alike,
@@ -16,9 +16,13 @@ from steer_plugin.analyses.measures.unit_vectors import (
 )
 from steer_plugin.analyses.statistics.figures import (
     Figures,
+    Groups,
     Key,
-    group_means,
-    groups,
+    figures_of,
+    group_numbers,
+    groups_of_pairs,
+    pair_means,
+    spread,
     weighted_means,
 )
 from steer_plugin.errors import AnalysisError
@@ -40,6 +44,7 @@ def mixed_figures(
     target: str | None,
     centrings: Sequence[Centring] = CENTRINGS,
     same: Same | None = None,
+    groups: Groups | None = None,
 ) -> Figures:
     """Measure retrieval for every ordered pair of languages, each side in a condition of its own.
 
@@ -47,7 +52,7 @@ def mixed_figures(
     it tells whether steered embeddings still lie where the model's own are sought. With the same
     condition on both sides these are the figures of `retrieval_figures`: Pre/Pre and Post/Post. So
     to put the mix beside Pre/Pre, compare the mix with the unsteered model on both sides.
-    Resamples draw queries; the candidates stay.
+    Influences are those of a sentence as a query and as a candidate.
 
     Args:
         queries: the condition that asks, the unsteered model in the paper: language -> one row a
@@ -59,6 +64,8 @@ def mixed_figures(
         same: for each language a number a sentence, equal where texts are equal (`same_texts`): a
             candidate whose text equals the translation's counts as the translation. None where all
             texts differ.
+        groups: a number a sentence, equal where sentences hang together; None where each is one of
+            its own.
 
     Returns:
         Figures with the keys `measure` (`mixed top-1`, `mixed MRR`), `centring`, `query`,
@@ -73,20 +80,28 @@ def mixed_figures(
     check_alike(queries, candidates, "queries and candidates")
     _check_same(candidates, same)
     pairs = list(permutations(queries, 2))
-    places = groups(pairs, target, ordered=True)
+    places = groups_of_pairs(pairs, target, ordered=True)
+    numbers = group_numbers(len(next(iter(queries.values()))), groups)
     rows = [*pairs, *places]
     keys: list[Key] = []
-    columns = []
+    columns, gradients = [], []
     for centring in centrings:
         asked, searched = unit_vectors(queries, centring), unit_vectors(candidates, centring)
-        ranks = [
-            reciprocal_ranks(asked[a], searched[b], None if same is None else same[b])
+        rankings = [
+            ranking_among(asked[a], searched[b], numbers, None if same is None else same[b])
             for a, b in pairs
         ]
-        for measure, scores in _measures(np.stack(ranks, axis=1), MIXED).items():
-            keys += [(measure, centring, *row) for row in rows]
-            columns += [scores, group_means(scores, places)]
-    return weighted_means(keys, np.concatenate(columns, axis=1))
+        ranks = np.stack([ranking.ranks for ranking in rankings], axis=1)
+        gains = {
+            "top-1": [ranking.gains for ranking in rankings],
+            "MRR": [ranking.lifts for ranking in rankings],
+        }
+        for measure, scores in _measures(1 / ranks).items():
+            gradient = scores - 2 * spread(np.stack(gains[measure], axis=2), numbers)
+            keys += [(f"{MIXED}{measure}", centring, *row) for row in rows]
+            columns += [scores.mean(0), pair_means(scores, places).mean(0)]
+            gradients += [gradient, pair_means(gradient, places)]
+    return figures_of(keys, np.concatenate(columns), np.concatenate(gradients, axis=2), groups)
 
 
 def bitext_figures(
@@ -101,7 +116,8 @@ def bitext_figures(
 
     Top-1 and mean reciprocal rank (PAPER steps 15 and 16). Of the unsteered model on both sides
     these are the paper's Pre, of the steered one Post; with the unsteered model's queries and the
-    steered one's candidates they are its Mixed. Resamples draw queries; the candidates stay.
+    steered one's candidates they are its Mixed. What is sure of them is sure of these candidates:
+    influences are those of queries alone.
 
     Args:
         ranks: 1 over the rank of what each query should find, in (0, 1], queries and candidates in
@@ -131,16 +147,16 @@ def bitext_figures(
             raise AnalysisError(
                 "reciprocal ranks lie above 0 and up to 1; give 1 over the rank of each query"
             )
-        for measure, scores in _measures(side[:, None], prefix).items():
-            keys.append((measure, centring, query, candidates))
+        for measure, scores in _measures(side[:, None]).items():
+            keys.append((f"{prefix}{measure}", centring, query, candidates))
             columns.append(scores)
     return weighted_means(keys, np.concatenate(columns, axis=1))
 
 
 def _measures(
-    ranks: Float[np.ndarray, "query pair"], prefix: str
+    reciprocal_ranks: Float[np.ndarray, "query pair"],
 ) -> dict[str, Float[np.ndarray, "query pair"]]:
-    return {f"{prefix}top-1": (ranks == 1).astype(np.float64), f"{prefix}MRR": ranks}
+    return {"top-1": (reciprocal_ranks == 1).astype(np.float64), "MRR": reciprocal_ranks}
 
 
 def _check_same(candidates: Embeddings, same: Same | None) -> None:

@@ -1,6 +1,7 @@
 """Cross-lingual retrieval: does a sentence find its translation among all others?"""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import permutations
 
 import numpy as np
@@ -14,7 +15,6 @@ from steer_plugin.analyses.measures.cosines import (
     Translations,
     ahead,
     lengths,
-    ranks,
     searches,
     translations,
 )
@@ -26,12 +26,15 @@ from steer_plugin.analyses.measures.unit_vectors import (
 )
 from steer_plugin.analyses.statistics.figures import (
     Figures,
+    Groups,
     Key,
     Pair,
-    group_means,
-    groups,
+    figures_of,
+    group_numbers,
+    groups_of_pairs,
     joined,
-    weighted_means,
+    pair_means,
+    spread,
 )
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import Embeddings
@@ -46,7 +49,19 @@ FLOOR = 1e-3
 MEASURES = ("top-1", "MRR", "top-1 CSLS", "top-1 margin")
 BY_PAIR = ("top-1", "MRR")
 
-SearchOutcomes = Float[np.ndarray, "measure sentence"]
+
+@dataclass(frozen=True, eq=False)
+class SearchOutcomes:
+    """What the searches of a pair of languages come to, by each of `MEASURES`.
+
+    Attributes:
+        scores: of each query, in [0, 1].
+        gains: how much the sum of scores would gain without each group's candidates; over queries
+            as in `Ranking.lifts`.
+    """
+
+    scores: Float[np.ndarray, "measure query"]
+    gains: Float[np.ndarray, "measure 2 group"]
 
 
 def retrieval_figures(
@@ -55,12 +70,15 @@ def retrieval_figures(
     target: str | None,
     centrings: Sequence[Centring] = CENTRINGS,
     same: Same | None = None,
+    groups: Groups | None = None,
 ) -> Figures:
     """Measure retrieval for every ordered pair of languages: top-1 accuracy and reciprocal rank.
 
     Each query is compared with all sentences of the other language (Sundar et al. 2025,
     arXiv 2502.15639, section 4). Candidates as similar as the translation, to within rounding,
-    count as ahead of it. Resamples draw queries; the candidates stay.
+    count as ahead of it. Influences are those of a sentence as a query and as a candidate: without
+    a group of sentences its queries are gone, and others lose their rivals in it. By margins, its
+    part in the means r of other sentences is left out.
 
     - `top-1`, `MRR`: by cosine;
     - `top-1 CSLS`: by 2 cos(x, y) - r(x) - r(y), r being the mean cosine with the 10 nearest of the
@@ -72,8 +90,7 @@ def retrieval_figures(
       its order among the candidates to which this happens.
 
     Of fewer sentences than nearest are asked for, all are. For time and memory see
-    `cosines.searches`, beside which there are O(n^2) further steps a pair of languages; evaluating
-    takes O(R n) a figure, and what waits is n numbers a figure.
+    `cosines.searches`, beside which there are O(n^2) further steps a pair of languages.
 
     Args:
         embeddings: language -> one row a sentence, the same sentences in each.
@@ -82,6 +99,8 @@ def retrieval_figures(
         same: for each language a number a sentence, equal where texts are equal (`same_texts`): a
             candidate whose text equals the translation's counts as the translation. None where all
             texts differ.
+        groups: a number a sentence, equal where sentences hang together; None where each is one of
+            its own.
 
     Returns:
         Figures with the keys `measure`, `centring`, `query`, `candidates`; the mean over all pairs
@@ -97,9 +116,9 @@ def retrieval_figures(
     for centring in centrings:
         units = unit_vectors(embeddings, centring)
         outcomes: dict[Pair, SearchOutcomes] = {}
-        for pair, search in searches(units, same):
+        for pair, search in searches(units, same, groups):
             outcomes[pair] = search_outcomes(search, outcomes.get(pair))
-        tables.append(retrieval_of(outcomes, units, target))
+        tables.append(retrieval_of(outcomes, units, target, groups))
     return joined(tables)
 
 
@@ -110,10 +129,8 @@ def retrieval(
     return retrieval_figures(embeddings, target=target, same=same).frame()
 
 
-def search_outcomes(
-    search: Search, earlier: Float[np.ndarray, "measure earlier"] | None = None
-) -> Float[np.ndarray, "measure _"]:
-    """Give what each query's search comes to, by each of `MEASURES`, in [0, 1].
+def search_outcomes(search: Search, earlier: SearchOutcomes | None = None) -> SearchOutcomes:
+    """Give what each query's search comes to.
 
     Args:
         search: of all queries, or of a block of them.
@@ -126,41 +143,42 @@ def search_outcomes(
     margin = halves[0][:, None] + halves[1]
     np.maximum(margin, FLOOR, out=margin)
     np.divide(search.cosines, margin, out=margin)
-    by_csls, by_margin = (ranks(scores, search.translations) for scores in (csls, margin))
-    columns = (search.ranks == 1, 1 / search.ranks, by_csls == 1, by_margin == 1)
-    outcomes = np.stack(columns).astype(np.float64)
-    return outcomes if earlier is None else np.concatenate([earlier, outcomes], axis=1)
+    by_cosine = search.ranking
+    by_csls, by_margin = search.ranking_by(csls), search.ranking_by(margin)
+    scores = (by_cosine.first, 1 / by_cosine.ranks, by_csls.first, by_margin.first)
+    gains = (by_cosine.gains, by_cosine.lifts, by_csls.gains, by_margin.gains)
+    outcomes = SearchOutcomes(np.stack(scores).astype(np.float64), np.stack(gains))
+    if earlier is None:
+        return outcomes
+    return SearchOutcomes(
+        np.concatenate([earlier.scores, outcomes.scores], axis=1), earlier.gains + outcomes.gains
+    )
 
 
 def retrieval_of(
-    outcomes: Mapping[Pair, SearchOutcomes], units: UnitVectors, target: str | None
+    outcomes: Mapping[Pair, SearchOutcomes],
+    units: UnitVectors,
+    target: str | None,
+    groups: Groups | None,
 ) -> Figures:
     """Put the outcomes of all searches together, with one centring."""
     pairs = list(permutations(units, 2))
-    places = groups(pairs, target, ordered=True)
+    places = groups_of_pairs(pairs, target, ordered=True)
+    numbers = group_numbers(units.shape[0], groups)
     keys: list[Key] = []
-    columns = []
+    columns, gradients = [], []
     for row, measure in enumerate(MEASURES):
-        values = np.stack([outcomes[pair][row] for pair in pairs], axis=1)
+        scores = np.stack([outcomes[pair].scores[row] for pair in pairs], axis=1)
+        gains = np.stack([outcomes[pair].gains[row] for pair in pairs], axis=2)
+        gradient = scores - 2 * spread(gains, numbers)
         if measure in BY_PAIR:
             keys += [(measure, units.centring, *pair) for pair in pairs]
-            columns.append(values)
+            columns.append(scores.mean(0))
+            gradients.append(gradient)
         keys += [(measure, units.centring, *group) for group in places]
-        columns.append(group_means(values, places))
-    return weighted_means(keys, np.concatenate(columns, axis=1))
-
-
-def reciprocal_ranks(
-    query: Float[np.ndarray, "sentence d_model"],
-    candidates: Float[np.ndarray, "sentence d_model"],
-    same: Int[np.ndarray, " sentence"] | None = None,
-) -> Float[np.ndarray, " sentence"]:
-    """Give 1 over the rank of each query's translation among as many candidates.
-
-    See `bitext_ranks`; row i of the candidates is the translation of query i. Where all embeddings
-    are the same, nothing is found.
-    """
-    return bitext_ranks(query, candidates, np.arange(len(query)), same)
+        columns.append(pair_means(scores, places).mean(0))
+        gradients.append(pair_means(gradient, places))
+    return figures_of(keys, np.concatenate(columns), np.concatenate(gradients, axis=2), groups)
 
 
 def bitext_ranks(

@@ -61,6 +61,42 @@ class UnitVectors(Mapping[str, Float[np.ndarray, "sentence d_model"]]):
         centred = self.embeddings[language][:, chosen] - self.centres[language][chosen]
         return np.asarray(centred / self.norms[language][:, None])
 
+    def means(self) -> Float[np.ndarray, "language d_model"]:
+        """Give each language's mean unit vector."""
+        return np.stack([rows.mean(0) for rows in self.values()])
+
+    def centre_shift(
+        self, language: str, directions: Float[np.ndarray, "direction d_model"]
+    ) -> Float[np.ndarray, "sentence direction"]:
+        """Say how far each sentence draws the centre of a language along some directions.
+
+        The derivative of the centre, a mean, by the weight of each sentence: 0 where nothing is
+        subtracted. O(n d) time a direction.
+        """
+        if self.centring == "raw":
+            return np.zeros((self.shape[0], len(directions)))
+        averaged = list(self) if self.centring == "global" else [language]
+        shift = np.zeros((self.shape[0], len(directions)))
+        for name in averaged:
+            shift += (self.embeddings[name] - self.centres[name]) @ directions.T
+        return shift / len(averaged)
+
+    def mean_shift(
+        self, language: str, directions: Float[np.ndarray, "direction d_model"]
+    ) -> Float[np.ndarray, "sentence direction"]:
+        """Say how far each sentence draws a language's mean unit vector along some directions.
+
+        The derivative of the mean by the weight of each sentence, the centre moving too: a unit
+        vector u = (x - c) / r changes with its centre by -(I - u u') / r (quotient rule). O(n d)
+        time a direction.
+        """
+        rows, norms = self[language], self.norms[language][:, None]
+        along = rows @ directions.T
+        if self.centring == "raw":
+            return np.asarray(along)
+        turned = ((1 / norms).mean() * directions) - (along / norms).T @ rows / len(rows)
+        return np.asarray(along - self.centre_shift(language, turned))
+
 
 def check_target(embeddings: Embeddings, target: str | None) -> None:
     """Refuse a target that is none of the languages.

@@ -1,42 +1,129 @@
-"""Figures as functions of weights on sentences: what they are of, and how several become one."""
+"""Figures with what each group of sentences adds to them, from which all uncertainty follows."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Float, Int
+
+from steer_plugin.errors import AnalysisError
 
 KEYS = ["measure", "centring", "query", "candidates"]
 WHOLE = ("all", "all")
 
 Key = tuple[str, str, str, str]
 Pair = tuple[str, str]
-Weights = Float[np.ndarray, "resample sentence"]
-Replicates = Float[np.ndarray, "resample figure"]
+Groups = Int[np.ndarray, " sentence"]
+Values = Float[np.ndarray, " figure"]
+Influence = Float[np.ndarray, "2 group figure"]
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Some figures of one set of embeddings.
+    """Some figures of one set of embeddings, and their first-order dependence on the sentences.
 
     Attributes:
         index: what each figure is, one row a figure, strings.
-        sentences: how many sentences they are over.
-        evaluate: from weights on sentences, each row summing to 1, to the figures.
+        values: the figures; NaN where one is not defined.
+        influence: how much each figure owes to each group of sentences: the figure less what it
+            would be without the group, to first order (Efron 1982, "The Jackknife, the Bootstrap
+            and Other Resampling Plans", chapters 3 and 6). Each column sums to 0. NaN where no
+            first-order term describes how a figure varies. There are two of them, alike but where
+            a group acts through what others make of it: of that, each has what one half of the
+            others makes. Their product is free of the noise of that, which a square would count as
+            variance.
+        sentences: how many they are over.
     """
 
     index: pd.DataFrame
+    values: Values
+    influence: Influence
     sentences: int
-    evaluate: Callable[[Weights], Replicates]
 
     def frame(self) -> pd.DataFrame:
         """Give the figures themselves, in a column `value` beside what they are."""
-        even = np.full((1, self.sentences), 1 / self.sentences)
-        return self.index.assign(value=self.evaluate(even)[0])
+        return self.index.assign(value=self.values)
+
+    def of(self, chosen: Sequence[bool] | pd.Series) -> "Figures":
+        """Keep the figures that are chosen, one truth value a figure."""
+        keep = np.asarray(chosen, dtype=bool)
+        index = self.index[keep].reset_index(drop=True)
+        return Figures(index, self.values[keep], self.influence[:, :, keep], self.sentences)
 
 
-def groups(pairs: Sequence[Pair], target: str | None, *, ordered: bool) -> dict[Pair, list[int]]:
+def group_numbers(sentences: int, groups: Groups | None) -> Groups:
+    """Number the groups from 0; without any, each sentence is one of its own.
+
+    Raises:
+        AnalysisError: there is not one group a sentence, or there are fewer than two.
+    """
+    if groups is None:
+        return np.arange(sentences)
+    if len(groups) != sentences:
+        raise AnalysisError(
+            f"{len(groups)} groups were given for {sentences} sentences; give one a sentence"
+        )
+    names, numbers = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        raise AnalysisError(
+            f"all {sentences} sentences are of one group, so nothing tells how figures vary; give "
+            "sentences of at least two groups, or no groups"
+        )
+    return np.asarray(numbers)
+
+
+def spread(
+    totals: Float[np.ndarray, "*half group figure"], groups: Groups
+) -> Float[np.ndarray, "*half sentence figure"]:
+    """Give each sentence an even share of what is its group's; `groups` are numbers from 0."""
+    return np.asarray(totals[..., groups, :] / np.bincount(groups)[groups, None])
+
+
+def figures_of(
+    keys: Sequence[Key],
+    values: Values,
+    gradient: Float[np.ndarray, "*half sentence figure"],
+    groups: Groups | None,
+) -> Figures:
+    """Put figures together with how each sentence's weight moves them.
+
+    Args:
+        keys: what each figure is, in the order of `KEYS`.
+        values: the figures at even weights.
+        gradient: their derivative by the weight of each sentence, up to a constant a figure; one
+            for each half of the others where these differ, see `Figures`.
+        groups: of the sentences; None where each is one of its own.
+    """
+    sentences = gradient.shape[-2]
+    numbers = group_numbers(sentences, groups)
+    centred = (gradient - gradient.mean(-2, keepdims=True)) / sentences
+    if groups is not None:
+        order = np.argsort(numbers, kind="stable")
+        starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+        centred = np.add.reduceat(centred[..., order, :], starts, axis=-2)
+    influence = np.broadcast_to(centred, (2, *centred.shape[-2:]))
+    return Figures(pd.DataFrame(keys, columns=KEYS), values, influence, sentences)
+
+
+def weighted_means(
+    keys: Sequence[Key],
+    values: Float[np.ndarray, "sentence figure"],
+    groups: Groups | None = None,
+) -> Figures:
+    """Give figures that are means over sentences of a number each.
+
+    Args:
+        keys: what each figure is, in the order of `KEYS`.
+        values: each sentence's numbers.
+        groups: of the sentences; None where each is one of its own.
+    """
+    return figures_of(keys, values.mean(0), values, groups)
+
+
+def groups_of_pairs(
+    pairs: Sequence[Pair], target: str | None, *, ordered: bool
+) -> dict[Pair, list[int]]:
     """Say which pairs of languages each mean is over, by their places among the pairs.
 
     Args:
@@ -56,32 +143,18 @@ def groups(pairs: Sequence[Pair], target: str | None, *, ordered: bool) -> dict[
     return places
 
 
-def group_means(
-    values: Float[np.ndarray, "row pair"], places: Mapping[Pair, list[int]]
-) -> Float[np.ndarray, "row group"]:
-    """Average the pairs' figures over each group."""
-    return np.stack([values[:, pair_places].mean(1) for pair_places in places.values()], axis=1)
-
-
-def weighted_means(keys: Sequence[Key], values: Float[np.ndarray, "sentence figure"]) -> Figures:
-    """Give figures that are means over sentences of a number each.
-
-    Args:
-        keys: what each figure is, in the order of `KEYS`.
-        values: each sentence's numbers.
-    """
-
-    def evaluate(weights: Weights) -> Replicates:
-        return np.asarray(weights @ values)
-
-    return Figures(pd.DataFrame(keys, columns=KEYS), len(values), evaluate)
+def pair_means(
+    values: Float[np.ndarray, "*rows pair"], places: Mapping[Pair, list[int]]
+) -> Float[np.ndarray, "*rows mean"]:
+    """Average the pairs' figures over each set of pairs."""
+    return np.stack([values[..., chosen].mean(-1) for chosen in places.values()], axis=-1)
 
 
 def joined(tables: Sequence[Figures]) -> Figures:
     """Put tables of figures over the same sentences below each other; at least one."""
-
-    def evaluate(weights: Weights) -> Replicates:
-        return np.concatenate([table.evaluate(weights) for table in tables], axis=1)
-
-    index = pd.concat([table.index for table in tables], ignore_index=True)
-    return Figures(index, tables[0].sentences, evaluate)
+    return Figures(
+        pd.concat([table.index for table in tables], ignore_index=True),
+        np.concatenate([table.values for table in tables]),
+        np.concatenate([table.influence for table in tables], axis=2),
+        tables[0].sentences,
+    )
