@@ -36,21 +36,24 @@ class RunData:
     documents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def read_corpus(source: str, languages: Iterable[str] | None = None) -> ParallelCorpus:
+def read_corpus(
+    source: str, languages: Iterable[str] | None = None, group: str | None = None
+) -> ParallelCorpus:
     """Read a parallel corpus as run files and the command line name it.
 
     Args:
         source: file, folder, folder with a split of FLORES-200, or "everyday".
         languages: which of its languages, in this order; None for all.
+        group: the column that says which sentences belong together; None for the source's own.
 
     Raises:
-        CorpusError: it cannot be read, or lacks a language.
+        CorpusError: it cannot be read, or lacks a language or the column.
     """
     chosen = None if languages is None else list(languages)
     if source == EVERYDAY:
-        everyday = ParallelCorpus.everyday()
+        everyday = ParallelCorpus.everyday() if group is None else ParallelCorpus.everyday(group)
         return everyday if chosen is None else everyday.select(chosen)
-    return ParallelCorpus.read(source, languages=chosen)
+    return ParallelCorpus.read(source, languages=chosen, group=group)
 
 
 def read_data(settings: RunSettings) -> RunData:
@@ -91,7 +94,7 @@ def _corpus(source: str, settings: RunSettings) -> ParallelCorpus:
     wanted = None
     if settings.languages is not None:
         wanted = dict.fromkeys((*settings.languages, *(settings.find_languages or ())))
-    corpus = read_corpus(source, wanted)
+    corpus = read_corpus(source, wanted, settings.group)
     return corpus if settings.sentences is None else corpus.take(settings.sentences)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -12,10 +12,15 @@ from jaxtyping import Int
 from steer_plugin.errors import CorpusError
 
 
+def number_alike(items: Iterable[Hashable]) -> tuple[int, ...]:
+    """Number items from 0 as they first come, equal ones alike."""
+    numbers: dict[Hashable, int] = {}
+    return tuple(numbers.setdefault(item, len(numbers)) for item in items)
+
+
 def same_texts(texts: Sequence[str]) -> Int[np.ndarray, " text"]:
     """Number texts, so that two have the same number where they are equal to the letter."""
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
+    return np.array(number_alike(texts), dtype=np.int64)
 
 
 @dataclass(frozen=True, repr=False)

@@ -5,9 +5,12 @@
 - FLORES+ as its hub has it: `dev/eng_Latn.jsonl` or, earlier, `dev/eng_Latn.parquet`, and a
   configuration a language, with the columns `id` and `text`; FLORES-200 there has `sentence`;
 - a table of FLORES+ in all languages: `id`, `iso_639_3`, `iso_15924`, `text`.
+
+FLORES-200 has beside the folders of its splits `metadata_dev.tsv` and `metadata_devtest.tsv`, a row
+a line: `URL`, `domain`, `topic`, `has_image`, `has_hyperlink`; tables have these as columns.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +31,8 @@ SPLITS = ("dev", "devtest")
 TABLE_SUFFIXES = (".jsonl", ".parquet")
 # The columns that say together what the column `language` of other tables says.
 CODE_COLUMNS = ("iso_639_3", "iso_15924")
+# The document that a sentence is from, in FLORES-200 and in FLORES+.
+_DOCUMENT_COLUMNS = ("URL", "url")
 
 
 def read_folder(folder: Path, split: str | None) -> ListByLanguage | TableByLanguage:
@@ -57,7 +62,10 @@ def read_folder(folder: Path, split: str | None) -> ListByLanguage | TableByLang
         language: (str(path), lambda path=path: read_lines(path))
         for language, path in files.items()
     }
-    return ListByLanguage(str(home), "line", lists)
+    places = (place / f"metadata_{chosen}.tsv" for place in (home, home.resolve().parent))
+    metadata = next((path for path in places if path.is_file()), None)
+    about = None if metadata is None else lambda: read_table(metadata)
+    return ListByLanguage(str(home), "line", lists, about)
 
 
 def language_configs(configs: Sequence[str]) -> list[str]:
@@ -65,17 +73,30 @@ def language_configs(configs: Sequence[str]) -> list[str]:
     return [config for config in configs if LANGUAGE.match(config) and "-" not in config]
 
 
+def document_column(table: Table) -> str | None:
+    """Name the column of the document that a sentence is from; None where there is none."""
+    return next((column for column in _DOCUMENT_COLUMNS if column in table.columns), None)
+
+
 def text_column(table: Table) -> str:
     """Name the column of one language's sentences."""
     return "sentence" if "sentence" in table.columns else "text"
 
 
+def is_long(columns: Collection[object]) -> bool:
+    """Tell whether a table of these columns has a row a sentence of one language."""
+    by_language = ({"language"}, set(CODE_COLUMNS))
+    return any({"id", "text"} | names <= set(columns) for names in by_language)
+
+
 def with_language_column(table: Table) -> Table:
-    """Join the two columns of codes to one, `language`.
+    """Join the two columns of codes to one, `language`, where there is none.
 
     Raises:
         CorpusError: a code is no text.
     """
+    if "language" in table.columns:
+        return table
     codes = zip(*(table.columns[column] for column in CODE_COLUMNS), strict=True)
     languages = [
         "_".join(check_text(code, table.place(row), "language") for code in pair)

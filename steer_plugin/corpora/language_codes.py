@@ -54,6 +54,11 @@ _TATOEBA = {
 }
 
 
+def is_language(name: object) -> bool:
+    """Tell whether a column or file is named as FLORES names languages."""
+    return isinstance(name, str) and LANGUAGE.fullmatch(name) is not None
+
+
 def iso_codes(code: str) -> tuple[str, ...]:
     """List the ISO 639 codes that a language goes by, the narrowest first.
 

@@ -51,11 +51,13 @@ class ListByLanguage:
         name: folder or kind of source, for messages.
         unit: what a sentence stands in, `line` or `entry`, for messages.
         lists: for each language, the name of its list and how to read it.
+        about: reads what is told of each sentence, a row each; None where nothing is.
     """
 
     name: str
     unit: str
     lists: Mapping[str, tuple[str, Callable[[], Sequence[object]]]]
+    about: Callable[[], Table] | None = None
 
 
 def read_table(path: Path) -> Table:
@@ -111,6 +113,19 @@ def check_text(cell: object, place: str, what: str) -> str:
             "write the whole character"
         ) from error
     return str(cell)
+
+
+def check_label(cell: object, place: str, what: str) -> str | None:
+    """Give a cell's text or number as text, None where there is none, or say what is wrong with it.
+
+    Raises:
+        CorpusError: it is neither.
+    """
+    if cell is None or (isinstance(cell, str) and is_blank(cell)):
+        return None
+    if isinstance(cell, int | float):
+        return None if cell != cell else str(cell)  # NaN, as pandas has for what is missing
+    return check_text(cell, place, what)
 
 
 def is_blank(text: str) -> bool:
