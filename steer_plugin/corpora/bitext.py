@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Int
 
+from steer_plugin.corpora.text_forms import KnownTexts
 from steer_plugin.errors import CorpusError
 
 
@@ -96,6 +97,29 @@ class Bitext:
         pairs = self.gold == tuple(range(len(self.candidates)))
         candidates = self.candidates[:n] if pairs else self.candidates
         return replace(self, queries=self.queries[:n], candidates=candidates, gold=self.gold[:n])
+
+    def without(self, known: KnownTexts) -> "Bitext | None":
+        """Drop the queries and candidates whose texts are known; None where no query is left.
+
+        A query goes with its answer, and an answer with the last query that asks for it.
+        """
+        new = [candidate not in known for candidate in self.candidates]
+        asking = [
+            place
+            for place, (query, answer) in enumerate(zip(self.queries, self.gold, strict=True))
+            if new[answer] and query not in known
+        ]
+        if not asking:
+            return None
+        unasked = set(self.gold) - {self.gold[place] for place in asking}
+        kept = [place for place, is_new in enumerate(new) if is_new and place not in unasked]
+        numbers = {place: number for number, place in enumerate(kept)}
+        return replace(
+            self,
+            queries=tuple(self.queries[place] for place in asking),
+            candidates=tuple(self.candidates[place] for place in kept),
+            gold=tuple(numbers[self.gold[place]] for place in asking),
+        )
 
 
 def both_ways(

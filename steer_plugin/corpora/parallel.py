@@ -13,6 +13,7 @@ from jaxtyping import Int64
 from steer_plugin.corpora.bitext import number_alike, same_texts
 from steer_plugin.corpora.sentence_ids import align, choose_languages
 from steer_plugin.corpora.sources import read_source
+from steer_plugin.corpora.text_forms import KnownTexts, normal_form
 from steer_plugin.errors import CorpusError
 
 
@@ -141,14 +142,21 @@ class ParallelCorpus:
             raise CorpusError(f"cannot take {n} sentences; give a number from 1 to {len(self)}")
         return self._rows(range(n))
 
+    def without(self, known: KnownTexts) -> "ParallelCorpus":
+        """Drop the ids of which a sentence, in whatever language, is known."""
+        rows = (zip(*self.texts, strict=True)) if self.texts else ()
+        new = [number for number, row in enumerate(rows) if not any(text in known for text in row)]
+        return self._rows(new)
+
     def split(self, seed: int = 0, find: float = 0.5) -> tuple["ParallelCorpus", "ParallelCorpus"]:
         """Divide the ids into two sides, one to find experts on and one to judge them on.
 
         Ids are ordered by the SHA-256 of seed and id, and the first ones are the find side: the
         same ids and seed give the same sides, in the same order, on every machine and from every
-        order of rows. Ids of one group, or that share a sentence in some language, word for word,
-        directly or through others, stay together: such a cluster is on the find side where it still
-        fits, so that side may be smaller than asked but never larger.
+        order of rows. Ids of one group, or that share a sentence, in whatever languages, directly
+        or through others, stay together: such a cluster is on the find side where it still fits, so
+        that side may be smaller than asked but never larger. Sentences are shared where they look
+        the same; see `steer_plugin.corpora.text_forms.normal_form`.
 
         Args:
             seed: another seed, another division.
@@ -167,8 +175,8 @@ class ParallelCorpus:
             )
         room = round(find * len(self))
         order = sorted(range(len(self)), key=lambda row: _digest(seed, self.ids[row]))
-        together = (*self.texts, *(() if self.groups is None else (self.groups,)))
-        cluster = _clusters(together)
+        forms = [[normal_form(text) for text in sentences] for sentences in self.texts]
+        cluster = _clusters(forms if self.groups is None else [*forms, self.groups])
         clusters: dict[int, list[int]] = {}
         for row in order:
             clusters.setdefault(cluster[row], []).append(row)
@@ -220,8 +228,8 @@ def _clusters(columns: Sequence[Sequence[Hashable]]) -> list[int]:
             row = parent[row]
         return row
 
+    first: dict[Hashable, int] = {}
     for column in columns:
-        first: dict[Hashable, int] = {}
         for row, entry in enumerate(column):
             parent[root(row)] = root(first.setdefault(entry, row))
     return [root(row) for row in range(len(parent))]

@@ -4,7 +4,6 @@ import codecs
 import csv
 import io
 import json
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from steer_plugin.corpora.text_forms import is_blank
 from steer_plugin.errors import CorpusError
 
 
@@ -126,12 +126,6 @@ def check_label(cell: object, place: str, what: str) -> str | None:
     if isinstance(cell, int | float):
         return None if cell != cell else str(cell)  # NaN, as pandas has for what is missing
     return check_text(cell, place, what)
-
-
-def is_blank(text: str) -> bool:
-    """Tell whether there is nothing to read in a text."""
-    # Separators, control and format characters: a zero-width space is nothing to read either.
-    return all(unicodedata.category(character)[0] in "ZC" for character in text)
 
 
 def _read_delimited(path: Path, delimiter: str, quoting: int) -> Table:
