@@ -14,7 +14,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from steer_plugin.corpora.language_codes import LANGUAGE
+from steer_plugin.corpora.language_codes import LANGUAGE, is_language
 from steer_plugin.corpora.tables import (
     ListByLanguage,
     Table,
@@ -55,6 +55,12 @@ def read_folder(folder: Path, split: str | None) -> ListByLanguage | TableByLang
     chosen = choose_split(str(folder), homes, split)
     home = homes[chosen]
     files = _language_files(home, chosen)
+    for name, path in files.items():
+        if not is_language(name) and (code := LANGUAGE.search(name)):
+            raise CorpusError(
+                f"{path} is named like a copy and would be a language of its own; remove it, or "
+                f"rename it to {path.name.replace(name, code[0])}"
+            )
     if all(path.suffix in TABLE_SUFFIXES for path in files.values()):
         tables = {language: lambda path=path: read_table(path) for language, path in files.items()}
         return TableByLanguage(str(home), tables)
@@ -70,7 +76,7 @@ def read_folder(folder: Path, split: str | None) -> ListByLanguage | TableByLang
 
 def language_configs(configs: Sequence[str]) -> list[str]:
     """Keep the configurations of a data set that are one language, not a pair of them."""
-    return [config for config in configs if LANGUAGE.match(config) and "-" not in config]
+    return list(filter(is_language, configs))
 
 
 def document_column(table: Table) -> str | None:
@@ -106,16 +112,16 @@ def with_language_column(table: Table) -> Table:
 
 
 def _language_files(home: Path, split: str) -> dict[str, Path]:
-    files = {path.stem: path for path in sorted(home.glob(f"*.{split}"))} or {
-        path.suffix.removeprefix("."): path
+    files = {path.stem: path for path in sorted(home.glob(f"[!.]*.{split}"))} or {
+        name: path
         for path in sorted(home.glob(f"{split}.*"))
-        if LANGUAGE.fullmatch(path.suffix.removeprefix("."))
+        if LANGUAGE.search(name := path.name.removeprefix(f"{split}."))
     }
     if files or home.resolve().name != split:
         return files
     return {
         path.stem: path
         for suffix in TABLE_SUFFIXES
-        for path in sorted(home.glob(f"*{suffix}"))
-        if LANGUAGE.match(path.stem)
+        for path in sorted(home.glob(f"[!.]*{suffix}"))
+        if LANGUAGE.search(path.stem)
     }

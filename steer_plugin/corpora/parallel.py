@@ -48,18 +48,19 @@ class ParallelCorpus:
         """Read sentences that are translations of each other.
 
         Files are UTF-8, with or without a byte order mark; texts are kept to the letter. A table
-        (TSV without quoting, CSV, JSONL, parquet, `datasets.Dataset`) is either wide, with the
-        column `id` and one column a language, or long, with the columns `id`, `language` and
-        `text`, or with `iso_639_3` and `iso_15924` for the language, as in FLORES+; further
-        columns are ignored. Without `languages`, the language columns of a wide table are those
-        named like `eng_Latn` (ISO 639-3 and ISO 15924).
+        (TSV, CSV, JSONL, parquet, `datasets.Dataset`) is either wide, with the column `id` and one
+        column a language, or long, with the columns `id`, `language` and `text`, or with
+        `iso_639_3` and `iso_15924` for the language, as in FLORES+. Without `languages`, the
+        language columns of a wide table, and of a mapping that has any, are those named like
+        `eng_Latn` (ISO 639-3 and ISO 15924); a line of the log names the others. Quotation marks in
+        a TSV are text, unless all its cells are quoted as pandas does it.
 
         Args:
             source: a folder of FLORES-200 or FLORES+, or of one of its splits (docs/data.md shows
                 the layouts; the lines of text files are numbered from 1); a `.tsv`, `.csv`,
-                `.jsonl` or `.parquet` file; a mapping from language to sentences (ids count from
-                1) or to `{id: sentence}`; a Hugging Face `Dataset` or `DatasetDict`, or the name
-                of one as "hf:name" or "hf:name:split".
+                `.jsonl` or `.parquet` file; a mapping from language to sentences (with ids under
+                `id`, or else counted from 1) or to `{id: sentence}`; a Hugging Face `Dataset` or
+                `DatasetDict`, or the name of one as "hf:name" or "hf:name:split".
             languages: which to read, in this order; None for all, in the order of the source.
             split: which split of a folder, `DatasetDict` or named data set; None if there is only
                 one.
