@@ -1,15 +1,20 @@
 """The sentences of a run: those that find, those that judge, and independent sets."""
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import as_file, files
+from itertools import chain
 
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.corpora.bitext import Bitext
 from steer_plugin.corpora.bitext_readers import Kind, read_bitexts, read_paraphrases
 from steer_plugin.corpora.documents import read_documents
 from steer_plugin.corpora.parallel import ParallelCorpus
+from steer_plugin.corpora.text_forms import KnownTexts
 from steer_plugin.errors import CorpusError
+
+LOG = logging.getLogger(__name__)
 
 FEWEST = 4
 """Sentences that judge; CKA is not defined over fewer."""
@@ -23,7 +28,8 @@ class RunData:
 
     Attributes:
         find: the sentences that find experts, in the languages that are positives and negatives.
-        held_out: other sentences in the same languages, to score the units again.
+        held_out: other sentences in the same languages, but for those that `judge_corpus` lacks, to
+            score the units again.
         judge: the sentences of `held_out` in the languages that are judged.
         bitexts: pairs of sentences from elsewhere.
         documents: texts by language whose perplexity is measured; empty for the judging sentences.
@@ -36,36 +42,39 @@ class RunData:
     documents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def read_corpus(source: str, languages: Iterable[str] | None = None) -> ParallelCorpus:
+def read_corpus(
+    source: str, languages: Iterable[str] | None = None, group: str | None = None
+) -> ParallelCorpus:
     """Read a parallel corpus as run files and the command line name it.
 
     Args:
         source: file, folder, folder with a split of FLORES-200, or "everyday".
         languages: which of its languages, in this order; None for all.
+        group: the column that says which sentences belong together; None for the source's own.
 
     Raises:
-        CorpusError: it cannot be read, or lacks a language.
+        CorpusError: it cannot be read, or lacks a language or the column.
     """
     chosen = None if languages is None else list(languages)
     if source == EVERYDAY:
-        everyday = ParallelCorpus.everyday()
+        everyday = ParallelCorpus.everyday() if group is None else ParallelCorpus.everyday(group)
         return everyday if chosen is None else everyday.select(chosen)
-    return ParallelCorpus.read(source, languages=chosen)
+    return ParallelCorpus.read(source, languages=chosen, group=group)
 
 
 def read_data(settings: RunSettings) -> RunData:
     """Read all that a run file names, and refuse what does not go together.
 
     Raises:
-        CorpusError: something cannot be read, a target is not there, fewer than `FEWEST` sentences
-            judge, or sentences would both find and judge.
+        CorpusError: something cannot be read, a target is not there, or too little is left to judge
+            on when the texts that find are dropped from it: fewer than `FEWEST` sentences, no query
+            of a set, no document of a target.
     """
     corpus = _corpus(settings.corpus, settings)
     if settings.judge_corpus in (None, settings.corpus):
         find, judge = corpus.split(seed=settings.split_seed)
     else:
         find, judge = corpus, _corpus(str(settings.judge_corpus), settings)
-        _check_apart(find, judge)
     return _data(find, judge, settings)
 
 
@@ -91,48 +100,66 @@ def _corpus(source: str, settings: RunSettings) -> ParallelCorpus:
     wanted = None
     if settings.languages is not None:
         wanted = dict.fromkeys((*settings.languages, *(settings.find_languages or ())))
-    corpus = read_corpus(source, wanted)
+    corpus = read_corpus(source, wanted, settings.group)
     return corpus if settings.sentences is None else corpus.take(settings.sentences)
 
 
 def _data(find: ParallelCorpus, judge: ParallelCorpus, settings: RunSettings) -> RunData:
-    if len(judge) < FEWEST:
-        raise CorpusError(
-            f"{len(judge)} sentences are left to judge on, {FEWEST} are the fewest that can; give "
-            "more sentences"
-        )
-    judged = judge if settings.languages is None else judge.select(settings.languages)
-    concepts = settings.find_languages or judged.languages
-    data = RunData(
-        find=find.select(concepts),
-        held_out=judge.select(concepts),
-        judge=judged,
-        bitexts=tuple(_bitexts(settings, judged.languages)),
-        documents=_documents(settings),
-    )
-    for corpus in (data.find, data.judge):
+    judged = settings.languages or judge.languages
+    concepts = settings.find_languages or settings.languages or find.languages
+    held_out = tuple(language for language in concepts if language in judge.languages)
+    _tell_one_sided(concepts, held_out, "finds experts and does not judge")
+    if settings.find_languages is None:
+        _tell_one_sided(judged, concepts, "judges and finds no experts")
+    for corpus in (find, judge):
         check_targets(corpus, settings.targets)
+    find = find.select(concepts)
+    known = KnownTexts.of(chain.from_iterable(find.texts))
+    judging = judge.select(tuple(dict.fromkeys((*held_out, *judged))))
+    new = judging.without(known)
+    if len(new) < FEWEST:
+        repeated = len(judging) - len(new)
+        dropped = f", without the {repeated} whose texts find experts" if repeated else ""
+        raise CorpusError(
+            f"{len(new)} sentences are left to judge on{dropped}, {FEWEST} are the fewest that "
+            "can; give more that find none"
+        )
+    _tell_dropped(len(judging) - len(new), len(judging), "sentences")
+    data = RunData(
+        find=find,
+        held_out=new.select(held_out),
+        judge=new.select(judged),
+        bitexts=tuple(_bitexts(settings, judged, known)),
+        documents=_documents(settings, known),
+    )
     for language in settings.seen or ():
-        if language not in judged.languages:
+        if language not in judged:
             raise CorpusError(
                 f"seen language {language!r} is not judged; the judged ones are: "
-                f"{', '.join(judged.languages)}"
+                f"{', '.join(judged)}"
             )
     return data
 
 
-def _check_apart(find: ParallelCorpus, judge: ParallelCorpus) -> None:
-    for language in find.languages:
-        shared = set(find.sentences[language]) & set(judge.sentences.get(language, ()))
-        if shared:
-            raise CorpusError(
-                f"{len(shared)} {language} sentences would both find and judge, such as "
-                f"{min(shared)!r}; give a judge_corpus of other sentences, or leave it out to "
-                "split the corpus"
-            )
+def _tell_one_sided(languages: Iterable[str], others: Collection[str], what: str) -> None:
+    for language in languages:
+        if language not in others:
+            LOG.warning("%s %s: the other corpus lacks it", language, what)
 
 
-def _bitexts(settings: RunSettings, languages: tuple[str, ...]) -> Iterable[Bitext]:
+def _tell_dropped(dropped: int, of: int, what: str) -> None:
+    if dropped:
+        LOG.warning(
+            "%s of %s %s dropped: their texts also found the experts",
+            f"{dropped:,}",
+            f"{of:,}",
+            what,
+        )
+
+
+def _bitexts(
+    settings: RunSettings, languages: tuple[str, ...], known: KnownTexts
+) -> Iterable[Bitext]:
     sources: dict[Kind, str | None] = {
         "tatoeba": settings.tatoeba,
         "bucc18": settings.bucc,
@@ -143,16 +170,37 @@ def _bitexts(settings: RunSettings, languages: tuple[str, ...]) -> Iterable[Bite
             continue
         if kind == "pawsx" and source == PARAPHRASES:
             with as_file(files("steer_plugin.data") / "paraphrases.tsv") as path:
-                found = read_paraphrases(path, languages=languages)
+                bitexts = read_paraphrases(path, languages=languages)
         else:
-            found = read_bitexts(source, kind=kind, languages=languages)
-        for bitext in found:
+            bitexts = read_bitexts(source, kind=kind, languages=languages)
+        new = [kept for kept in (bitext.without(known) for bitext in bitexts) if kept is not None]
+        queries, kept_queries = (sum(len(b.queries) for b in some) for some in (bitexts, new))
+        if not new:
+            raise CorpusError(
+                f"all {queries:,} queries of {kind} have texts that find experts; give other "
+                f"sentences, or leave {kind} out"
+            )
+        _tell_dropped(queries - kept_queries, queries, f"queries of {kind}")
+        for bitext in new:
             yield (
                 bitext if settings.bitext_queries is None else bitext.take(settings.bitext_queries)
             )
 
 
-def _documents(settings: RunSettings) -> Mapping[str, tuple[str, ...]]:
+def _documents(settings: RunSettings, known: KnownTexts) -> Mapping[str, tuple[str, ...]]:
     if settings.generation is None or settings.generation.documents is None:
         return {}
-    return read_documents(settings.generation.documents, settings.targets)
+    documents = read_documents(settings.generation.documents, settings.targets)
+    new = {
+        language: tuple(text for text in texts if not known.quoted_in(text))
+        for language, texts in documents.items()
+    }
+    for language, texts in new.items():
+        if not texts:
+            raise CorpusError(
+                f"all {len(documents[language]):,} documents in {language} hold texts that find "
+                "experts; give others"
+            )
+    of, kept = (sum(map(len, texts.values())) for texts in (documents, new))
+    _tell_dropped(of - kept, of, "documents")
+    return new

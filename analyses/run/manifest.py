@@ -60,6 +60,9 @@ def run_provenance(
         "find_sentences": str(len(data.find)),
         "find_hash": data.find.hash,
         "judge_sentences": str(len(data.judge)),
+        "judge_groups": (
+            "not known" if data.judge.groups is None else str(len(set(data.judge.groups)))
+        ),
         "judge_hash": data.judge.hash,
         "control_seeds": ", ".join(map(str, settings.control_seeds)),
         "controls": ", ".join(settings.controls),

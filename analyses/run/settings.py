@@ -116,6 +116,9 @@ class RunSettings:
             the bundled one; in a FLORES-200 folder, with its split: "flores200/dev".
         judge_corpus: the same, for the sentences that judge; None, or `corpus` itself, splits that
             in two.
+        group: column of the corpus that says which sentences belong together, such as a document:
+            they find or judge together. None takes the topics of "everyday" and the documents of
+            FLORES.
         languages: which of the corpus's languages are judged; None for all.
         find_languages: the languages whose sentences are positives and negatives when experts are
             found, the targets among them; None takes `languages`.
@@ -167,6 +170,7 @@ class RunSettings:
     top_k: Annotated[tuple[Count, ...], ONE_OR_MORE, DISTINCT]
     corpus: str = "everyday"
     judge_corpus: str | None = None
+    group: str | None = None
     languages: Languages | None = None
     find_languages: Languages | None = None
     seen: Annotated[tuple[str, ...], DISTINCT] | None = None

@@ -45,6 +45,7 @@ class CorpusOptions:
     corpus: str
     languages: tuple[str, ...]
     sentences: int | None
+    group: str | None
 
     def read(self) -> "ParallelCorpus":
         """Read the corpus.
@@ -54,7 +55,7 @@ class CorpusOptions:
         """
         from steer_plugin.analyses.run.inputs import read_corpus
 
-        corpus = read_corpus(self.corpus, self.languages or None)
+        corpus = read_corpus(self.corpus, self.languages or None, self.group)
         return corpus if self.sentences is None else corpus.take(self.sentences)
 
 
@@ -268,6 +269,12 @@ corpus_options = bundle(
         help="Take only these languages, such as deu_Latn. Repeatable. Default: all.",
     ),
     click.option("--sentences", type=click.IntRange(4), help="Take only the first so many."),
+    click.option(
+        "--group",
+        metavar="COLUMN",
+        help="The column that says which sentences belong together, such as a document: they find "
+        "or judge together. Default: the topics of 'everyday', the documents of FLORES.",
+    ),
 )
 
 steering_options = bundle(

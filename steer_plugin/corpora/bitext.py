@@ -2,20 +2,26 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Int
 
+from steer_plugin.corpora.text_forms import KnownTexts
 from steer_plugin.errors import CorpusError
+
+
+def number_alike(items: Iterable[Hashable]) -> tuple[int, ...]:
+    """Number items from 0 as they first come, equal ones alike."""
+    numbers: dict[Hashable, int] = {}
+    return tuple(numbers.setdefault(item, len(numbers)) for item in items)
 
 
 def same_texts(texts: Sequence[str]) -> Int[np.ndarray, " text"]:
     """Number texts, so that two have the same number where they are equal to the letter."""
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
+    return np.array(number_alike(texts), dtype=np.int64)
 
 
 @dataclass(frozen=True, repr=False)
@@ -91,6 +97,29 @@ class Bitext:
         pairs = self.gold == tuple(range(len(self.candidates)))
         candidates = self.candidates[:n] if pairs else self.candidates
         return replace(self, queries=self.queries[:n], candidates=candidates, gold=self.gold[:n])
+
+    def without(self, known: KnownTexts) -> "Bitext | None":
+        """Drop the queries and candidates whose texts are known; None where no query is left.
+
+        A query goes with its answer, and an answer with the last query that asks for it.
+        """
+        new = [candidate not in known for candidate in self.candidates]
+        asking = [
+            place
+            for place, (query, answer) in enumerate(zip(self.queries, self.gold, strict=True))
+            if new[answer] and query not in known
+        ]
+        if not asking:
+            return None
+        unasked = set(self.gold) - {self.gold[place] for place in asking}
+        kept = [place for place, is_new in enumerate(new) if is_new and place not in unasked]
+        numbers = {place: number for number, place in enumerate(kept)}
+        return replace(
+            self,
+            queries=tuple(self.queries[place] for place in asking),
+            candidates=tuple(self.candidates[place] for place in kept),
+            gold=tuple(numbers[self.gold[place]] for place in asking),
+        )
 
 
 def both_ways(

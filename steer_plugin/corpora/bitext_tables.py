@@ -7,7 +7,8 @@ from pathlib import Path
 from steer_plugin.corpora.bitext import Bitext, both_ways
 from steer_plugin.corpora.bitext_files import ENGLISH
 from steer_plugin.corpora.language_codes import two_letters
-from steer_plugin.corpora.tables import Table, check_text, is_blank, need_columns, read_table
+from steer_plugin.corpora.tables import Table, check_text, need_columns, read_table
+from steer_plugin.corpora.text_forms import is_blank
 from steer_plugin.errors import CorpusError
 
 LOG = logging.getLogger(__name__)

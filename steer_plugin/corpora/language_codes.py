@@ -12,8 +12,8 @@ from functools import cache
 
 from steer_plugin.errors import CorpusError
 
-# ISO 639-3 and ISO 15924, as FLORES-200 joins them.
-LANGUAGE = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}")
+# ISO 639-3 and ISO 15924, as FLORES-200 joins them; FLORES+ tells varieties apart by Glottolog.
+LANGUAGE = re.compile(r"[a-z]{3}_[A-Z][a-z]{3}(?:_[a-z]{4}[0-9]{4})?")
 _ISO_639_3 = re.compile(r"[a-z]{3}")
 
 # Members of macrolanguages that FLORES has alone or as the usual one, and CLDR does not.
@@ -52,6 +52,11 @@ _TATOEBA = {
     "ydd": "yid",
     "zho": "cmn",
 }
+
+
+def is_language(name: object) -> bool:
+    """Tell whether a column or file is named as FLORES names languages."""
+    return isinstance(name, str) and LANGUAGE.fullmatch(name) is not None
 
 
 def iso_codes(code: str) -> tuple[str, ...]:
@@ -100,13 +105,13 @@ def two_letters(code: str) -> str | None:
 
     Their `zh` is in simplified characters, so that it is `zho_Hans` and not `zho_Hant`.
     """
-    two, script = _two_letters(code), code.partition("_")[2]
+    two, (_, *script) = _two_letters(code), code.split("_")
     if two is None or not script:
         return two
     from langcodes import Language
 
     usual = Language.get(two).maximize().script
-    return two if _WRITING_SYSTEMS.get(script, script) == usual else None
+    return two if _WRITING_SYSTEMS.get(script[0], script[0]) == usual else None
 
 
 def tatoeba_code(code: str) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import as_file, files
@@ -10,9 +10,10 @@ from importlib.resources import as_file, files
 import numpy as np
 from jaxtyping import Int64
 
-from steer_plugin.corpora.bitext import same_texts
+from steer_plugin.corpora.bitext import number_alike, same_texts
 from steer_plugin.corpora.sentence_ids import align, choose_languages
 from steer_plugin.corpora.sources import read_source
+from steer_plugin.corpora.text_forms import KnownTexts, normal_form
 from steer_plugin.errors import CorpusError
 
 
@@ -20,17 +21,20 @@ from steer_plugin.errors import CorpusError
 class ParallelCorpus:
     """The same sentences in two languages or more. Made by `read` and `everyday`.
 
-    Two corpora are equal when their languages, ids and texts are the same in the same order.
+    Two corpora are equal when languages, ids, texts and groups are the same in the same order.
 
     Attributes:
         languages: names such as `eng_Latn`, in the order of the source.
         ids: one for each sentence, in the order of the source.
         texts: for each of `languages`, its sentences in the order of `ids`.
+        groups: for each sentence the number of its group, such as a document or topic, counted from
+            0 as they come; None where nothing is known of groups.
     """
 
     languages: tuple[str, ...]
     ids: tuple[str, ...]
     texts: tuple[tuple[str, ...], ...]
+    groups: tuple[int, ...] | None = None
 
     @classmethod
     def read(
@@ -39,42 +43,49 @@ class ParallelCorpus:
         *,
         languages: Sequence[str] | None = None,
         split: str | None = None,
+        group: str | None = None,
     ) -> "ParallelCorpus":
         """Read sentences that are translations of each other.
 
         Files are UTF-8, with or without a byte order mark; texts are kept to the letter. A table
-        (TSV without quoting, CSV, JSONL, parquet, `datasets.Dataset`) is either wide, with the
-        column `id` and one column a language, or long, with the columns `id`, `language` and
-        `text`, or with `iso_639_3` and `iso_15924` for the language, as in FLORES+; further
-        columns are ignored. Without `languages`, the language columns of a wide table are those
-        named like `eng_Latn` (ISO 639-3 and ISO 15924).
+        (TSV, CSV, JSONL, parquet, `datasets.Dataset`) is either wide, with the column `id` and one
+        column a language, or long, with the columns `id`, `language` and `text`, or with
+        `iso_639_3` and `iso_15924` for the language, as in FLORES+. Without `languages`, the
+        language columns of a wide table, and of a mapping that has any, are those named like
+        `eng_Latn` (ISO 639-3 and ISO 15924); a line of the log names the others. Quotation marks in
+        a TSV are text, unless all its cells are quoted as pandas does it.
 
         Args:
             source: a folder of FLORES-200 or FLORES+, or of one of its splits (docs/data.md shows
                 the layouts; the lines of text files are numbered from 1); a `.tsv`, `.csv`,
-                `.jsonl` or `.parquet` file; a mapping from language to sentences (ids count from
-                1) or to `{id: sentence}`; a Hugging Face `Dataset` or `DatasetDict`, or the name
-                of one as "hf:name" or "hf:name:split".
+                `.jsonl` or `.parquet` file; a mapping from language to sentences (with ids under
+                `id`, or else counted from 1) or to `{id: sentence}`; a Hugging Face `Dataset` or
+                `DatasetDict`, or the name of one as "hf:name" or "hf:name:split".
             languages: which to read, in this order; None for all, in the order of the source.
             split: which split of a folder, `DatasetDict` or named data set; None if there is only
                 one.
+            group: the column that says which sentences belong together, as those of a document do;
+                a sentence without an entry there is a group of its own. None takes the `URL` that
+                FLORES-200 has in `metadata_dev.tsv` and FLORES+ in its tables, where it is there,
+                and knows of no groups elsewhere.
 
         Raises:
-            CorpusError: the source cannot be read or its sentences are not aligned; the message
-                names the file and the row.
+            CorpusError: the source cannot be read or its sentences are not aligned, or translations
+                are of different groups; the message names the file and the row.
         """
-        return cls(*align(read_source(source, split), languages))
+        chosen, ids, texts, labels = align(read_source(source, split, group), languages, group)
+        return cls(chosen, ids, texts, None if labels is None else number_alike(labels))
 
     @classmethod
-    def everyday(cls) -> "ParallelCorpus":
+    def everyday(cls, group: str = "topic") -> "ParallelCorpus":
         """Give the corpus that ships with the package.
 
         400 sentences over twenty everyday topics, written for this package and dedicated to the
         public domain (CC0-1.0), in English, German, French, Spanish, Japanese, Russian and
-        Chinese.
+        Chinese. Its topics take turns, so that the first sentences are of many.
         """
         with as_file(files("steer_plugin.data") / "everyday.tsv") as path:
-            return cls.read(path)
+            return cls.read(path, group=group)
 
     @property
     def sentences(self) -> Mapping[str, tuple[str, ...]]:
@@ -90,11 +101,13 @@ class ParallelCorpus:
     def hash(self) -> str:
         """Name the content: a SHA-256 in hexadecimal digits.
 
-        It is taken over the JSON text `[languages, ids, texts]`, in ASCII and without spaces, so
-        no two contents share an encoding. The order of languages and ids counts: the same hash
-        means the same sentence in the same row with the same label.
+        It is taken over the JSON text `[languages, ids, texts]`, followed by the groups where there
+        are any, in ASCII and without spaces, so no two contents share an encoding. The order of
+        languages and ids counts: the same hash means the same sentence in the same row with the
+        same label.
         """
-        content = json.dumps([self.languages, self.ids, self.texts], separators=(",", ":"))
+        groups = [] if self.groups is None else [self.groups]
+        content = json.dumps([self.languages, self.ids, self.texts, *groups], separators=(",", ":"))
         return hashlib.sha256(content.encode("ascii")).hexdigest()
 
     def __len__(self) -> int:
@@ -104,7 +117,10 @@ class ParallelCorpus:
     def __repr__(self) -> str:
         """Say how much there is of what, without the sentences."""
         languages = ", ".join(self.languages)
-        return f"ParallelCorpus({len(self)} sentences in {languages}; hash {self.hash[:12]})"
+        groups = "" if self.groups is None else f" of {len(set(self.groups))} groups"
+        return (
+            f"ParallelCorpus({len(self)} sentences{groups} in {languages}; hash {self.hash[:12]})"
+        )
 
     def select(self, languages: Sequence[str]) -> "ParallelCorpus":
         """Keep these languages, in this order.
@@ -114,7 +130,8 @@ class ParallelCorpus:
         """
         chosen = choose_languages("the corpus", self.languages, languages)
         sentences = self.sentences
-        return type(self)(chosen, self.ids, tuple(sentences[language] for language in chosen))
+        texts = tuple(sentences[language] for language in chosen)
+        return type(self)(chosen, self.ids, texts, self.groups)
 
     def take(self, n: int) -> "ParallelCorpus":
         """Keep the first `n` ids.
@@ -126,14 +143,21 @@ class ParallelCorpus:
             raise CorpusError(f"cannot take {n} sentences; give a number from 1 to {len(self)}")
         return self._rows(range(n))
 
+    def without(self, known: KnownTexts) -> "ParallelCorpus":
+        """Drop the ids of which a sentence, in whatever language, is known."""
+        rows = (zip(*self.texts, strict=True)) if self.texts else ()
+        new = [number for number, row in enumerate(rows) if not any(text in known for text in row)]
+        return self._rows(new)
+
     def split(self, seed: int = 0, find: float = 0.5) -> tuple["ParallelCorpus", "ParallelCorpus"]:
         """Divide the ids into two sides, one to find experts on and one to judge them on.
 
         Ids are ordered by the SHA-256 of seed and id, and the first ones are the find side: the
         same ids and seed give the same sides, in the same order, on every machine and from every
-        order of rows. Ids that share a sentence in some language, word for word, directly or
-        through others, stay together: such a group is on the find side where it still fits, so
-        that side may be smaller than asked but never larger.
+        order of rows. Ids of one group, or that share a sentence, in whatever languages, directly
+        or through others, stay together: such a cluster is on the find side where it still fits, so
+        that side may be smaller than asked but never larger. Sentences are shared where they look
+        the same; see `steer_plugin.corpora.text_forms.normal_form`.
 
         Args:
             seed: another seed, another division.
@@ -152,18 +176,20 @@ class ParallelCorpus:
             )
         room = round(find * len(self))
         order = sorted(range(len(self)), key=lambda row: _digest(seed, self.ids[row]))
-        groups: dict[int, list[int]] = {}
-        group = _groups(self.texts)
+        forms = [[normal_form(text) for text in sentences] for sentences in self.texts]
+        cluster = _clusters(forms if self.groups is None else [*forms, self.groups])
+        clusters: dict[int, list[int]] = {}
         for row in order:
-            groups.setdefault(group[row], []).append(row)
+            clusters.setdefault(cluster[row], []).append(row)
         find_side: set[int] = set()
-        for members in groups.values():
+        for members in clusters.values():
             if len(find_side) + len(members) <= room:
                 find_side.update(members)
         if not 0 < len(find_side) < len(self):
+            groups = "" if self.groups is None else f" of {len(set(self.groups))} groups"
             raise CorpusError(
-                f"find={find} leaves one side of {len(self)} sentences empty; give more sentences "
-                "without repetitions, or another share"
+                f"find={find} leaves one side of {len(self)} sentences{groups} empty; give more "
+                f"{'groups' if groups else 'sentences without repetitions'}, or another share"
             )
         return (
             self._rows([row for row in order if row in find_side]),
@@ -185,6 +211,7 @@ class ParallelCorpus:
             self.languages,
             tuple(self.ids[row] for row in rows),
             tuple(tuple(sentences[row] for row in rows) for sentences in self.texts),
+            None if self.groups is None else number_alike(self.groups[row] for row in rows),
         )
 
 
@@ -192,9 +219,9 @@ def _digest(seed: int, sentence_id: str) -> bytes:
     return hashlib.sha256(f"{seed}:{sentence_id}".encode()).digest()
 
 
-def _groups(texts: Sequence[Sequence[str]]) -> list[int]:
-    """Number the rows so that those which share a sentence, directly or not, share a number."""
-    parent = list(range(len(texts[0])))
+def _clusters(columns: Sequence[Sequence[Hashable]]) -> list[int]:
+    """Number the rows so that those which share an entry, directly or not, share a number."""
+    parent = list(range(len(columns[0])))
 
     def root(row: int) -> int:
         while parent[row] != row:
@@ -202,8 +229,8 @@ def _groups(texts: Sequence[Sequence[str]]) -> list[int]:
             row = parent[row]
         return row
 
-    for sentences in texts:
-        first: dict[str, int] = {}
-        for row, text in enumerate(sentences):
-            parent[root(row)] = root(first.setdefault(text, row))
+    first: dict[Hashable, int] = {}
+    for column in columns:
+        for row, entry in enumerate(column):
+            parent[root(row)] = root(first.setdefault(entry, row))
     return [root(row) for row in range(len(parent))]

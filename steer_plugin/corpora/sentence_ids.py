@@ -1,87 +1,103 @@
 """From cells to the same sentences in every language, checked one by one."""
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Hashable, Iterable, Sequence
 
-from steer_plugin.corpora.flores import CODE_COLUMNS, text_column, with_language_column
-from steer_plugin.corpora.language_codes import LANGUAGE
+from steer_plugin.corpora.flores import (
+    document_column,
+    is_long,
+    text_column,
+    with_language_column,
+)
+from steer_plugin.corpora.language_codes import is_language
 from steer_plugin.corpora.sources import Source
 from steer_plugin.corpora.tables import (
     ListByLanguage,
     Table,
     TableByLanguage,
+    check_label,
     check_text,
     need_columns,
 )
 from steer_plugin.errors import CorpusError
 
-# Languages, ids, and the sentences of each language.
-Aligned = tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, ...], ...]]
+LOG = logging.getLogger(__name__)
+
+Labels = list[Hashable] | None
+# Languages, ids, the sentences of each language, and what group each sentence is of.
+Aligned = tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, ...], ...], Labels]
 
 
-def align(source: Source, languages: Sequence[str] | None) -> Aligned:
+def align(source: Source, languages: Sequence[str] | None, group: str | None) -> Aligned:
     """Find the ids that all languages share, and each language's sentences in their order.
 
     Args:
         source: what has been read, unchecked.
         languages: which to keep, in this order; None for all.
+        group: the column of the groups; None takes the documents of FLORES, where they are named.
 
     Returns:
-        The languages, the ids, and for each language its sentences.
+        The languages, the ids, for each language its sentences, and the groups' labels.
 
     Raises:
         CorpusError: a cell is no text, or the sentences are not aligned; the message names the
             file and the row.
     """
     if isinstance(source, ListByLanguage):
-        return _align_lists(source, languages)
+        return _align_lists(source, languages, group)
     if isinstance(source, TableByLanguage):
-        return _align_tables(source, languages)
+        return _align_tables(source, languages, group)
     if not any(source.columns.values()):
-        raise CorpusError(f"{source.name} has no rows; give at least one sentence a language")
+        raise _no_rows(source)
     if "id" not in source.columns:
         raise CorpusError(
             f"{source.name} has no column 'id' among {', '.join(source.columns)}; add one that is "
             "the same for all translations of a sentence"
         )
-    if {"language", "text"} <= set(source.columns):
-        return _align_long(source, languages)
-    if {*CODE_COLUMNS, "text"} <= set(source.columns):
-        return _align_long(with_language_column(source), languages)
-    return _align_wide(source, languages)
+    if group is not None:
+        need_columns(source, (group,))
+    if is_long(source.columns):
+        documents = group or document_column(source)
+        return _align_long(with_language_column(source), languages, documents)
+    return _align_wide(source, languages, group)
 
 
-def _align_tables(source: TableByLanguage, languages: Sequence[str] | None) -> Aligned:
+def _no_rows(source: Table | TableByLanguage) -> CorpusError:
+    return CorpusError(f"{source.name} has no rows; give at least one sentence a language")
+
+
+def _align_tables(
+    source: TableByLanguage, languages: Sequence[str] | None, group: str | None
+) -> Aligned:
     chosen = choose_languages(source.name, source.tables, languages)
-    rows: list[tuple[object, str, object, str]] = []
+    rows: list[tuple[object, str, object, object, str]] = []
     for language in chosen:
         table = source.tables[language]()
         text = text_column(table)
-        need_columns(table, ("id", text))
-        cells = zip(table.columns["id"], table.columns[text], strict=True)
-        rows += [(key, language, cell, table.place(row)) for row, (key, cell) in enumerate(cells)]
-    names = ("id", "language", "text")
+        need_columns(table, ("id", text) if group is None else ("id", text, group))
+        documents = group or document_column(table)
+        labels = [None] * len(table.columns["id"]) if not documents else table.columns[documents]
+        cells = zip(table.columns["id"], table.columns[text], labels, strict=True)
+        rows += [
+            (key, language, cell, label, table.place(row))
+            for row, (key, cell, label) in enumerate(cells)
+        ]
+    if not rows:
+        raise _no_rows(source)
+    names = ("id", "language", "text", "group")
     columns = {name: [row[place] for row in rows] for place, name in enumerate(names)}
-    return _align_long(Table(source.name, lambda row: rows[row][3], columns), chosen)
+    return _align_long(Table(source.name, lambda row: rows[row][4], columns), chosen, "group")
 
 
-def _align_wide(table: Table, languages: Sequence[str] | None) -> Aligned:
-    others = [column for column in table.columns if column != "id"]
-    available = others if languages is not None else list(filter(LANGUAGE.fullmatch, others))
-    if not available:
+def _align_wide(table: Table, languages: Sequence[str] | None, group: str | None) -> Aligned:
+    others = [column for column in table.columns if column not in ("id", group)]
+    if languages is None and not any(map(is_language, others)):
         raise CorpusError(
             f"{table.name} has no column named like eng_Latn among {', '.join(table.columns)}; "
             "rename the language columns or name them in languages="
         )
-    chosen = choose_languages(table.name, available, languages)
-    first: dict[str, int] = {}
-    for row, cell in enumerate(table.columns["id"]):
-        sentence_id = _id(cell, table.place(row))
-        earlier = first.setdefault(sentence_id, row)
-        if earlier != row:
-            raise CorpusError(
-                f"{table.place(row)}: the id {sentence_id!r} stands in {table.place(earlier)} "
-                "already; give every row its own"
-            )
+    chosen = choose_languages(table.name, others, languages)
+    ids = _ids(table)
     texts = tuple(
         tuple(
             check_text(cell, table.place(row), f"{language} sentence")
@@ -89,15 +105,16 @@ def _align_wide(table: Table, languages: Sequence[str] | None) -> Aligned:
         )
         for language in chosen
     )
-    return chosen, tuple(first), texts
+    return chosen, ids, texts, _labels(table, group)
 
 
-def _align_long(table: Table, languages: Sequence[str] | None) -> Aligned:
+def _align_long(table: Table, languages: Sequence[str] | None, group: str | None) -> Aligned:
     spoken = [
         check_text(cell, table.place(row), "language")
         for row, cell in enumerate(table.columns["language"])
     ]
-    chosen = choose_languages(table.name, dict.fromkeys(spoken), languages)
+    present = tuple(dict.fromkeys(spoken))
+    chosen = choose_languages(table.name, present, present if languages is None else languages)
     sentences: dict[str, dict[str, int]] = {language: {} for language in chosen}
     first: dict[str, int] = {}
     for row, language in enumerate(spoken):
@@ -125,10 +142,13 @@ def _align_long(table: Table, languages: Sequence[str] | None) -> Aligned:
         )
         for language in chosen
     )
-    return chosen, tuple(first), texts
+    rows = [[sentences[language][sentence_id] for language in chosen] for sentence_id in first]
+    return chosen, tuple(first), texts, _shared_labels(table, group, rows)
 
 
-def _align_lists(source: ListByLanguage, languages: Sequence[str] | None) -> Aligned:
+def _align_lists(
+    source: ListByLanguage, languages: Sequence[str] | None, group: str | None
+) -> Aligned:
     chosen = choose_languages(source.name, source.lists, languages)
     lists = [(name, read()) for name, read in (source.lists[language] for language in chosen)]
     short, long = (pick(lists, key=lambda named: len(named[1])) for pick in (min, max))
@@ -146,7 +166,75 @@ def _align_lists(source: ListByLanguage, languages: Sequence[str] | None) -> Ali
         )
         for language, (name, cells) in zip(chosen, lists, strict=True)
     )
-    return chosen, tuple(str(number + 1) for number in range(len(short[1]))), texts
+    ids = tuple(str(number + 1) for number in range(len(short[1])))
+    if source.about is None:
+        if group is not None:
+            raise CorpusError(
+                f"{source.name} has sentences alone and no column {group!r}; leave group out, or "
+                "give a table that has it"
+            )
+        return chosen, ids, texts, None
+    about = source.about()
+    if group is not None:
+        need_columns(about, (group,))
+    documents = group or document_column(about)
+    for column in about.columns.keys() & {"id", documents}:
+        if len(about.columns[column]) != len(ids):
+            raise CorpusError(
+                f"{about.name} has {len(about.columns[column])} entries in {column!r} for the "
+                f"{len(ids)} sentences of {source.name}; give one a sentence"
+            )
+    return (
+        chosen,
+        _ids(about) if "id" in about.columns else ids,
+        texts,
+        _labels(about, documents),
+    )
+
+
+def _ids(table: Table) -> tuple[str, ...]:
+    first: dict[str, int] = {}
+    for row, cell in enumerate(table.columns["id"]):
+        sentence_id = _id(cell, table.place(row))
+        earlier = first.setdefault(sentence_id, row)
+        if earlier != row:
+            raise CorpusError(
+                f"{table.place(row)}: the id {sentence_id!r} stands in {table.place(earlier)} "
+                "already; give every row its own"
+            )
+    return tuple(first)
+
+
+def _labels(table: Table, group: str | None) -> Labels:
+    """Give each row's group, or the row's own number where it says none; None without groups."""
+    if group is None:
+        return None
+    labels = [
+        check_label(cell, table.place(row), f"entry in {group!r}")
+        for row, cell in enumerate(table.columns[group])
+    ]
+    if not any(labels):
+        return None
+    return [row if label is None else label for row, label in enumerate(labels)]
+
+
+def _shared_labels(table: Table, group: str | None, rows: Sequence[Sequence[int]]) -> Labels:
+    """Give the group that the rows of each sentence, one a language, say."""
+    labels = _labels(table, group)
+    if labels is None:
+        return None
+    shared: list[Hashable] = []
+    for translations in rows:
+        stated = [row for row in translations if isinstance(labels[row], str)]
+        for row in stated[1:]:
+            if labels[row] != labels[stated[0]]:
+                raise CorpusError(
+                    f"{table.place(row)}: the {group} is {labels[row]!r}, that of its translation "
+                    f"in {table.place(stated[0])} {labels[stated[0]]!r}; give all translations of "
+                    "a sentence the same, or group by another column"
+                )
+        shared.append(labels[(stated or translations)[0]])
+    return shared
 
 
 def choose_languages(
@@ -154,13 +242,17 @@ def choose_languages(
 ) -> tuple[str, ...]:
     """Give the languages that are asked for, or all.
 
+    Where some are named like `eng_Latn` and none is asked for, all are these: a line of the log
+    names the others.
+
     Raises:
         CorpusError: one is not there or named twice, or there are fewer than two.
     """
     present = tuple(available)
     if isinstance(wanted, str):
         raise CorpusError(f"languages is the string {wanted!r}; give a list of languages")
-    chosen = present if wanted is None else tuple(wanted)
+    coded = tuple(filter(is_language, present)) or present
+    chosen = coded if wanted is None else tuple(wanted)
     absent = [language for language in chosen if language not in present]
     if absent:
         raise CorpusError(
@@ -171,6 +263,13 @@ def choose_languages(
     if len(chosen) < 2:
         too_few = f"one language only ({chosen[0]})" if chosen else "no language"
         raise CorpusError(f"{name}: {too_few}; a parallel corpus needs at least two")
+    if wanted is None and len(coded) < len(present):
+        others = ", ".join(str(column) for column in present if column not in coded)
+        LOG.warning(
+            "%s: %s left out, not named like eng_Latn; name all languages to read others",
+            name,
+            others,
+        )
     return chosen
 
 

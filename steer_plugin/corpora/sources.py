@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from steer_plugin.corpora import flores
+from steer_plugin.corpora.flores import is_long
 from steer_plugin.corpora.hub import (
     SCHEME,
     config_names,
@@ -15,6 +16,7 @@ from steer_plugin.corpora.hub import (
     parse_hub,
     read_dataset,
 )
+from steer_plugin.corpora.language_codes import is_language
 from steer_plugin.corpora.tables import (
     ListByLanguage,
     Table,
@@ -27,8 +29,10 @@ from steer_plugin.errors import CorpusError
 
 Source = Table | ListByLanguage | TableByLanguage
 
+MAPPING = "the mapping"
 
-def read_source(source: object, split: str | None) -> Source:
+
+def read_source(source: object, split: str | None, group: str | None) -> Source:
     """Read whatever `ParallelCorpus.read` takes.
 
     Raises:
@@ -41,7 +45,8 @@ def read_source(source: object, split: str | None) -> Source:
     if isinstance(source, str | PathLike):
         return _read_path(Path(source).expanduser(), split)
     if isinstance(source, Mapping):
-        return _read_mapping(source, split)
+        refuse_split(MAPPING, split)
+        return _read_mapping(source, group)
     raise CorpusError(
         f"cannot read a corpus from an object of type {type(source).__name__}; give a path, a "
         "mapping from language to sentences, or a Hugging Face dataset"
@@ -63,29 +68,53 @@ def _read_path(path: Path, split: str | None) -> Source:
     return table
 
 
-def _read_mapping(source: Mapping[Any, Any], split: str | None) -> Source:
-    """Read language -> sentences, or language -> {id: sentence}."""
-    name = "the mapping"
-    refuse_split(name, split)
+def _read_mapping(source: Mapping[Any, Any], group: str | None) -> Source:
+    """Read language -> sentences, language -> {id: sentence}, or column -> cells of a table.
+
+    Beside languages named like `eng_Latn`, the column `id` is not Indonesian but ids.
+    """
     if source and all(isinstance(value, Mapping) for value in source.values()):
-        rows = [(language, *item) for language in source for item in source[language].items()]
-        names = ("language", "id", "text")
-        return Table(
-            name,
-            lambda row: f"{name}, {rows[row][0]}, id {rows[row][1]!r}",
-            {column: [row[position] for row in rows] for position, column in enumerate(names)},
-        )
-    for language, value in source.items():
+        return _read_mapping_by_id(source, group)
+    for column, value in source.items():
         if isinstance(value, str | Mapping) or not isinstance(value, Iterable):
             raise CorpusError(
-                f"{name} holds an object of type {type(value).__name__} for {language}; give a "
+                f"{MAPPING} holds an object of type {type(value).__name__} for {column}; give a "
                 "list of sentences for every language, or {id: sentence} for every language"
             )
+
+    def table() -> Table:
+        cells = {column: list(source[column]) for column in source}
+        return Table(MAPPING, lambda row: f"{MAPPING}, entry {row + 1}", cells)
+
+    if is_long(source):
+        return table()
+    no_sentences = {group, "id"} if any(map(is_language, source)) else {group}
     lists = {
-        language: (f"{name}, {language}", lambda value=value: list(value))
+        language: (f"{MAPPING}, {language}", lambda value=value: list(value))
         for language, value in source.items()
+        if language not in no_sentences
     }
-    return ListByLanguage(name, "entry", lists)
+    about = table if no_sentences & set(source) else None
+    return ListByLanguage(MAPPING, "entry", lists, about)
+
+
+def _read_mapping_by_id(source: Mapping[Any, Mapping[Any, Any]], group: str | None) -> Source:
+    if group is not None and group not in source:
+        raise CorpusError(f"{MAPPING} has no {group!r} among {', '.join(map(str, source))}")
+
+    def table(language: Any) -> Table:
+        ids = list(source[language])
+        columns = {"id": ids, "text": list(source[language].values())}
+        if group is not None:
+            columns[group] = [source[group].get(key) for key in ids]
+        return Table(MAPPING, lambda row: f"{MAPPING}, {language}, id {ids[row]!r}", columns)
+
+    tables = {
+        language: lambda language=language: table(language)
+        for language in source
+        if language != group
+    }
+    return TableByLanguage(MAPPING, tables)
 
 
 def _read_hub(source: str, split: str | None) -> Source:

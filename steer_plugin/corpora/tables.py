@@ -4,7 +4,7 @@ import codecs
 import csv
 import io
 import json
-import unicodedata
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from steer_plugin.corpora.text_forms import is_blank
 from steer_plugin.errors import CorpusError
+
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,13 @@ class ListByLanguage:
         name: folder or kind of source, for messages.
         unit: what a sentence stands in, `line` or `entry`, for messages.
         lists: for each language, the name of its list and how to read it.
+        about: reads what is told of each sentence, a row each; None where nothing is.
     """
 
     name: str
     unit: str
     lists: Mapping[str, tuple[str, Callable[[], Sequence[object]]]]
+    about: Callable[[], Table] | None = None
 
 
 def read_table(path: Path) -> Table:
@@ -65,8 +70,8 @@ def read_table(path: Path) -> Table:
         CorpusError: it cannot be read; the message names the line.
     """
     readers: dict[str, Callable[[Path], Table]] = {
-        ".tsv": lambda path: _read_delimited(path, "\t", csv.QUOTE_NONE),
-        ".csv": lambda path: _read_delimited(path, ",", csv.QUOTE_MINIMAL),
+        ".tsv": _read_tsv,
+        ".csv": lambda path: _read_delimited(path, _read_text(path), ",", csv.QUOTE_MINIMAL),
         ".jsonl": _read_jsonl,
         ".parquet": _read_parquet,
     }
@@ -113,14 +118,61 @@ def check_text(cell: object, place: str, what: str) -> str:
     return str(cell)
 
 
-def is_blank(text: str) -> bool:
-    """Tell whether there is nothing to read in a text."""
-    # Separators, control and format characters: a zero-width space is nothing to read either.
-    return all(unicodedata.category(character)[0] in "ZC" for character in text)
+def check_label(cell: object, place: str, what: str) -> str | None:
+    """Give a cell's text or number as text, None where there is none, or say what is wrong with it.
+
+    Raises:
+        CorpusError: it is neither.
+    """
+    if cell is None or (isinstance(cell, str) and is_blank(cell)):
+        return None
+    if isinstance(cell, int | float):
+        return None if cell != cell else str(cell)  # NaN, as pandas has for what is missing
+    return check_text(cell, place, what)
 
 
-def _read_delimited(path: Path, delimiter: str, quoting: int) -> Table:
-    lines = io.StringIO(_read_text(path), newline="")
+def _read_tsv(path: Path) -> Table:
+    """Read cells to the letter, or without the quotation marks that a writer put round them."""
+    text = _read_text(path)
+    if _is_quoted(text):
+        return _read_delimited(path, text, "\t", csv.QUOTE_MINIMAL)
+    table = _read_delimited(path, text, "\t", csv.QUOTE_NONE)
+    cells = (str(cell) for column in table.columns.values() for cell in column)
+    quoted = next((cell for cell in cells if len(cell) > 1 and cell[0] == cell[-1] == '"'), None)
+    if quoted is not None:
+        LOG.warning(
+            "%s: cells keep the quotation marks that they stand in, such as %.60s; if these are no "
+            "part of the sentences, write a .csv",
+            path,
+            quoted,
+        )
+    return table
+
+
+def _is_quoted(text: str) -> bool:
+    """Tell whether a writer of quoted cells, such as pandas, would write just this."""
+    if '"' not in text:
+        return False
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter="\t", strict=True))
+    except csv.Error:
+        return False
+    end = "\r\n" if "\r\n" in text else "\n"
+    numbers = [[int(cell) if cell.isdecimal() else cell for cell in row] for row in rows]
+    for quoting, cells in (
+        (csv.QUOTE_MINIMAL, rows),
+        (csv.QUOTE_ALL, rows),
+        (csv.QUOTE_NONNUMERIC, numbers),
+    ):
+        written = io.StringIO(newline="")
+        csv.writer(written, "excel-tab", lineterminator=end, quoting=quoting).writerows(cells)
+        if written.getvalue().removesuffix(end) == text.removesuffix(end):
+            return True
+    return False
+
+
+def _read_delimited(path: Path, text: str, delimiter: str, quoting: int) -> Table:
+    lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)  # type: ignore[arg-type]
     header: list[str] = []
     rows: list[list[str]] = []

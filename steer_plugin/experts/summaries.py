@@ -54,11 +54,13 @@ def score_curve(find: ExpertTable, judge: ExpertTable, *, points: int = 60) -> p
     Raises:
         AnalysisError: the tables have different units, concepts or scores.
     """
-    if (find.space, find.concepts, find.score) != (judge.space, judge.concepts, judge.score):
+    alike = (find.space, find.score) == (judge.space, judge.score)
+    if not alike or not set(judge.concepts) <= set(find.concepts):
         raise AnalysisError("the two tables have different units, concepts or scores")
     ranks = np.unique(np.geomspace(1, len(find.space), points).round().astype(int))
     frames = []
-    for row, concept in enumerate(find.concepts):
+    for judge_row, concept in enumerate(judge.concepts):
+        row = find.row(concept)
         units = np.argsort(-find.scores[row], kind="stable")[ranks - 1]
         layers, indices = find.space.addresses(units)
         frames.append(
@@ -69,7 +71,7 @@ def score_curve(find: ExpertTable, judge: ExpertTable, *, points: int = 60) -> p
                     "layer": layers,
                     "index": indices,
                     "find_score": find.scores[row, units],
-                    "judge_score": judge.scores[row, units],
+                    "judge_score": judge.scores[judge_row, units],
                 }
             )
         )

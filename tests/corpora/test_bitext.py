@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from steer_plugin.corpora.bitext import Bitext, both_ways, same_texts
 from steer_plugin.corpora.bitext_readers import Kind, read_bitexts, read_paraphrases
+from steer_plugin.corpora.text_forms import KnownTexts
 from steer_plugin.errors import CorpusError
 
 from support.hubs import hub_folder
@@ -653,3 +654,24 @@ def test_asking_for_english_alone_is_an_error(tmp_path: Path) -> None:
 
 def test_same_is_an_integer_a_candidate() -> None:
     assert PAIRS[0].same.dtype == np.int64
+
+
+def test_what_is_known_neither_asks_nor_is_sought() -> None:
+    bitext = Bitext(
+        "bucc18",
+        "deu_Latn",
+        "eng_Latn",
+        queries=("q0", "q1 known", "q2", "q3", "q4"),
+        candidates=("nobody's", "of q3", "known", "of q2", "of q1 and q4", "nobody's known"),
+        gold=(2, 4, 3, 1, 4),
+    )
+    known = KnownTexts.of(["q1  known", "known", "nobody's known", "something else"])
+    assert bitext.without(known) == dataclasses.replace(
+        bitext,
+        queries=("q2", "q3", "q4"),
+        candidates=("nobody's", "of q3", "of q2", "of q1 and q4"),
+        gold=(2, 1, 3),
+    )
+    alone = dataclasses.replace(bitext, queries=("q1 known",), gold=(4,))
+    assert alone.without(known) is None
+    assert bitext.without(KnownTexts.of(["other"])) == bitext

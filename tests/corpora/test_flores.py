@@ -61,6 +61,40 @@ def test_a_language_that_a_folder_lacks_and_a_split_that_it_lacks_are_errors(
         ParallelCorpus.read(tmp_path, split="test")
 
 
+COPIES = ["deu_Latn (1)", "deu_Latn copy", "Kopie von deu_Latn", "deu_Latn-1", "deu_Latn_2"]
+
+
+@pytest.mark.parametrize("copy", COPIES)
+@pytest.mark.parametrize("layout", ["{}.dev", "dev.{}", "{}.jsonl", "{}.parquet"])
+def test_a_copy_of_a_file_is_no_language(copy: str, layout: str, tmp_path: Path) -> None:
+    if layout == "{}.dev":
+        flores_folder(tmp_path, "dev", nested=True)
+    elif layout == "dev.{}":
+        plus_archive(tmp_path)
+    else:
+        plus_tables(tmp_path, layout.removeprefix("{}"))
+    home, name = tmp_path / "dev", layout.format(copy)
+    (home / name).write_bytes((home / layout.format("deu_Latn")).read_bytes())
+    with pytest.raises(CorpusError) as caught:
+        ParallelCorpus.read(home)
+    assert str(caught.value) == (
+        f"{home / name} is named like a copy and would be a language of its own; remove it, or "
+        f"rename it to {layout.format('deu_Latn')}"
+    )
+
+
+def test_hidden_files_are_no_languages(tmp_path: Path) -> None:
+    flores_folder(tmp_path, "dev", nested=True)
+    write(tmp_path / "dev" / "._deu_Latn.dev", "Of a Mac.")
+    assert ParallelCorpus.read(tmp_path, languages=LANGUAGES) == CORPUS
+
+
+def test_a_variety_is_a_language(tmp_path: Path) -> None:
+    plus_tables(tmp_path, ".jsonl")
+    (tmp_path / "dev" / "deu_Latn.jsonl").rename(tmp_path / "dev" / "deu_Latn_aust1234.jsonl")
+    assert "deu_Latn_aust1234" in ParallelCorpus.read(tmp_path).languages
+
+
 # FLORES+, which has had three layouts and its own names of the columns.
 
 

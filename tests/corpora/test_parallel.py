@@ -66,6 +66,18 @@ SOURCES: dict[str, Writer] = {
     "tsv without a last line end": lambda tmp: write(tmp / "x.tsv", tsv(wide())[:-1]),
     "tsv as a string path": lambda tmp: str(write(tmp / "x.tsv", tsv(wide()))),
     "tsv with a suffix in capitals": lambda tmp: write(tmp / "X.TSV", tsv(wide())),
+    "tsv that pandas quoted": lambda tmp: write(
+        tmp / "x.tsv", wide().to_csv(sep="\t", index=False)
+    ),
+    "tsv with everything quoted": lambda tmp: write(
+        tmp / "x.tsv", numbered(wide()).to_csv(sep="\t", index=False, quoting=csv.QUOTE_ALL)
+    ),
+    "tsv with all texts quoted": lambda tmp: write(
+        tmp / "x.tsv",
+        numbered(wide()).to_csv(
+            sep="\t", index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\r\n"
+        ),
+    ),
     "csv wide": lambda tmp: write(tmp / "x.csv", wide().to_csv(index=False)),
     "csv long": lambda tmp: write(tmp / "x.csv", long("id").to_csv(index=False)),
     "csv with everything quoted": lambda tmp: write(
@@ -168,6 +180,47 @@ def test_a_csv_sentence_may_run_over_several_lines_and_rows_keep_their_numbers(
     assert corpus.sentences["eng_Latn"] == ("One\ntwo", "Three")
     with pytest.raises(CorpusError, match=r"x\.csv, line 6: .*'b'.*x\.csv, line 5"):
         ParallelCorpus.read(write(tmp_path / "x.csv", rows + "b,Four,Vier\n"))
+
+
+def test_a_tsv_that_is_not_quoted_throughout_keeps_quotation_marks_and_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = 'id\teng_Latn\tdeu_Latn\na\t"Stop!"\t"Halt!"\nb\t"No", he said.\tNein\n'
+    corpus = ParallelCorpus.read(write(tmp_path / "x.tsv", rows))
+    assert corpus.sentences["eng_Latn"] == ('"Stop!"', '"No", he said.')
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        f"{tmp_path / 'x.tsv'}: cells keep the quotation marks that they stand in, such as "
+        '"Stop!"; if these are no part of the sentences, write a .csv'
+    )
+
+
+def test_columns_that_are_no_language_are_left_out_and_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    frame = wide().assign(zh=SENTENCES["jpn_Jpan"])
+    for source in (
+        frame.to_dict("list"),
+        frame.set_index("id").to_dict(),
+        datasets.Dataset.from_pandas(frame),
+    ):
+        caplog.clear()
+        corpus = ParallelCorpus.read(source)
+        assert (corpus.languages, corpus.ids) == (LANGUAGES, IDS)
+        assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
+            "topic, zh left out, not named like eng_Latn; name all languages to read others"
+        ]
+        both = ParallelCorpus.read(source, languages=["eng_Latn", "zh"])
+        assert both.texts == (SENTENCES["eng_Latn"], SENTENCES["jpn_Jpan"])
+
+
+def test_the_ids_of_a_mapping_are_ids() -> None:
+    rows = wide().iloc[::-1]
+    assert ParallelCorpus.read(rows.to_dict("list")).ids == IDS[::-1]
+    with pytest.raises(CorpusError, match="entry 2: the id '1' stands in the mapping, entry 1 al"):
+        ParallelCorpus.read({**wide().to_dict("list"), "id": ["1", "1", "2", "3"]})
+    with pytest.raises(CorpusError, match="the mapping has 1 entries in 'id' for the 4 sentences"):
+        ParallelCorpus.read({**wide().to_dict("list"), "id": ["1"]})
 
 
 def test_a_module_of_the_user_called_datasets_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:

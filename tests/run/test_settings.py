@@ -33,6 +33,7 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
         "top_k": (3,),
         "corpus": "everyday",
         "judge_corpus": None,
+        "group": None,
         "languages": None,
         "find_languages": None,
         "seen": None,

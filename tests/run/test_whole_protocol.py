@@ -413,16 +413,6 @@ def test_a_run_that_is_killed_at_every_kind_of_step_ends_with_the_same_numbers(
         pd.testing.assert_frame_equal(found.tables()[name], table, check_exact=True)
 
 
-def test_sentences_that_would_find_and_judge_are_refused(
-    settings: RunSettings, source: Path
-) -> None:
-    given = {part.name: getattr(settings, part.name) for part in fields(settings)}
-    saved_models.save_corpus(source / "more.tsv", sentences=40)
-
-    with pytest.raises(CorpusError, match="30 eng_Latn sentences would both find and judge"):
-        read_data(RunSettings(**{**given, "judge_corpus": str(source / "more.tsv")}))
-
-
 def test_a_seen_language_that_is_not_judged_is_refused(settings: RunSettings) -> None:
     given = {part.name: getattr(settings, part.name) for part in fields(settings)}
 
