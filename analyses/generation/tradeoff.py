@@ -15,6 +15,7 @@ from steer_plugin.errors import AnalysisError
 UNSTEERED = "before"
 LOSS_KEYS = ["document", "stretch", "tokens"]
 Replicate = Float[np.ndarray, " resample"]
+UnitSums = Float[np.ndarray, " unit"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,33 +35,34 @@ class Outcome:
     losses: pd.DataFrame
 
 
-def perplexity_figures(losses: pd.DataFrame) -> Figures:
-    """Measure the logarithm of the perplexity of documents, the mean loss of their tokens.
+def loss_sums(losses: pd.DataFrame) -> tuple[UnitSums, UnitSums]:
+    """Add up the losses and the tokens of what a bootstrap draws: documents, or parts of one.
 
-    Perplexity is exp(sum of NLL / number of scored tokens) (PAPER, formulae). What is weighted are
-    documents. Of a single document it is its stretches of `STRETCH` tokens: a block bootstrap
-    (Carlstein 1986, Annals of Statistics 14), which speaks of text like this document, not of other
-    documents. Of two or three documents a bootstrap says little, as few are the ways to draw them.
-    A resample with a stretch of infinite loss is infinite.
+    Perplexity is exp(sum of NLL / number of scored tokens) (PAPER, formulae). Of a single document
+    its stretches of `STRETCH` tokens are drawn: a block bootstrap (Carlstein 1986, Annals of
+    Statistics 14), which speaks of text like this document, not of other documents. Of two or three
+    documents a bootstrap says little, as few are the ways to draw them.
 
     Args:
         losses: as `score_documents` gives them.
 
     Returns:
-        One figure, its key `measure` `log perplexity`, in nats a token.
+        The losses of each in nats, and how many tokens it has.
     """
     key = "document" if _over_documents(losses) else "stretch"
     sums = losses.groupby(key)[["nll", "tokens"]].sum()
-    nll, tokens = sums["nll"].to_numpy(np.float64), sums["tokens"].to_numpy(np.float64)
+    return sums["nll"].to_numpy(np.float64), sums["tokens"].to_numpy(np.float64)
+
+
+def mean_loss(losses: pd.DataFrame, weights: Weights) -> Replicate:
+    """Give the mean loss a token, the logarithm of the perplexity, by weights on `loss_sums`.
+
+    Infinite where a document or stretch of infinite loss has weight.
+    """
+    nll, tokens = loss_sums(losses)
     infinite = np.isinf(nll)
-    finite = np.where(infinite, 0, nll)
-
-    def evaluate(weights: Weights) -> Replicates:
-        mean = weights @ finite / (weights @ tokens)
-        return np.asarray(np.where(weights @ infinite > 0, np.inf, mean)[:, None])
-
-    index = pd.DataFrame({"measure": ["log perplexity"]})
-    return Figures(index, len(sums), evaluate)
+    mean = weights @ np.where(infinite, 0, nll) / (weights @ tokens)
+    return np.asarray(np.where(weights @ infinite > 0, np.inf, mean))
 
 
 def seed_draws(
@@ -120,7 +122,7 @@ def tradeoff(
     conditions are sampled from one stream of random numbers and so may go together; they are drawn
     apart, which errs on the wide side. Those of a perplexity and its cost are of
     a bootstrap over documents, which are the same in all conditions, or over the stretches of a
-    single one (see `perplexity_figures`). Models and units are not resampled.
+    single one (see `loss_sums`). Models and units are not resampled.
 
     Args:
         target: FLORES-200 code of the language that is steered towards.
@@ -146,14 +148,14 @@ def tradeoff(
     outcomes = [before, *steered]
     _check(before, steered)
     drawn = seed_draws(len(before.texts), count=count, seed=seed)
-    figures = perplexity_figures(before.losses)
-    if figures.sentences < 2:
+    units = len(loss_sums(before.losses)[0])
+    if units < 2:
         raise AnalysisError(
             "the perplexity is of one document of one stretch, which has no interval; give more "
             "text"
         )
-    even = np.full((1, figures.sentences), 1 / figures.sentences)
-    weights = np.concatenate([even, resamples(figures.sentences, count=count, seed=seed)])
+    even = np.full((1, units), 1 / units)
+    weights = np.concatenate([even, resamples(units, count=count, seed=seed)])
     rows = []
     unsteered: tuple[Replicate, Replicate] | None = None
     for outcome in outcomes:
@@ -162,8 +164,7 @@ def tradeoff(
         generator = np.random.default_rng((seed, 3, int(outcome is before)))
         means = hierarchical_means(values, drawn, generator)
         probability = np.concatenate([[values.mean()], means])
-        losses = perplexity_figures(outcome.losses)
-        loss = losses.evaluate(weights)[:, 0]
+        loss = mean_loss(outcome.losses, weights)
         unsteered = unsteered or (probability, loss)
         rows.append(
             {
@@ -179,7 +180,7 @@ def tradeoff(
                 "documents": int(outcome.losses["document"].nunique()),
                 "tokens": int(outcome.losses["tokens"].sum()),
                 "resampled": "documents" if _over_documents(outcome.losses) else "stretches",
-                "resampled_units": losses.sentences,
+                "resampled_units": units,
             }
         )
     return pd.DataFrame(rows)

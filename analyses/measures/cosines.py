@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from steer_plugin.analyses.measures.unit_vectors import UnitVectors
-from steer_plugin.analyses.statistics.figures import Pair, group_numbers
+from steer_plugin.analyses.statistics.figures import Groups, Pair, group_numbers
 from steer_plugin.corpora.bitext import same_texts as same_texts
 from steer_plugin.errors import AnalysisError
 
@@ -247,7 +247,7 @@ def _columns_by_group(
 
 
 def searches(
-    units: UnitVectors, same: Same | None, groups: Int[np.ndarray, " sentence"] | None = None
+    units: UnitVectors, same: Same | None, groups: Groups | None = None
 ) -> Iterator[tuple[Pair, Search]]:
     """Look for each language's sentences in each other language.
 

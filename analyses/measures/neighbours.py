@@ -199,14 +199,14 @@ def _mutual(there: Ranking, back: Ranking) -> _Share:
     return _Share(float(first.mean()), first.astype(np.float64), gains)
 
 
-def _antihubs(hood: Neighbourhood, groups: Groups) -> _Share:
+def _antihubs(hood: Neighbourhood, groups: Int[np.ndarray, " sentence"]) -> _Share:
     lonely = hood.occurrences < TIE
     last = ~lonely & (hood.occurrences < 1 + TIE)
     gains = _moved(hood, groups, lost=last.astype(np.float64), won=-lonely.astype(np.float64))
     return _Share(float(lonely.mean()), lonely.astype(np.float64), gains)
 
 
-def _hubness(hood: Neighbourhood, groups: Groups) -> _Share:
+def _hubness(hood: Neighbourhood, groups: Int[np.ndarray, " sentence"]) -> _Share:
     off = hood.occurrences - hood.occurrences.mean()
     off[np.abs(off) < TIE] = 0  # what sharing a place leaves is rounding
     second, third = (off**2).mean(), (off**3).mean()
@@ -220,7 +220,7 @@ def _hubness(hood: Neighbourhood, groups: Groups) -> _Share:
 
 def _moved(
     hood: Neighbourhood,
-    groups: Groups,
+    groups: Int[np.ndarray, " sentence"],
     *,
     lost: Float[np.ndarray, " sentence"],
     won: Float[np.ndarray, " sentence"],

@@ -92,11 +92,6 @@ def controlled(results: Results) -> bool:
     return bool((results.retrieval["n_controls"] > 0).any())
 
 
-def several_draws(results: Results) -> bool:
-    """Say whether the random control was drawn several times, so that intervals draw these too."""
-    return bool((results.retrieval["n_controls"] > 1).any())
-
-
 def _where(results: Results) -> str:
     layer = summary.reading_layer(results)
     return "the final norm's output" if layer == FINAL else f"block {layer}'s output"
@@ -117,10 +112,9 @@ def _controls(results: Results) -> str:
 
 
 def _interval(results: Results) -> str:
-    draws = " and draws of random neurons" if several_draws(results) else ""
     return (
-        f"the value before plus the 95% interval of the change (paired bootstrap over sentences"
-        f"{draws}, not corrected for the number of comparisons)"
+        f"the value before plus the 95% interval of the change (over "
+        f"{phrases.sampled_units(results)}, not corrected for the number of comparisons)"
     )
 
 
@@ -303,7 +297,8 @@ def _by_layer(results: Results) -> Exhibit:
 
 
 def _effect_of_k(results: Results) -> Exhibit:
-    against = "random neurons" if controlled(results) else "before"
+    drawn = phrases.several_draws(results.retrieval)
+    against = "one more draw of random neurons" if drawn else "before"
     return Exhibit(
         name="effect_of_k",
         heading="The number of neurons",

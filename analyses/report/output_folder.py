@@ -23,7 +23,6 @@ from steer_plugin.analyses.report.paper_section import paper_section
 from steer_plugin.analyses.report.words import chart_titles, phrases, summary
 from steer_plugin.analyses.report.words.control_titles import centring_sentence, share_sentence
 from steer_plugin.analyses.run.results import Results, at_headline, layer_phrase
-from steer_plugin.analyses.statistics.bootstrap import CONFIDENCE
 from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_label
 from steer_plugin.storage.artifacts import whole_file, whole_folder
@@ -141,22 +140,12 @@ def _opening(results: Results) -> str:
 
 
 def _resampled(results: Results) -> str:
-    """Say what the intervals are over, and how far they can be trusted beside few draws."""
+    """Say what the intervals are over, and what they are for beside random neurons."""
     draws = int(results.retrieval["n_controls"].min())
-    over = "paired bootstrap over sentences"
-    if draws < 1:
+    over = f"over {phrases.sampled_units(results)}"
+    if draws < 2:
         return over
-    if draws == 1:
-        return f"{over}; the draw of random neurons is not resampled"
-    resampled = f"{over} and draws of random neurons, both resampled"
-    most = 1 - 2.0 ** (1 - draws)  # see `bootstrap.compare`
-    if most > CONFIDENCE[1] - CONFIDENCE[0]:
-        return resampled
-    return (
-        f"{resampled}; where the {draws} draws differ by much more than sentences do, an interval "
-        "beside them holds the mean of all that could be drawn at most "
-        f"{phrases.percent(most)} of the time"
-    )
+    return f"{over}; beside random neurons for one more draw, from {draws} draws"
 
 
 def _glance(results: Results) -> str:

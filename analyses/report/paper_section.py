@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from steer_plugin.analyses.measures.correlations import FEWEST
 from steer_plugin.analyses.measures.mixed_retrieval import CORPUS
 from steer_plugin.analyses.report.page import Section, table, text
 from steer_plugin.analyses.report.words import phrases, summary
@@ -133,8 +134,8 @@ def _correlations(results: Results) -> str:
         )
     note = (
         "Pearson's r over candidate languages of top-1 accuracy from the target and of the mean "
-        "cosine distance to it, raw embeddings. In brackets: 95% interval, bootstrap over "
-        "languages."
+        "cosine distance to it, raw embeddings. In brackets: 95% interval "
+        f"(Fisher's), from {FEWEST} languages on."
     )
     header = ["", "r", "Languages"]
     return _block("Table 2: correlations", finding, table(header, cells, "figures"), note)
@@ -200,7 +201,7 @@ def _mixed(results: Results) -> str:
     ]
     note = (
         "Top-1 accuracy, raw embeddings; Mixed: queries of the unsteered model, candidates of the "
-        "steered one. In brackets: 95% interval, paired bootstrap over queries."
+        "steered one. In brackets: 95% interval over queries, of these candidates."
     )
     return _block("Table 3: mixed retrieval", finding, table(header, cells, "figures"), note)
 
@@ -208,10 +209,12 @@ def _mixed(results: Results) -> str:
 def _bitexts(results: Results) -> str:
     rows = at_headline(results, results.bitexts)
     rows = rows[rows["measure"] == "top-1"]
-    up = rows[(rows["change_low"] > 0) & (rows["advantage_low"] > 0)]
+    controlled = phrases.several_draws(rows)
+    up = rows[(rows["change_low"] > 0) & ((rows["advantage_low"] > 0) | (not controlled))]
+    beyond = ", beyond random neurons," if controlled else ""
     finding = (
-        f"Top-1 rises with experts, beyond random neurons, in {len(up)} of {len(rows)} searches of "
-        "independent sets."
+        f"Top-1 rises with experts{beyond} in {len(up)} of {len(rows)} searches of independent "
+        f"sets{phrases.draw_note(rows)}."
     )
     cells = []
     for row in records(rows):
@@ -230,8 +233,8 @@ def _bitexts(results: Results) -> str:
     header = ["", "Before", "Experts", "Random", "Experts − before", "Experts − random", "Queries"]
     note = (
         "Top-1 accuracy after the final norm, ties counted as misses, candidates with the same "
-        "text as the translation as the translation. In brackets: 95% interval, paired bootstrap "
-        "over queries."
+        "text as the translation as the translation. In brackets: 95% interval over "
+        "queries, of these candidates."
     )
     return _block("Independent sets", finding, table(header, cells, "figures"), note)
 

@@ -122,8 +122,6 @@ def run_experiment(
             tables["retrieval"],
             tables["alignment"],
             seen=settings.seen,
-            count=settings.resamples,
-            seed=settings.bootstrap_seed,
         ),
         null=null,
         stability=stability,
@@ -193,7 +191,6 @@ def _comparison_tables(
             ],
             "controls": list(settings.controls),
             "headline": comparison.headline,
-            **_resampling(settings),
         }
         comparison_tables = steps.tables(
             name, origin, partial(compare_experts, comparison, embedded, settings)
@@ -275,7 +272,7 @@ def _bitext_tables(
     """Tabulate the bitexts within one language, and those between two."""
     headline = [comparison for comparison in comparisons if comparison.headline]
     parts = [
-        compare_bitexts(adapter, data.bitexts, comparison, settings, steps)
+        compare_bitexts(adapter, data.bitexts, comparison, steps)
         for comparison in headline
     ]
     figures = pd.concat(parts, ignore_index=True)

@@ -4,7 +4,7 @@ Every figure comes with its influence, what each group of sentences adds to it. 
 conditions subtract as the figures do, which pairs them; the sum of their squares is the variance.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -62,7 +62,11 @@ def compare(before: Figures, after: Figures, controls: Sequence[Figures]) -> pd.
 
 
 def compare_controls(
-    before: Figures, after: Figures, named: Mapping[str, Sequence[Figures]]
+    before: Figures,
+    after: Figures,
+    named: Mapping[str, Sequence[Figures]],
+    *,
+    single: Collection[str] = (),
 ) -> pd.DataFrame:
     """Put each figure before and after an intervention beside several controls, each on its own.
 
@@ -74,6 +78,8 @@ def compare_controls(
         before: the figures without an intervention.
         after: the same figures with it.
         named: control -> the same figures with each draw of it, at least one.
+        single: the controls of which there is but one, such as a shift, so that the difference from
+            it has the interval of a difference between two conditions.
 
     Returns:
         One row a figure and control, control by control: the index, then `control` (its name),
@@ -84,7 +90,7 @@ def compare_controls(
         AnalysisError: no controls, or figures that are not the same.
     """
     frames = []
-    for name, columns in _against(before, after, named):
+    for name, columns in _against(before, after, named, single):
         share = _share(before, after, named[name])
         frame = before.index.assign(**columns, **share)
         frame = frame.rename(columns={"control": "control_value", "n_controls": "n_seeds"})
@@ -106,7 +112,10 @@ def covariance(first: Influence, second: Influence) -> Values:
 
 
 def _against(
-    before: Figures, after: Figures, named: Mapping[str, Sequence[Figures]]
+    before: Figures,
+    after: Figures,
+    named: Mapping[str, Sequence[Figures]],
+    single: Collection[str] = (),
 ) -> Iterator[tuple[str, Columns]]:
     if not named or not all(named.values()):
         raise AnalysisError("no control was given; a change means nothing beside none")
@@ -144,7 +153,15 @@ def _against(
                     variance(influence - before.influence),
                     groups - 1,
                 ),
-                **_ahead(after, controls),
+                **(
+                    _tested(
+                        "advantage",
+                        _difference(after.values, values),
+                        after.influence - influence,
+                    )
+                    if name in single
+                    else _ahead(after, controls)
+                ),
                 "control_p": (1 + as_far) / (1 + len(controls)),
             },
         )

@@ -14,7 +14,7 @@ WHOLE = ("all", "all")
 
 Key = tuple[str, str, str, str]
 Pair = tuple[str, str]
-Groups = Int[np.ndarray, " sentence"]
+Groups = Int[np.ndarray, " sentence"] | Sequence[int]
 Values = Float[np.ndarray, " figure"]
 Influence = Float[np.ndarray, "2 group figure"]
 
@@ -52,7 +52,7 @@ class Figures:
         return Figures(index, self.values[keep], self.influence[:, :, keep], self.sentences)
 
 
-def group_numbers(sentences: int, groups: Groups | None) -> Groups:
+def group_numbers(sentences: int, groups: Groups | None) -> Int[np.ndarray, " sentence"]:
     """Number the groups from 0; without any, each sentence is one of its own.
 
     Raises:
@@ -74,7 +74,7 @@ def group_numbers(sentences: int, groups: Groups | None) -> Groups:
 
 
 def spread(
-    totals: Float[np.ndarray, "*half group figure"], groups: Groups
+    totals: Float[np.ndarray, "*half group figure"], groups: Int[np.ndarray, " sentence"]
 ) -> Float[np.ndarray, "*half sentence figure"]:
     """Give each sentence an even share of what is its group's; `groups` are numbers from 0."""
     return np.asarray(totals[..., groups, :] / np.bincount(groups)[groups, None])

@@ -45,8 +45,6 @@ class Measurement:
     steering: Steering
     layer: str
     control_seeds: tuple[int, ...]
-    resamples: int
-    bootstrap_seed: int
 
     def frame(self, figures: "Callable[..., Figures]", *, search: bool = False) -> "pd.DataFrame":
         """Measure the half of the corpus that judges.
@@ -61,7 +59,7 @@ class Measurement:
         """
         from steer_plugin.analyses.controls.random_units import random_control
         from steer_plugin.analyses.run.inputs import check_targets
-        from steer_plugin.analyses.statistics.bootstrap import compare
+        from steer_plugin.analyses.statistics.comparison import compare
         from steer_plugin.experts.table import ExpertTable
         from steer_plugin.responses.embeddings import embed
 
@@ -88,7 +86,7 @@ class Measurement:
                 intervention=intervention,
                 progress=name,
             )
-            return figures(embedded, target=self.target, **same)
+            return figures(embedded, target=self.target, groups=judging.groups, **same)
 
         if table is None or plan is None:
             return measured("before", None).frame()
@@ -97,8 +95,6 @@ class Measurement:
             measured("before", None),
             measured("experts", plan),
             [measured("control", control) for control in controls],
-            count=self.resamples,
-            seed=self.bootstrap_seed,
         )
 
 
@@ -125,20 +121,6 @@ measurement_options = bundle(
         show_default=True,
         callback=distinct,
         help="One random control each. Repeatable.",
-    ),
-    click.option(
-        "--resamples",
-        type=click.IntRange(1),
-        default=1000,
-        show_default=True,
-        help="Of the bootstrap that the 95% intervals come from.",
-    ),
-    click.option(
-        "--bootstrap-seed",
-        type=click.IntRange(0),
-        default=0,
-        show_default=True,
-        help="Of the resamples.",
     ),
 )
 

@@ -92,7 +92,7 @@ def _caption(results: Results, table: pd.DataFrame) -> str:
     return (
         f"Top-1 by cosine over {sizes} queries a search, among all sentences of the other side, "
         "ties counted as misses, raw embeddings, "
-        f"{layer}, k = {ks}. Lines: the value before plus the 95% interval of the change (paired "
-        "bootstrap over queries, not corrected for the number of searches)."
+        f"{layer}, k = {ks}. Lines: the value before plus the 95% interval of the change (over "
+        "queries, of these candidates, not corrected for the number of searches)."
         f" {random_lanes(results, table)}{unseen_languages.footnote(not_seen)}"
     )

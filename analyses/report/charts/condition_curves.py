@@ -115,8 +115,8 @@ def layer_exhibits(results: Results) -> list[Exhibit]:
             caption=(
                 "Means over all pairs of languages, or of the whole space, raw embeddings unless "
                 f"means are removed, {_k_of(table, target)}{each}; the last point is after the "
-                "final norm. Bands: the value before plus the 95% interval of the change (paired "
-                "bootstrap over sentences, not corrected for the number of layers and measures). "
+                "final norm. Bands: the value before plus the 95% interval of the change (over "
+                f"{phrases.sampled_units(results)}, not corrected for the number of layers and measures). "
                 "Hubness, silhouette and mean random cosine are better low, all else high."
             ),
             chart=measures_by_layer(table[table["target"] == target]),

@@ -220,11 +220,18 @@ def _measured(controls: pd.DataFrame, choice: Choice) -> str:
     layer = layer_phrase(layer_order(rows)[-1])
     ks = f"{phrases.distinct_numbers(rows['top_k'])}{unit_choice.in_each_layer(choice)}"
     sentences = phrases.distinct_numbers(rows["sentences"])
-    draws = " and seeds" if (rows["n_seeds"] > 1).any() else ""
+    grouped = "groups" in rows and bool((rows["groups"] < rows["sentences"]).any())
+    units = (
+        f"{phrases.distinct_numbers(rows['groups'])} groups of sentences"
+        if grouped
+        else "sentences"
+    )
+    over = f"over {units}, "
     return (
         f"Means over all pairs of languages on {sentences} held-out sentences a language, "
-        f"embeddings as they are, {layer}, k = {ks}. Lines: 95% intervals (paired bootstrap over "
-        f"sentences{draws}, not corrected for the number of comparisons)."
+        f"embeddings as they are, {layer}, k = {ks}. Lines: 95% intervals ("
+        f"{over}not corrected for the number of comparisons); beside what is drawn several times "
+        "they are for one more draw, of what was drawn once there are none."
     )
 
 

@@ -5,7 +5,12 @@ import numpy as np
 import pandas as pd
 from altair.typing import ChartType
 
-from steer_plugin.analyses.measures.correlations import CORRELATED, DISTANCES, EVERY_TARGET
+from steer_plugin.analyses.measures.correlations import (
+    CORRELATED,
+    DISTANCES,
+    EVERY_TARGET,
+    FEWEST,
+)
 from steer_plugin.analyses.report import theme
 from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks.lanes import Panel, lanes
@@ -28,7 +33,6 @@ _TOOLTIP = [
     alt.Tooltip("n:Q", title="languages"),
     alt.Tooltip("points:Q", title="points"),
     alt.Tooltip("said:N", title="r (95% interval)"),
-    alt.Tooltip("left_out:Q", title="resamples without r", format=","),
 ]
 
 
@@ -133,7 +137,7 @@ def _caption(results: Results, table: pd.DataFrame) -> str:
         ""
         if of_all.empty
         else f" Pooled: {phrases.span(of_all['points'], 0)} points, one a target and language, of "
-        f"{phrases.span(of_all['n'], 0)} languages, which are what is resampled; how the targets "
+        f"{phrases.span(of_all['n'], 0)} languages, which are what counts; how the targets "
         "differ is in it too."
     )
     undefined = int(table["r"].isna().sum())
@@ -141,9 +145,7 @@ def _caption(results: Results, table: pd.DataFrame) -> str:
     first = _HEADINGS[next(name for name in DISTANCES if name in set(table["distance"]))]
     return (
         "Over the languages that the target's sentences are sought in: top-1 accuracy and cosine "
-        f"distance to the target, raw embeddings, {layer}, k = {ks}. Lines: 95% bootstrap "
-        f"intervals over languages. The title counts those of “{first.lower()}” over all "
-        "languages, not corrected for their number. So few languages leave the intervals wide, and "
-        "not wide enough: in simulations of unrelated figures they exclude 0 in 10% of cases over "
-        f"6 languages and in 8% over 21, where 5% should.{pooled}{left}"
+        f"distance to the target, raw embeddings, {layer}, k = {ks}. Lines: 95% "
+        f"intervals (Fisher's), from {FEWEST} languages on. The title counts those of "
+        f"“{first.lower()}” over all languages, not corrected for their number.{pooled}{left}"
     )

@@ -212,7 +212,7 @@ def _caption(methods: pd.DataFrame, choice: Choice) -> str:
     return (
         "Retrieval: top-1 over all ordered pairs of languages, embeddings as they are; centred "
         "distance: cosine distance of translations with each language's mean removed; both after "
-        f"the final norm.{generated} Points: after minus before, lines: 95% bootstrap intervals, "
+        f"the final norm.{generated} Points: after minus before, lines: 95% intervals, "
         f"not corrected for the number of comparisons. {control} "
         f"{_steered(methods, choice)}"
     )

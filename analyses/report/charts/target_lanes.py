@@ -203,7 +203,7 @@ def _caption(results: Results, table: pd.DataFrame) -> str:
     return (
         "Top-1 by cosine of the target's sentences among all sentences of each language, ties "
         f"counted as misses, raw embeddings, {layer}, k = {ks}. Languages stand in the order of "
-        "the accuracy before. Lines: the value before plus the 95% interval of the change (paired "
-        f"bootstrap over sentences). Bold: called changed {verdict_rule(table)}.{hollow}"
+        "the accuracy before. Lines: the value before plus the 95% interval of the change (over "
+        f"{phrases.sampled_units(results)}). Bold: called changed {verdict_rule(table)}.{hollow}"
         f"{dagger if not_seen else ''}"
     )

@@ -2,7 +2,14 @@
 
 import pandas as pd
 
-from steer_plugin.analyses.report.words.phrases import for_how_many, for_none_of, listed, span
+from steer_plugin.analyses.report.words.phrases import (
+    draw_note,
+    for_how_many,
+    for_none_of,
+    listed,
+    several_draws,
+    span,
+)
 from steer_plugin.analyses.statistics.figure_rows import records
 from steer_plugin.corpora.language_codes import language_name
 
@@ -45,11 +52,11 @@ def bitexts_title(rows: pd.DataFrame) -> str:
     Args:
         rows: top-1, one row a target, data set and direction.
     """
-    controlled = bool((rows["n_controls"] > 0).all())
+    controlled = several_draws(rows)
     up = rows[rows["change_low"] > 0]
     won = up[up["advantage_low"] > 0] if controlled else up
     beyond = " beyond random neurons" if controlled else ""
-    after = "" if controlled else "; no random control was run"
+    after = draw_note(rows)
     down = rows[rows["change_high"] < 0]
     if not down.empty:
         after = f"; {'it' if len(won) else 'top-1'} falls in {len(down)} of {len(rows)}{after}"

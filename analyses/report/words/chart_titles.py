@@ -5,11 +5,13 @@ from collections.abc import Mapping
 import pandas as pd
 
 from steer_plugin.analyses.report.words.phrases import (
+    draw_note,
     how_many,
     listed,
     none_of,
     number,
     percent,
+    several_draws,
 )
 from steer_plugin.analyses.report.words.summary import gains_and_losses
 from steer_plugin.analyses.report.words.unit_choice import in_each_layer
@@ -102,11 +104,11 @@ def retrieval_title(figures: pd.DataFrame) -> str:
     Args:
         figures: top-1 over all pairs, one row a target.
     """
-    if not (figures["n_controls"] > 0).all():
+    if not several_draws(figures):
         up = figures[figures["change_low"] > 0]
         return (
-            f"Top-1 retrieval rises for {how_many(up, figures)}{_with_levels(up)}; "
-            f"no random control was run"
+            f"Top-1 retrieval rises for {how_many(up, figures)}{_with_levels(up)}"
+            f"{draw_note(figures)}"
         )
     ahead = figures[figures["advantage_low"] > 0]
     if ahead.empty:
@@ -176,7 +178,7 @@ def _gap_moves(figures: pd.DataFrame) -> str:
         if not beyond.empty:
             same = len(beyond) == len(wider)
             moves[0] += ", beyond random neurons" + ("" if same else f" for {len(beyond)}")
-        elif (wider["n_controls"] > 0).all():
+        elif several_draws(wider):
             moves[0] += ", no more than with random neurons"
     if not narrower.empty:
         moves.append(f"shrinks for {how_many(narrower, figures)}")
@@ -209,7 +211,7 @@ def effect_of_k_title(figures: pd.DataFrame) -> str:
     Args:
         figures: top-1 over all pairs, one row a target and k.
     """
-    against = "random neurons" if (figures["n_controls"] > 0).all() else "the unsteered model"
+    against = "random neurons" if several_draws(figures) else "the unsteered model"
     low = "advantage_low" if against == "random neurons" else "change_low"
     names: dict[str, list[str]] = {}
     for target, rows in figures.groupby("target", sort=False):

@@ -227,7 +227,9 @@ def advantages_title(controls: pd.DataFrame) -> str:
         controls: rows of `Results.controls`.
     """
     rows = control_rows(controls)
-    rows = rows[rows["measure"] == "top-1"]
+    rows = rows[(rows["measure"] == "top-1") & rows["advantage_low"].notna()]
+    if rows.empty:
+        return "Each control was drawn once, which tells nothing of others"
     targets = rows.drop_duplicates("target")
     beaten = rows.assign(won=rows["advantage_low"] > 0).groupby("target", sort=False)["won"].sum()
     n = rows["control"].nunique()

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from steer_plugin.analyses.measures.correlations import CORRELATED, EVERY_TARGET
+from steer_plugin.analyses.measures.correlations import CORRELATED, EVERY_TARGET, FEWEST
 from steer_plugin.analyses.report.words.phrases import how_many, listed, span
 
 
@@ -15,6 +15,11 @@ def correlations_title(rows: pd.DataFrame) -> str:
     known = rows[rows["r"].notna()]
     if known.empty:
         return f"No correlation is defined over {span(rows['n'], 0)} languages"
+    if known["r_low"].isna().all():
+        return (
+            f"Over {span(known['n'], 0)} languages no correlation can be told from none; intervals "
+            f"are made from {FEWEST} on"
+        )
     single, pooled = _by_target(known)
     first = single if not single.empty else pooled
     sure = first[excludes_0(first)]

@@ -2,7 +2,14 @@
 
 import pandas as pd
 
-from steer_plugin.analyses.report.words.phrases import how_many, listed, none_of, span
+from steer_plugin.analyses.report.words.phrases import (
+    draw_note,
+    how_many,
+    listed,
+    none_of,
+    several_draws,
+    span,
+)
 from steer_plugin.methods.catalogue import METHODS
 
 RETRIEVAL, DISTANCE = "retrieval", "centred distance"
@@ -44,7 +51,7 @@ def methods_tradeoff_title(table: pd.DataFrame) -> str:
 
 
 def ahead(rows: pd.DataFrame) -> pd.Series:
-    """Say in which rows a method does reliably more than its control.
+    """Say in which rows a method does reliably more than a further draw of its control would.
 
     The interval of their difference lies above 0; where that was not made, as on the axes of what
     is written, the whole interval of the method's change lies above that of its control.
@@ -58,11 +65,11 @@ def _verdict(rows: pd.DataFrame, what: str, costs: pd.DataFrame) -> str:
 
     Ahead of a control is not yet ahead of the model as it was, so both are asked for.
     """
-    controlled = bool((rows["n_controls"] > 0).all())
+    controlled = several_draws(rows)
     up = rows[rows["change_low"] > 0]
     won = up[ahead(up)] if controlled else up
     targets = rows.drop_duplicates("target")
-    after = "" if controlled else "; no random control was run"
+    after = draw_note(rows)
     if won.empty:
         beyond = " beyond its own control" if controlled else ""
         who = "" if len(targets) == 1 else f" for {none_of(targets)}"

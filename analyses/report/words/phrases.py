@@ -48,7 +48,9 @@ def count_span(counts: pd.Series) -> str:
 
 
 def interval(low: float, high: float, *, digits: int = 2) -> str:
-    """Print the two ends of an interval of a difference."""
+    """Print the two ends of an interval of a difference; "no interval" where there is none."""
+    if low != low:
+        return "no interval"
     ends = [number(end, signed=True, digits=digits) for end in (low, high)]
     return " to ".join(ends)
 
@@ -79,6 +81,29 @@ def for_how_many(targets: pd.DataFrame, among: pd.DataFrame) -> str:
 def for_none_of(among: pd.DataFrame) -> str:
     """Say for which of several targets nothing holds: " for any of 3 targets"."""
     return "" if len(among) == 1 else f" for {none_of(among)}"
+
+
+def sampled_units(results: Results) -> str:
+    """Say what intervals are over: "sentences", or "20 groups of sentences"."""
+    groups = results.provenance.get("judge_groups", "")
+    return f"{int(groups):,} groups of sentences" if groups.isdigit() else "sentences"
+
+
+def several_draws(rows: pd.DataFrame) -> bool:
+    """Say whether a random control was drawn more than once in every row.
+
+    Then the rows tell what a further draw would do; of a single one nothing is said but its value.
+    """
+    return bool((rows["n_controls"] > 1).all())
+
+
+def draw_note(rows: pd.DataFrame) -> str:
+    """Say why nothing is said of random neurons, as the end of a sentence; "" where it is."""
+    if several_draws(rows):
+        return ""
+    if (rows["n_controls"] > 0).all():
+        return "; one random draw was run, which tells nothing of others"
+    return "; no random control was run"
 
 
 def seeds_phrase(results: Results) -> str:

@@ -79,14 +79,23 @@ def _retrieval(figure: dict[str, Any], choice: Choice) -> str:
     start = f"With {unit_choice.experts(choice, figure['top_k'], name)} steered {change_clause}"
     if not figure["n_controls"] > 0:
         return f"{start}; no random control was run, so it cannot be put down to the experts."
+    if figure["n_controls"] < 2:
+        return (
+            f"{start}; one draw of random neurons gave {number(figure['control'])}, which tells "
+            "nothing of others."
+        )
     ahead = interval(figure["advantage_low"], figure["advantage_high"])
     if figure["advantage_low"] > 0:
         verdict = f"the experts are ahead by {number(figure['advantage'])} ({ahead})"
     elif figure["advantage_high"] < 0:
-        verdict = f"the experts did worse than random neurons ({ahead})"
+        verdict = f"the experts did worse than a further draw would ({ahead})"
     else:
-        verdict = f"the experts did no better than random neurons ({ahead})"
-    return f"{start}; random neurons gave {number(figure['control'])}: {verdict}."
+        verdict = f"the experts did not reliably better than a further draw would ({ahead})"
+    rank = round(figure["control_p"] * (figure["n_controls"] + 1))
+    return (
+        f"{start}; random neurons gave {number(figure['control'])}: {verdict}, rank {rank} of "
+        f"{figure['n_controls'] + 1:.0f} among the draws."
+    )
 
 
 def _levels(figures: pd.DataFrame, among: pd.DataFrame, digits: int = 2) -> str:

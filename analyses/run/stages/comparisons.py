@@ -2,18 +2,19 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pandas as pd
 
+from steer_plugin.analyses.controls.expert_controls import DRAWN
 from steer_plugin.analyses.controls.shifts import centred, constant_shift
-from steer_plugin.analyses.measures.cosines import Same
 from steer_plugin.analyses.measures.every_measure import all_figures
 from steer_plugin.analyses.measures.mixed_retrieval import mixed_figures
 from steer_plugin.analyses.run.results import layer_phrase
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.condition_embeddings import ConditionEmbeddings
 from steer_plugin.analyses.run.stages.conditions import BEFORE, MATCHED, Comparison, Condition
-from steer_plugin.analyses.statistics.bootstrap import compare, compare_controls
+from steer_plugin.analyses.statistics.comparison import compare, compare_controls
 from steer_plugin.analyses.statistics.false_discoveries import control_false_discoveries
 from steer_plugin.analyses.statistics.figure_rows import is_pair
 from steer_plugin.analyses.statistics.figures import Figures, joined
@@ -58,6 +59,8 @@ def compare_experts(
 ) -> dict[str, pd.DataFrame]:
     """Tabulate all measures at every layer: before, with experts, and with matched controls.
 
+    One condition's embeddings of one layer are in memory at a time, two where they are mixed.
+
     Returns:
         `alignment`, `retrieval`, `geometry` and `mixed`, each row with `target`, `top_k` and
         `layer`; of a comparison that has further controls, `controls` too.
@@ -65,32 +68,53 @@ def compare_experts(
     Raises:
         AnalysisError: a condition cannot be measured, such as one that makes all embeddings alike.
     """
-    same = embedded.corpus.same
     frames: dict[str, list[pd.DataFrame]] = {}
     for layer in embedded.layers:
-        embeddings = {
-            condition: embedded.load(condition, layer)
-            for condition in (BEFORE, *comparison.conditions)
+        figures = _LayerFigures(embedded, layer, comparison)
+        measured = {
+            condition: figures.of(condition) for condition in (BEFORE, *comparison.conditions)
         }
-        measured: dict[Condition, TableFigures] = {}
-        for condition, rows in embeddings.items():
-            with naming(condition, layer, "lower its k, or leave the target out"):
-                measured[condition] = _measure(rows, comparison.target, same)
-        tables = _beside_matched(measured, comparison, settings)
+        tables = _beside_matched(measured, comparison)
         if layer == FINAL:
-            tables["mixed"] = _mixed(embeddings, comparison, settings, same)
-        others = _others(embeddings, measured, comparison, settings, same)
+            tables["mixed"] = _mixed(embedded, comparison)
+        others = _others(figures, measured, comparison, settings)
         if others:
-            tables["controls"] = _beside_all(measured, others, comparison, settings)
+            tables["controls"] = _beside_all(measured, others, comparison)
         for name, frame in tables.items():
             keys = {"target": comparison.target, "top_k": comparison.top_k, "layer": str(layer)}
             frames.setdefault(name, []).append(_labelled(frame, keys))
     return {name: pd.concat(parts, ignore_index=True) for name, parts in frames.items()}
 
 
-def _measure(embeddings: Embeddings, target: str, same: Same) -> TableFigures:
-    figures = all_figures(embeddings, target=target, same=same)
-    return {table: joined([figures[name] for name in names]) for table, names in TABLES.items()}
+@dataclass(frozen=True)
+class _LayerFigures:
+    """Measures conditions at one layer.
+
+    Attributes:
+        embedded: the judging sentences, in all conditions.
+        layer: where.
+        comparison: of what.
+    """
+
+    embedded: ConditionEmbeddings
+    layer: Layer
+    comparison: Comparison
+
+    def of(self, condition: Condition) -> TableFigures:
+        """Measure a condition as it is embedded."""
+        return self.named(condition, self.embedded.load(condition, self.layer))
+
+    def named(self, condition: Condition, embeddings: Embeddings) -> TableFigures:
+        """Measure embeddings, and name the condition where that cannot be done."""
+        corpus = self.embedded.corpus
+        with naming(condition, self.layer, "lower its k, or leave the target out"):
+            figures = all_figures(
+                embeddings,
+                target=self.comparison.target,
+                same=corpus.same,
+                groups=corpus.groups,
+            )
+        return {table: joined([figures[name] for name in names]) for table, names in TABLES.items()}
 
 
 def _labelled(frame: pd.DataFrame, keys: Mapping[str, object]) -> pd.DataFrame:
@@ -98,26 +122,23 @@ def _labelled(frame: pd.DataFrame, keys: Mapping[str, object]) -> pd.DataFrame:
 
 
 def _beside_matched(
-    measured: Mapping[Condition, TableFigures], comparison: Comparison, settings: RunSettings
+    measured: Mapping[Condition, TableFigures], comparison: Comparison
 ) -> dict[str, pd.DataFrame]:
     return {
         table: compare(
             measured[BEFORE][table],
             measured[comparison.experts][table],
             [measured[condition][table] for condition in comparison.matched],
-            count=settings.resamples,
-            seed=settings.bootstrap_seed,
         )
         for table in TABLES
     }
 
 
 def _others(
-    embeddings: Mapping[Condition, Embeddings],
+    figures: _LayerFigures,
     measured: Mapping[Condition, TableFigures],
     comparison: Comparison,
     settings: RunSettings,
-    same: Same,
 ) -> dict[str, list[TableFigures]]:
     """Measure the controls that a comparison has besides the matched one."""
     others = {
@@ -125,14 +146,16 @@ def _others(
         for name, draws in comparison.controls.items()
         if name != MATCHED
     }
-    if not comparison.headline:
+    moves = {"constant-shift", "centring"} & set(settings.controls)
+    if not comparison.headline or not moves:
         return others
-    before, after = embeddings[BEFORE], embeddings[comparison.experts]
-    if "constant-shift" in settings.controls:
+    before = figures.embedded.load(BEFORE, figures.layer)
+    if "constant-shift" in moves:
+        after = figures.embedded.load(comparison.experts, figures.layer)
         shifted = constant_shift(before, fit=(before, after))
-        others["constant-shift"] = [_measure(shifted, comparison.target, same)]
-    if "centring" in settings.controls:
-        others["centring"] = [_measure(centred(before, fit=before), comparison.target, same)]
+        others["constant-shift"] = [figures.named(BEFORE, shifted)]
+    if "centring" in moves:
+        others["centring"] = [figures.named(BEFORE, centred(before, fit=before))]
     return others
 
 
@@ -140,7 +163,6 @@ def _beside_all(
     measured: Mapping[Condition, TableFigures],
     others: Mapping[str, Sequence[TableFigures]],
     comparison: Comparison,
-    settings: RunSettings,
 ) -> pd.DataFrame:
     """Put the means over pairs of the chosen measures beside every control."""
     named = {MATCHED: [measured[condition] for condition in comparison.matched], **others}
@@ -149,37 +171,33 @@ def _beside_all(
         _controlled(measured[BEFORE]),
         _controlled(measured[comparison.experts]),
         controls,
-        count=settings.resamples,
-        seed=settings.bootstrap_seed,
+        single=set(controls) - DRAWN,
     )
 
 
 def _controlled(measured: TableFigures) -> Figures:
     figures = joined([measured[table] for table in TABLES])
-    keep = (figures.index["measure"].isin(CONTROLLED) & ~is_pair(figures.index)).to_numpy()
-    index = figures.index[keep].reset_index(drop=True)
-    return Figures(index, figures.sentences, lambda weights: figures.evaluate(weights)[:, keep])
+    return figures.of(figures.index["measure"].isin(CONTROLLED) & ~is_pair(figures.index))
 
 
-def _mixed(
-    embeddings: Mapping[Condition, Embeddings],
-    comparison: Comparison,
-    settings: RunSettings,
-    same: Same,
-) -> pd.DataFrame:
+def _mixed(embedded: ConditionEmbeddings, comparison: Comparison) -> pd.DataFrame:
     """Let the unsteered model ask, and search what each condition embeds."""
+    corpus = embedded.corpus
+    queries = embedded.load(BEFORE, FINAL)
 
     def figures_of(condition: Condition) -> Figures:
         return mixed_figures(
-            embeddings[BEFORE], embeddings[condition], target=comparison.target, same=same
+            queries,
+            embedded.load(condition, FINAL),
+            target=comparison.target,
+            same=corpus.same,
+            groups=corpus.groups,
         )
 
     return compare(
         figures_of(BEFORE),
         figures_of(comparison.experts),
         [figures_of(condition) for condition in comparison.matched],
-        count=settings.resamples,
-        seed=settings.bootstrap_seed,
     )
 
 

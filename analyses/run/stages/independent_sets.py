@@ -10,10 +10,9 @@ from jaxtyping import Float
 from steer_plugin.analyses.measures.mixed_retrieval import bitext_figures
 from steer_plugin.analyses.measures.retrieval import bitext_ranks
 from steer_plugin.analyses.run.checkpoints import Checkpoints
-from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.comparisons import naming
 from steer_plugin.analyses.run.stages.conditions import BEFORE, Comparison, Condition
-from steer_plugin.analyses.statistics.bootstrap import compare
+from steer_plugin.analyses.statistics.comparison import compare
 from steer_plugin.analyses.statistics.figures import Figures
 from steer_plugin.corpora.bitext import Bitext
 from steer_plugin.models.adapter import Adapter, ModelInfo, Reading
@@ -47,7 +46,6 @@ def compare_bitexts(
     adapter: Adapter,
     bitexts: Sequence[Bitext],
     comparison: Comparison,
-    settings: RunSettings,
     steps: Checkpoints,
 ) -> pd.DataFrame:
     """Measure retrieval in the bitexts that are of the target (PAPER steps 15 and 16).
@@ -76,9 +74,7 @@ def compare_bitexts(
             if _within(bitext) and condition == BEFORE:
                 unsteered = queries
         before, after, *controls = figures
-        frame = compare(
-            before, after, controls, count=settings.resamples, seed=settings.bootstrap_seed
-        )
+        frame = compare(before, after, controls)
         keys = {
             "dataset": bitext.name,
             "target": comparison.target,

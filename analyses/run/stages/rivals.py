@@ -11,7 +11,7 @@ from steer_plugin.analyses.run.stages.comparisons import naming
 from steer_plugin.analyses.run.stages.condition_embeddings import ConditionEmbeddings
 from steer_plugin.analyses.run.stages.conditions import BEFORE, Condition, Rival
 from steer_plugin.analyses.run.stages.writer import CONTROL, Writer
-from steer_plugin.analyses.statistics.bootstrap import compare
+from steer_plugin.analyses.statistics.comparison import compare
 from steer_plugin.analyses.statistics.figures import WHOLE, Figures, joined
 from steer_plugin.responses.embeddings import FINAL
 
@@ -52,7 +52,7 @@ def compare_rival(
         AnalysisError: a condition cannot be measured, such as one that makes all embeddings alike.
     """
     frame = pd.concat(
-        [_of_embeddings(rival, embedded, settings), _of_texts(rival, writer, settings)],
+        [_of_embeddings(rival, embedded), _of_texts(rival, writer, settings)],
         ignore_index=True,
     )
     keys = {
@@ -64,28 +64,22 @@ def compare_rival(
     return pd.DataFrame([keys] * len(frame)).join(frame[["axis", *VALUES, "sentences"]])
 
 
-def _of_embeddings(
-    rival: Rival, embedded: ConditionEmbeddings, settings: RunSettings
-) -> pd.DataFrame:
-    same = embedded.corpus.same
+def _of_embeddings(rival: Rival, embedded: ConditionEmbeddings) -> pd.DataFrame:
+    same, groups = embedded.corpus.same, embedded.corpus.groups
 
     def figures_of(condition: Condition) -> Figures:
         rows = embedded.load(condition, FINAL)
         with naming(condition, FINAL, f"leave the method {rival.method!r} out"):
             return joined(
                 [
-                    retrieval_figures(rows, target=None, centrings=("raw",), same=same),
-                    alignment_figures(rows, target=None, centrings=("language",)),
+                    retrieval_figures(
+                        rows, target=None, centrings=("raw",), same=same, groups=groups
+                    ),
+                    alignment_figures(rows, target=None, centrings=("language",), groups=groups),
                 ]
             )
 
-    frame = compare(
-        figures_of(BEFORE),
-        figures_of(rival.steered),
-        [figures_of(rival.control)],
-        count=settings.resamples,
-        seed=settings.bootstrap_seed,
-    )
+    frame = compare(figures_of(BEFORE), figures_of(rival.steered), [figures_of(rival.control)])
     whole = (frame["query"] == WHOLE[0]) & (frame["candidates"] == WHOLE[1])
     frame = frame[whole & frame["measure"].isin(AXES)]
     return frame.assign(axis=frame["measure"].map(AXES))
