@@ -8,7 +8,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 export STEER_NDIF_PYTHON ?= $(abspath $(NDIF))/bin/python
 export PYTHON
 
-.PHONY: demo test lint bench programs clean
+.PHONY: demo test lint bench calibration programs clean
 .NOTPARALLEL:
 
 demo: $(VENV)/demo ## find, steer and measure on Gemma 3 270M; ends with the report's path
@@ -25,6 +25,9 @@ lint: $(VENV)/dev
 
 bench: programs $(VENV)/dev $(NDIF)/installed ## one table, each row a ratio measured within one run
 	$(BIN)/python tests/benchmarks/run.py
+
+calibration: $(VENV)/dev ## the tables of docs/statistics.md: how often the intervals hold
+	$(BIN)/python tests/benchmarks/calibration.py
 
 programs: ## a browser and its driver, Redis and PostgreSQL: installed where that is allowed
 	@tests/support/system_packages.sh

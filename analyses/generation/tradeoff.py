@@ -1,7 +1,7 @@
 """What steering gains and what it costs: language probability against perplexity, by k."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -33,6 +33,15 @@ class Outcome:
     top_k: int
     texts: Texts
     losses: pd.DataFrame
+
+    def halves(self) -> tuple["Outcome", "Outcome"]:
+        """Part the texts by seed: every second one from the first on, then the others."""
+        seeds = list(self.texts)
+        first, second = (
+            replace(self, texts={seed: self.texts[seed] for seed in half})
+            for half in (seeds[::2], seeds[1::2])
+        )
+        return first, second
 
 
 def loss_sums(losses: pd.DataFrame) -> tuple[UnitSums, UnitSums]:

@@ -61,7 +61,8 @@ def alignment_figures(
     Influences let the centres move with the sentences, and count a pair of different sentences as
     a U-statistic does (Hoeffding 1948, Annals of Mathematical Statistics 19). Which sentence is the
     medoid changes abruptly from sample to sample, so no first-order term describes how distances to
-    it vary: they have no influence, and so no interval.
+    it vary; once each language's mean is gone, the distance over all pairs is 1 by construction.
+    Both have no influence, and so no interval.
 
     For n sentences, L languages and d dimensions: O(n L^2 d) time a centring; what is kept is a
     number a group and figure.
@@ -108,7 +109,7 @@ def alignment_of(units: UnitVectors, target: str | None, groups: Groups | None) 
     translations = matched.mean(0)
     turned = matched - _centre_moves(units, cosines)[:, first, second]
     others = (n * products[first, second] - translations) / (n - 1)
-    others_drawn = (n * drawn - 2 * matched) / (n - 1)
+    others_drawn = (n * drawn - matched - turned) / (n - 1)
     rows = [*pairs, *places]
     keys: list[Key] = []
     values, gradients = [], []
@@ -124,7 +125,10 @@ def alignment_of(units: UnitVectors, target: str | None, groups: Groups | None) 
     add(
         "pair distance",
         1 - (others + (translations - others) / n),
-        -(others_drawn + (turned - others_drawn) / n),
+        # Without the languages' means it is 1, but for what is of second order.
+        np.full_like(drawn, np.nan)
+        if units.centring == "language"
+        else -(others_drawn + (turned - others_drawn) / n),
     )
     add("matched distance", 1 - translations, -turned)
     add("gap", translations - others, turned - others_drawn)

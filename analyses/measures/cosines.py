@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from steer_plugin.analyses.measures.unit_vectors import UnitVectors
-from steer_plugin.analyses.statistics.figures import Groups, Pair, group_numbers
+from steer_plugin.analyses.statistics.figures import FOLDS, Groups, Pair, group_numbers
 from steer_plugin.corpora.bitext import same_texts as same_texts
 from steer_plugin.errors import AnalysisError
 
@@ -62,14 +62,14 @@ class Ranking:
             translation would come first; `NO_RIVAL` where none is ahead, `RIVALS` where they are of
             several groups, or of the query's own, which would go with it.
         groups: of the queries, numbered from 0.
-        lifts: how much the sum of reciprocal ranks would gain without each group's candidates: over
-            queries of other groups, of even numbers first, then of odd ones.
+        lifts: how much the sum of reciprocal ranks would gain without each group's candidates, over
+            the queries of other groups, fold by fold (see `Figures`).
     """
 
     ranks: Int[np.ndarray, " query"]
     rivals: Int[np.ndarray, " query"]
     groups: Int[np.ndarray, " query"]
-    lifts: Float[np.ndarray, "2 group"]
+    lifts: Float[np.ndarray, "fold group"]
 
     @property
     def first(self) -> Bool[np.ndarray, " query"]:
@@ -77,7 +77,7 @@ class Ranking:
         return np.asarray(self.ranks == 1)
 
     @property
-    def gains(self) -> Float[np.ndarray, "2 group"]:
+    def gains(self) -> Float[np.ndarray, "fold group"]:
         """How many more queries would succeed without each group's candidates; as `lifts`."""
         return counts_by_rival(self.rivals, self.groups, self.lifts.shape[1])
 
@@ -200,9 +200,9 @@ def ranking(
     best = answers.best(scores[answers.queries, answers.candidates])
     before = _before(scores, best, answers)
     ranks = 1 + before.sum(1)
-    size = int(candidate_groups.max()) + 1
     # How many of each group are ahead; where groups are sentences, whether that one is.
-    counts = before if size == before.shape[1] else _columns_by_group(before, candidate_groups)
+    alone = np.array_equal(candidate_groups, np.arange(before.shape[1]))
+    counts = before if alone else _columns_by_group(before, candidate_groups)
     several = (counts > 0).sum(1)
     rivals = np.where(several == 0, NO_RIVAL, RIVALS)
     lone = np.flatnonzero(several == 1)
@@ -211,8 +211,8 @@ def ranking(
     behind = np.flatnonzero(several)
     lifts = 1 / (ranks[behind, None] - counts[behind]) - 1 / ranks[behind, None]
     lifts[np.arange(len(behind)), groups[behind]] = 0
-    halves = [lifts[groups[behind] % 2 == half].sum(0) for half in (0, 1)]
-    return Ranking(ranks, rivals, groups, np.stack(halves))
+    by_fold = [lifts[groups[behind] % FOLDS == fold].sum(0) for fold in range(FOLDS)]
+    return Ranking(ranks, rivals, groups, np.stack(by_fold))
 
 
 def ranking_among(
@@ -232,10 +232,10 @@ def ranking_among(
 
 def counts_by_rival(
     rivals: Int[np.ndarray, " query"], groups: Int[np.ndarray, " query"], size: int
-) -> Float[np.ndarray, "2 group"]:
-    """Count the queries that each group is the rival of, queries of even groups and of odd ones."""
-    halves = [rivals[(rivals >= 0) & (groups % 2 == half)] for half in (0, 1)]
-    return np.stack([np.bincount(half, minlength=size) for half in halves]).astype(np.float64)
+) -> Float[np.ndarray, "fold group"]:
+    """Count the queries of each fold that each group is the rival of."""
+    by_fold = [rivals[(rivals >= 0) & (groups % FOLDS == fold)] for fold in range(FOLDS)]
+    return np.stack([np.bincount(part, minlength=size) for part in by_fold]).astype(np.float64)
 
 
 def _columns_by_group(

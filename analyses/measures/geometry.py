@@ -155,15 +155,13 @@ def silhouette_of(units: UnitVectors, target: str | None, groups: Groups | None)
     `sklearn.metrics.silhouette_samples` has it; in [-1, 1], lower is better mixed. Where a and b
     are 0 to within rounding, so is the silhouette. A mean cosine is the product with the mean
     vector, so O(n L^2 d) time does what O(n^2 L^2 d) would. Influences let the means of the
-    languages, and the centres, move with the sentences.
+    languages, and the centres, move with the sentences. Once each language's mean is gone no
+    language is nearer than another but by chance, so there is no first order, and no interval.
     """
     sentences, _ = units.shape
     languages = list(units)
     means = units.means()
-    scores = []
-    # How the languages' mean silhouettes move with each language's mean, and with each centre.
-    by_mean = np.zeros((len(languages), *means.shape))
-    by_centre = np.zeros(means.shape)
+    scores, by_mean, by_centre = [], [], []
     for place, language in enumerate(languages):
         rows = units[language]
         along = rows @ means.T
@@ -183,24 +181,27 @@ def silhouette_of(units: UnitVectors, target: str | None, groups: Groups | None)
         slopes = np.zeros((sentences, len(languages)))
         slopes[:, place] = -by_within * sentences / (sentences - 1)
         slopes[np.arange(sentences), nearest] -= by_beyond
-        by_mean[place] = slopes.T @ rows / sentences
+        by_mean.append(slopes.T @ rows / sentences)
         near = 1 / units.norms[language]
-        by_centre[place] = (near @ slopes) @ means - (near * (slopes * along).sum(1)) @ rows
-        by_centre[place] /= sentences
-    values = np.stack(scores, axis=1)
+        moved = (near @ slopes) @ means - (near * (slopes * along).sum(1)) @ rows
+        by_centre.append(moved / sentences)
     chosen = {WHOLE: list(range(len(languages)))}
     if target is not None:
         chosen[target, "others"] = [languages.index(target)]
-    gradient = pair_means(values, chosen)
-    directions = np.stack([by_mean[places].mean(0) for places in chosen.values()])
+    values = pair_means(np.stack(scores, axis=1), chosen)
+    # How the figures move with each language's mean.
+    directions = pair_means(np.moveaxis(np.stack(by_mean), 0, -1), chosen)
+    gradient = values.copy()
     for place, language in enumerate(languages):
-        gradient += units.mean_shift(language, directions[:, place])
-        shift = units.centre_shift(language, by_centre[[place]])
+        gradient += units.mean_shift(language, directions[place].T)
+        shift = units.centre_shift(language, by_centre[place][None])
         for column, places in enumerate(chosen.values()):
             if place in places:
                 gradient[:, column] -= shift[:, 0] / len(places)
+    if units.centring == "language":
+        gradient[:] = np.nan
     keys: list[Key] = [("silhouette", units.centring, *group) for group in chosen]
-    return figures_of(keys, pair_means(values, chosen).mean(0), gradient, groups)
+    return figures_of(keys, values.mean(0), gradient, groups)
 
 
 def random_cosine_of(units: UnitVectors, groups: Groups | None) -> Figures:
@@ -208,7 +209,9 @@ def random_cosine_of(units: UnitVectors, groups: Groups | None) -> Figures:
 
     Ethayarajh 2019 (arXiv 1909.00512): 0 in an isotropic space, 1 where all vectors point one way.
     Each of the two sentences is in any language, the same or another; translations of one sentence
-    are no pair, so that alignment does not pass for anisotropy. O(n L d) time.
+    are no pair, so that alignment does not pass for anisotropy. Once means are gone it is 0 by
+    construction, but for what is of second order: it has no influence then, and so no interval.
+    O(n L d) time.
     """
     n, _ = units.shape
     vectors = np.zeros(units.shape)
@@ -217,8 +220,9 @@ def random_cosine_of(units: UnitVectors, groups: Groups | None) -> Figures:
     squares = (vectors**2).sum(1)
     mean = vectors.mean(0, keepdims=True)
     value = (n * (mean @ mean.T)[0, 0] - squares.mean()) / (n - 1)
-    along = np.mean([units.mean_shift(language, mean)[:, 0] for language in units], axis=0)
-    gradient = 2 * (n * along - squares) / (n - 1)
+    gradient = 2 * (n * vectors @ mean[0] - squares) / (n - 1)
+    if units.centring != "raw":
+        gradient[:] = np.nan
     keys: list[Key] = [("mean random cosine", units.centring, *WHOLE)]
     return figures_of(keys, np.array([value]), gradient[:, None], groups)
 

@@ -15,6 +15,7 @@ from steer_plugin.analyses.measures.unit_vectors import (
     unit_vectors,
 )
 from steer_plugin.analyses.statistics.figures import (
+    FOLDS,
     Figures,
     Groups,
     Key,
@@ -97,7 +98,7 @@ def mixed_figures(
             "MRR": [ranking.lifts for ranking in rankings],
         }
         for measure, scores in _measures(1 / ranks).items():
-            gradient = scores - 2 * spread(np.stack(gains[measure], axis=2), numbers)
+            gradient = scores - FOLDS * spread(np.stack(gains[measure], axis=2), numbers)
             keys += [(f"{MIXED}{measure}", centring, *row) for row in rows]
             columns += [scores.mean(0), pair_means(scores, places).mean(0)]
             gradients += [gradient, pair_means(gradient, places)]

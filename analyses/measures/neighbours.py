@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float
 
 from steer_plugin.analyses.measures.cosines import (
     RIVALS,
@@ -23,6 +23,7 @@ from steer_plugin.analyses.measures.unit_vectors import (
     unit_vectors,
 )
 from steer_plugin.analyses.statistics.figures import (
+    FOLDS,
     Figures,
     Groups,
     Key,
@@ -46,16 +47,10 @@ class Neighbourhood:
     Attributes:
         ranking: how the queries' translations come out.
         occurrences: how many queries have the candidate among their k nearest.
-        queries: of each neighbour, the query that it is near to.
-        nearest: the neighbours, as candidates.
-        next: the candidate that is nearest to each query after its neighbours.
     """
 
     ranking: Ranking
     occurrences: Float[np.ndarray, " sentence"]
-    queries: Int[np.ndarray, " neighbour"]
-    nearest: Int[np.ndarray, " neighbour"]
-    next: Int[np.ndarray, " query"]
 
 
 def neighbour_figures(
@@ -76,11 +71,13 @@ def neighbour_figures(
     - `antihubs`: the share of candidates that are none of any query's k nearest.
 
     k is 10, or all of fewer sentences. Candidates that tie for the last places share them evenly,
-    so that neither order nor rounding makes a hub. Influences are those of a sentence as a query,
-    whose neighbours lose one, and as a candidate, in whose place the next nearest comes.
+    so that neither order nor rounding makes a hub. Influences of `MEXA` are those of a sentence as
+    a query and as a candidate. `hubness` and `antihubs` have none, and so no interval: which
+    candidates are near to many changes with every sentence that is drawn, and no first-order term
+    was found that holds.
 
     For time and memory see `cosines.searches`, beside which there are O(n^2) further steps a pair
-    of languages, and k n numbers a pair are kept.
+    of languages.
 
     Args:
         embeddings: language -> one row a sentence, the same sentences in each.
@@ -129,20 +126,11 @@ def neighbourhood(search: Search, earlier: Neighbourhood | None = None) -> Neigh
         maybe = near[tied] & ~sure
         share = (k - sure.sum(1)) / maybe.sum(1)
         occurrences -= (1 - share) @ maybe
-    queries, nearest = np.nonzero(near)
-    following = np.where(near, -np.inf, search.cosines).argmax(1)
-    block = Neighbourhood(search.ranking, occurrences, queries, nearest, following)
-    return block if earlier is None else _followed(earlier, block)
-
-
-def _followed(earlier: Neighbourhood, later: Neighbourhood) -> Neighbourhood:
-    return Neighbourhood(
-        earlier.ranking.followed(later.ranking),
-        earlier.occurrences + later.occurrences,
-        np.concatenate([earlier.queries, later.queries + len(earlier.next)]),
-        np.concatenate([earlier.nearest, later.nearest]),
-        np.concatenate([earlier.next, later.next]),
-    )
+    block = Neighbourhood(search.ranking, occurrences)
+    if earlier is None:
+        return block
+    ranking = earlier.ranking.followed(block.ranking)
+    return Neighbourhood(ranking, earlier.occurrences + block.occurrences)
 
 
 def neighbours_of(
@@ -152,95 +140,50 @@ def neighbours_of(
     groups: Groups | None,
 ) -> Figures:
     """Put what all searches say together, with one centring."""
-    numbers = group_numbers(units.shape[0], groups)
+    sentences, _ = units.shape
+    numbers = group_numbers(sentences, groups)
     mutual, pairs = list(combinations(units, 2)), list(permutations(units, 2))
-    both_ways = [(neighbourhoods[a, b].ranking, neighbourhoods[b, a].ranking) for a, b in mutual]
-    parts = {
-        "MEXA": (mutual, [_mutual(*rankings) for rankings in both_ways]),
-        "antihubs": (pairs, [_antihubs(neighbourhoods[pair], numbers) for pair in pairs]),
-        "hubness": (pairs, [_hubness(neighbourhoods[pair], numbers) for pair in pairs]),
-    }
-    keys: list[Key] = []
-    values, gradients = [], []
-    for measure, (measured, shares) in parts.items():
-        places = groups_of_pairs(measured, target, ordered=measured is pairs)
-        keys += [(measure, units.centring, *row) for row in places]
-        by_pair = np.array([[share.value for share in shares]])
-        values.append(pair_means(by_pair, places)[0])
-        scores = np.stack([share.scores for share in shares], axis=1)
-        gains = np.stack([share.gains for share in shares], axis=2)
-        gradients.append(pair_means(scores - 2 * spread(gains, numbers), places))
-    return figures_of(keys, np.concatenate(values), np.concatenate(gradients, axis=2), groups)
+    places = groups_of_pairs(mutual, target, ordered=False)
+    ordered = groups_of_pairs(pairs, target, ordered=True)
+    rankings = [(neighbourhoods[a, b].ranking, neighbourhoods[b, a].ranking) for a, b in mutual]
+    first, gains = zip(*(_both_ways(*both) for both in rankings), strict=True)
+    scores = np.stack(first, axis=1).astype(np.float64)
+    gradient = scores - FOLDS * spread(np.stack(gains, axis=2), numbers)
+    hubs = np.array(
+        [
+            [measure(neighbourhoods[pair].occurrences) for pair in pairs]
+            for measure in (_hubness, _antihubs)
+        ]
+    )
+    values = [pair_means(scores, places).mean(0), *pair_means(hubs, ordered)]
+    # How candidates are shared out among neighbours has no first order that holds.
+    unsure = np.full((FOLDS, sentences, 2 * len(ordered)), np.nan)
+    keys: list[Key] = [
+        (measure, units.centring, *row)
+        for measure in ("MEXA", "hubness", "antihubs")
+        for row in places
+    ]
+    gradients = np.concatenate([pair_means(gradient, places), unsure], axis=2)
+    return figures_of(keys, np.concatenate(values), gradients, groups)
 
 
-@dataclass(frozen=True, eq=False)
-class _Share:
-    """A figure of one pair of languages, and how it would change without each group.
-
-    Attributes:
-        value: the figure.
-        scores: what each sentence adds to it.
-        gains: how much the sum of the others' scores would gain without each group; over queries
-            as in `Ranking.lifts`.
-    """
-
-    value: float
-    scores: Float[np.ndarray, " sentence"]
-    gains: Float[np.ndarray, "2 group"]
-
-
-def _mutual(there: Ranking, back: Ranking) -> _Share:
+def _both_ways(
+    there: Ranking, back: Ranking
+) -> tuple[Bool[np.ndarray, " query"], Float[np.ndarray, "fold group"]]:
+    """Say whose translation comes first both ways, and for how many more without each group."""
     first = there.first & back.first
-    # Without this group alone, the translation would come first both ways.
     alone = np.where(there.first, back.rivals, there.rivals)
     helped = (alone >= 0) & (back.first | there.first | (there.rivals == back.rivals))
     rivals = np.where(helped, alone, RIVALS)
-    gains = counts_by_rival(rivals, there.groups, there.lifts.shape[1])
-    return _Share(float(first.mean()), first.astype(np.float64), gains)
+    return first, counts_by_rival(rivals, there.groups, there.lifts.shape[1])
 
 
-def _antihubs(hood: Neighbourhood, groups: Int[np.ndarray, " sentence"]) -> _Share:
-    lonely = hood.occurrences < TIE
-    last = ~lonely & (hood.occurrences < 1 + TIE)
-    gains = _moved(hood, groups, lost=last.astype(np.float64), won=-lonely.astype(np.float64))
-    return _Share(float(lonely.mean()), lonely.astype(np.float64), gains)
-
-
-def _hubness(hood: Neighbourhood, groups: Int[np.ndarray, " sentence"]) -> _Share:
-    off = hood.occurrences - hood.occurrences.mean()
+def _hubness(occurrences: Float[np.ndarray, " sentence"]) -> float:
+    off = occurrences - occurrences.mean()
     off[np.abs(off) < TIE] = 0  # what sharing a place leaves is rounding
-    second, third = (off**2).mean(), (off**3).mean()
-    if not second > 0:
-        return _Share(0.0, np.zeros(len(off)), np.zeros((2, groups.max() + 1)))
-    value = third / second**1.5
-    scores = (off**3 - 3 * second * off) / second**1.5 - 1.5 * value * off**2 / second
-    slope = 3 * (off**2 - second) / second**1.5 - 3 * value * off / second
-    return _Share(float(value), scores, _moved(hood, groups, lost=-slope, won=slope))
+    variance = (off**2).mean()
+    return float((off**3).mean() / variance**1.5) if variance > 0 else 0.0
 
 
-def _moved(
-    hood: Neighbourhood,
-    groups: Int[np.ndarray, " sentence"],
-    *,
-    lost: Float[np.ndarray, " sentence"],
-    won: Float[np.ndarray, " sentence"],
-) -> Float[np.ndarray, "2 group"]:
-    """Add up what the candidates of other groups lose and win without each group.
-
-    Args:
-        hood: of a pair of languages.
-        groups: of the sentences, numbered from 0.
-        lost: what it adds to a figure if a candidate is near to one query less.
-        won: if it is near to one more.
-    """
-    query, candidate = groups[hood.queries], groups[hood.nearest]
-    following = hood.next[hood.queries]
-    apart = query != candidate
-    stays = apart & (groups[following] != candidate)
-    size = int(groups.max()) + 1
-    without_query = np.bincount(query[apart], lost[hood.nearest[apart]], size)
-    halves = [stays & (query % 2 == half) for half in (0, 1)]
-    without_candidate = [
-        np.bincount(candidate[half], won[following[half]], size) for half in halves
-    ]
-    return np.stack(without_candidate) + without_query / 2
+def _antihubs(occurrences: Float[np.ndarray, " sentence"]) -> float:
+    return float((occurrences < TIE).mean())

@@ -25,6 +25,7 @@ from steer_plugin.analyses.measures.unit_vectors import (
     unit_vectors,
 )
 from steer_plugin.analyses.statistics.figures import (
+    FOLDS,
     Figures,
     Groups,
     Key,
@@ -61,7 +62,7 @@ class SearchOutcomes:
     """
 
     scores: Float[np.ndarray, "measure query"]
-    gains: Float[np.ndarray, "measure 2 group"]
+    gains: Float[np.ndarray, "measure fold group"]
 
 
 def retrieval_figures(
@@ -170,7 +171,7 @@ def retrieval_of(
     for row, measure in enumerate(MEASURES):
         scores = np.stack([outcomes[pair].scores[row] for pair in pairs], axis=1)
         gains = np.stack([outcomes[pair].gains[row] for pair in pairs], axis=2)
-        gradient = scores - 2 * spread(gains, numbers)
+        gradient = scores - FOLDS * spread(gains, numbers)
         if measure in BY_PAIR:
             keys += [(measure, units.centring, *pair) for pair in pairs]
             columns.append(scores.mean(0))

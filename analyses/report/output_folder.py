@@ -23,6 +23,7 @@ from steer_plugin.analyses.report.paper_section import paper_section
 from steer_plugin.analyses.report.words import chart_titles, phrases, summary
 from steer_plugin.analyses.report.words.control_titles import centring_sentence, share_sentence
 from steer_plugin.analyses.run.results import Results, at_headline, layer_phrase
+from steer_plugin.analyses.statistics.comparison import FEWEST_DRAWS
 from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_label
 from steer_plugin.storage.artifacts import whole_file, whole_folder
@@ -143,7 +144,7 @@ def _resampled(results: Results) -> str:
     """Say what the intervals are over, and what they are for beside random neurons."""
     draws = int(results.retrieval["n_controls"].min())
     over = f"over {phrases.sampled_units(results)}"
-    if draws < 2:
+    if draws < FEWEST_DRAWS:
         return over
     return f"{over}; beside random neurons for one more draw, from {draws} draws"
 

@@ -107,7 +107,7 @@ def run_experiment(
     embedded = embed_conditions(adapter, data.judge, layers, conditions, steps)
     say("Comparing alignment and retrieval before and after")
     tables = _comparison_tables(comparisons, embedded, settings, steps)
-    within, bitexts = _bitext_tables(adapter, data, comparisons, settings, steps)
+    within, bitexts = _bitext_tables(adapter, data, comparisons, steps)
     return Results(
         provenance=run_provenance(adapter, data, settings, layers, block, writer),
         layers=pd.concat(by_layer, ignore_index=True),
@@ -266,15 +266,11 @@ def _bitext_tables(
     adapter: Adapter,
     data: RunData,
     comparisons: Iterable[Comparison],
-    settings: RunSettings,
     steps: Checkpoints,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tabulate the bitexts within one language, and those between two."""
     headline = [comparison for comparison in comparisons if comparison.headline]
-    parts = [
-        compare_bitexts(adapter, data.bitexts, comparison, steps)
-        for comparison in headline
-    ]
+    parts = [compare_bitexts(adapter, data.bitexts, comparison, steps) for comparison in headline]
     figures = pd.concat(parts, ignore_index=True)
     if figures.empty:
         return figures, figures

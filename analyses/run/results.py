@@ -30,6 +30,7 @@ VALUES = (
     "advantage",
     "advantage_low",
     "advantage_high",
+    "control_p",
 )
 
 
@@ -71,12 +72,12 @@ class Results:
         alignment: one row a figure: "pair distance", "matched distance" and "medoid distance"
             (cosine distance, 0..2) and "gap" (difference of cosines), before steering (pre), with
             the experts (post) and with random neurons (control: mean over n_controls seeds). The
-            intervals are 95% ones, from a paired bootstrap over sentences.
+            intervals are 95% ones; see `comparison.compare`.
         retrieval: the same for "top-1" and "MRR" (0..1).
         projection: two coordinates of each sentence's embedding; condition is "before",
             "experts" or "control"; method, where it is there, "pca" or "umap".
         geometry: MEXA, hubness, CKA, silhouette and isotropy, as alignment.
-        controls: the headline's figures beside every control; see `bootstrap.compare_controls`.
+        controls: the headline's figures beside every control; see `comparison.compare_controls`.
         correlations: see `correlations.correlations`.
         mixed: retrieval within a language and across languages in which the queries are those of
             the unsteered model; see `mixed_retrieval`.

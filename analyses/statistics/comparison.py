@@ -17,6 +17,12 @@ from steer_plugin.errors import AnalysisError
 TAIL = 0.025
 """What a 95% interval leaves out at each end."""
 
+FEWEST_DRAWS = 3
+"""Of fewer draws of a control nothing is said of a further one."""
+
+FEW_GROUPS = 10
+"""Of so many groups, or fewer, the variance is the jackknife's alone; see `covariance`."""
+
 ROUNDING = 1e-12
 """Two figures that differ by no more than this, or this share of the larger, are the same."""
 
@@ -36,10 +42,11 @@ def compare(before: Figures, after: Figures, controls: Sequence[Figures]) -> pd.
     interval is for *one further draw*: a prediction interval, whose variance is what draws differ
     by, s^2 (1 + 1/m) less the part of it that sentences make, plus that of sentences, with the
     degrees of freedom of Satterthwaite 1946 (Biometrics 2). Experts that are as good as a draw are
-    called better or worse in about 5% of cases. `control_p` needs no assumption: (1 + how many
+    called better or worse in at most about 5% of cases. `control_p` needs no assumption: (1 + how
+    many
     draws change as much or more in the same direction) / (1 + m), one-sided (Phipson and Smyth
-    2010, SAGMB 9). Of one draw nothing is known of a further one: `advantage` is the difference
-    from that very draw, its ends and p are NaN.
+    2010, SAGMB 9). Of fewer than `FEWEST_DRAWS` draws nothing is known of a further one:
+    `advantage` is the difference from those very draws, its ends and p are NaN.
 
     Args:
         before: the figures without an intervention.
@@ -105,10 +112,19 @@ def variance(influence: Influence) -> Values:
 
 
 def covariance(first: Influence, second: Influence) -> Values:
-    """Give the covariance of figures over groups of sentences, from their influences."""
-    groups = first.shape[1]
-    crossed = (first[0] * second[1] + first[1] * second[0]).sum(0) / 2
-    return np.asarray(groups / (groups - 1) * crossed)
+    """Give the covariance of figures over groups of sentences, from their influences.
+
+    The products of few groups are too few to trust, so the jackknife's squares, which err on the
+    wide side, count as a share of `FEW_GROUPS` in all groups.
+    """
+    folds, groups, _ = first.shape
+    whole = first.sum(0) * second.sum(0)
+    # Of every two folds the product, of none the square.
+    crossed = (whole - (first * second).sum(0)) / (folds * (folds - 1))
+    jackknife = whole / folds**2
+    share = min(1, FEW_GROUPS / groups)
+    products = crossed + share * (jackknife - crossed)
+    return np.asarray(products.sum(0) * groups / (groups - 1))
 
 
 def _against(
@@ -200,7 +216,7 @@ def _ahead(after: Figures, controls: Sequence[Figures]) -> Columns:
     values, influence = _mean(controls)
     difference = _difference(after.values, values)
     m, groups = len(controls), influence.shape[1]
-    if m == 1:
+    if m < FEWEST_DRAWS:
         nothing = np.full(len(difference), np.nan)
         ends = dict.fromkeys(("advantage_low", "advantage_high", "advantage_p"), nothing)
         return {"advantage": difference, **ends}

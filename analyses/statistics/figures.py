@@ -14,9 +14,13 @@ WHOLE = ("all", "all")
 
 Key = tuple[str, str, str, str]
 Pair = tuple[str, str]
-Groups = Int[np.ndarray, " sentence"] | Sequence[int]
+Groups = Int[np.ndarray, " _"] | Sequence[int]
+"""A number a sentence, equal where sentences hang together."""
 Values = Float[np.ndarray, " figure"]
-Influence = Float[np.ndarray, "2 group figure"]
+Influence = Float[np.ndarray, "fold group figure"]
+
+FOLDS = 4
+"""In how many folds sentences are judged by what others make of them; see `Figures`."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +33,11 @@ class Figures:
         influence: how much each figure owes to each group of sentences: the figure less what it
             would be without the group, to first order (Efron 1982, "The Jackknife, the Bootstrap
             and Other Resampling Plans", chapters 3 and 6). Each column sums to 0. NaN where no
-            first-order term describes how a figure varies. There are two of them, alike but where
-            a group acts through what others make of it: of that, each has what one half of the
-            others makes. Their product is free of the noise of that, which a square would count as
-            variance.
+            first-order term describes how a figure varies. There are `FOLDS` of them, alike but
+            where a group acts through others, as a candidate does through those that ask: of that,
+            each has what one fold of the others makes of it. The products of two are free of the
+            chance of who asks, which a square would count as variance: the delete-one jackknife
+            counts interactions twice (Efron and Stein 1981, Annals of Statistics 9).
         sentences: how many they are over.
     """
 
@@ -74,8 +79,8 @@ def group_numbers(sentences: int, groups: Groups | None) -> Int[np.ndarray, " se
 
 
 def spread(
-    totals: Float[np.ndarray, "*half group figure"], groups: Int[np.ndarray, " sentence"]
-) -> Float[np.ndarray, "*half sentence figure"]:
+    totals: Float[np.ndarray, "*fold group figure"], groups: Int[np.ndarray, " sentence"]
+) -> Float[np.ndarray, "*fold sentence figure"]:
     """Give each sentence an even share of what is its group's; `groups` are numbers from 0."""
     return np.asarray(totals[..., groups, :] / np.bincount(groups)[groups, None])
 
@@ -83,7 +88,7 @@ def spread(
 def figures_of(
     keys: Sequence[Key],
     values: Values,
-    gradient: Float[np.ndarray, "*half sentence figure"],
+    gradient: Float[np.ndarray, "*fold sentence figure"],
     groups: Groups | None,
 ) -> Figures:
     """Put figures together with how each sentence's weight moves them.
@@ -92,7 +97,7 @@ def figures_of(
         keys: what each figure is, in the order of `KEYS`.
         values: the figures at even weights.
         gradient: their derivative by the weight of each sentence, up to a constant a figure; one
-            for each half of the others where these differ, see `Figures`.
+            for each fold of the others where these differ, see `Figures`.
         groups: of the sentences; None where each is one of its own.
     """
     sentences = gradient.shape[-2]
@@ -102,7 +107,7 @@ def figures_of(
         order = np.argsort(numbers, kind="stable")
         starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
         centred = np.add.reduceat(centred[..., order, :], starts, axis=-2)
-    influence = np.broadcast_to(centred, (2, *centred.shape[-2:]))
+    influence = np.broadcast_to(centred, (FOLDS, *centred.shape[-2:]))
     return Figures(pd.DataFrame(keys, columns=KEYS), values, influence, sentences)
 
 

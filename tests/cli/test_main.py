@@ -21,7 +21,7 @@ from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.analyses.controls.random_units import random_control
 from steer_plugin.analyses.measures.alignment import alignment, alignment_figures
 from steer_plugin.analyses.measures.retrieval import retrieval, retrieval_figures
-from steer_plugin.analyses.statistics.bootstrap import compare
+from steer_plugin.analyses.statistics.comparison import compare
 from steer_plugin.cli.main import run_command, steer_plugin
 from steer_plugin.experts.summaries import experts_by_layer, overlap
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from steer_plugin.analyses.generation.tradeoff import (
     Outcome,
     hierarchical_means,
-    perplexity_figures,
+    loss_sums,
+    mean_loss,
     seed_draws,
     tradeoff,
 )
@@ -83,33 +84,33 @@ documents = st.lists(st.lists(stretch, min_size=1, max_size=4), min_size=2, max_
 def test_resampled_documents_have_the_perplexity_of_all_their_tokens(
     documents: Nested, data: st.DataObject
 ) -> None:
-    figures = perplexity_figures(scored(documents))
+    losses = scored(documents)
     n = len(documents)
     drawn = data.draw(st.lists(st.integers(0, n - 1), min_size=n, max_size=n))
     weights = np.array([[drawn.count(row) / n for row in range(n)]])
 
-    (found,) = figures.evaluate(weights)
+    (loss,) = mean_loss(losses, weights)
 
     stretches = [one for row in drawn for one in documents[row]]
     total = sum(nll for nll, _ in stretches)
     tokens = sum(count for _, count in stretches)
-    np.testing.assert_allclose(found, [total / tokens], rtol=1e-9)
-    assert figures.sentences == n
-    assert figures.index.to_dict("list") == {"measure": ["log perplexity"]}
+    assert loss == pytest.approx(total / tokens, rel=1e-9)
+    assert len(loss_sums(losses)[0]) == n
 
 
 @pytest.mark.usefixtures("unchecked")
 @settings(deadline=None, max_examples=50)
 @given(stretches=st.lists(stretch, min_size=2, max_size=9))
 def test_of_one_document_the_stretches_are_resampled(stretches: list[tuple[float, int]]) -> None:
-    figures = perplexity_figures(scored([stretches]))
+    losses = scored([stretches])
 
-    assert figures.sentences == len(stretches)
-    last = np.eye(len(stretches))[-1:]
+    n = len(stretches)
+    assert len(loss_sums(losses)[0]) == n
+    last = np.eye(n)[-1]
     nll, tokens = stretches[-1]
-    np.testing.assert_allclose(figures.evaluate(last), [[nll / tokens]], rtol=1e-9)
     whole = sum(nll for nll, _ in stretches) / sum(count for _, count in stretches)
-    np.testing.assert_allclose(figures.frame()["value"], [whole], rtol=1e-9)
+    weights = np.stack([last, np.full(n, 1 / n)])
+    np.testing.assert_allclose(mean_loss(losses, weights), [nll / tokens, whole], rtol=1e-9)
 
 
 def test_perplexity_and_cost_have_percentiles_of_literally_resampled_documents() -> None:
@@ -165,7 +166,7 @@ def test_an_infinite_loss_makes_a_perplexity_and_both_its_ends_infinite(document
     weights[0, 0] = 1
     # A resample without it is as finite as it was.
     first = finite.iloc[0]
-    assert perplexity_figures(broken).evaluate(weights) == first["nll"] / first["tokens"]
+    assert mean_loss(broken, weights) == first["nll"] / first["tokens"]
 
 
 # Probability

@@ -8,7 +8,6 @@ from hypothesis import assume, given, settings
 from steer_plugin.analyses.measures.alignment import alignment, alignment_figures, medoid
 from steer_plugin.analyses.measures.retrieval import retrieval
 from steer_plugin.analyses.measures.unit_vectors import CENTRINGS, Centring, unit_vectors
-from steer_plugin.analyses.statistics.bootstrap import compare, resamples
 from steer_plugin.errors import AnalysisError
 
 from support.spaces import (
@@ -18,7 +17,6 @@ from support.spaces import (
     centred,
     cosine,
     cosines,
-    drawn,
     group,
     hard_spaces,
     space,
@@ -132,47 +130,6 @@ def test_a_shared_component_lowers_the_raw_distance_though_nothing_aligned() -> 
     for moved_gaps in gaps[1:]:
         np.testing.assert_allclose(moved_gaps, gaps[0], atol=1e-9)
     assert gaps[0][0] > 0.8
-
-
-def test_bootstrap_replicates_are_the_figures_of_the_resampled_sentences() -> None:
-    embeddings = space(n=9)
-    figures = alignment_figures(embeddings, target="fra_Latn", centrings=("raw",))
-    weights = resamples(9, count=6, seed=1)
-    for row, replicate in zip(weights, figures.evaluate(weights), strict=True):
-        rows = drawn(row)
-        found = figures.index.assign(value=replicate)
-        for one, other in combinations(LANGUAGES, 2):
-            a, b = (embeddings[name][rows].astype(np.float64) for name in (one, other))
-            pairs = [(cosine(a[i], b[j]), rows[i] == rows[j]) for i in range(9) for j in range(9)]
-            rest = np.mean([value for value, same in pairs if not same])
-            matched = np.mean([cosine(a[i], b[i]) for i in range(9)])
-            wanted = {
-                "pair distance": 1 - (8 * rest + matched) / 9,
-                "matched distance": 1 - matched,
-                "gap": matched - rest,
-            }
-            for measure, expected in wanted.items():
-                replicated = value(found, measure=measure, query=one, candidates=other)
-                assert replicated == pytest.approx(expected, abs=1e-9)
-
-
-def test_a_resample_of_one_sentence_alone_has_translations_and_nothing_else() -> None:
-    figures = alignment_figures(space(n=2), target=None, centrings=("raw",))
-    weights = np.array([[1.0, 0.0], [0.5, 0.5]])
-    matched = (figures.index["measure"] == "matched distance").to_numpy()
-    alone, both = figures.evaluate(weights)
-    assert np.isfinite(alone).tolist() == matched.tolist()
-    assert np.isfinite(both).all()
-    frame = compare(figures, figures, [figures])
-    assert (frame[["change_low", "change_high"]] == 0).all(axis=None)
-
-
-def test_replicates_lie_around_the_figure() -> None:
-    figures = alignment_figures(space(n=60, d=20), target="fra_Latn")
-    even = np.full((1, 60), 1 / 60)
-    replicates = figures.evaluate(resamples(60, count=2000))
-    bias = replicates.mean(0) - figures.evaluate(even)[0]
-    assert (np.abs(bias) < 0.35 * replicates.std(0)).all()
 
 
 @pytest.mark.parametrize("centring", CENTRINGS)
@@ -291,57 +248,15 @@ def test_centroid_distances_are_those_between_the_means_of_unit_vectors(
     assert found == pytest.approx(to_target, abs=1e-9)
 
 
-def test_replicates_of_centroids_and_medoid_pair_no_two_draws_of_one_sentence() -> None:
-    embeddings = space(n=9)
-    figures = alignment_figures(embeddings, target="fra_Latn", centrings=("global",))
-    units = dict(unit_vectors(embeddings, "global"))
-    middle = brute_force_medoid(units)
-    weights = resamples(9, count=6, seed=1)
-
-    def product(one: Array, other: Array, rows: Array) -> float:
-        """Multiply two means over sentences, of which those of one and the same count for 1/n."""
-        pairs = [(i, j) for i in rows for j in rows if i != j]
-        matched = np.mean([np.dot(one[i], other[i]) for i in rows])
-        return float(8 * np.mean([np.dot(one[i], other[j]) for i, j in pairs]) + matched) / 9
-
-    for row, replicate in zip(weights, figures.evaluate(weights), strict=True):
-        rows = drawn(row)
-        found = figures.index.assign(value=replicate)
-        lengths = {name: np.sqrt(product(unit, unit, rows)) for name, unit in units.items()}
-        for one, other in unordered(embeddings):
-            cosines = product(units[one], units[other], rows) / (lengths[one] * lengths[other])
-            keys = {"measure": "centroid distance", "query": one, "candidates": other}
-            assert value(found, **keys) == pytest.approx(1 - cosines, abs=1e-12)
-        rest = [
-            1 - np.dot(units[name][rows].mean(0), middle) / lengths[name]
-            for name in LANGUAGES
-            if name != "fra_Latn"
-        ]
-        keys = {"measure": "medoid distance", "query": "others", "candidates": "medoid"}
-        assert value(found, **keys) == pytest.approx(np.mean(rest), abs=1e-12)
-
-
-def test_a_resample_whose_mean_is_zero_has_no_centroid_and_the_others_have() -> None:
-    embeddings = {
-        "deu_Latn": np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]]),
-        "eng_Latn": np.array([[1.0, 1.0], [0.5, 1.0], [0.0, 1.0]]),
-    }
-    figures = alignment_figures(embeddings, target=None, centrings=("raw",))
-    none, some = figures.evaluate(np.array([[0.5, 0.5, 0.0], [0.25, 0.25, 0.5]]))
-    asked = figures.index["query"].isin(["deu_Latn", "all"])
-    of_means = figures.index["measure"].isin(["medoid distance", "centroid distance"])
-    assert np.isnan(none).tolist() == (asked & of_means).tolist()
-    assert np.isfinite(some).all()
-
-
 def test_figures_do_not_depend_on_how_many_dimensions_are_taken_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    figures = alignment_figures(space(d=7), target="fra_Latn")
-    weights = resamples(7, count=3)
-    whole = figures.evaluate(weights)
+    embeddings = space(d=7)
+    whole = alignment_figures(embeddings, target="fra_Latn")
     monkeypatch.setattr("steer_plugin.analyses.measures.alignment.MEMORY", 8 * 3 * 5 * 2)
-    np.testing.assert_allclose(figures.evaluate(weights), whole, atol=1e-12)
+    parts = alignment_figures(embeddings, target="fra_Latn")
+    np.testing.assert_allclose(parts.values, whole.values, atol=1e-12)
+    np.testing.assert_allclose(parts.influence, whole.influence, atol=1e-12)
 
 
 def test_an_embedding_too_long_to_square_is_named() -> None:

@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -14,7 +16,6 @@ from steer_plugin.analyses.measures.geometry import (
     silhouette_of,
 )
 from steer_plugin.analyses.measures.unit_vectors import CENTRINGS, Centring, unit_vectors
-from steer_plugin.analyses.statistics.bootstrap import interval, resamples
 from steer_plugin.analyses.statistics.figures import Figures
 from steer_plugin.errors import AnalysisError
 
@@ -23,7 +24,6 @@ from support.spaces import (
     Space,
     centred,
     cosine,
-    drawn,
     group,
     hard_spaces,
     space,
@@ -31,10 +31,9 @@ from support.spaces import (
 )
 
 
-def only(figures: Figures, weights: Array | None = None) -> Array:
-    """Evaluate the first figure, with even weights or with those given."""
-    n = figures.sentences
-    return figures.evaluate(np.full((1, n), 1 / n) if weights is None else weights)[:, 0]
+def only(figures: Figures) -> float:
+    """Give the first figure."""
+    return float(figures.values[0])
 
 
 def products(rows: Array) -> Array:
@@ -89,7 +88,7 @@ def test_cka_of_independent_embeddings_is_near_nothing_where_the_biased_one_read
 ):
     generator = np.random.default_rng(0)
     one, other = generator.normal(size=(2, 253, 1024))
-    found = only(cka_of({"deu_Latn": one, "eng_Latn": other}, None))
+    found = only(cka_of({"deu_Latn": one, "eng_Latn": other}, None, None))
     assert round(biased_cka(one, other), 2) == 0.80
     assert abs(found[0]) < 0.006
 
@@ -102,9 +101,9 @@ def test_cka_of_a_turned_scaled_and_shifted_copy_is_one(seed: int) -> None:
     rows = generator.normal(size=(9, 5))
     turn, _ = np.linalg.qr(generator.normal(size=(5, 5)))
     copy = 1e5 * generator.uniform(1e-3, 1) * (rows @ turn) + 10 * generator.normal(size=5)
-    figures = cka_of({"deu_Latn": rows, "eng_Latn": copy}, None)
-    assert only(figures)[0] == pytest.approx(1, abs=1e-9)
-    assert only(figures, resamples(9, count=20, seed=seed)) == pytest.approx(1, abs=1e-6)
+    figures = cka_of({"deu_Latn": rows, "eng_Latn": copy}, None, None)
+    assert only(figures) == pytest.approx(1, abs=1e-9)
+    np.testing.assert_allclose(figures.influence, 0, atol=1e-6)
 
 
 def u_centred(rows: Array) -> Array:
@@ -116,28 +115,6 @@ def u_centred(rows: Array) -> Array:
                 means = k[i].sum() / (n - 2) + k[:, j].sum() / (n - 2)
                 found[i, j] = k[i, j] - means + k.sum() / ((n - 1) * (n - 2))
     return found
-
-
-def test_replicates_of_cka_pair_no_two_draws_of_one_sentence() -> None:
-    embeddings = space(8, languages=2)
-    figures = cka_of(embeddings, None)
-    k, l = (u_centred(rows) for rows in centred(embeddings, "language").values())  # noqa: E741
-    weights = resamples(8, count=6, seed=1)
-    for row, found in zip(weights, only(figures, weights), strict=True):
-        rows = drawn(row)
-        pairs = [(i, j) for i in rows for j in rows if i != j]
-        shared, first, second = (
-            sum(float(x[i, j] * y[i, j]) for i, j in pairs) for x, y in ((k, l), (k, k), (l, l))
-        )
-        assert found == pytest.approx(shared / np.sqrt(first * second), abs=1e-9)
-
-
-def test_a_resample_of_one_sentence_has_no_cka_and_no_random_cosine() -> None:
-    embeddings = space(6)
-    weights = np.zeros((1, 6))
-    weights[0, 2] = 1
-    assert np.isnan(only(cka_of(embeddings, None), weights)).all()
-    assert np.isnan(only(random_cosine_of(unit_vectors(embeddings, "raw")), weights)).all()
 
 
 def gaussian_pair(n: int, seed: int, noise: float = 4.0) -> tuple[Space, float]:
@@ -155,46 +132,17 @@ def gaussian_pair(n: int, seed: int, noise: float = 4.0) -> tuple[Space, float]:
     return embeddings, float(truth / np.prod([np.linalg.norm(spread) for spread in spreads]))
 
 
-@pytest.mark.usefixtures("unchecked")
-def test_the_interval_of_cka_holds_the_true_one_about_19_times_in_20() -> None:
-    weights = [resamples(80, count=200, seed=seed) for seed in range(10)]
-    held = 0
-    for trial in range(150):
-        embeddings, truth = gaussian_pair(80, trial)
-        replicates = only(cka_of(embeddings, None), weights[trial % 10])
-        low, high = interval(replicates[:, None])[:, 0]
-        held += low <= truth <= high
-    assert 0.89 <= held / 150 <= 0.985
-
-
-@pytest.mark.usefixtures("unchecked")
-def test_the_interval_of_cka_of_independent_embeddings_is_wide_and_not_beside_zero() -> None:
-    weights = [resamples(60, count=200, seed=seed) for seed in range(10)]
-    values, widths, held = [], [], 0
-    for trial in range(100):
-        one, other = np.random.default_rng(trial).normal(size=(2, 60, 40))
-        figures = cka_of({"deu_Latn": one, "eng_Latn": other}, None)
-        low, high = interval(only(figures, weights[trial % 10])[:, None])[:, 0]
-        values.append(only(figures)[0])
-        widths.append(high - low)
-        held += low <= 0 <= high
-    needed = 2 * 1.96 * np.std(values)
-    assert 1.3 * needed < np.mean(widths) < 2.3 * needed
-    assert held >= 97
-    assert abs(np.mean(values)) < 3 * np.std(values) / 10
-
-
 @pytest.mark.parametrize("sentences", [2, 3])
 def test_cka_needs_four_sentences(sentences: int) -> None:
     with pytest.raises(AnalysisError, match=f"over {sentences} sentences is not defined"):
-        cka_of(space(sentences), None)
+        cka_of(space(sentences), None, None)
 
 
 @pytest.mark.parametrize("rows", [np.full((5, 3), 0.1), np.eye(5) + 0.1, 1e3 + np.eye(5)])
 def test_a_language_without_structure_has_no_cka(rows: Array) -> None:
     other = np.random.default_rng(0).normal(size=rows.shape)
     with pytest.raises(AnalysisError, match="eng_Latn are all alike or all equally far apart"):
-        cka_of({"deu_Latn": other, "eng_Latn": rows}, None)
+        cka_of({"deu_Latn": other, "eng_Latn": rows}, None, None)
 
 
 def labelled(units: Space) -> tuple[Array, Array]:
@@ -211,20 +159,17 @@ def test_silhouettes_are_those_of_scikit_learn(
 ) -> None:
     embeddings = space(n, d, seed, languages)
     units = unit_vectors(embeddings, centring)
-    figures = silhouette_of(units, "eng_Latn")
+    figures = silhouette_of(units, "eng_Latn", None)
     rows, labels = labelled(dict(units))
     wanted = silhouette_samples(rows, labels, metric="cosine").reshape(languages, n)
-    one_each = figures.evaluate(np.eye(n))
-    np.testing.assert_allclose(one_each[:, 0], wanted.mean(0), atol=1e-12)
-    np.testing.assert_allclose(one_each[:, 1], wanted[1], atol=1e-12)
-    np.testing.assert_allclose(only(figures), wanted.mean(), atol=1e-12)
+    np.testing.assert_allclose(figures.values, [wanted.mean(), wanted[1].mean()], atol=1e-12)
 
 
 @pytest.mark.usefixtures("unchecked")
 @settings(deadline=None, max_examples=40)
 @given(hard_spaces())
 def test_silhouettes_equal_those_by_hand_on_any_input(embeddings: Space) -> None:
-    figures = silhouette_of(unit_vectors(embeddings, "raw"), "eng_Latn")
+    figures = silhouette_of(unit_vectors(embeddings, "raw"), "eng_Latn", None)
     n = figures.sentences
 
     def by_hand(language: str, i: int) -> float:
@@ -242,9 +187,8 @@ def test_silhouettes_equal_those_by_hand_on_any_input(embeddings: Space) -> None
         return 0 if larger < 1e-9 else (beyond - within) / larger
 
     wanted = [[by_hand(language, i) for language in embeddings] for i in range(n)]
-    found = figures.evaluate(np.eye(n))
-    np.testing.assert_allclose(found[:, 0], np.mean(wanted, axis=1), atol=1e-9)
-    np.testing.assert_allclose(found[:, 1], [row[1] for row in wanted], atol=1e-9)
+    target = [row[1] for row in wanted]
+    np.testing.assert_allclose(figures.values, [np.mean(wanted), np.mean(target)], atol=1e-9)
 
 
 def test_silhouettes_tell_clusters_by_language_from_a_space_that_is_mixed() -> None:
@@ -255,32 +199,27 @@ def test_silhouettes_tell_clusters_by_language_from_a_space_that_is_mixed() -> N
         language: meaning + 0.1 * generator.normal(size=(30, 20))
         for language in ("deu_Latn", "eng_Latn")
     }
-    found = [only(silhouette_of(unit_vectors(here, "raw"), None))[0] for here in (apart, mixed)]
+    found = [only(silhouette_of(unit_vectors(here, "raw"), None, None)) for here in (apart, mixed)]
     assert found[0] > 0.9
     assert abs(found[1]) < 0.1
     collapsed = {language: np.tile(meaning[:1], (30, 1)) for language in mixed}
-    assert only(silhouette_of(unit_vectors(collapsed, "raw"), None))[0] == 0
+    assert only(silhouette_of(unit_vectors(collapsed, "raw"), None, None)) == 0
 
 
 @pytest.mark.usefixtures("unchecked")
 @settings(deadline=None, max_examples=40)
-@given(hard_spaces(), st.integers(0, 10**6))
+@given(hard_spaces())
 def test_the_random_cosine_is_the_mean_over_pairs_of_different_sentences(
-    embeddings: Space, seed: int
+    embeddings: Space,
 ) -> None:
-    figures = random_cosine_of(unit_vectors(embeddings, "raw"))
-    n = figures.sentences
-    weights = np.concatenate([np.full((1, n), 1 / n), resamples(n, count=2, seed=seed)])
-    for row, found in zip(weights, only(figures, weights), strict=True):
-        pairs = [(i, j) for i in drawn(row) for j in drawn(row) if i != j]
-        if pairs:
-            cosines = [
-                cosine(one[i], other[j])
-                for i, j in pairs
-                for one in embeddings.values()
-                for other in embeddings.values()
-            ]
-            assert found == pytest.approx(np.mean(cosines), abs=1e-12)
+    figures = random_cosine_of(unit_vectors(embeddings, "raw"), None)
+    cosines = [
+        cosine(first[i], second[j])
+        for i, j in permutations(range(figures.sentences), 2)
+        for first in embeddings.values()
+        for second in embeddings.values()
+    ]
+    assert only(figures) == pytest.approx(np.mean(cosines), abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +232,7 @@ def test_a_common_vector_makes_random_cosines_large(shift: float, wanted: float)
         for language in ("deu_Latn", "eng_Latn")
     }
     found = {
-        centring: only(random_cosine_of(unit_vectors(embeddings, centring)))[0]
+        centring: only(random_cosine_of(unit_vectors(embeddings, centring), None))
         for centring in CENTRINGS
     }
     assert found["raw"] == pytest.approx(wanted, abs=0.01)
@@ -326,37 +265,22 @@ def test_the_effective_rank_and_its_gradient_are_those_of_the_singular_values(
     n: int, d: int, languages: int, centring: Centring
 ) -> None:
     embeddings = space(n, d, seed=n, languages=languages)
-    figures = effective_rank_of(embeddings, centring)
+    figures = effective_rank_of(embeddings, centring, None)
     even = np.full(n, 1 / n)
-    assert only(figures)[0] == pytest.approx(effective_rank(embeddings, centring, even), abs=1e-9)
+    assert only(figures) == pytest.approx(effective_rank(embeddings, centring, even), abs=1e-9)
     for sentence in range(n):
         step = 1e-5 * (np.arange(n) == sentence)
         up, down = (effective_rank(embeddings, centring, even + sign * step) for sign in (1, -1))
-        slope = (only(figures, (even + step)[None]) - only(figures, (even - step)[None]))[0]
-        assert slope == pytest.approx(up - down, abs=1e-8)
-
-
-def test_the_interval_of_the_effective_rank_is_as_wide_as_that_of_a_bootstrap() -> None:
-    generator = np.random.default_rng(0)
-    scale = np.array([5.0, 3.0, 2.0, 1.0, 0.5])
-    embeddings = {
-        language: generator.standard_t(6, size=(300, 5)) * scale
-        for language in ("deu_Latn", "eng_Latn")
-    }
-    weights = resamples(300, count=600, seed=1)
-    ours = interval(only(effective_rank_of(embeddings, "raw"), weights)[:, None])[:, 0]
-    theirs = np.array([[effective_rank(embeddings, "raw", row)] for row in weights])
-    low, high = interval(theirs)[:, 0]
-    assert ours[1] - ours[0] == pytest.approx(high - low, rel=0.05)
-    np.testing.assert_allclose(ours, [low, high], atol=0.1 * (high - low))
+        for influence in figures.influence[:, sentence, 0]:
+            assert 2e-5 * n * influence == pytest.approx(up - down, abs=1e-8)
 
 
 def test_the_effective_rank_of_equal_spreads_is_how_many_there_are() -> None:
     rows = np.concatenate([np.eye(4), -np.eye(4)])
     embeddings = {"deu_Latn": rows, "eng_Latn": rows}
-    assert only(effective_rank_of(embeddings, "raw"))[0] == pytest.approx(4)
+    assert only(effective_rank_of(embeddings, "raw", None)) == pytest.approx(4)
     line = {language: np.outer(np.arange(8.0), [1, 2, 3]) for language in embeddings}
-    assert only(effective_rank_of(line, "raw"))[0] == pytest.approx(1)
+    assert only(effective_rank_of(line, "raw", None)) == pytest.approx(1)
 
 
 def test_embeddings_that_are_all_the_same_have_no_effective_rank() -> None:
@@ -364,11 +288,11 @@ def test_embeddings_that_are_all_the_same_have_no_effective_rank() -> None:
     same = {language: np.tile(point, (5, 1)) for language in ("deu_Latn", "eng_Latn")}
     for centring in ("raw", "language"):
         with pytest.raises(AnalysisError, match=f"all embeddings are the same \\({centring}"):
-            effective_rank_of(same, centring)
+            effective_rank_of(same, centring, None)
     apart = {"deu_Latn": same["deu_Latn"], "eng_Latn": 2 * same["eng_Latn"]}
-    assert only(effective_rank_of(apart, "raw"))[0] == pytest.approx(1)
+    assert only(effective_rank_of(apart, "raw", None)) == pytest.approx(1)
     with pytest.raises(AnalysisError, match="all embeddings are the same"):
-        effective_rank_of(apart, "language")
+        effective_rank_of(apart, "language", None)
 
 
 def test_each_figure_stands_in_one_row() -> None:

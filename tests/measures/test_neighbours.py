@@ -7,14 +7,12 @@ from hypothesis import strategies as st
 
 from steer_plugin.analyses.measures.cosines import same_texts
 from steer_plugin.analyses.measures.neighbours import neighbour_figures
-from steer_plugin.analyses.statistics.bootstrap import resamples
 
 from support.spaces import (
     TIE,
     Array,
     Space,
     cosines,
-    drawn,
     group,
     hard_spaces,
     ordered,
@@ -134,24 +132,6 @@ def test_figures_are_the_same_however_the_queries_are_divided(
     assert_figures(frame, embeddings)
 
 
-def test_replicates_draw_sentences_whose_neighbours_stay() -> None:
-    embeddings = space(16, languages=3)
-    figures = neighbour_figures(embeddings, target="eng_Latn", centrings=("raw",))
-    weights = resamples(16, count=5, seed=3)
-    for row, replicate in zip(weights, figures.evaluate(weights), strict=True):
-        frame = figures.index.assign(value=replicate)
-        assert_figures(frame, embeddings, chosen=drawn(row))
-
-
-def test_a_resample_of_candidates_that_are_all_alike_has_no_skewness() -> None:
-    embeddings = space(16, languages=2)
-    figures = neighbour_figures(embeddings, target=None, centrings=("raw",))
-    one = np.zeros((1, 16))
-    one[0, 5] = 1
-    frame = figures.index.assign(value=figures.evaluate(one)[0])
-    assert group(frame, "hubness", "raw") == 0
-
-
 def test_language_centring_takes_each_languages_mean_out() -> None:
     embeddings = space(14, languages=3)
     moved = {
@@ -173,7 +153,6 @@ def test_collapsed_embeddings_have_no_mutual_neighbours_and_no_hubs(n: int) -> N
     }
     figures = neighbour_figures(collapsed, target="eng_Latn", centrings=("raw",))
     assert (figures.frame()["value"] == 0).all()
-    assert (figures.evaluate(resamples(n, count=20)) == 0).all()
 
 
 def test_a_planted_hub_skews_and_what_is_near_to_none_is_counted() -> None:

@@ -30,7 +30,7 @@ from steer_plugin.analyses.run.files import read_settings
 from steer_plugin.analyses.run.inputs import read_data, split_data
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.analyses.run.settings import GenerationSettings, RunSettings
-from steer_plugin.analyses.statistics.bootstrap import compare
+from steer_plugin.analyses.statistics.comparison import compare
 from steer_plugin.cli.main import run_command
 from steer_plugin.errors import AnalysisError, CorpusError, ModelError, SelectionError
 from steer_plugin.experts.summaries import experts_by_layer, overlap, score_curve

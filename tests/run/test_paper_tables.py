@@ -8,7 +8,7 @@ from steer_plugin.analyses.measures.alignment import alignment_figures
 from steer_plugin.analyses.measures.mixed_retrieval import bitext_figures, mixed_figures
 from steer_plugin.analyses.measures.retrieval import retrieval_figures
 from steer_plugin.analyses.run.paper_tables import DISTANCES, distance_table, mixed_table
-from steer_plugin.analyses.statistics.bootstrap import compare
+from steer_plugin.analyses.statistics.comparison import compare
 from steer_plugin.analyses.statistics.figures import Figures
 
 Array = np.ndarray[Any, Any]

@@ -8,7 +8,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from steer_plugin.analyses.measures.retrieval import retrieval_figures
-from steer_plugin.analyses.statistics.bootstrap import compare
+from steer_plugin.analyses.statistics.comparison import compare
 from steer_plugin.analyses.statistics.false_discoveries import FAMILY, control_false_discoveries
 from steer_plugin.errors import AnalysisError
 
@@ -116,7 +116,7 @@ def test_where_nothing_changed_every_p_and_every_q_of_a_pair_is_1() -> None:
     }
     same = retrieval_figures(rows, target="eng_Latn")
     setting = {"target": "eng_Latn", "top_k": 10, "layer": "final"}
-    table = compare(same, same, [same, same], count=50).assign(**setting)
+    table = compare(same, same, [same] * 3).assign(**setting)
     found = control_false_discoveries(table)
     assert (found[["change_p", "advantage_p"]] == 1).all(axis=None)
     single = found["candidates"].isin(LANGUAGES)

@@ -116,7 +116,8 @@ def layer_exhibits(results: Results) -> list[Exhibit]:
                 "Means over all pairs of languages, or of the whole space, raw embeddings unless "
                 f"means are removed, {_k_of(table, target)}{each}; the last point is after the "
                 "final norm. Bands: the value before plus the 95% interval of the change (over "
-                f"{phrases.sampled_units(results)}, not corrected for the number of layers and measures). "
+                f"{phrases.sampled_units(results)}, not corrected for the number of layers and "
+                "measures; hubness has none). "
                 "Hubness, silhouette and mean random cosine are better low, all else high."
             ),
             chart=measures_by_layer(table[table["target"] == target]),

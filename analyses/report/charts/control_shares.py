@@ -231,7 +231,7 @@ def _measured(controls: pd.DataFrame, choice: Choice) -> str:
         f"Means over all pairs of languages on {sentences} held-out sentences a language, "
         f"embeddings as they are, {layer}, k = {ks}. Lines: 95% intervals ("
         f"{over}not corrected for the number of comparisons); beside what is drawn several times "
-        "they are for one more draw, of what was drawn once there are none."
+        "they are for one more draw, of what was drawn fewer than 3 times there are none."
     )
 
 

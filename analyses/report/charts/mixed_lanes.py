@@ -103,7 +103,7 @@ def _caption(results: Results, table: pd.DataFrame) -> str:
     return (
         f"Top-1 by cosine, ties counted as misses, raw embeddings, {layer}, k = {ks}. Grey is the "
         "unsteered model on both sides, left and right. Lines: that value plus the 95% interval of "
-        f"the change (over {phrases.sampled_units(results)} between languages, over queries within, "
-        "not corrected for their number). "
+        f"the change (over {phrases.sampled_units(results)} between languages, over queries "
+        "within, not corrected for their number). "
         f"{random_lanes(results, table)}"
     )

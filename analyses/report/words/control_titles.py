@@ -229,7 +229,7 @@ def advantages_title(controls: pd.DataFrame) -> str:
     rows = control_rows(controls)
     rows = rows[(rows["measure"] == "top-1") & rows["advantage_low"].notna()]
     if rows.empty:
-        return "Each control was drawn once, which tells nothing of others"
+        return "Every control was drawn too few times to tell of others"
     targets = rows.drop_duplicates("target")
     beaten = rows.assign(won=rows["advantage_low"] > 0).groupby("target", sort=False)["won"].sum()
     n = rows["control"].nunique()

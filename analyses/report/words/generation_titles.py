@@ -81,7 +81,7 @@ def recommendation(table: pd.DataFrame) -> str:
     sentences = []
     if not recommended.empty:
         rule = "; ".join(dict.fromkeys(recommended["reason"]))
-        sentences.append(f"Ring: the recommended k, {rule}; it is chosen by these very figures.")
+        sentences.append(f"Ring: the recommended k, {rule}, on the other half of the seeds.")
     refused: dict[str, list[str]] = {}
     for row in records(before):
         refused.setdefault(row["reason"], []).append(language_name(row["target"]))

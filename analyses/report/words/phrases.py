@@ -6,6 +6,7 @@ import pandas as pd
 
 from steer_plugin.analyses.report.words import unit_choice
 from steer_plugin.analyses.run.results import Results
+from steer_plugin.analyses.statistics.comparison import FEWEST_DRAWS
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -90,11 +91,8 @@ def sampled_units(results: Results) -> str:
 
 
 def several_draws(rows: pd.DataFrame) -> bool:
-    """Say whether a random control was drawn more than once in every row.
-
-    Then the rows tell what a further draw would do; of a single one nothing is said but its value.
-    """
-    return bool((rows["n_controls"] > 1).all())
+    """Say whether a random control was drawn often enough, in every row, to judge a further one."""
+    return bool((rows["n_controls"] >= FEWEST_DRAWS).all())
 
 
 def draw_note(rows: pd.DataFrame) -> str:
@@ -102,7 +100,7 @@ def draw_note(rows: pd.DataFrame) -> str:
     if several_draws(rows):
         return ""
     if (rows["n_controls"] > 0).all():
-        return "; one random draw was run, which tells nothing of others"
+        return f"; fewer than {FEWEST_DRAWS} random draws were run, which tell nothing of others"
     return "; no random control was run"
 
 

@@ -14,6 +14,7 @@ from steer_plugin.analyses.report.words.phrases import (
     span,
 )
 from steer_plugin.analyses.run.results import Results, at_headline, layer_order, layer_phrase
+from steer_plugin.analyses.statistics.comparison import FEWEST_DRAWS
 from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_name
 from steer_plugin.experts.selection import Choice
@@ -79,10 +80,10 @@ def _retrieval(figure: dict[str, Any], choice: Choice) -> str:
     start = f"With {unit_choice.experts(choice, figure['top_k'], name)} steered {change_clause}"
     if not figure["n_controls"] > 0:
         return f"{start}; no random control was run, so it cannot be put down to the experts."
-    if figure["n_controls"] < 2:
+    if figure["n_controls"] < FEWEST_DRAWS:
         return (
-            f"{start}; one draw of random neurons gave {number(figure['control'])}, which tells "
-            "nothing of others."
+            f"{start}; random neurons gave {number(figure['control'])}, from too few draws to tell "
+            "of others."
         )
     ahead = interval(figure["advantage_low"], figure["advantage_high"])
     if figure["advantage_low"] > 0:

@@ -333,7 +333,7 @@ def test_the_other_title_says_which_k_is_recommended_for_whom() -> None:
 
 
 def test_the_caption_states_the_rule_and_why_no_k_is_recommended(table: pd.DataFrame) -> None:
-    chosen = f"Ring: the recommended k, {RULE}; it is chosen by these very figures."
+    chosen = f"Ring: the recommended k, {RULE}, on the other half of the seeds."
     assert recommendation(table) == chosen
     some = generation_frame(recommended={"deu_Latn": 300})
     assert recommendation(some) == (
