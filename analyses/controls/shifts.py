@@ -18,7 +18,7 @@ def constant_shift(before: Embeddings, *, fit: tuple[Fitted, Fitted]) -> Moved:
 
     One vector for all languages and sentences, the mean of after - before over both in `fit`. A
     shared vector lowers raw cosine distance though nothing aligned (PAPER, "Constant shift"), so
-    what it gives of a change is no alignment: as a control of `bootstrap.compare_controls` its
+    what it gives of a change is no alignment: as a control of `comparison.compare_controls` its
     `share` says how much that is.
 
     Fitted on the sentences that are judged, the control has seen them and the intervention has not.

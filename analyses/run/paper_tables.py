@@ -70,7 +70,7 @@ def mixed_table(retrieval: pd.DataFrame, measure: str = "top-1") -> pd.DataFrame
     languages alike.
 
     Args:
-        retrieval: figures of `bootstrap.compare` with the columns `results.KEYS`, and `dataset`
+        retrieval: figures of `comparison.compare` with the columns `results.KEYS`, and `dataset`
             where there are several; of each pair the measure itself and the mixed one.
         measure: `top-1` or `MRR`.
 

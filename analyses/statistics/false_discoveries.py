@@ -30,7 +30,7 @@ def control_false_discoveries(
     resamples. A mean over pairs is one question: its p stands as it is, and its q is NaN.
 
     Args:
-        table: figures as `bootstrap.compare` gives them, with the columns of `family`.
+        table: figures as `comparison.compare` gives them, with the columns of `family`.
         family: the columns that a family agrees in; with several controls, theirs among them.
 
     Returns:

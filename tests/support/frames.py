@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from steer_plugin.analyses.run.results import Results
+from steer_plugin.analyses.statistics.comparison import FEWEST_DRAWS
 
 LANGUAGES = ("eng_Latn", "deu_Latn", "fra_Latn", "spa_Latn", "jpn_Jpan", "rus_Cyrl", "zho_Hans")
 TARGETS = ("deu_Latn", "spa_Latn", "jpn_Jpan")
@@ -82,6 +83,10 @@ def row(
         figure[name] = value
         figure[f"{name}_low"] = value - half_width
         figure[f"{name}_high"] = value + half_width
+    if len(controls) < FEWEST_DRAWS:
+        figure["advantage_low"] = figure["advantage_high"] = float("nan")
+    as_far = sum(np.sign(post - pre) * (draw - pre) >= abs(post - pre) for draw in controls)
+    figure["control_p"] = (1 + as_far) / (1 + len(controls))
     return figure
 
 

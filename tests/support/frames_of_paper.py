@@ -156,7 +156,6 @@ def correlations_frame(
                                     "r_high": min(r + half, 1.0) if known else np.nan,
                                     "n": n,
                                     "points": n * (len(targets) if target == "all" else 1),
-                                    "left_out": 0 if known else 1000,
                                 }
                             )
     return pd.DataFrame(rows)

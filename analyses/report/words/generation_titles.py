@@ -25,8 +25,8 @@ def experts(table: pd.DataFrame) -> pd.DataFrame:
 def generation_title(table: pd.DataFrame) -> str:
     """Say for how many targets experts make the model write the target language, at what cost.
 
-    Each target is read at its recommended k. Beyond random neurons is a gain whose whole interval
-    lies above that of as many random neurons.
+    Each target is read at its recommended k. Beyond the random draw is a gain whose whole
+    interval lies above that of the as many random neurons that were drawn.
 
     Args:
         table: rows of `Results.generation`.
@@ -100,8 +100,8 @@ def _beyond(table: pd.DataFrame, up: pd.DataFrame, targets: pd.DataFrame) -> str
     place = pd.MultiIndex.from_frame(up[["target", "top_k"]])
     beyond = up[up["gain_low"].to_numpy() > random.reindex(place).to_numpy()]
     if beyond.empty:
-        return f"{for_how_many(up, targets)}{_levels(table, up)}, but not beyond random neurons"
-    return f" beyond random neurons{for_how_many(beyond, targets)}{_levels(table, beyond)}"
+        return f"{for_how_many(up, targets)}{_levels(table, up)}, but not beyond the one random draw"
+    return f" beyond the one random draw{for_how_many(beyond, targets)}{_levels(table, beyond)}"
 
 
 def _levels(table: pd.DataFrame, rows: pd.DataFrame) -> str:

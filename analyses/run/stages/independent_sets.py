@@ -56,7 +56,7 @@ def compare_bitexts(
 
     Returns:
         One row a bitext and measure: `dataset`, `target`, `top_k`, `layer`, then as
-        `bootstrap.compare` gives it; no rows where none is of the target.
+        `comparison.compare` gives it; no rows where none is of the target.
 
     Raises:
         AnalysisError: a condition cannot be measured, such as one that makes all embeddings alike.
