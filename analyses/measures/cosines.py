@@ -275,7 +275,7 @@ def searches(
     rows = np.arange(sentences)
     at_once = sentences**2 <= ENTRIES
     if same is not None:
-        _check_same(same, units)
+        check_same(same, units)
     answers = {
         language: translations(rows, None if same is None else same[language]) for language in units
     }
@@ -340,7 +340,12 @@ def lengths(rows: Float[np.ndarray, "row d_model"], name: str) -> Float[np.ndarr
     return norms
 
 
-def _check_same(same: Same, units: UnitVectors) -> None:
+def check_same(same: Same, units: UnitVectors) -> None:
+    """Refuse numbers of equal texts that are not one a sentence.
+
+    Raises:
+        AnalysisError: a language has none, or too few or too many.
+    """
     sentences, _ = units.shape
     for language in units:
         numbers = len(same[language]) if language in same else 0

@@ -6,7 +6,7 @@ from itertools import permutations
 import numpy as np
 from jaxtyping import Float
 
-from steer_plugin.analyses.measures.cosines import Same, ranking_among
+from steer_plugin.analyses.measures.cosines import Same, check_same, ranking_among
 from steer_plugin.analyses.measures.retrieval import CENTRINGS
 from steer_plugin.analyses.measures.unit_vectors import (
     Centring,
@@ -79,7 +79,6 @@ def mixed_figures(
     """
     check_target(queries, target)
     check_alike(queries, candidates, "queries and candidates")
-    _check_same(candidates, same)
     pairs = list(permutations(queries, 2))
     places = groups_of_pairs(pairs, target, ordered=True)
     numbers = group_numbers(len(next(iter(queries.values()))), groups)
@@ -88,6 +87,8 @@ def mixed_figures(
     columns, gradients = [], []
     for centring in centrings:
         asked, searched = unit_vectors(queries, centring), unit_vectors(candidates, centring)
+        if same is not None:
+            check_same(same, searched)
         rankings = [
             ranking_among(asked[a], searched[b], numbers, None if same is None else same[b])
             for a, b in pairs
@@ -158,12 +159,3 @@ def _measures(
     reciprocal_ranks: Float[np.ndarray, "query pair"],
 ) -> dict[str, Float[np.ndarray, "query pair"]]:
     return {"top-1": (reciprocal_ranks == 1).astype(np.float64), "MRR": reciprocal_ranks}
-
-
-def _check_same(candidates: Embeddings, same: Same | None) -> None:
-    missing = [] if same is None else [language for language in candidates if language not in same]
-    if missing:
-        raise AnalysisError(
-            f"no numbers say which texts of {', '.join(missing)} are equal; give one a sentence, "
-            "by `same_texts`"
-        )

@@ -14,12 +14,12 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from support.populations import Population, repeated
-
 from steer_plugin.analyses.measures.every_measure import all_figures
 from steer_plugin.analyses.statistics.comparison import compare
 from steer_plugin.analyses.statistics.false_discoveries import control_false_discoveries
 from steer_plugin.analyses.statistics.figures import Figures, joined, weighted_means
+
+from support.populations import Population, repeated
 
 PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
 SAMPLES = 500

@@ -252,5 +252,11 @@ def test_the_interval_holds_the_true_r_about_19_times_in_20(
     r = [scipy.stats.pearsonr(*points).statistic for points in zip(x, y, strict=True)]
     low, high = np.transpose([fisher_interval(float(value), n) for value in r])
     held = np.mean((low <= true) & (true <= high))
-    # Of 2,000 trials; three standard errors are 0.015. Skewed points are held a little less.
-    assert (0.935 if drawn != "exponential" else 0.9) <= held <= 0.965
+    # Of 2,000 trials; three standard errors are 0.015.
+    if drawn == "normal" or true == 0:
+        assert 0.93 <= held <= 0.97
+    elif drawn == "uniform":
+        assert held >= 0.95
+    else:
+        # Of strong relations between skewed points it holds less than it says; see docs/statistics.
+        assert 0.75 <= held <= 0.95

@@ -100,7 +100,9 @@ def _beyond(table: pd.DataFrame, up: pd.DataFrame, targets: pd.DataFrame) -> str
     place = pd.MultiIndex.from_frame(up[["target", "top_k"]])
     beyond = up[up["gain_low"].to_numpy() > random.reindex(place).to_numpy()]
     if beyond.empty:
-        return f"{for_how_many(up, targets)}{_levels(table, up)}, but not beyond the one random draw"
+        return (
+            f"{for_how_many(up, targets)}{_levels(table, up)}, but not beyond the one random draw"
+        )
     return f" beyond the one random draw{for_how_many(beyond, targets)}{_levels(table, beyond)}"
 
 

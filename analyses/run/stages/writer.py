@@ -160,9 +160,7 @@ def curve(
     for comparison in comparisons:
         steered.append(writer.outcome(comparison.experts, EXPERTS, comparison.top_k, target))
         steered.append(writer.outcome(comparison.matched[0], CONTROL, comparison.top_k, target))
-    measured = partial(
-        tradeoff, target, count=settings.resamples, seed=settings.bootstrap_seed
-    )
+    measured = partial(tradeoff, target, count=settings.resamples, seed=settings.bootstrap_seed)
     if len(before.texts) < 2:
         frame = measured(before, steered)
         recommendation = frame.loc[frame["condition"] != CONTROL, ["top_k"]].assign(

@@ -262,10 +262,10 @@ def test_a_gain_is_beyond_random_neurons_only_where_the_intervals_are_apart(
     alike = set_where(one(table), random, gain_high=0.6)
     assert generation_title(alike) == (
         "At the recommended k, experts raise the probability of the target language: German 0.02 "
-        "to 0.62 at 1.12 times the perplexity, but not beyond random neurons"
+        "to 0.62 at 1.12 times the perplexity, but not beyond the one random draw"
     )
     unknown = set_where(one(table), random, gain_high=np.nan)
-    assert "but not beyond random neurons" in generation_title(unknown)
+    assert "but not beyond the one random draw" in generation_title(unknown)
     assert generation_title(one(generation_frame(controlled=False))).endswith(
         "at 1.12 times the perplexity; no random control was run"
     )
