@@ -60,8 +60,8 @@ def test_a_fake_alignment_by_a_common_vector_is_wholly_a_constant_shift() -> Non
         for one in (before, after, control)
     ]
     frame = compare_controls(*conditions[:2], {"constant shift": conditions[2:]})
-    apart = frame[frame["measure"].isin(["pair distance", "matched distance", "medoid distance"])]
-    assert len(apart) > 10
+    apart = frame[frame["measure"].isin(["pair distance", "matched distance"])]
+    assert len(apart) > 8
     # The fake alignment: the distance falls far, in every pair.
     assert (apart["change_high"] < -0.05).all()
     np.testing.assert_allclose(apart[["share", "share_low", "share_high"]], 1, atol=1e-9)
