@@ -39,11 +39,7 @@ def rm(names: tuple[str, ...], everything: bool, cache: Path | None) -> None:
 
     if everything == bool(names):
         raise click.UsageError("give the names of what to delete, or --all")
-    freed = 0
-    for parts in Cache(need_cache(cache)).passes(names):
-        freed += parts.size
-        parts.remove(wait=False)
-    say(f"Deleted {size(freed)}")
+    say(f"Deleted {size(Cache(need_cache(cache)).remove(names))}")
 
 
 @cache.command()
