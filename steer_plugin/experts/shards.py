@@ -141,11 +141,11 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
     for number, folder in enumerate(folders):
         pass_folder = PassFolder(folder / RESPONSES / first["pass"], model, readings, texts)
         for part in pass_folder.whole():
-            other = int(holders[part.rows].max())
-            if other not in (-1, number):
-                shares = (shards[holder].config["shard"] for holder in (other, number))
+            holder = int(holders[part.rows].max())
+            if holder not in (-1, number):
+                shares = (shards[place].config["shard"] for place in (holder, number))
                 raise ArtifactError(
-                    f"{folders[other]} and {folder} hold the same texts, as shards "
+                    f"{folders[holder]} and {folder} hold the same texts, as shards "
                     f"{' and '.join(shares)}; give each shard once"
                 )
             holders[part.rows] = number
