@@ -106,7 +106,12 @@ def _source_of(settings: ModelSettings) -> Source:
         raise ModelError(
             f"{model!r} is a file here, which no NDIF server has; give a model by its hub id"
         )
-    path = demo_weights() if model == DEMO else Path(model).expanduser()
+    try:
+        path = demo_weights() if model == DEMO else Path(model).expanduser()
+    except RuntimeError as error:
+        raise ModelError(
+            f"{model!r} is in a home folder, and none is known; set HOME, or write the path whole"
+        ) from error
     if path.suffix.lower() == ".gguf":
         revision = f"sha256:{_gguf_hash(path)}"
         return Source(str(path.parent), path.name, revision, {"gguf_file": path.name})

@@ -146,8 +146,15 @@ def apply_in_trace(model: Any, intervention: Intervention) -> None:
     Raises:
         LookupError: the model's architecture is unknown, or it lacks the site, a layer or a unit.
             A server hands it over as nnsight's `RemoteError`, with the same words.
-        ValueError: something was read before, or a pass has no token ids or no plain mask.
+        ValueError: it is no plan, something was read before, or a pass has no token ids or no plain
+            mask.
     """
+    # On a server it is no Intervention but a namespace of its fields.
+    if not hasattr(intervention, "layers"):
+        raise ValueError(
+            f"the intervention is of type {type(intervention).__name__}; give one Intervention, "
+            "whose units may be of any layers"
+        )
     tokenizer = getattr(model, "tokenizer", None)
     source = model.config if tokenizer is None else tokenizer
     steer_beside(model, intervention, source.bos_token_id)

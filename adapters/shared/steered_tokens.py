@@ -8,7 +8,7 @@ from torch import Tensor
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import InterventionError, SiteError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import Intervention, check_intervention
 from steer_plugin.settings.names import Positions
 
 
@@ -22,8 +22,10 @@ def require_units(
         intervention: the plan, if there is one.
 
     Raises:
+        InterventionError: it is no plan.
         SiteError: the model lacks the site, a layer or a unit.
     """
+    check_intervention(intervention)
     if intervention is None or intervention.changes_nothing:
         return
     layers = intervention.by_layer()

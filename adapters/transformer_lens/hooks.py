@@ -12,7 +12,7 @@ from steer_plugin.activations.sites import check_site, hook_name
 from steer_plugin.adapters.shared.steered_tokens import SteeredTokens, missing_unit
 from steer_plugin.errors import SiteError
 from steer_plugin.interventions.arithmetic import moved_once, steer_units
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import Intervention, check_intervention
 from steer_plugin.settings.names import FINAL_NORM
 
 Hook = Callable[..., Tensor | None]
@@ -42,6 +42,7 @@ def fwd_hooks(bridge: TransformerBridge, intervention: Intervention) -> list[Nam
     Hooks see no attention mask: pad ids at the edges of a prompt are taken for padding.
     """
     tokenizer = bridge.tokenizer
+    check_intervention(intervention)
     tokens = SteeredTokens(
         intervention.positions,
         intervention.bos,

@@ -109,7 +109,9 @@ def run_experiment(
     tables = _comparison_tables(comparisons, embedded, settings, steps)
     within, bitexts = _bitext_tables(adapter, data, comparisons, steps)
     return Results(
-        provenance=run_provenance(adapter, data, settings, layers, block, writer),
+        provenance=run_provenance(
+            adapter, data, settings, layers, block, writer, run_experts.experts
+        ),
         layers=pd.concat(by_layer, ignore_index=True),
         curve=score_curve(run_experts.experts, judged),
         overlap=pd.concat(shared, ignore_index=True),

@@ -6,7 +6,9 @@ from dataclasses import asdict
 from steer_plugin.analyses.measures.projection import described
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.settings import RunSettings
+from steer_plugin.analyses.run.stages.expert_tables import tied_lines
 from steer_plugin.analyses.run.stages.writer import BATCH, Writer
+from steer_plugin.experts.table import ExpertTable
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import provenance
 from steer_plugin.responses.embeddings import Layer
@@ -19,6 +21,7 @@ def run_provenance(
     layers: Iterable[Layer],
     block: int,
     writer: Writer | None,
+    experts: ExpertTable,
 ) -> dict[str, str]:
     """Say what the figures depend on: every setting, as it was resolved, and what it led to.
 
@@ -29,6 +32,7 @@ def run_provenance(
         layers: whose embeddings are judged.
         block: where steering vectors are added.
         writer: what writes and scores texts; None where nothing is generated.
+        experts: that are steered.
 
     Returns:
         Name to value, as `Results.provenance` holds it.
@@ -46,6 +50,7 @@ def run_provenance(
         "pooling": settings.pooling,
         "score": settings.score,
         "selection": str(settings.choice),
+        "ties at k": "; ".join(tied_lines(experts, settings)) or "none",
         "operation": settings.operation,
         "value": str(settings.value),
         "strength": str(settings.strength),

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from steer_plugin.cli.options import bundle
+from steer_plugin.errors import ArtifactError
 from steer_plugin.settings.budget import MEMORY, Budget
 
 CACHE = "STEER_PLUGIN_CACHE"
@@ -39,12 +40,31 @@ def _default_cache(
     context: click.Context,  # noqa: ARG001 (click hands it over)
     option: click.Parameter,  # noqa: ARG001
     value: Path | None,
-) -> Path:
+) -> Path | None:
     if value is not None:
         return value
     from platformdirs import user_cache_path
 
-    return user_cache_path("steer-plugin") / "responses"
+    try:
+        folder = user_cache_path("steer-plugin") / "responses"
+    except RuntimeError:
+        return None
+    # Where nothing says what ~ is, it stays.
+    return folder if folder.is_absolute() else None
+
+
+def need_cache(cache: Path | None) -> Path:
+    """Give the cache's folder.
+
+    Raises:
+        ArtifactError: it is not given, and the user has no folder of their own to put it in.
+    """
+    if cache is None:
+        raise ArtifactError(
+            f"no folder for responses can be named, since HOME is not set; set {CACHE} to one, or "
+            "give --cache"
+        )
+    return cache
 
 
 cache_option = click.option(

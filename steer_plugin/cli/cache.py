@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from steer_plugin.cli.budget_options import cache_option
+from steer_plugin.cli.budget_options import cache_option, need_cache
 from steer_plugin.cli.options import json_option, say
 from steer_plugin.cli.output import print_frame
 
@@ -17,11 +17,11 @@ def cache() -> None:
 @cache.command()
 @cache_option
 @json_option
-def ls(cache: Path, as_json: bool) -> None:
+def ls(cache: Path | None, as_json: bool) -> None:
     """List what is kept, of which model, and its size."""
     from steer_plugin.responses.pass_cache import Cache
 
-    kept = Cache(cache).frame()
+    kept = Cache(need_cache(cache)).frame()
     if kept.empty:
         say(f"{cache} keeps nothing")
     if as_json or not kept.empty:
@@ -32,24 +32,20 @@ def ls(cache: Path, as_json: bool) -> None:
 @click.argument("names", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Delete all of them.")
 @cache_option
-def rm(names: tuple[str, ...], everything: bool, cache: Path) -> None:
+def rm(names: tuple[str, ...], everything: bool, cache: Path | None) -> None:
     """Delete what is kept under these names, as `cache ls` gives them."""
     from steer_plugin.experts.search_plan import size
     from steer_plugin.responses.pass_cache import Cache
 
     if everything == bool(names):
         raise click.UsageError("give the names of what to delete, or --all")
-    freed = 0
-    for parts in Cache(cache).passes(names):
-        freed += parts.size
-        parts.remove(wait=False)
-    say(f"Deleted {size(freed)}")
+    say(f"Deleted {size(Cache(need_cache(cache)).remove(names))}")
 
 
 @cache.command()
 @click.argument("names", nargs=-1)
 @cache_option
-def verify(names: tuple[str, ...], cache: Path) -> None:
+def verify(names: tuple[str, ...], cache: Path | None) -> None:
     """Look at every byte of what is kept under these names, or of all.
 
     Names files that are damaged on stdout and fails if there is one.
@@ -57,7 +53,7 @@ def verify(names: tuple[str, ...], cache: Path) -> None:
     from steer_plugin.errors import ArtifactError
     from steer_plugin.responses.pass_cache import Cache
 
-    damaged = Cache(cache).damaged(names)
+    damaged = Cache(need_cache(cache)).damaged(names)
     for path in damaged:
         click.echo(path)
     if damaged:

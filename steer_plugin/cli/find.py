@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from steer_plugin.cli.budget_options import budget_options, memory_option
+from steer_plugin.cli.budget_options import budget_options, memory_option, need_cache
 from steer_plugin.cli.model import load_model
 from steer_plugin.cli.options import (
     CorpusOptions,
+    check_out,
     corpus_options,
     json_option,
     model_options,
@@ -79,6 +80,7 @@ def find(
     Responses are kept as they come: the same command goes on where it stopped, and another score of
     the same sentences takes no further pass. `cache ls` lists them, `cache rm` deletes them.
     """
+    check_out(out, model.model)
     finding, _ = corpus.read().split(seed=split_seed)
     if share is not None:
         from steer_plugin.experts.shards import ABOUT, KIND, Shard, read_shard
@@ -91,6 +93,7 @@ def find(
         return
     from steer_plugin.experts.search import find_experts
 
+    need_cache(budget.cache)
     _claim(out, "experts")
     experts = find_experts(
         load_model(model), finding, probe, budget=budget, progress="find", say=say

@@ -1,5 +1,6 @@
 """The command line. Every import of something slow lives in the command that needs it."""
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +22,9 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line and end the process with its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What a terminal cannot print is printed as its escape, not lost after the long work.
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(run_command(sys.argv[1:]))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from steer_plugin.errors import SteerError
-from steer_plugin.settings.model import ModelSettings
+from steer_plugin.settings.model import DEMO, ModelSettings
 from steer_plugin.settings.names import (
     DTYPES,
     HOSTS,
@@ -80,13 +80,13 @@ class Steering:
             SelectionError: the language is unknown, or there are too few experts.
             InterventionError: the value does not suit the operation.
         """
-        from steer_plugin.experts.selection import Choice
+        from steer_plugin.experts.selection import Choice, tied_phrase
 
         try:
             value: str | float = float(self.value)
         except ValueError:
             value = self.value
-        return experts.intervention(
+        plan = experts.intervention(
             target,
             top_k=self.top_k,
             operation=self.operation,
@@ -96,6 +96,9 @@ class Steering:
             bos=self.steer_bos,
             choice=Choice(self.selection, self.per_layer, self.unit_layers),
         )
+        if tied := plan.provenance["tied_at_edge"]:
+            say(tied_phrase(target, self.top_k, tied))
+        return plan
 
 
 def options(*each: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -139,6 +142,20 @@ def usage(kind: Callable[..., Any], **values: Any) -> Any:
         return kind(**values)
     except SteerError as error:
         raise click.UsageError(str(error)) from error
+
+
+def check_out(out: Path, model: str) -> None:
+    """Refuse a folder for results that would be taken for the model.
+
+    Raises:
+        click.UsageError: it has the model's name, or would make a folder of that name.
+    """
+    path = Path(model).resolve()
+    inside = path in out.resolve().parents and not path.exists()
+    if model != DEMO and (out.resolve() == path or inside):
+        raise click.UsageError(
+            f"a folder {out} would be taken for the model {model!r}; give another --out"
+        )
 
 
 def distinct(

@@ -1,6 +1,7 @@
 """How commands print what they find."""
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,15 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from steer_plugin.experts.table import ExpertTable
+
+
+def _is_printable(text: str) -> bool:
+    """Tell whether stdout has all of a text's characters."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def best_units(experts: "ExpertTable", concepts: Sequence[str], k: int) -> "pd.DataFrame":
@@ -23,6 +33,7 @@ def print_frame(frame: "pd.DataFrame", as_json: bool) -> None:
     """Print a table on stdout, for people or as JSON records."""
     if as_json:
         records = json.loads(frame.to_json(orient="records", double_precision=15))
-        click.echo(json.dumps(records, ensure_ascii=False, indent=2))
+        text = json.dumps(records, ensure_ascii=False, indent=2)
+        click.echo(text if _is_printable(text) else json.dumps(records, indent=2))
     else:
         click.echo(frame.to_string(index=False, float_format=lambda value: f"{value:.4g}"))

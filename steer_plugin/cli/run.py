@@ -10,6 +10,7 @@ from steer_plugin.cli.budget_options import memory_option
 from steer_plugin.cli.model import load_model
 from steer_plugin.cli.options import (
     bundle,
+    check_out,
     host_options,
     json_option,
     options,
@@ -79,6 +80,7 @@ class Running:
         """
         from steer_plugin.analyses.run.inputs import read_data
 
+        check_out(out, settings.model)
         data = read_data(settings)
         out.mkdir(parents=True, exist_ok=True)
         model = usage(

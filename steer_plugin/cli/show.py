@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from steer_plugin.cli.options import json_option
+from steer_plugin.cli.options import json_option, say
 from steer_plugin.cli.output import best_units, print_frame
 
 
@@ -31,6 +31,7 @@ def show(experts: Path, concepts: tuple[str, ...], top_k: int, view: str, as_jso
 
     EXPERTS is the folder it saved them in.
     """
+    from steer_plugin.experts.selection import tied_phrase
     from steer_plugin.experts.summaries import experts_by_layer, overlap
     from steer_plugin.experts.table import ExpertTable
 
@@ -43,4 +44,7 @@ def show(experts: Path, concepts: tuple[str, ...], top_k: int, view: str, as_jso
     else:
         frame = experts_by_layer(table, top_k) if view == "layers" else overlap(table, top_k)
         frame = frame[frame["concept"].isin(chosen)]
+    for concept in chosen:
+        if tied := table.count_tied(concept, top_k):
+            say(tied_phrase(concept, top_k, tied))
     print_frame(frame, as_json)

@@ -11,7 +11,7 @@ from steer_plugin.corpora.bitext_files import ENGLISH, bucc_files, tatoeba_files
 from steer_plugin.corpora.bitext_tables import paraphrased, pawsx_files, pawsx_table, translated
 from steer_plugin.corpora.hub import config_names, is_dataset, is_hub, load, parse_hub, read_dataset
 from steer_plugin.corpora.language_codes import tatoeba_code, two_letters
-from steer_plugin.corpora.tables import need_columns, read_table
+from steer_plugin.corpora.tables import local_path, need_columns, read_table
 from steer_plugin.errors import CorpusError
 
 Kind = Literal["tatoeba", "bucc18", "pawsx"]
@@ -103,7 +103,7 @@ def _reader(source: Any, kind: Kind) -> tuple[str, Callable[[str], tuple[Bitext,
         name, split = parse_hub(source)
         configs = config_names(name)
         return source, lambda language: _of_hub(name, split, configs, kind, language)
-    folder = Path(source).expanduser()
+    folder = local_path(source)
     if not folder.is_dir():
         raise CorpusError(f"{folder} is no folder; docs/data.md shows what {kind} is laid out like")
     return str(folder), lambda language: _FILES[kind](folder, language)

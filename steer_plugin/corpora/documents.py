@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from steer_plugin.corpora.hub import is_dataset, is_hub, load, parse_hub, read_dataset
-from steer_plugin.corpora.tables import Table, check_text, need_columns, read_lines, read_table
+from steer_plugin.corpora.tables import (
+    Table,
+    check_text,
+    local_path,
+    need_columns,
+    read_lines,
+    read_table,
+)
 from steer_plugin.errors import CorpusError
 
 
@@ -31,7 +38,7 @@ def read_documents(source: Any, languages: Sequence[str]) -> Mapping[str, tuple[
     if is_hub(source):
         name, split = parse_hub(source)
         return _of_table(read_dataset(load(name), split, source), languages)
-    path = Path(source).expanduser()
+    path = local_path(source)
     if path.is_dir():
         return {language: _of_file(path / f"{language}.txt") for language in languages}
     if not path.exists():

@@ -21,6 +21,7 @@ from steer_plugin.corpora.tables import (
     ListByLanguage,
     Table,
     TableByLanguage,
+    local_path,
     read_table,
     refuse_split,
     unreadable,
@@ -43,7 +44,7 @@ def read_source(source: object, split: str | None, group: str | None) -> Source:
     if isinstance(source, str) and is_hub(source):
         return _read_hub(source, split)
     if isinstance(source, str | PathLike):
-        return _read_path(Path(source).expanduser(), split)
+        return _read_path(local_path(source), split)
     if isinstance(source, Mapping):
         refuse_split(MAPPING, split)
         return _read_mapping(source, group)

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 
 import pyarrow as pa
@@ -61,6 +62,18 @@ class ListByLanguage:
     unit: str
     lists: Mapping[str, tuple[str, Callable[[], Sequence[object]]]]
     about: Callable[[], Table] | None = None
+
+
+def local_path(source: str | PathLike[str]) -> Path:
+    """Give a path, with the home folder for ~.
+
+    Raises:
+        CorpusError: there is no such home folder.
+    """
+    try:
+        return Path(source).expanduser()
+    except RuntimeError as error:
+        raise CorpusError(f"{source} is in no home folder that is known; write it whole") from error
 
 
 def read_table(path: Path) -> Table:
@@ -165,7 +178,8 @@ def _is_quoted(text: str) -> bool:
         (csv.QUOTE_NONNUMERIC, numbers),
     ):
         written = io.StringIO(newline="")
-        csv.writer(written, "excel-tab", lineterminator=end, quoting=quoting).writerows(cells)
+        writer = csv.writer(written, "excel-tab", lineterminator=end, quoting=quoting)  # type: ignore[arg-type]
+        writer.writerows(cells)
         if written.getvalue().removesuffix(end) == text.removesuffix(end):
             return True
     return False

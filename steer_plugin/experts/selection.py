@@ -119,8 +119,7 @@ def select_units(
     picks = []
     for units, where in _places(space, choice):
         found = scores[units]
-        best = {"top": k, "bottom": 0, "top+bottom": k - k // 2}[choice.selection]
-        for sign, count in ((-1, best), (1, k - best)):
+        for sign, count in _ends(k, choice):
             eligible = int((sign * found < sign * chance).sum())
             if count > eligible and not at_most:
                 side = "below" if sign > 0 else "above"
@@ -132,6 +131,37 @@ def select_units(
             order = np.argsort(sign * found, kind="stable")
             picks.append(units.start + order[: min(count, eligible)])
     return np.concatenate(picks)
+
+
+def count_tied(
+    scores: Float[np.ndarray, " unit"], chance: float, space: UnitSpace, k: int, choice: Choice
+) -> int:
+    """Count the units that score just as the last chosen one does, and are left out.
+
+    They come after it by layer and index. Arguments are those of `select_units`.
+    """
+    tied = 0
+    for units, _ in _places(space, choice):
+        for sign, count in _ends(k, choice):
+            signed = sign * scores[units]
+            ranked = np.sort(signed[signed < sign * chance])
+            if 0 < count < len(ranked):
+                tied += int((ranked[count:] == ranked[count - 1]).sum())
+    return tied
+
+
+def tied_phrase(concept: str, k: int, tied: int) -> str:
+    """Say that units tie at the edge of a choice."""
+    return (
+        f"{concept}: {tied:,} more units score as the last of the {k:,} does; lower layers and "
+        "indices go first"
+    )
+
+
+def _ends(k: int, choice: Choice) -> tuple[tuple[int, int], ...]:
+    """Give the signs that put the best and the worst units first, and how many of each."""
+    best = {"top": k, "bottom": 0, "top+bottom": k - k // 2}[choice.selection]
+    return ((-1, best), (1, k - best))
 
 
 def _places(space: UnitSpace, choice: Choice) -> list[tuple[slice, str]]:

@@ -17,7 +17,7 @@ from steer_plugin.experts.table import ExpertTable, score_units
 from steer_plugin.models.adapter import Adapter, ModelInfo
 from steer_plugin.responses.disk_matrix import token_counts
 from steer_plugin.responses.forward_pass import KeptResponses, fill
-from steer_plugin.responses.pass_folder import PassFolder, reading_of
+from steer_plugin.responses.pass_folder import BatchFile, PassFolder, reading_of
 from steer_plugin.responses.probe import ProbePass
 from steer_plugin.responses.unit_chunks import DISK_SHARE
 from steer_plugin.settings.budget import MEMORY
@@ -111,7 +111,7 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
 
     Raises:
         ArtifactError: a folder holds no shard, the shards are not of the same pass, or some texts
-            are in none of them.
+            are in none of them or in two.
     """
     shards = [read_artifact(folder / ABOUT, KIND) for folder in folders]
     first = shards[0].config
@@ -136,11 +136,20 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
             provenance=first["provenance"],
         )
     texts = len(planned.labels)
-    parts = [
-        part
-        for folder in folders
-        for part in PassFolder(folder / RESPONSES / first["pass"], model, readings, texts).whole()
-    ]
+    parts: list[BatchFile] = []
+    holders = np.full(texts, -1)
+    for number, folder in enumerate(folders):
+        pass_folder = PassFolder(folder / RESPONSES / first["pass"], model, readings, texts)
+        for part in pass_folder.whole():
+            holder = int(holders[part.rows].max())
+            if holder not in (-1, number):
+                shares = (shards[place].config["shard"] for place in (holder, number))
+                raise ArtifactError(
+                    f"{folders[holder]} and {folder} hold the same texts, as shards "
+                    f"{' and '.join(shares)}; give each shard once"
+                )
+            holders[part.rows] = number
+            parts.append(part)
     tokens = token_counts(parts, texts)
     if not tokens.all():
         numbers = ", ".join(shard.config["shard"] for shard in shards)

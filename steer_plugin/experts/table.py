@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import InterventionError, SelectionError
-from steer_plugin.experts.selection import TOP, Choice, select_units
+from steer_plugin.experts.selection import TOP, Choice, count_tied, select_units
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.responses.probe import Probe
 from steer_plugin.responses.unit_chunks import MEMORY
@@ -104,6 +104,15 @@ class ExpertTable:
             at_most=at_most,
         )
 
+    def count_tied(self, concept: str, k: int, choice: Choice = TOP) -> int:
+        """Count the units that `top` leaves out though they score just as the last one it takes.
+
+        Raises:
+            SelectionError: see `top`.
+        """
+        row = self.row(concept)
+        return count_tied(self.scores[row], self.chance[row], self.space, k, choice)
+
     def intervention(
         self,
         concept: str,
@@ -154,6 +163,7 @@ class ExpertTable:
                 **self.provenance,
                 "concept": concept,
                 "selection": f"{top_k} by {self.score}, {choice}",
+                "tied_at_edge": self.count_tied(concept, top_k, choice),
                 "value": {"aura": "auroc", "affine": "linear transport"}.get(operation, value),
             },
         )

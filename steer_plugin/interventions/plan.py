@@ -101,14 +101,14 @@ class Intervention:
             )
         numbers = [self.values, self.gains, self.lows, self.highs]
         columns: list[Iterable[Any]] = [map(index, self.layers), map(index, self.indices)]
-        columns += [map(float, column) for column in numbers if len(column) == len(self)]
+        columns += [map(_number, column) for column in numbers if len(column) == len(self)]
         units = sorted(zip(*columns, strict=True))
         for (layer, unit, *_), (next_layer, next_unit, *_) in pairwise(units):
             if (layer, unit) == (next_layer, next_unit):
                 raise InterventionError(f"unit L{layer}N{unit} is given twice; give it once")
         for name, column in zip(COLUMNS.values(), zip(*units, strict=True), strict=False):
             object.__setattr__(self, name, column)
-        object.__setattr__(self, "strength", float(self.strength))
+        object.__setattr__(self, "strength", _number(self.strength))
         object.__setattr__(self, "bos", bool(self.bos))
 
     def _check_ranges(self) -> None:
@@ -202,6 +202,24 @@ class Intervention:
                 name: tuple(units[column]) for column, name in COLUMNS.items() if column in units
             }
             return cls(**columns, **artifact.config)
+
+
+def check_intervention(given: object) -> None:
+    """Refuse what is no plan where one may be given.
+
+    Raises:
+        InterventionError: it is neither an `Intervention` nor None.
+    """
+    if given is not None and not isinstance(given, Intervention):
+        raise InterventionError(
+            f"the intervention is of type {type(given).__name__}; give one Intervention, whose "
+            "units may be of any layers, or None"
+        )
+
+
+def _number(number: float) -> float:
+    # The zero below 0 equals that above it, and would not hash like it.
+    return float(number) + 0.0
 
 
 def units_by_layer(

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from steer_plugin.errors import ArtifactError, ModelError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import Intervention, check_intervention
 from steer_plugin.models.adapter import Adapter, Batch, Reading
 from steer_plugin.responses.disk_matrix import DiskMatrix, token_counts
 from steer_plugin.responses.pass_folder import BatchFile, PassFolder
@@ -88,6 +88,7 @@ def gather(
             batches are to be kept of a model whose revision is not known.
         ArtifactError: a batch cannot be kept.
     """
+    check_intervention(intervention)
     if keep is not None:
         kept = gather_on_disk(
             adapter, texts, readings, keep=keep, intervention=intervention, progress=progress

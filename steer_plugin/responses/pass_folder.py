@@ -138,32 +138,9 @@ class PassFolder:
             model = ModelInfo(**about["model"])
             return cls(folder, model, readings, int(about["texts"]), about["intervention"])
 
-    @contextlib.contextmanager
-    def writing(self, wait: bool = True) -> Iterator[None]:
-        """Be the only one who adds parts or removes them, on this machine, for a block.
-
-        Args:
-            wait: whether to wait for whoever is just now.
-
-        Raises:
-            ArtifactError: somebody is and `wait` is False, or the folder cannot be written.
-        """
-        lock = FileLock(self.folder.with_suffix(".lock"))
-        try:
-            self.folder.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=-1 if wait else 0)
-        except Timeout as error:
-            raise ArtifactError(
-                f"{self.folder} is being written by another process; wait for it, or end it"
-            ) from error
-        except (OSError, NotImplementedError) as error:
-            raise ArtifactError(
-                f"cannot write {self.folder}: {one_line(error)}; choose another folder"
-            ) from error
-        try:
-            yield
-        finally:
-            lock.release()
+    def writing(self) -> contextlib.AbstractContextManager[None]:
+        """Be the only one who adds parts or removes them; see `writing_alone`."""
+        return writing_alone(self.folder)
 
     @property
     def size(self) -> int:
@@ -179,21 +156,14 @@ class PassFolder:
                 count += file.get_slice(ROWS).get_shape()[0]
         return count
 
-    def remove(self, wait: bool = True) -> None:
-        """Delete all parts; see `writing`.
+    def remove(self) -> None:
+        """Delete all parts.
 
         Raises:
-            ArtifactError: they are being written and `wait` is False, or cannot be deleted.
+            ArtifactError: they cannot be deleted.
         """
-        with self.writing(wait):
-            try:
-                shutil.rmtree(self.folder)
-            except FileNotFoundError:
-                pass
-            except OSError as error:
-                raise ArtifactError(
-                    f"cannot delete {self.folder}: {one_line(error)}; delete it by hand"
-                ) from error
+        with self.writing():
+            delete(self.folder)
 
     def look(self) -> Iterator[tuple[Path, BatchFile | None]]:
         """Look at each file; it is a part if it holds just the bytes that its name tells of."""
@@ -235,6 +205,59 @@ class PassFolder:
             del about["folder"]
             with whole_file(path) as draft:
                 draft.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def writing_alone(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Be the only one on this machine who changes what is kept under a name, for a block.
+
+    Args:
+        folder: with that name.
+        wait: whether to wait for whoever is just now.
+
+    Raises:
+        ArtifactError: somebody is and `wait` is False, or the folder cannot be written.
+    """
+    lock = FileLock(lock_of(folder))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=-1 if wait else 0)
+    except Timeout as error:
+        raise ArtifactError(
+            f"{folder} is being written by another process; wait for it, or end it"
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise ArtifactError(
+            f"cannot write {folder}: {one_line(error)}; choose another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def lock_of(folder: Path) -> Path:
+    """Name the file that is locked while a pass is written."""
+    return folder.with_suffix(".lock")
+
+
+def delete(path: Path) -> None:
+    """Delete a file, or a folder and all in it; nothing where there is none.
+
+    Raises:
+        ArtifactError: it cannot be deleted.
+    """
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise ArtifactError(
+            f"cannot delete {path}: {one_line(error)}; delete it by hand"
+        ) from error
 
 
 def reading_of(saved: Mapping[str, Any]) -> Reading:

@@ -4,6 +4,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import nnsight
@@ -15,10 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from steer_plugin import apply_in_trace, steered
+from steer_plugin import ParallelCorpus, apply_in_trace, embed, embed_layers, steered
 from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 from steer_plugin.adapters.shared.sampling import generation_config, nucleus
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
+from steer_plugin.errors import InterventionError
 from steer_plugin.settings.names import OPERATIONS, POSITIONS
 
 from support import tiny_models
@@ -226,3 +228,37 @@ def test_sampled_texts_are_those_of_transformers_own_sampling(
         assert adapter.generate(
             PROMPTS, max_new_tokens=NEW_TOKENS, temperature=temperature, top_p=top_p, seed=11
         ) == decoded(hosts, wanted)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", ["embed", "embed and keep", "generate", "losses"])
+@pytest.mark.parametrize("host", ["bridge", "trace"])
+def test_several_plans_where_one_may_be_given_are_refused(
+    host: str, name: str, hosts_of: Callable[[str], Hosts], tmp_path: Path
+) -> None:
+    plans: Any = [intervention(PLANS["set"]), intervention(PLANS["add"])]
+    adapter = getattr(hosts_of("gpt2"), host)
+    corpus = ParallelCorpus.read({"en": ["air"], "de": ["ant"]})
+    calls: dict[str, Callable[[], Any]] = {
+        "embed": lambda: embed(adapter, corpus, intervention=plans),
+        "embed and keep": lambda: embed_layers(
+            adapter, corpus, layers=["final"], intervention=plans, keep=tmp_path
+        ),
+        "generate": lambda: adapter.generate(PROMPTS, intervention=plans),
+        "losses": lambda: adapter.losses(PROMPTS, intervention=plans),
+    }
+    with pytest.raises(InterventionError, match="of type list; give one Intervention, whose units"):
+        calls[name]()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_several_plans_in_a_block_are_refused(hosts_of: Callable[[str], Hosts]) -> None:
+    plans: Any = [intervention(PLANS["set"]), intervention(PLANS["add"])]
+    hosts = hosts_of("gpt2")
+    with (
+        pytest.raises(InterventionError, match="of type list"),
+        steered(hosts.bridge.bridge, plans),
+    ):
+        pass
+    with pytest.raises(ValueError, match="of type list; give one Intervention"):
+        apply_in_trace(hosts.trace, plans)

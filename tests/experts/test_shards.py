@@ -105,6 +105,20 @@ def test_shards_of_different_settings_do_not_merge(
             merge_shards([first, other])
 
 
+def test_texts_in_two_shards_are_refused_by_name(
+    adapter: BridgeAdapter, corpus: ParallelCorpus, tmp_path: Path
+) -> None:
+    one, two = read_all(adapter, corpus, tmp_path, 2)
+    (copy,) = read_all(adapter, corpus, tmp_path / "whole", 1)
+    for folders, first, second, shares in (
+        ([one, two, one], one, one, "1/2 and 1/2"),
+        ([one, copy, two], one, copy, "1/2 and 1/1"),
+    ):
+        message = f"{first} and {second} hold the same texts, as shards {shares}; give each shard"
+        with pytest.raises(ArtifactError, match=message):
+            merge_shards(folders)
+
+
 def test_a_folder_without_a_shard_is_told(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="holds no saved shard"):
         merge_shards([tmp_path])

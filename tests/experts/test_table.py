@@ -563,6 +563,7 @@ def test_what_is_done_and_where_goes_into_the_plan() -> None:
         "model": {"name": "made up"},
         "concept": "concept 0",
         "selection": "1 by auroc, bottom over all layers",
+        "tied_at_edge": 0,
         "value": "mean",
     }
     each = table(TIED).intervention(

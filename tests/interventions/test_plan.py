@@ -74,6 +74,23 @@ def test_the_order_of_units_is_no_part_of_a_plan(
     assert len(one) == len(chosen)
 
 
+@pytest.mark.parametrize("name", ["values", "gains", "lows", "highs", "strength"])
+def test_the_two_zeros_are_one(name: str) -> None:
+    fields: dict[str, object] = {
+        "site": "mlp.hook_post",
+        "layers": (0,),
+        "indices": (0,),
+        "operation": "affine",
+        "strength": 0.0,
+        **dict.fromkeys(("values", "gains", "lows", "highs"), (0.0,)),
+    }
+    one = Intervention(**fields)  # type: ignore[arg-type]
+    other = Intervention(**{**fields, name: -0.0 if name == "strength" else (-0.0,)})  # type: ignore[arg-type]
+    assert one == other
+    assert hash(one) == hash(other)
+    assert one.hash == other.hash
+
+
 @settings(max_examples=50)
 @given(
     chosen=st.dictionaries(

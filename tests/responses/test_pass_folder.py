@@ -21,6 +21,7 @@ from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.models.adapter import Adapter, Batch, ModelInfo, Reading
 from steer_plugin.responses.forward_pass import gather, gather_on_disk
+from steer_plugin.responses.pass_cache import Cache
 from steer_plugin.responses.pass_folder import BatchFile, PassFolder
 from steer_plugin.settings.names import FINAL_NORM
 
@@ -297,10 +298,30 @@ def test_parts_that_another_process_writes_are_not_deleted(
         parts.writing(),
         pytest.raises(ArtifactError, match="is being written by another process"),
     ):
-        parts.remove(wait=False)
+        Cache(tmp_path).remove()
     assert len(parts.whole()) == 6
-    parts.remove(wait=False)
-    assert not folder.exists()
+    Cache(tmp_path).remove([folder.name])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_all_that_is_left_of_passes_is_deleted_and_nothing_else(
+    adapter: BridgeAdapter, tmp_path: Path
+) -> None:
+    gather(adapter, TEXTS, READINGS, keep=tmp_path)
+    (name,) = (folder.name for folder in tmp_path.glob("*/"))
+    other = "0123456789abcdef"
+    for left in (f"{name}-{other}", f".{name}-{other}.draft", other, f"{other}-{name}"):
+        (tmp_path / left).mkdir()
+        (tmp_path / left / "config.json").write_text("{}")
+    (tmp_path / f"{other}.lock").touch()
+    for foreign in ("notes", f"{name}0", "README.md"):
+        (tmp_path / foreign).mkdir()
+
+    Cache(tmp_path).remove([name])
+    assert not list(tmp_path.glob(f"*{name}[.-]*"))
+    assert (tmp_path / f"{other}-{name}").is_dir()
+    assert Cache(tmp_path).remove() == 4
+    assert {path.name for path in tmp_path.iterdir()} == {"notes", f"{name}0", "README.md"}
 
 
 def test_a_part_that_cannot_be_written_is_an_error_of_ours(

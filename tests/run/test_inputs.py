@@ -4,18 +4,25 @@ import json
 import logging
 import re
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from steer_plugin.analyses.run.inputs import read_corpus, read_data
+from steer_plugin.analyses.run.results import Results
 from steer_plugin.analyses.run.settings import GenerationSettings, RunSettings
+from steer_plugin.analyses.run.stages.expert_tables import tied_lines
 from steer_plugin.cli.options import CorpusOptions
 from steer_plugin.errors import CorpusError
+from steer_plugin.experts.table import ExpertTable
+
+from support.runs import FinishedRun
 
 
 def settings(**changes: object) -> RunSettings:
-    return RunSettings(model="demo", targets=("deu_Latn",), top_k=(1,), **changes)  # type: ignore[arg-type]
+    return RunSettings(**{"model": "demo", "targets": ("deu_Latn",), "top_k": (1,), **changes})  # type: ignore[arg-type]
 
 
 def save_topics(path: Path, topics: int = 4, each: int = 3) -> Path:
@@ -160,3 +167,19 @@ def test_documents_that_quote_what_found_are_dropped(
 def test_documents_that_all_quote_what_found_are_an_error(two: RunSettings, tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match="all 1 documents in deu_Latn hold texts that find"):
         read_data(with_documents(two, tmp_path / "x.jsonl", ["Über 7."]))
+
+
+def test_a_run_and_its_page_say_how_many_units_tie_at_k(finished_run: FinishedRun) -> None:
+    out = finished_run.folder
+    table = ExpertTable.load(out / "experts")
+    said = "; ".join(tied_lines(table, settings(top_k=(6,)))) or "none"
+    assert Results.load(out / "results").provenance["ties at k"] == said
+    assert f"<td>{said}</td>" in (out / "report.html").read_text("utf-8")
+
+    alike = replace(table, scores=np.full_like(table.scores, 0.9))
+    left_out = len(table.space) - 6
+    (line,) = tied_lines(alike, settings(top_k=(6, len(table.space))))
+    assert line == (
+        f"deu_Latn: {left_out} more units score as the last of the 6 does; lower layers and "
+        "indices go first"
+    )

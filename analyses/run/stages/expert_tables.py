@@ -13,6 +13,7 @@ from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import ModelError
+from steer_plugin.experts.selection import tied_phrase
 from steer_plugin.experts.table import LINES, ExpertTable, score_units
 from steer_plugin.methods.catalogue import METHODS, VectorMethod
 from steer_plugin.methods.steering_vectors import VECTOR_SITE, SteeringVectors, find_vectors
@@ -127,6 +128,8 @@ def find_all(finder: Finder) -> RunExperts:
     for target in settings.targets:
         for k in settings.every_k:
             experts.top(target, k, settings.choice)
+    for line in tied_lines(experts, settings):
+        finder.steps.say(line)
     by_auroc = None
     if "aura" in settings.methods:
         auroc = settings.score == "auroc"
@@ -139,6 +142,16 @@ def find_all(finder: Finder) -> RunExperts:
         for seed in seeds
     }
     return RunExperts(experts, by_auroc, shuffled, _vectors(finder))
+
+
+def tied_lines(experts: ExpertTable, settings: RunSettings) -> list[str]:
+    """Say, for each target and k, how many units are left out though they score as the last."""
+    tied = {
+        (target, k): experts.count_tied(target, k, settings.choice)
+        for target in settings.targets
+        for k in settings.every_k
+    }
+    return [tied_phrase(target, k, count) for (target, k), count in tied.items() if count]
 
 
 def judge_units(
