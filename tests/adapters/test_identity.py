@@ -19,6 +19,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from steer_plugin import ModelSettings, adapt, steered
 from steer_plugin.adapters import load_adapter
 from steer_plugin.adapters.shared import fingerprint
+from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.models.provenance import versions
 from steer_plugin.responses.forward_pass import gather
@@ -317,6 +318,23 @@ def test_a_hook_that_counts_and_records_is_the_same_hook(held: Held, tmp_path: P
 
     assert key(adapter, tmp_path) == first
     assert count == len(recorded) > 0
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_adapt_takes_name_revision_and_batch_size(
+    host: Host, tmp_path: Path, shipped: Callable[[str], Any]
+) -> None:
+    held = Held(host, shipped("llama"))
+
+    with pytest.raises(ModelError, match=r"say which these are with adapt\(\.\.\., revision="):
+        gather(held.adapter(revision=None), TEXTS, READINGS, keep=tmp_path)
+    adapter = held.adapter(name="mine", revision="epoch 3", batch_tokens=1)
+
+    assert (adapter.info.name, adapter.info.revision) == ("mine", "epoch 3")
+    assert len(adapter.batches(TEXTS)) == len(TEXTS)
+    gather(adapter, TEXTS, READINGS, keep=tmp_path)
+    (about,) = tmp_path.glob("*/about.json")
+    assert json.loads(about.read_text())["model"] == asdict(adapter.identify())
 
 
 @pytest.mark.parametrize("host", HOSTS)
