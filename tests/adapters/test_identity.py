@@ -192,6 +192,19 @@ def test_the_key_changes_in_compatibility_mode(
     assert key(adapter, tmp_path) == key(adapter, tmp_path)
 
 
+def test_the_key_changes_with_an_edit_in_nnsight(
+    tmp_path: Path, shipped: Callable[[str], Any]
+) -> None:
+    held = Held("nnsight", shipped("llama"))
+    adapter = held.adapter()
+    before = key(adapter, tmp_path)
+
+    with held.model.edit(inplace=True):
+        held.model.model.layers[0].mlp.down_proj.output[:] = 0
+
+    assert key(adapter, tmp_path) != before
+
+
 @pytest.mark.parametrize("positions", ["all", "generated"])
 def test_the_key_changes_while_its_user_steers(
     positions: str, tmp_path: Path, shipped: Callable[[str], Any]
