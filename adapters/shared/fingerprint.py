@@ -177,7 +177,7 @@ def _described(value: Any, inside: tuple[int, ...] = ()) -> Any:
         parts = (value.__func__, value.__self__)
     elif kind is partial:
         parts = (value.func, value.args, value.keywords)
-    elif is_dataclass(kind) and kind.__dataclass_params__.frozen:
+    elif is_dataclass(kind) and value.__dataclass_params__.frozen:
         parts = [getattr(value, field.name) for field in fields(kind)]
     return [f"{kind.__module__}.{kind.__qualname__}", *map(within, parts)]
 

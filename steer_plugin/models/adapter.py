@@ -61,8 +61,9 @@ class ModelInfo:
     def computes_in(self) -> torch.dtype:
         """The dtype of its activations; float32 where all that is known is how weights are held."""
         dtype = getattr(torch, self.dtype.partition(",")[0], None)
-        known = isinstance(dtype, torch.dtype) and dtype.is_floating_point
-        return dtype if known else torch.float32
+        if isinstance(dtype, torch.dtype) and dtype.is_floating_point:
+            return dtype
+        return torch.float32
 
 
 @dataclass(frozen=True)
