@@ -12,6 +12,7 @@ from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.errors import ModelError
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.models.adapter import Adapter
+from steer_plugin.settings.model import BATCH_TOKENS
 
 __all__ = ["adapt", "load_adapter", "steered"]
 
@@ -21,6 +22,9 @@ def adapt(
     *,
     tokenizer: Any = None,
     bos: bool | None = None,
+    name: str | None = None,
+    revision: str | None = None,
+    batch_tokens: int = BATCH_TOKENS,
     remote: bool = False,
     ndif_url: str | None = None,
     say: Callable[[str], None] | None = None,
@@ -33,6 +37,10 @@ def adapt(
         tokenizer: the tokenizer as the model ships it; None takes the model's own, or loads it
             from where the model is from.
         bos: whether BOS is put before each text; None does as the tokenizer ships.
+        name: what results record as the model's name; None takes the one it was loaded by.
+        revision: which weights these are, as results record it; None takes the commit where it is
+            known. Answers are kept of a model whose revision is known.
+        batch_tokens: padded tokens a batch.
         remote: whether an NDIF server runs the nnsight model, which then needs no weights here.
         ndif_url: of that server; None takes nnsight's own setting, as for the API key.
         say: told, a line each, what takes long on the server; None tells nobody.
@@ -43,18 +51,25 @@ def adapt(
     """
     if not remote and (ndif_url is not None or say is not None):
         raise ModelError("ndif_url and say are for a model that runs remotely; give remote=True")
+    shared: dict[str, Any] = {
+        "tokenizer": tokenizer,
+        "bos": bos,
+        "name": name,
+        "revision": revision,
+        "batch_tokens": batch_tokens,
+    }
     if _is_bridge(model):
         if remote:
             raise ModelError("a TransformerBridge runs here; NDIF runs nnsight models")
         from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 
-        return BridgeAdapter(model, tokenizer=tokenizer, bos=bos)
+        return BridgeAdapter(model, **shared)
     if _is_nnsight(model):
         from steer_plugin.adapters.nnsight.ndif import NDIF
         from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 
         ndif = NDIF(model, url=ndif_url, say=say) if remote else None
-        return TraceAdapter(model, tokenizer=tokenizer, bos=bos, ndif=ndif)
+        return TraceAdapter(model, ndif=ndif, **shared)
     raise ModelError(
         f"{_name(model)} is no model that can be adapted; give a TransformerLens "
         "TransformerBridge, or an nnsight TransformersModel or NNsight"

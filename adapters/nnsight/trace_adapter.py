@@ -19,6 +19,7 @@ from steer_plugin.adapters.nnsight import trace_blocks
 from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS
 from steer_plugin.adapters.nnsight.ndif import NDIF
 from steer_plugin.adapters.nnsight.plan_in_trace import locate
+from steer_plugin.adapters.shared.fingerprint import identified
 from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
 from steer_plugin.adapters.shared.sampling import generation_config, sampling
 from steer_plugin.adapters.shared.steered_tokens import require_units
@@ -112,6 +113,10 @@ class TraceAdapter:
     def info(self) -> ModelInfo:
         """Say which model this is."""
         return self._info
+
+    def identify(self) -> ModelInfo:
+        """Say which model would answer just now; see `Adapter.identify`."""
+        return identified(self, None if self.ndif else self._module, self.tokens.tokenizer)
 
     def _run(
         self,

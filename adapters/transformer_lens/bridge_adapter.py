@@ -15,6 +15,7 @@ from transformers import AutoTokenizer
 from steer_plugin.activations.pooling import check_pooling, pool
 from steer_plugin.activations.sites import UnitSpace, chosen_layers, hook_name
 from steer_plugin.adapters.shared.dtypes import dtype_of
+from steer_plugin.adapters.shared.fingerprint import identified
 from steer_plugin.adapters.shared.losses import (
     WindowBatch,
     by_text,
@@ -89,6 +90,10 @@ class BridgeAdapter:
     def info(self) -> ModelInfo:
         """Say which model this is."""
         return self._info
+
+    def identify(self) -> ModelInfo:
+        """Say which model would answer just now; see `Adapter.identify`."""
+        return identified(self, self._model, self.tokens.tokenizer)
 
     @property
     def _device(self) -> torch.device:

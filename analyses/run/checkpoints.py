@@ -3,19 +3,21 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from steer_plugin.errors import ArtifactError
+from steer_plugin.models.adapter import Adapter, ModelInfo
 from steer_plugin.settings.budget import MEMORY, Budget
 from steer_plugin.storage.artifacts import CONFIG, Artifact, read_artifact, write_artifact
 
 Say = Callable[[str], None]
 Origin = Mapping[str, Any]
 
+RAN_WITH = "ran_with"
 TABLES = "tables"
 ONLY = "table"
 
@@ -28,11 +30,34 @@ class Checkpoints:
         folder: one folder a step below it.
         say: told what is being done, a line a step.
         memory: bytes of working memory for the responses of units.
+        ran_with: what steps run with now that no figure should depend on, name to value.
+        taken: what each step of this run ran with, be it now or when it was taken; by its name.
     """
 
     folder: Path
     say: Say
     memory: int = MEMORY
+    ran_with: Mapping[str, str] = field(default_factory=dict)
+    taken: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    _models: list[tuple[Adapter, ModelInfo]] = field(default_factory=list, repr=False)
+
+    def model(self, adapter: Adapter) -> ModelInfo:
+        """Identify the model that answers, once in a run."""
+        for known, model in self._models:
+            if known is adapter:
+                return model
+        self._models.append((adapter, adapter.identify()))
+        return self._models[-1][1]
+
+    def signed(self, name: str, origin: Origin) -> dict[str, Any]:
+        """Give what the result of a step that is taken now records.
+
+        Args:
+            name: of the step's folder.
+            origin: all that it depends on.
+        """
+        self.taken[name] = self.ran_with
+        return {**origin, RAN_WITH: dict(self.ran_with)}
 
     def is_done(
         self, name: str, kind: str, origin: Origin, read: Callable[[Artifact], object]
@@ -53,7 +78,12 @@ class Checkpoints:
             read(artifact)
         except ArtifactError:
             return False
-        return bool(artifact.config.get("provenance") == json.loads(json.dumps(origin)))
+        recorded = dict(artifact.config.get("provenance", {}))
+        ran_with = recorded.pop(RAN_WITH, {})
+        done = bool(recorded == json.loads(json.dumps(origin)))
+        if done:
+            self.taken[name] = ran_with
+        return done
 
     def origin(self, name: str, kind: str) -> Any:
         """Read what a step's result depends on.
@@ -61,7 +91,8 @@ class Checkpoints:
         Raises:
             ArtifactError: there is no such result.
         """
-        return read_artifact(self.folder / name, kind).config["provenance"]
+        recorded = read_artifact(self.folder / name, kind).config["provenance"]
+        return {name: value for name, value in recorded.items() if name != RAN_WITH}
 
     def unfinished(self, name: str) -> Path:
         """Name the folder for the batches of a step that is not done."""
@@ -95,7 +126,7 @@ class Checkpoints:
 
         if not self.is_done(name, TABLES, origin, read):
             tables = make()
-            config = {"provenance": origin, TABLES: list(tables)}
+            config = {"provenance": self.signed(name, origin), TABLES: list(tables)}
             write_artifact(self.folder / name, TABLES, config, tables=tables)
             self.finish(name)
         return read(read_artifact(self.folder / name, TABLES))

@@ -13,7 +13,7 @@ from steer_plugin.analyses.measures.mixed_retrieval import CORPUS
 from steer_plugin.analyses.measures.projection import check_method, project
 from steer_plugin.analyses.run.checkpoints import Checkpoints, Say
 from steer_plugin.analyses.run.inputs import RunData
-from steer_plugin.analyses.run.manifest import run_provenance
+from steer_plugin.analyses.run.manifest import ran_with, run_provenance
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.comparisons import compare_experts, with_false_discoveries
@@ -83,7 +83,7 @@ def run_experiment(
         ModelError: a layer does not exist, or the model cannot write or score what is asked for.
         ArtifactError: the folder cannot be written.
     """
-    steps = Checkpoints(folder, say, memory)
+    steps = Checkpoints(folder, say, memory, ran_with(settings))
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
     for method in settings.projections:
@@ -109,9 +109,6 @@ def run_experiment(
     tables = _comparison_tables(comparisons, embedded, settings, steps)
     within, bitexts = _bitext_tables(adapter, data, comparisons, steps)
     return Results(
-        provenance=run_provenance(
-            adapter, data, settings, layers, block, writer, run_experts.experts
-        ),
         layers=pd.concat(by_layer, ignore_index=True),
         curve=score_curve(run_experts.experts, judged),
         overlap=pd.concat(shared, ignore_index=True),
@@ -131,6 +128,10 @@ def run_experiment(
         bitexts=bitexts,
         generation=_generation_table(generation_comparisons, writer, settings),
         methods=_methods_table(rivals, embedded, writer, settings, steps),
+        # Last, as it tells what every step ran with.
+        provenance=run_provenance(
+            adapter, data, settings, layers, block, writer, run_experts.experts, steps
+        ),
     )
 
 
@@ -159,7 +160,7 @@ def compare_methods(
         permutations=0,
         stability_resamples=0,
     )
-    steps = Checkpoints(folder, say, memory)
+    steps = Checkpoints(folder, say, memory, ran_with(settings))
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
     check_plans(settings, adapter.space(settings.site))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 
 from steer_plugin.analyses.measures.projection import described
+from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.expert_tables import tied_lines
@@ -22,6 +23,7 @@ def run_provenance(
     block: int,
     writer: Writer | None,
     experts: ExpertTable,
+    steps: Checkpoints,
 ) -> dict[str, str]:
     """Say what the figures depend on: every setting, as it was resolved, and what it led to.
 
@@ -33,18 +35,20 @@ def run_provenance(
         block: where steering vectors are added.
         writer: what writes and scores texts; None where nothing is generated.
         experts: that are steered.
+        steps: of the run, all taken.
 
     Returns:
         Name to value, as `Results.provenance` holds it.
     """
-    info = adapter.info
+    info = steps.model(adapter)
     origin = provenance(info, data.judge)
     recorded = {
         "model": info.name,
         "revision": info.revision,
         "host": info.host,
         "dtype": info.dtype,
-        "device": "the server's" if settings.host == "ndif" else settings.device,
+        "fingerprint": info.fingerprint,
+        **_ran_with(steps),
         "bos": "put before each text" if info.bos else "none",
         "site": settings.site,
         "pooling": settings.pooling,
@@ -98,6 +102,30 @@ def run_provenance(
     }
     packages = {f"version of {name}": version for name, version in origin["versions"].items()}
     return {**recorded, **remaining, **packages}
+
+
+def ran_with(settings: RunSettings) -> dict[str, str]:
+    """Say what steps run with by these settings that no figure should depend on."""
+    return {
+        "device": "the server's" if settings.host == "ndif" else settings.device,
+        "batch_tokens": str(settings.batch_tokens),
+        "ndif_url": _setting(settings.ndif_url),
+    }
+
+
+def _ran_with(steps: Checkpoints) -> dict[str, str]:
+    """Give what the steps ran with, and which with what where they differ."""
+    recorded = {}
+    for name in steps.ran_with:
+        kinds: dict[str, dict[str, None]] = {}
+        for step, each in steps.taken.items():
+            kinds.setdefault(each.get(name, "not recorded"), {})[step.partition("/")[0]] = None
+        recorded[name] = (
+            next(iter(kinds))
+            if len(kinds) == 1
+            else "; ".join(f"{value} ({', '.join(of)})" for value, of in kinds.items())
+        )
+    return recorded
 
 
 def _setting(value: object) -> str:

@@ -17,7 +17,7 @@ TOP = 100
 
 # Sentences and documents are told apart by their hashes, wherever their files lie.
 _MAY_DIFFER = (
-    *("host", "dtype", "device", "ndif_url", "batch_tokens"),
+    *("host", "dtype", "device", "ndif_url", "batch_tokens", "fingerprint"),
     *("corpus", "judge_corpus", "tatoeba", "bucc", "pawsx", "generation documents"),
 )
 _CONDITIONS = {"pre": BEFORE, "post": EXPERTS, "control": CONTROL}

@@ -128,7 +128,8 @@ measurement_options = bundle(
 def _tell_differences(table: "ExpertTable", adapter: "Adapter", finding: "ParallelCorpus") -> None:
     model, corpus = (table.provenance.get(part, {}) for part in ("model", "corpus"))
     for name, here in asdict(adapter.info).items():
-        if model.get(name) != here:
+        # `info` leaves its hashes empty.
+        if here != "" and model.get(name) != here:
             say(f"Note: the experts' model has {name} {model.get(name)}, this one {here}")
     if corpus.get("hash") != finding.hash:
         say(

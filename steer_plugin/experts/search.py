@@ -102,8 +102,8 @@ class _Search:
         """Give where the responses of some layers are kept."""
         texts, _ = self.corpus.labelled()
         settings = replace(self.settings, layers=layers)
-        readings = ProbePass.over(self.adapter, self.corpus, settings).readings
-        return PassFolder.of(cache, self.adapter.info, texts, readings)
+        planned = ProbePass.over(self.adapter, self.corpus, settings)
+        return PassFolder.of(cache, planned.model, texts, planned.readings)
 
     def table_in_pieces(self, passes: Sequence[UnitSpace], cache: Path) -> ExpertTable:
         """Score the units of some layers at a time, and put the tables beside one another."""

@@ -104,7 +104,7 @@ def plan_search(
         ArtifactError: the disk is too small for one layer, or for all where the score needs them.
     """
     exact = settings.pooling in EXACT
-    response_bytes = (getattr(torch, model.dtype) if exact else _wide(model)).itemsize
+    response_bytes = (model.computes_in if exact else _wide(model)).itemsize
     if settings.counts_tokens:
         response_bytes += _wide(model).itemsize
     plan = SearchPlan(
@@ -160,7 +160,7 @@ def _passes(space: UnitSpace, unit_bytes: int, texts: int, disk: int) -> tuple[U
 
 
 def _wide(model: ModelInfo) -> torch.dtype:
-    return torch.promote_types(getattr(torch, model.dtype), torch.float32)
+    return torch.promote_types(model.computes_in, torch.float32)
 
 
 def free_disk(folder: Path) -> int:

@@ -4,9 +4,10 @@ A shard takes whole batches, just as one process alone would make them, so that 
 is the same to the last bit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import ArtifactError, ScoreError
 from steer_plugin.experts.table import ExpertTable, score_units
-from steer_plugin.models.adapter import Adapter, ModelInfo
+from steer_plugin.models.adapter import Adapter
 from steer_plugin.responses.disk_matrix import token_counts
 from steer_plugin.responses.forward_pass import KeptResponses, fill
 from steer_plugin.responses.pass_folder import BatchFile, PassFolder, reading_of
@@ -82,7 +83,7 @@ def read_shard(
     """
     planned = ProbePass.over(adapter, corpus, settings)
     texts, _ = corpus.labelled()
-    parts = PassFolder.of(folder / RESPONSES, adapter.info, texts, planned.readings)
+    parts = PassFolder.of(folder / RESPONSES, planned.model, texts, planned.readings)
     config = {
         "shard": str(shard),
         "pass": parts.folder.name,
@@ -115,9 +116,10 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
     """
     shards = [read_artifact(folder / ABOUT, KIND) for folder in folders]
     first = shards[0].config
+    common = _common(first)
     for other in shards[1:]:
-        for name in first.keys() - {"shard"}:
-            if other.config.get(name) != first[name]:
+        for name, wanted in common.items():
+            if _common(other.config).get(name) != wanted:
                 raise ArtifactError(
                     f"{other.folder.parent} has another {name} than {folders[0]}; merge shards of "
                     "one model, corpus and setting"
@@ -125,7 +127,6 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
     tensors = shards[0].tensors()
     with readable(shards[0].folder / CONFIG):
         readings = tuple(reading_of(reading) for reading in first["readings"])
-        model = ModelInfo(**first["provenance"]["model"])
         space = UnitSpace(readings[0].site, tuple(first["layers"]), tuple(first["widths"]))
         planned = ProbePass(
             readings=readings,
@@ -138,8 +139,9 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
     texts = len(planned.labels)
     parts: list[BatchFile] = []
     holders = np.full(texts, -1)
-    for number, folder in enumerate(folders):
-        pass_folder = PassFolder(folder / RESPONSES / first["pass"], model, readings, texts)
+    for number, (folder, shard) in enumerate(zip(folders, shards, strict=True)):
+        name = shard.config["pass"]
+        pass_folder = PassFolder(folder / RESPONSES / name, planned.model, readings, texts)
         for part in pass_folder.whole():
             holder = int(holders[part.rows].max())
             if holder not in (-1, number):
@@ -166,3 +168,13 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
         lines=first["lines"],
         memory=memory,
     )
+
+
+def _common(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what all shards of one pass have alike, on whatever machines they were read.
+
+    Answers are compared to the last bit, which another device gives otherwise.
+    """
+    common = {name: value for name, value in config.items() if name not in ("shard", "pass")}
+    model = {**config["provenance"]["model"], "answers": ""}
+    return {**common, "provenance": {**config["provenance"], "model": model}}

@@ -155,7 +155,7 @@ def find_vectors(probe: Probe) -> SteeringVectors:
     rows = np.lexsort((probe.sentences, probe.labels)).reshape(len(concepts), -1)
     found: dict[VectorName, list[np.ndarray]] = {name: [] for name in VECTORS}
     for layer in space.layers:
-        block = probe.responses[:, space.layer_slice(layer)].numpy().astype(np.float64)[rows]
+        block = probe.responses[:, space.layer_slice(layer)].double().numpy()[rows]
         if not np.isfinite(block).all():
             raise ScoreError(
                 f"a response at {space.site} in layer {layer} is NaN or infinite; check the "

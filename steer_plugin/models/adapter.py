@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -38,8 +39,12 @@ class ModelInfo:
         host: what held it, such as "transformer_lens 4.3.0".
         n_layers: number of blocks.
         d_model: width of the residual stream.
-        dtype: of the parameters.
+        dtype: of the parameters, and what quantised weights are held as: `float32, weights int8`.
         bos: whether a BOS token is put before each text.
+        fingerprint: a hash of the weights, tokenizer, hooks, configuration and versions, where
+            `Adapter.identify` was asked. Of a model on a server, of tokenizer and versions alone.
+        answers: a hash of what it answered then to a fixed text, to the last bit, so that it hangs
+            on the device as well; empty for a model on a server.
     """
 
     name: str
@@ -49,6 +54,16 @@ class ModelInfo:
     d_model: int
     dtype: str
     bos: bool
+    fingerprint: str = ""
+    answers: str = ""
+
+    @property
+    def computes_in(self) -> torch.dtype:
+        """The dtype of its activations; float32 where all that is known is how weights are held."""
+        dtype = getattr(torch, self.dtype.partition(",")[0], None)
+        if isinstance(dtype, torch.dtype) and dtype.is_floating_point:
+            return dtype
+        return torch.float32
 
 
 @dataclass(frozen=True)
@@ -73,7 +88,15 @@ class Adapter(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """Say which model this is."""
+        """Say which model this is, by what does not change while it is held."""
+        ...
+
+    def identify(self) -> ModelInfo:
+        """Say which model would answer just now: `info` with hashes of all that would.
+
+        What is kept is found again by this. It costs a fraction of one batch, and passes one short
+        text through the model and whatever hooks are set on it.
+        """
         ...
 
     def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:

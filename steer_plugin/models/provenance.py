@@ -1,5 +1,6 @@
 """What a result records of where it comes from."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -18,10 +19,10 @@ PACKAGES = (
 )
 
 
-def versions() -> dict[str, str]:
-    """Give the version of each package that a figure depends on."""
+def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """Give the version of each package; by default of those that a figure depends on."""
     found = {}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

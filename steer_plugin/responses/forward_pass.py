@@ -124,7 +124,7 @@ def gather_on_disk(
 
     Arguments and errors are those of `gather`.
     """
-    parts = PassFolder.of(keep, adapter.info, texts, readings, intervention)
+    parts = PassFolder.of(keep, adapter.identify(), texts, readings, intervention)
     everything = np.arange(len(texts))
     found = fill(parts, adapter, texts, everything, intervention, progress)
     tokens = token_counts(found, len(texts))

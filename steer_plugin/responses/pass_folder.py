@@ -79,7 +79,7 @@ class PassFolder:
 
     Attributes:
         folder: holds one file a batch. Its name is a hash of all that the answers depend on.
-        model: what answers.
+        model: what answers, as `Adapter.identify` gives it.
         readings: what is read, in order.
         texts: how many there are.
         intervention: the hash of what is done to the model meanwhile; None for nothing.
@@ -194,7 +194,7 @@ class PassFolder:
         return BatchFile(path, batch.rows, batch.tokens, tuple(found.dtype for found in responses))
 
     def _narrow(self, responses: Float[Tensor, "text unit"]) -> Float[Tensor, "text unit"]:
-        narrow = responses.to(getattr(torch, self.model.dtype))
+        narrow = responses.to(self.model.computes_in)
         return narrow if torch.equal(narrow.to(responses.dtype), responses) else responses
 
     def _describe(self) -> None:

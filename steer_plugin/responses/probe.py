@@ -12,7 +12,7 @@ from torch import Tensor
 from steer_plugin.activations.sites import UnitSpace, active_site
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import ScoreError
-from steer_plugin.models.adapter import Adapter, Reading
+from steer_plugin.models.adapter import Adapter, ModelInfo, Reading
 from steer_plugin.models.provenance import provenance
 from steer_plugin.responses.disk_matrix import DiskMatrix
 from steer_plugin.responses.forward_pass import KeptResponses, Responses, gather, gather_on_disk
@@ -156,9 +156,14 @@ class ProbePass:
             sentences=np.tile(np.arange(len(corpus)), len(corpus.languages)),
             space=adapter.space(settings.site, settings.layers),
             provenance=provenance(
-                adapter.info, corpus, site=settings.site, pooling=settings.pooling
+                adapter.identify(), corpus, site=settings.site, pooling=settings.pooling
             ),
         )
+
+    @property
+    def model(self) -> ModelInfo:
+        """Which model answers."""
+        return ModelInfo(**self.provenance["model"])
 
     def probe(self, responses: Responses | KeptResponses) -> Probe:
         """Put the responses to it together with what they mean."""

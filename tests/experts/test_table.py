@@ -51,6 +51,9 @@ class InMemoryAdapter:
     def info(self) -> ModelInfo:
         return ModelInfo("planted", "1", "memory 0", len(WIDTHS), 8, "float32", bos=False)
 
+    def identify(self) -> ModelInfo:
+        return self.info
+
     def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
         if site != SITE:
             raise SiteError(f"no {site}")

@@ -42,9 +42,15 @@ class Breaking:
     batches: int
     asked: list[str] = dataclasses.field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.identity = self.adapter.identify()
+
     @property
     def info(self) -> ModelInfo:
         return self.adapter.info
+
+    def identify(self) -> ModelInfo:
+        return self.identity
 
     def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
         return self.adapter.space(site, layers)

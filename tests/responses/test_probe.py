@@ -72,8 +72,10 @@ def adapter(tiny_model: Callable[[str], Tiny]) -> BridgeAdapter:
 
 
 @pytest.fixture
-def passes(adapter: BridgeAdapter) -> Any:
-    """Count the forward passes of the model itself, once its widths are known."""
+def passes(adapter: BridgeAdapter, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Count the forward passes of the model itself, once it is known which it is."""
+    identity = adapter.identify()
+    monkeypatch.setattr(adapter, "identify", lambda: identity)
     for site in ("mlp.hook_post", "mlp.hook_pre"):
         adapter.space(site)
     seen: list[None] = []

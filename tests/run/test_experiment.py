@@ -22,6 +22,7 @@ from steer_plugin import (
     find_experts,
 )
 from steer_plugin.adapters.loader import load_adapter
+from steer_plugin.adapters.transformer_lens import BridgeAdapter
 from steer_plugin.analyses.controls.random_units import random_control
 from steer_plugin.analyses.measures.alignment import alignment_figures
 from steer_plugin.analyses.measures.retrieval import retrieval_figures
@@ -319,6 +320,16 @@ def test_results_say_what_they_depend_on(again: Again, corpus: ParallelCorpus) -
     assert told["version of torch"]
 
 
+def test_results_say_what_each_step_ran_with(again: Again) -> None:
+    results, _ = again(resamples=30, batch_tokens=8)
+
+    told = results.provenance
+    assert told["batch_tokens"] == "2048 (experts, experts-judged, embeddings); 8 (comparisons)"
+    assert told["device"] == "cpu"
+    results, _ = again(resamples=30, batch_tokens=64)
+    assert results.provenance["batch_tokens"] == told["batch_tokens"]
+
+
 # What a change of settings does again
 
 
@@ -359,6 +370,18 @@ def test_another_bos_policy_or_other_weights_do_everything_again(
     assert again(load_adapter(ModelSettings(str(source / "llama"), dtype="bfloat16")))[1] == []
     assert again(load_adapter(str(other)))[1] == []
     assert again(load_adapter(str(other)))[1] == ALL
+
+
+def test_weights_changed_in_place_do_everything_again_under_the_same_name(
+    again: Again, source: Path
+) -> None:
+    adapter = load_adapter(str(source / "llama"))
+    assert again(adapter)[1] == ALL
+    assert isinstance(adapter, BridgeAdapter)
+    weights = dict(adapter.bridge.named_parameters())
+    next(weight for name, weight in weights.items() if "down_proj" in name).data[:, 5] = 0
+
+    assert again(adapter)[1] == []
 
 
 def test_other_sentences_do_everything_again(again: Again, corpus: ParallelCorpus) -> None:

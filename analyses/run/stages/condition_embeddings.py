@@ -92,7 +92,7 @@ def _embed(
 ) -> None:
     step = _step(condition)
     plan = "none" if condition.plan is None else condition.plan.hash
-    origin = provenance(adapter.info, corpus, layers=str(layers), intervention=plan)
+    origin = provenance(steps.model(adapter), corpus, layers=str(layers), intervention=plan)
     if steps.is_done(step, KIND, origin, Artifact.tensors):
         steps.say(f"Kept {condition.name} ({count})")
         return
@@ -113,5 +113,6 @@ def _embed(
         for layer, languages in embeddings.items()
         for language, rows in languages.items()
     }
-    write_artifact(steps.folder / step, KIND, {"provenance": origin}, tensors=tensors)
+    config = {"provenance": steps.signed(step, origin)}
+    write_artifact(steps.folder / step, KIND, config, tensors=tensors)
     steps.finish(step)

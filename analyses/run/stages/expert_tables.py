@@ -84,7 +84,7 @@ class Finder:
     def origin(self, **more: str) -> dict[str, Any]:
         """Say what everything that is made of the pass depends on, and what else this does."""
         return provenance(
-            self.adapter.info,
+            self.steps.model(self.adapter),
             self.corpus,
             site=self.settings.site,
             pooling=self.settings.pooling,
@@ -110,6 +110,7 @@ class Finder:
             return ExpertTable.load(self.steps.folder / name)
         probe = self.probe if shuffled is None else self.probe.shuffled(shuffled)
         table = score_units(probe, score, lines=lines, memory=self.steps.memory)
+        table = replace(table, provenance=self.steps.signed(name, table.provenance))
         table.save(self.steps.folder / name)
         return table
 
@@ -239,7 +240,8 @@ def _vectors(finder: Finder) -> SteeringVectors | None:
     if not any(isinstance(METHODS[name], VectorMethod) for name in settings.methods):
         return None
     block = method_block(finder.adapter, settings)
-    origin = provenance(finder.adapter.info, finder.corpus, site=VECTOR_SITE, block=str(block))
+    model = steps.model(finder.adapter)
+    origin = provenance(model, finder.corpus, site=VECTOR_SITE, block=str(block))
     if steps.is_done("vectors", "vectors", origin, Artifact.tensors):
         steps.say("Kept vectors")
         return SteeringVectors.load(steps.folder / "vectors")
@@ -251,7 +253,7 @@ def _vectors(finder: Finder) -> SteeringVectors | None:
         budget=steps.budget("vectors"),
         progress="vectors",
     )
-    vectors = replace(find_vectors(probe), provenance=origin)
+    vectors = replace(find_vectors(probe), provenance=steps.signed("vectors", origin))
     vectors.save(steps.folder / "vectors")
     steps.finish("vectors")
     return vectors

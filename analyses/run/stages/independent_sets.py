@@ -140,7 +140,7 @@ def _embed(adapter: Adapter, bitext: Bitext, condition: Condition, steps: Checkp
     """Embed both sides, or read what is kept."""
     languages = f"{bitext.query_language}-{bitext.candidates_language}"
     step = f"bitexts/{condition.name}/{bitext.name}-{languages}"
-    origin = origin_of(adapter.info, bitext, condition)
+    origin = origin_of(steps.model(adapter), bitext, condition)
     if not steps.is_done(step, KIND, origin, Artifact.tensors):
         texts = list(dict.fromkeys((*bitext.queries, *bitext.candidates)))
         place = {text: row for row, text in enumerate(texts)}
@@ -159,7 +159,8 @@ def _embed(adapter: Adapter, bitext: Bitext, condition: Condition, steps: Checkp
             side: rows[[place[text] for text in getattr(bitext, side)]]
             for side in ("queries", "candidates")
         }
-        write_artifact(steps.folder / step, KIND, {"provenance": origin}, tensors=tensors)
+        config = {"provenance": steps.signed(step, origin)}
+        write_artifact(steps.folder / step, KIND, config, tensors=tensors)
         steps.finish(step)
     tensors = read_artifact(steps.folder / step, KIND).tensors()
     return Sides(tensors["queries"], tensors["candidates"])

@@ -74,7 +74,7 @@ class Writer:
 
     def _origin(self, condition: Condition, **more: object) -> dict[str, object]:
         return {
-            "model": asdict(self.adapter.info),
+            "model": asdict(self.steps.model(self.adapter)),
             "intervention": "none" if condition.plan is None else condition.plan.hash,
             "generation": {
                 **asdict(self.generation),

@@ -58,7 +58,7 @@ def embedded(
         write_artifact(
             folder / f"bitexts/{condition.name}/set-{one.query_language}-{one.candidates_language}",
             KIND,
-            {"provenance": origin_of(adapter.info, one, condition)},
+            {"provenance": origin_of(adapter.identify(), one, condition)},
             tensors={side: found.astype(np.float32) for side, found in tensors.items()},
         )
     return Checkpoints(folder, lambda _: None)
