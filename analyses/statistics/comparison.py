@@ -108,7 +108,7 @@ def compare_controls(
 
 def variance(influence: Influence) -> Values:
     """Give the variance of figures over groups of sentences, from their influence."""
-    return np.maximum(covariance(influence, influence), 0)
+    return np.asarray(np.maximum(covariance(influence, influence), 0))
 
 
 def covariance(first: Influence, second: Influence) -> Values:
