@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from steer_plugin.adapters.shared.gguf_file import take_all_of
+from steer_plugin.adapters.shared.whole_checkpoint import WholeCheckpoint
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.settings.model import DEMO, ModelSettings
@@ -117,21 +119,34 @@ def _source_of(settings: ModelSettings) -> Source:
 
 
 def _load_model(source: Source, settings: ModelSettings) -> Any:
-    return AutoModelForCausalLM.from_pretrained(
+    model = WholeCheckpoint(source.name, AutoModelForCausalLM).from_pretrained(
         source.path,
         dtype=getattr(torch, settings.dtype),
         device_map=settings.device,
         attn_implementation=ATTENTION,
         **source.gguf,
     )
+    if source.gguf:
+        take_all_of(Path(source.path, source.gguf["gguf_file"]), model)
+    return model
 
 
 def _load_bridge(source: Source, tokenizer: Any, settings: ModelSettings) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
+    from transformer_lens.model_bridge.sources.transformers import (
+        determine_architecture_from_hf_config,
+        get_hf_model_class_for_architecture,
+    )
 
     place = {"device": settings.device, "dtype": getattr(torch, settings.dtype)}
     if not source.gguf:
-        return TransformerBridge.boot_transformers(source.path, **place)
+        architecture = determine_architecture_from_hf_config(
+            AutoConfig.from_pretrained(source.path)
+        )
+        model_class = get_hf_model_class_for_architecture(architecture)
+        return TransformerBridge.boot_transformers(
+            source.path, model_class=WholeCheckpoint(source.name, model_class), **place
+        )
     model = _load_model(source, settings)
     model.config.architectures = [type(model).__name__]
     # The bridge makes a tokenizer of its own from a saved one.
