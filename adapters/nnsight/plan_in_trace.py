@@ -149,5 +149,5 @@ def apply_in_trace(model: Any, intervention: Intervention) -> None:
         ValueError: something was read before, or a pass has no token ids or no plain mask.
     """
     tokenizer = getattr(model, "tokenizer", None)
-    source = model.config if tokenizer is None else tokenizer
+    source = model.config.get_text_config() if tokenizer is None else tokenizer
     steer_beside(model, intervention, source.bos_token_id)
