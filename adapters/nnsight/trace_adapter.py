@@ -20,7 +20,7 @@ from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS
 from steer_plugin.adapters.nnsight.ndif import NDIF
 from steer_plugin.adapters.nnsight.plan_in_trace import locate
 from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
-from steer_plugin.adapters.shared.sampling import generation_config, sampling
+from steer_plugin.adapters.shared.sampling import generation_settings, sampling
 from steer_plugin.adapters.shared.steered_tokens import require_units
 from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
 from steer_plugin.errors import ModelError, SiteError
@@ -280,13 +280,15 @@ class TraceAdapter:
         require_units(self.space, intervention)
         batch = self.tokens.prompts(prompts, max_new_tokens)
         tokenizer = self.tokens.tokenizer
-        config = generation_config(
-            tokenizer, max_new_tokens=max_new_tokens, temperature=temperature
+        settings = generation_settings(
+            self._module.generation_config,
+            tokenizer,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
         )
         ids = self._run(
             trace_blocks.continue_prompts,
-            self._inputs(batch),
-            config,
+            {**self._inputs(batch), **settings},
             sampling(temperature, top_p, trace_blocks.nucleus),
             seed,
             intervention,

@@ -22,7 +22,7 @@ from steer_plugin.adapters.shared.losses import (
     window_batches,
     windows,
 )
-from steer_plugin.adapters.shared.sampling import generation_config, nucleus, sampling
+from steer_plugin.adapters.shared.sampling import generation_settings, nucleus, sampling
 from steer_plugin.adapters.shared.steered_tokens import SteeredTokens, require_units
 from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
 from steer_plugin.adapters.transformer_lens.hooks import (
@@ -230,10 +230,13 @@ class BridgeAdapter:
             ids = self._model.generate(
                 batch.ids.to(self._device),
                 attention_mask=batch.attention.long().to(self._device),
-                generation_config=generation_config(
-                    self.tokens.tokenizer, max_new_tokens=max_new_tokens, temperature=temperature
-                ),
                 logits_processor=sampling(temperature, top_p, nucleus),
+                **generation_settings(
+                    self._model.generation_config,
+                    self.tokens.tokenizer,
+                    max_new_tokens=max_new_tokens,
+                    temperature=temperature,
+                ),
             )
         new = ids[:, batch.ids.shape[1] :]
         return list(self.tokens.tokenizer.batch_decode(new, skip_special_tokens=True))
