@@ -1,11 +1,9 @@
 """nnsight: a model here, or on an NDIF server, as an adapter."""
 
 import inspect
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Concatenate, ParamSpec, TypeVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -20,6 +18,7 @@ from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS
 from steer_plugin.adapters.nnsight.ndif import NDIF
 from steer_plugin.adapters.nnsight.plan_in_trace import locate
 from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
+from steer_plugin.adapters.shared.one_at_a_time import alone
 from steer_plugin.adapters.shared.sampling import generation_settings, sampling
 from steer_plugin.adapters.shared.steered_tokens import require_units
 from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
@@ -33,9 +32,6 @@ from steer_plugin.storage.artifacts import one_line
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 Job = TypeVar("Job")
-
-# nnsight holds the state of a run on the model, so one model runs one trace at a time.
-_LOCKS: WeakKeyDictionary[torch.nn.Module, threading.RLock] = WeakKeyDictionary()
 
 
 class TraceAdapter:
@@ -122,7 +118,7 @@ class TraceAdapter:
         """Run one of the blocks of `sessions`, where the model is."""
         if self.ndif is not None:
             return self.ndif.run(lambda backend: block(self.model, backend, *args, **kwargs))
-        with _LOCKS.setdefault(self._module, threading.RLock()):
+        with alone(self._module, sampling=block is trace_blocks.continue_prompts):
             try:
                 return block(self.model, None, *args, **kwargs)
             except torch.OutOfMemoryError as error:

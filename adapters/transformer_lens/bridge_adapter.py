@@ -22,6 +22,7 @@ from steer_plugin.adapters.shared.losses import (
     window_batches,
     windows,
 )
+from steer_plugin.adapters.shared.one_at_a_time import alone
 from steer_plugin.adapters.shared.sampling import generation_settings, nucleus, sampling
 from steer_plugin.adapters.shared.steered_tokens import SteeredTokens, require_units
 from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
@@ -128,7 +129,11 @@ class BridgeAdapter:
     ) -> dict[Key, Answer]:
         """Run the blocks and the final norm as far as they are read, not the unembedding."""
         transformer = self._model.base_model
-        with torch.inference_mode(), reading_hooks(self.bridge, steering, readers) as answers:
+        with (
+            alone(self._model),
+            torch.inference_mode(),
+            reading_hooks(self.bridge, steering, readers) as answers,
+        ):
             transformer(**self._inputs(transformer, batch))
         return answers
 
@@ -222,6 +227,7 @@ class BridgeAdapter:
         batch = self.tokens.prompts(prompts, max_new_tokens)
         devices = [self._device] if self._device.type == "cuda" else []
         with (
+            alone(self._model, sampling=True),
             torch.random.fork_rng(devices),
             torch.no_grad(),
             self.bridge.hooks(fwd_hooks=list(self._steering(intervention, batch))),
@@ -277,7 +283,11 @@ class BridgeAdapter:
             ):
                 hooks = self._steering(intervention, group.batch)
                 inputs = self._inputs(self._model, group.batch) | group.wanted(self._model.forward)
-                with torch.inference_mode(), self.bridge.hooks(fwd_hooks=list(hooks)):
+                with (
+                    alone(self._model),
+                    torch.inference_mode(),
+                    self.bridge.hooks(fwd_hooks=list(hooks)),
+                ):
                     logits = self._model(**inputs).logits
                     losses = token_losses(logits, group.batch.ids, group.scored)
                 yield group, losses.cpu()
