@@ -21,7 +21,7 @@ from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_bat
 from steer_plugin.adapters.shared.one_at_a_time import alone
 from steer_plugin.adapters.shared.sampling import generation_settings, sampling
 from steer_plugin.adapters.shared.steered_tokens import require_units
-from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
+from steer_plugin.adapters.shared.tokens import TokenBatch, runs_over_padding, tokens_for
 from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
@@ -274,24 +274,28 @@ class TraceAdapter:
                 together are more than the model can take.
         """
         require_units(self.space, intervention)
-        batch = self.tokens.prompts(prompts, max_new_tokens)
-        tokenizer = self.tokens.tokenizer
+        whole = self.tokens.prompts(prompts, max_new_tokens)
         settings = generation_settings(
-            self._module.generation_config,
-            tokenizer,
+            self._module,
+            self.tokens.tokenizer,
             max_new_tokens=max_new_tokens,
             temperature=temperature,
         )
-        ids = self._run(
-            trace_blocks.continue_prompts,
-            {**self._inputs(batch), **settings},
-            sampling(temperature, top_p, trace_blocks.nucleus),
-            seed,
-            intervention,
-            tokenizer.bos_token_id,
-        )
-        new = ids[:, batch.ids.shape[1] :]
-        return list(tokenizer.batch_decode(new, skip_special_tokens=True))
+        processors = sampling(temperature, top_p, trace_blocks.nucleus)
+        texts: dict[int, str] = {}
+        batches = whole.by_length() if runs_over_padding(self._module) else [whole]
+        for number, batch in enumerate(batches):
+            ids = self._run(
+                trace_blocks.continue_prompts,
+                {**self._inputs(batch), **settings},
+                processors,
+                seed + number,
+                intervention,
+                self.tokens.tokenizer.bos_token_id,
+            )
+            new = self.tokens.decode(ids[:, batch.ids.shape[1] :])
+            texts |= zip(batch.rows, new, strict=True)
+        return [texts[row] for row in whole.rows]
 
     def losses(
         self,

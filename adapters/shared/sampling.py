@@ -23,7 +23,6 @@ _NEUTRAL: dict[str, Any] = {
     "encoder_repetition_penalty": 1.0,
     "no_repeat_ngram_size": 0,
     "encoder_no_repeat_ngram_size": 0,
-    "use_cache": True,
 }
 _NEUTRAL_SAMPLING: dict[str, Any] = {
     "temperature": 1.0,
@@ -33,19 +32,21 @@ _NEUTRAL_SAMPLING: dict[str, Any] = {
     "epsilon_cutoff": 0.0,
     "eta_cutoff": 0.0,
 }
+# In transformers 5.23 what one run leaves in the cache of these changes the next, or the next text.
+_FALSE_CACHES = {"recurrent_gemma", "rwkv"}
 # What is a model's own all the same, and what is no setting.
 _ITS_OWN = {"eos_token_id", "bos_token_id", "decoder_start_token_id", "transformers_version"}
 
 
 def generation_settings(
-    own: GenerationConfig, tokenizer: Any, *, max_new_tokens: int, temperature: float
+    model: Any, tokenizer: Any, *, max_new_tokens: int, temperature: float
 ) -> dict[str, Any]:
     """Say how to continue a prompt: greedily at temperature 0, else by sampling.
 
     Of the model's own settings only the end tokens are left to take effect.
 
     Args:
-        own: the model's own settings.
+        model: of transformers.
         tokenizer: of the model.
         max_new_tokens: at most so many tokens more.
         temperature: of the sampling; `sampling` sees to it.
@@ -53,7 +54,7 @@ def generation_settings(
     Returns:
         What `generate` takes by name, every setting that the model may have among it.
     """
-    names = {*GenerationConfig().to_dict(), *own.to_dict()} - _ITS_OWN
+    names = {*GenerationConfig().to_dict(), *model.generation_config.to_dict()} - _ITS_OWN
     settings: dict[str, Any] = dict.fromkeys(name for name in names if not name.startswith("_"))
     settings |= _NEUTRAL
     if temperature > 0:
@@ -61,6 +62,7 @@ def generation_settings(
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     return settings | {
         "do_sample": temperature > 0,
+        "use_cache": model.config.model_type not in _FALSE_CACHES,
         "max_new_tokens": max_new_tokens,
         "pad_token_id": pad,
     }

@@ -40,6 +40,20 @@ class TokenBatch:
         """The place of each real token in its text, from 0; 0 for padding."""
         return (self.attention.cumsum(1) - 1).clamp(min=0)
 
+    def by_length(self) -> "list[TokenBatch]":
+        """Cut a batch that is padded on the left into ones without padding, the shortest first."""
+        lengths = self.attention.sum(1)
+        cuts = [((lengths == length).nonzero()[:, 0], int(length)) for length in lengths.unique()]
+        return [
+            TokenBatch(
+                tuple(self.rows[row] for row in rows),
+                self.ids[rows, -length:],
+                self.attention[rows, -length:],
+                self.template[rows, -length:],
+            )
+            for rows, length in cuts
+        ]
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -123,6 +137,10 @@ class Tokens:
                 f"{self.limit} the model takes; ask for fewer"
             )
         return batch
+
+    def decode(self, ids: Int[Tensor, "text token"]) -> list[str]:
+        """Give the text of some ids, special tokens left out."""
+        return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
 
     def batches(self, texts: Sequence[str], batch_tokens: int) -> Iterator[TokenBatch]:
         """Cut texts into batches of similar length.
@@ -264,3 +282,14 @@ def template_of(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
         f"the tokenizer makes {plain} of {text!r} without special tokens and {whole} with them, "
         "and puts nothing around it; give adapt(..., tokenizer=...) one that does"
     )
+
+
+def runs_over_padding(model: Any) -> bool:
+    """Say whether padding before a text changes what a model gives for the text.
+
+    The recurrences of RecurrentGemma and RWKV run over what attention masks.
+
+    Args:
+        model: of transformers.
+    """
+    return bool(getattr(model, "_is_stateful", False))

@@ -25,7 +25,7 @@ from steer_plugin.adapters.shared.losses import (
 from steer_plugin.adapters.shared.one_at_a_time import alone
 from steer_plugin.adapters.shared.sampling import generation_settings, nucleus, sampling
 from steer_plugin.adapters.shared.steered_tokens import SteeredTokens, require_units
-from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
+from steer_plugin.adapters.shared.tokens import TokenBatch, runs_over_padding, tokens_for
 from steer_plugin.adapters.transformer_lens.hooks import (
     Answer,
     Key,
@@ -224,28 +224,34 @@ class BridgeAdapter:
             ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
                 together are more than the model can take.
         """
-        batch = self.tokens.prompts(prompts, max_new_tokens)
+        whole = self.tokens.prompts(prompts, max_new_tokens)
+        settings = generation_settings(
+            self._model,
+            self.tokens.tokenizer,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+        )
+        processors = sampling(temperature, top_p, nucleus)
         devices = [self._device] if self._device.type == "cuda" else []
-        with (
-            alone(self._model, sampling=True),
-            torch.random.fork_rng(devices),
-            torch.no_grad(),
-            self.bridge.hooks(fwd_hooks=list(self._steering(intervention, batch))),
-        ):
-            torch.manual_seed(seed)
-            ids = self._model.generate(
-                batch.ids.to(self._device),
-                attention_mask=batch.attention.long().to(self._device),
-                logits_processor=sampling(temperature, top_p, nucleus),
-                **generation_settings(
-                    self._model.generation_config,
-                    self.tokens.tokenizer,
-                    max_new_tokens=max_new_tokens,
-                    temperature=temperature,
-                ),
-            )
-        new = ids[:, batch.ids.shape[1] :]
-        return list(self.tokens.tokenizer.batch_decode(new, skip_special_tokens=True))
+        texts: dict[int, str] = {}
+        batches = whole.by_length() if runs_over_padding(self._model) else [whole]
+        for number, batch in enumerate(batches):
+            with (
+                alone(self._model, sampling=True),
+                torch.random.fork_rng(devices),
+                torch.no_grad(),
+                self.bridge.hooks(fwd_hooks=list(self._steering(intervention, batch))),
+            ):
+                torch.manual_seed(seed + number)
+                ids = self._model.generate(
+                    batch.ids.to(self._device),
+                    attention_mask=batch.attention.long().to(self._device),
+                    logits_processor=processors,
+                    **settings,
+                )
+            new = self.tokens.decode(ids[:, batch.ids.shape[1] :])
+            texts |= zip(batch.rows, new, strict=True)
+        return [texts[row] for row in whole.rows]
 
     def losses(
         self,

@@ -104,7 +104,7 @@ def by_trace(hosts: Hosts, prompts: Sequence[str], act: Plan, use_cache: bool) -
     model, tokens = hosts.trace.model, hosts.trace.tokens
     batch = tokens.prompts(list(prompts), NEW_TOKENS)
     settings = generation_settings(
-        model._module.generation_config, tokens.tokenizer, max_new_tokens=NEW_TOKENS, temperature=0
+        model._module, tokens.tokenizer, max_new_tokens=NEW_TOKENS, temperature=0
     )
     settings["use_cache"] = use_cache
     inputs = {"input_ids": batch.ids, "attention_mask": batch.attention.long()}

@@ -155,6 +155,33 @@ def config(architecture: str) -> Any:
                 max_position_embeddings=MAX_TOKENS,
                 **_VOCABULARY,
             )
+        case "recurrent_gemma":
+            return transformers.RecurrentGemmaConfig(
+                **_without(_GROUPED, "max_position_embeddings"),
+                lru_width=D_MODEL,
+                attention_window_size=8,
+            )
+        case "rwkv":
+            return transformers.RwkvConfig(
+                hidden_size=D_MODEL,
+                attention_hidden_size=D_MODEL,
+                intermediate_size=24,
+                num_hidden_layers=N_LAYERS,
+                **_VOCABULARY,
+            )
+        case "granitemoehybrid":  # as Granite 4.0 H, without rotary embedding
+            return transformers.GraniteMoeHybridConfig(
+                **_without(_GROUPED, "max_position_embeddings"),
+                num_local_experts=0,
+                shared_intermediate_size=24,
+                layer_types=["mamba", "attention", "mamba"],
+                mamba_n_heads=4,
+                mamba_d_head=8,
+                mamba_n_groups=1,
+                mamba_d_state=8,
+                mamba_chunk_size=4,
+                position_embedding_type="nope",
+            )
     raise ValueError(architecture)
 
 
