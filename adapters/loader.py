@@ -60,11 +60,12 @@ def load_adapter(
         raise ModelError(
             f"cannot load the model {settings.model!r}: {one_line(error)[:300]}{hint}"
         ) from error
-    for command in refused if say else ():
-        say(
-            f"{source.name}: a library wanted to run `{command}`, which was not done; texts do "
-            "without, and what it installs you can install yourself"
-        )
+    if say is not None:
+        for command in refused:
+            say(
+                f"{source.name}: a library wanted to run `{command}`, which was not done; texts do "
+                "without, and what it installs you can install yourself"
+            )
     return adapter
 
 

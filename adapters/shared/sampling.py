@@ -54,7 +54,8 @@ def generation_settings(
     Returns:
         What `generate` takes by name, every setting that the model may have among it.
     """
-    names = {*GenerationConfig().to_dict(), *model.generation_config.to_dict()} - _ITS_OWN
+    kind: Any = GenerationConfig
+    names = {*kind().to_dict(), *model.generation_config.to_dict()} - _ITS_OWN
     settings: dict[str, Any] = dict.fromkeys(name for name in names if not name.startswith("_"))
     settings |= _NEUTRAL
     if temperature > 0:

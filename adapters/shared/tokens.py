@@ -43,7 +43,9 @@ class TokenBatch:
     def by_length(self) -> "list[TokenBatch]":
         """Cut a batch that is padded on the left into ones without padding, the shortest first."""
         lengths = self.attention.sum(1)
-        cuts = [((lengths == length).nonzero()[:, 0], int(length)) for length in lengths.unique()]
+        cuts = [
+            ((lengths == length).nonzero()[:, 0], length) for length in sorted({*lengths.tolist()})
+        ]
         return [
             TokenBatch(
                 tuple(self.rows[row] for row in rows),

@@ -55,7 +55,8 @@ class BridgeAdapter:
         revision: what results record as its revision; None takes the commit where it is known.
 
     Raises:
-        ModelError: the tokenizer cannot be loaded, or has no BOS and `bos` is True.
+        ModelError: the tokenizer cannot be loaded, or has no BOS and `bos` is True; or the bridge
+            has parts that the model lacks.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class BridgeAdapter:
         revision: str | None = None,
     ) -> None:
         """Hold the bridge; nothing is run yet."""
+        _require_components(bridge)
         bridge.eval()
         self.bridge = bridge
         self._model = cast("Any", bridge.original_model)
@@ -303,6 +305,25 @@ class BridgeAdapter:
 
 def _pooler(content: Tensor, pooling: Pooling) -> Callable[[Tensor], Tensor]:
     return lambda activations: pool(activations, content, pooling)
+
+
+def _require_components(bridge: TransformerBridge) -> None:
+    """Refuse a bridge that would run what its model lacks, as Granite 4 without rotary embedding.
+
+    Raises:
+        ModelError: it has such a part.
+    """
+    lacking = [
+        name
+        for name, part in bridge.named_modules()
+        if getattr(part, "original_component", part) is None
+    ]
+    if lacking:
+        raise ModelError(
+            f"transformer_lens {version('transformer-lens')} would run {', '.join(lacking)}, which "
+            f"{type(bridge.original_model).__name__} lacks in {bridge.cfg.model_name}; run the "
+            "model on nnsight"
+        )
 
 
 def _shipped_tokenizer(bridge: TransformerBridge) -> Any:

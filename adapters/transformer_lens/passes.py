@@ -26,7 +26,7 @@ class PassWatch:
         inputs: dict[str, Any] = {}
 
         def note(_: Any, __: Any, kwargs: dict[str, Any]) -> None:
-            cache = kwargs.get("past_key_values")
+            cache: Any = kwargs.get("past_key_values")
             mask = kwargs.get("attention_mask")
             inputs["past"] = int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else 0
             inputs["attention"] = mask.bool() if isinstance(mask, Tensor) else None
