@@ -155,9 +155,8 @@ def _load_bridge(source: Source, tokenizer: Any, settings: ModelSettings) -> Any
 
     place = {"device": settings.device, "dtype": getattr(torch, settings.dtype)}
     if not source.gguf:
-        architecture = determine_architecture_from_hf_config(
-            AutoConfig.from_pretrained(source.path)
-        )
+        config = AutoConfig.from_pretrained(source.path)
+        architecture = determine_architecture_from_hf_config(config)  # type: ignore[no-untyped-call]
         model_class = get_hf_model_class_for_architecture(architecture)
         return TransformerBridge.boot_transformers(
             source.path, model_class=WholeCheckpoint(source.name, model_class), **place
