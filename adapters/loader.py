@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from steer_plugin.adapters.shared.checkpoint_weights import WholeCheckpoint
+from steer_plugin.adapters.shared.gguf_file import take_all_of
+from steer_plugin.adapters.shared.installers import installers
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.settings.model import DEMO, ModelSettings
@@ -36,44 +39,20 @@ def load_adapter(
 
     Args:
         model: which model, and what runs it; its name alone for all defaults.
-        say: told, a line each, what takes long on an NDIF server; None tells nobody.
+        say: told, a line each, what takes long on an NDIF server, and what a library
+            wanted to install while loading (nothing is); None tells nobody.
 
     Raises:
-        ModelError: there is no such model, it cannot be read, or the server does not answer.
+        ModelError: there is no such model, it cannot be read, weights are missing or are another
+            architecture's, or the server does not answer.
     """
     settings = ModelSettings(model) if isinstance(model, str) else model
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     source = _source_of(settings)
-    shared: dict[str, Any] = {
-        "bos": settings.bos,
-        "batch_tokens": settings.batch_tokens,
-        "name": source.name,
-        "revision": source.revision,
-    }
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source.path, **source.gguf)
-        if settings.host == "transformer_lens":
-            from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
-
-            bridge = _load_bridge(source, tokenizer, settings)
-            return BridgeAdapter(bridge, tokenizer=tokenizer, **shared)
-        from nnsight.modeling.transformers import TransformersModel
-
-        from steer_plugin.adapters.nnsight.ndif import NDIF
-        from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
-
-        remote = settings.host == "ndif"
-        traced = TransformersModel(
-            source.path if remote else _load_model(source, settings),
-            task="text-generation",
-            tokenizer=copy.deepcopy(tokenizer),  # nnsight changes the one that it is given
-            attn_implementation=ATTENTION,
-        )
-        ndif = None
-        if remote:
-            ndif = NDIF(traced, url=settings.ndif_url, patience_s=settings.ndif_patience_s, say=say)
-        return TraceAdapter(traced, tokenizer=tokenizer, ndif=ndif, **shared)
+        with installers() as refused:
+            adapter = _load(source, settings, say)
     except ModelError:
         raise
     except Exception as error:  # readers of model files raise whatever they stumble over
@@ -81,6 +60,44 @@ def load_adapter(
         raise ModelError(
             f"cannot load the model {settings.model!r}: {one_line(error)[:300]}{hint}"
         ) from error
+    if say is not None:
+        for command in refused:
+            say(
+                f"{source.name}: a library wanted to run `{command}`, which was not done; texts do "
+                "without, and what it installs you can install yourself"
+            )
+    return adapter
+
+
+def _load(source: "Source", settings: ModelSettings, say: Callable[[str], None] | None) -> Adapter:
+    shared: dict[str, Any] = {
+        "bos": settings.bos,
+        "batch_tokens": settings.batch_tokens,
+        "name": source.name,
+        "revision": source.revision,
+    }
+    tokenizer = AutoTokenizer.from_pretrained(source.path, **source.gguf)
+    if settings.host == "transformer_lens":
+        from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
+
+        bridge = _load_bridge(source, tokenizer, settings)
+        return BridgeAdapter(bridge, tokenizer=tokenizer, **shared)
+    from nnsight.modeling.transformers import TransformersModel
+
+    from steer_plugin.adapters.nnsight.ndif import NDIF
+    from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
+
+    remote = settings.host == "ndif"
+    traced = TransformersModel(
+        source.path if remote else _load_model(source, settings),
+        task="text-generation",
+        tokenizer=copy.deepcopy(tokenizer),  # nnsight changes the one that it is given
+        attn_implementation=ATTENTION,
+    )
+    ndif = None
+    if remote:
+        ndif = NDIF(traced, url=settings.ndif_url, patience_s=settings.ndif_patience_s, say=say)
+    return TraceAdapter(traced, tokenizer=tokenizer, ndif=ndif, **shared)
 
 
 @dataclass(frozen=True)
@@ -122,21 +139,33 @@ def _source_of(settings: ModelSettings) -> Source:
 
 
 def _load_model(source: Source, settings: ModelSettings) -> Any:
-    return AutoModelForCausalLM.from_pretrained(
+    model = WholeCheckpoint(source.name, AutoModelForCausalLM).from_pretrained(
         source.path,
         dtype=getattr(torch, settings.dtype),
         device_map=settings.device,
         attn_implementation=ATTENTION,
         **source.gguf,
     )
+    if source.gguf:
+        take_all_of(Path(source.path, source.gguf["gguf_file"]), model)
+    return model
 
 
 def _load_bridge(source: Source, tokenizer: Any, settings: ModelSettings) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
+    from transformer_lens.model_bridge.sources.transformers import (
+        determine_architecture_from_hf_config,
+        get_hf_model_class_for_architecture,
+    )
 
     place = {"device": settings.device, "dtype": getattr(torch, settings.dtype)}
     if not source.gguf:
-        return TransformerBridge.boot_transformers(source.path, **place)
+        config = AutoConfig.from_pretrained(source.path)
+        architecture = determine_architecture_from_hf_config(config)  # type: ignore[no-untyped-call]
+        model_class = get_hf_model_class_for_architecture(architecture)
+        return TransformerBridge.boot_transformers(
+            source.path, model_class=WholeCheckpoint(source.name, model_class), **place
+        )
     model = _load_model(source, settings)
     model.config.architectures = [type(model).__name__]
     # The bridge makes a tokenizer of its own from a saved one.

@@ -1,7 +1,7 @@
 """Where each site is in the Hugging Face module tree, architecture by architecture."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from steer_plugin.activations.sites import check_site
 from steer_plugin.errors import SiteError
@@ -108,6 +108,9 @@ MODULE_PATHS: dict[str, ModulePaths] = {
     ),
     "gemma": _LLAMA,
     "gemma2": _SANDWICH_NORMED,
+    "gemma3": replace(  # with a vision tower
+        _SANDWICH_NORMED, blocks="language_model.layers", final_norm="language_model.norm.output"
+    ),
     "gemma3_text": _SANDWICH_NORMED,
     "gpt2": ModulePaths("h", _block("attn.c_proj", _GPT2_MLP), "ln_f.output"),
     "gpt_neo": ModulePaths("h", _block("attn.attention.out_proj", _GPT2_MLP), "ln_f.output"),

@@ -9,13 +9,13 @@ from nnsight.intervention.iterator import Iterations
 
 from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS, ModulePaths
 from steer_plugin.adapters.nnsight.portable_code import portable, send_as_data
-from steer_plugin.adapters.nnsight.source_capture import parse_one_at_a_time
+from steer_plugin.adapters.nnsight.source_capture import parse_model_locks
 from steer_plugin.adapters.shared.steered_tokens import missing_unit, steered_tokens
 from steer_plugin.interventions.arithmetic import moved_once, steer_units
 from steer_plugin.interventions.plan import Intervention, units_by_layer
 from steer_plugin.settings.names import FINAL_NORM
 
-parse_one_at_a_time()
+parse_model_locks()
 send_as_data(Intervention)
 send_as_data(ModulePaths)
 
@@ -60,7 +60,8 @@ def locate(model: Any, site: str, layer: int) -> tuple[str, str]:
     return ".".join([*base, paths.blocks, str(layer), *filter(None, [module])]), side
 
 
-def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None) -> None:
+def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None, first: int) -> None:
+    """Steer the texts of one invoke in each pass; `first` is the row of the first of them."""
     layers = []
     for layer, (indices, parameters) in units_by_layer(intervention).items():
         path, side = locate(model, intervention.site, layer)
@@ -93,11 +94,16 @@ def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None) ->
             for layer, module, side, last, moved in layers:
                 value = module.input if side == "input" else module.output
                 tensor = value[0] if isinstance(value, tuple) else value
-                flat = tensor.reshape(*ids.shape, -1)
-                if last >= flat.shape[2]:
-                    raise LookupError(missing_unit(intervention.site, layer, last, flat.shape[2]))
-                steered = steer_units(flat, *moved(flat.device, flat.dtype), intervention, where)
-                steered = steered.reshape(tensor.shape)
+                # OPT flattens [text, token]; nnsight then gives an invoke the rows of all of them.
+                units = tensor.shape[-1] if tensor.dim() == 2 else tensor[0, 0].numel()
+                flat = tensor.reshape(-1, ids.shape[1], units)
+                if last >= units:
+                    raise LookupError(missing_unit(intervention.site, layer, last, units))
+                start = 0 if len(flat) == len(ids) else first
+                rows = flat[start : start + len(ids)]
+                steered = steer_units(rows, *moved(flat.device, flat.dtype), intervention, where)
+                others = flat[:start], flat[start + len(ids) :]
+                steered = torch.cat([others[0], steered, others[1]]).reshape(tensor.shape)
                 if side == "input":
                     module.input = steered
                 elif isinstance(value, tuple):
@@ -118,10 +124,11 @@ def steer_beside(model: Any, intervention: Intervention, bos_id: int | None) -> 
     body = getcurrent().mediator()
     if model.interleaver.counts != body.counts_at_start:
         raise ValueError("the trace has already read something; call apply_in_trace before")
+    first = 0 if body.batch_group is None else body.batch_group[0]
     worker = Mediator(
         compile("steer()", "<steer_plugin>", "exec"),
         {},
-        {"steer": lambda: _steer_passes(model, intervention, bos_id)},
+        {"steer": lambda: _steer_passes(model, intervention, bos_id, first)},
     )
     worker.batch_group = body.batch_group
     # Ahead of the body, which then reads what is steered.
@@ -156,5 +163,5 @@ def apply_in_trace(model: Any, intervention: Intervention) -> None:
             "whose units may be of any layers"
         )
     tokenizer = getattr(model, "tokenizer", None)
-    source = model.config if tokenizer is None else tokenizer
+    source = model.config.get_text_config() if tokenizer is None else tokenizer
     steer_beside(model, intervention, source.bos_token_id)

@@ -1,11 +1,9 @@
 """nnsight: a model here, or on an NDIF server, as an adapter."""
 
 import inspect
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.metadata import version
 from typing import Any, Concatenate, ParamSpec, TypeVar
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -21,9 +19,10 @@ from steer_plugin.adapters.nnsight.ndif import NDIF
 from steer_plugin.adapters.nnsight.plan_in_trace import locate
 from steer_plugin.adapters.shared.fingerprint import identified
 from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
-from steer_plugin.adapters.shared.sampling import generation_config, sampling
+from steer_plugin.adapters.shared.model_locks import alone
+from steer_plugin.adapters.shared.sampling import generation_settings, sampling
 from steer_plugin.adapters.shared.steered_tokens import require_units
-from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
+from steer_plugin.adapters.shared.tokens import TokenBatch, runs_over_padding, tokens_for
 from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
@@ -34,9 +33,6 @@ from steer_plugin.storage.artifacts import one_line
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
 Job = TypeVar("Job")
-
-# nnsight holds the state of a run on the model, so one model runs one trace at a time.
-_LOCKS: WeakKeyDictionary[torch.nn.Module, threading.RLock] = WeakKeyDictionary()
 
 
 class TraceAdapter:
@@ -127,7 +123,7 @@ class TraceAdapter:
         """Run one of the blocks of `sessions`, where the model is."""
         if self.ndif is not None:
             return self.ndif.run(lambda backend: block(self.model, backend, *args, **kwargs))
-        with _LOCKS.setdefault(self._module, threading.RLock()):
+        with alone(self._module, sampling=block is trace_blocks.continue_prompts):
             try:
                 return block(self.model, None, *args, **kwargs)
             except torch.OutOfMemoryError as error:
@@ -283,22 +279,28 @@ class TraceAdapter:
                 together are more than the model can take.
         """
         require_units(self.space, intervention)
-        batch = self.tokens.prompts(prompts, max_new_tokens)
-        tokenizer = self.tokens.tokenizer
-        config = generation_config(
-            tokenizer, max_new_tokens=max_new_tokens, temperature=temperature
+        whole = self.tokens.prompts(prompts, max_new_tokens)
+        settings = generation_settings(
+            self._module,
+            self.tokens.tokenizer,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
         )
-        ids = self._run(
-            trace_blocks.continue_prompts,
-            self._inputs(batch),
-            config,
-            sampling(temperature, top_p, trace_blocks.nucleus),
-            seed,
-            intervention,
-            tokenizer.bos_token_id,
-        )
-        new = ids[:, batch.ids.shape[1] :]
-        return list(tokenizer.batch_decode(new, skip_special_tokens=True))
+        processors = sampling(temperature, top_p, trace_blocks.nucleus)
+        texts: dict[int, str] = {}
+        batches = whole.by_length() if runs_over_padding(self._module) else [whole]
+        for number, batch in enumerate(batches):
+            ids = self._run(
+                trace_blocks.continue_prompts,
+                {**self._inputs(batch), **settings},
+                processors,
+                seed + number,
+                intervention,
+                self.tokens.tokenizer.bos_token_id,
+            )
+            new = self.tokens.decode(ids[:, batch.ids.shape[1] :])
+            texts |= zip(batch.rows, new, strict=True)
+        return [texts[row] for row in whole.rows]
 
     def losses(
         self,

@@ -75,19 +75,16 @@ def continue_prompts(
     model: Any,
     backend: Any,
     inputs: Inputs,
-    config: Any,
     sampling: Sequence[Any],
     seed: int,
     plan: Intervention | None,
     bos_id: int | None,
 ) -> Int[Tensor, "text token"]:
-    """Give prompts and what the model continues them with."""
+    """Give prompts and what the model continues them with; the settings are among the inputs."""
     ids: Tensor = torch.empty(0, dtype=torch.int64)
     with model.session(backend=backend):  # noqa: SIM117 (a session's block is all of its `with`)
         with torch.random.fork_rng():
-            with model.trace(
-                **inputs, generation_config=config, logits_processor=sampling, fn="generate"
-            ) as tracer:
+            with model.trace(**inputs, logits_processor=sampling, fn="generate") as tracer:
                 torch.manual_seed(seed)
                 if plan is not None:
                     steer_beside(model, plan, bos_id)

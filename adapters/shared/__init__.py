@@ -1,4 +1,4 @@
-"""What all hosts do alike: tokens, masks of what is steered, sampling, losses.
+"""What all hosts do alike: whole checkpoints, tokens, masks of what is steered, sampling, losses.
 
 May import: the core; no host.
 """

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,9 @@ def windows(
     if limit is not None and width > limit:
         raise ModelError(f"context {width} is more than the {limit} tokens the model takes")
     text_windows: list[Window] = []
-    for text, ids in enumerate(Tokens(tokens.tokenizer, tokens.bos, None).encode(texts)):
+    encoded = replace(tokens, limit=None).encode(texts)
+    tokens.require_plain(texts, encoded)
+    for text, ids in enumerate(encoded):
         if len(ids) < 2:
             raise ModelError(f"text {text} has {len(ids)} tokens; a loss needs at least two")
         scored, start = 1, 0

@@ -9,13 +9,20 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import GenerationConfig, TemperatureLogitsWarper, TopPLogitsWarper
 
-# A model's own settings fill in whatever is left out, so what would change the text is set.
+# A model's own settings fill in whatever is left out, so all are given: these where None is no
+# value for them, and None for the rest.
 _NEUTRAL: dict[str, Any] = {
     "num_beams": 1,
+    "num_beam_groups": 1,
+    "num_return_sequences": 1,
+    "early_stopping": False,
+    "length_penalty": 1.0,
+    "diversity_penalty": 0.0,
     "min_length": 0,
     "repetition_penalty": 1.0,
     "encoder_repetition_penalty": 1.0,
     "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
 }
 _NEUTRAL_SAMPLING: dict[str, Any] = {
     "temperature": 1.0,
@@ -25,27 +32,41 @@ _NEUTRAL_SAMPLING: dict[str, Any] = {
     "epsilon_cutoff": 0.0,
     "eta_cutoff": 0.0,
 }
+# In transformers 5.23 what one run leaves in the cache of these changes the next, or the next text.
+_FALSE_CACHES = {"recurrent_gemma", "rwkv"}
+# What is a model's own all the same, and what is no setting.
+_ITS_OWN = {"eos_token_id", "bos_token_id", "decoder_start_token_id", "transformers_version"}
 
 
-def generation_config(
-    tokenizer: Any, *, max_new_tokens: int, temperature: float
-) -> GenerationConfig:
+def generation_settings(
+    model: Any, tokenizer: Any, *, max_new_tokens: int, temperature: float
+) -> dict[str, Any]:
     """Say how to continue a prompt: greedily at temperature 0, else by sampling.
 
     Of the model's own settings only the end tokens are left to take effect.
 
     Args:
+        model: of transformers.
         tokenizer: of the model.
         max_new_tokens: at most so many tokens more.
         temperature: of the sampling; `sampling` sees to it.
+
+    Returns:
+        What `generate` takes by name, every setting that the model may have among it.
     """
-    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
-    settings: dict[str, Any] = {**_NEUTRAL, "max_new_tokens": max_new_tokens, "pad_token_id": pad}
+    kind: Any = GenerationConfig
+    names = {*kind().to_dict(), *model.generation_config.to_dict()} - _ITS_OWN
+    settings: dict[str, Any] = dict.fromkeys(name for name in names if not name.startswith("_"))
+    settings |= _NEUTRAL
     if temperature > 0:
         settings |= _NEUTRAL_SAMPLING
-    kind: Any = GenerationConfig
-    config: GenerationConfig = kind(do_sample=temperature > 0, **settings)
-    return config
+    pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    return settings | {
+        "do_sample": temperature > 0,
+        "use_cache": model.config.model_type not in _FALSE_CACHES,
+        "max_new_tokens": max_new_tokens,
+        "pad_token_id": pad,
+    }
 
 
 def sampling(temperature: float, top_p: float, keep: Callable[..., Tensor]) -> list[Any]:

@@ -1,6 +1,7 @@
 """Which units and which tokens of a forward pass an intervention touches."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -43,20 +44,37 @@ def missing_unit(site: str, layer: int, index: int, width: int) -> str:
     )
 
 
+@dataclass(frozen=True)
+class PassContext:
+    """What surrounds a forward pass.
+
+    Attributes:
+        past: how many tokens the cache holds that the pass is given.
+        attention: the mask that the pass is given, where it is a plain one.
+        run: the call to `generate` that the pass is in, as an object of its own; None outside.
+    """
+
+    past: int = 0
+    attention: Bool[Tensor, "text token_and_past"] | None = None
+    run: object | None = None
+
+
+ALONE = PassContext()
+
+
 class SteeredTokens:
     """Follows the token ids of a model's forward passes, prompt and generation alike.
-
-    A pass that continues the one before it, with a cache (one token) or without (the same ids and
-    one more), is generation; every other pass is a prompt.
 
     Args:
         positions: `all`, `prompt` or `generated`.
         bos: whether the BOS token is touched.
         bos_id: the BOS token's id, or None.
         attention: the real tokens of the one prompt that all passes belong to, where they are
-            known. None takes any pass for a new prompt that does not continue the one before it,
-            and pad ids at its edges for padding.
-        pad_id: the pad token's id, or None; needed only without `attention`.
+            known. None takes any pass for a new prompt but the later ones of a call to `generate`
+            and one token that is given with a cache; its real tokens are those of its mask or,
+            without one, all but the pad ids at its edges.
+        pad_id: the pad token's id, or None; needed only without `attention`, as is `eos_id`.
+        eos_id: the end token's id, or None.
     """
 
     def __init__(
@@ -67,6 +85,7 @@ class SteeredTokens:
         *,
         attention: Bool[Tensor, "text token"] | None = None,
         pad_id: int | None = None,
+        eos_id: int | None = None,
     ) -> None:
         """Start before the first pass."""
         self._positions = positions
@@ -74,25 +93,28 @@ class SteeredTokens:
         self._bos_id = bos_id
         self._attention = attention
         self._pad_id = pad_id
-        self._before: Tensor | None = None
-        self._prompt: Tensor | None = None
+        self._eos_id = eos_id
+        self._run: object | None = None
+        self._ids: Tensor | None = None
+        self._real: Tensor | None = None
         self._where: Bool[Tensor, "text token"] | bool = False
 
-    def follow(self, ids: Int[Tensor, "text token"]) -> None:
+    def follow(self, ids: Int[Tensor, "text token"], context: PassContext = ALONE) -> None:
         """Work out which tokens are steered in the pass that begins with these ids."""
-        prompt = self._prompt
-        if prompt is None or (self._attention is None and not self._continues(ids)):
-            prompt = self._prompt = ids
-        fresh = prompt is ids
-        has_prompt = ids.shape[1] >= prompt.shape[1] and (fresh or ids.shape[1] > 1)
+        begins = self._real is None or (
+            self._attention is None and not self._continues(ids, context)
+        )
+        if begins:
+            self._run = context.run
+            self._real = self._real_tokens(ids, context)
         self._where = steered_tokens(
             ids,
-            self._real(prompt) if has_prompt else None,
+            self._real if begins or ids.shape[1] > 1 else None,
             self._positions,
             self._bos,
             self._bos_id,
         )
-        self._before = ids
+        self._ids = ids
 
     def where(
         self, activations: Float[Tensor, "text token unit"]
@@ -102,26 +124,24 @@ class SteeredTokens:
         Raises:
             InterventionError: the tensor is of another pass, which began without token ids.
         """
-        if self._before is None or self._before.shape != activations.shape[:2]:
+        if self._ids is None or self._ids.shape != activations.shape[:2]:
             raise InterventionError(
                 "this forward pass began without token ids, so which of its tokens to steer "
                 "cannot be told; give ids, not embeddings"
             )
         return self._where
 
-    def _real(self, prompt: Tensor) -> Tensor:
+    def _real_tokens(self, prompt: Tensor, context: PassContext) -> Tensor:
         if self._attention is not None:
             return self._attention
-        return without_padding(prompt, self._pad_id, self._bos_id)
+        if context.attention is not None and context.attention.shape == prompt.shape:
+            return context.attention
+        return without_padding(prompt, self._pad_id, self._bos_id, self._eos_id)
 
-    def _continues(self, ids: Tensor) -> bool:
-        before = self._before
-        if before is None or len(ids) != len(before):
-            return False
-        if ids.shape[1] == 1:
-            return self._bos_id is None or not bool((ids == self._bos_id).all())
-        grown = ids.shape[1] == before.shape[1] + 1
-        return grown and bool(torch.equal(ids[:, :-1], before))
+    def _continues(self, ids: Tensor, context: PassContext) -> bool:
+        if context.run is not None:
+            return context.run is self._run
+        return context.past > 0 and ids.shape[1] == 1
 
 
 def steered_tokens(
@@ -160,17 +180,24 @@ def steered_tokens(
 
 
 def without_padding(
-    ids: Int[Tensor, "text token"], pad_id: int | None, bos_id: int | None
+    ids: Int[Tensor, "text token"],
+    pad_id: int | None,
+    bos_id: int | None,
+    eos_id: int | None = None,
 ) -> Bool[Tensor, "text token"]:
     """Tell real tokens from padding where no mask is at hand: pad ids at either edge are padding.
 
-    Where BOS is also the pad token, the last one of a leading run is BOS.
+    Where BOS is also the pad token, the last one of a leading run is BOS. Where the end token is,
+    as many are real as all texts have at that edge, since the longest text has no padding.
     """
     if pad_id is None:
         return torch.ones_like(ids, dtype=torch.bool)
     other = ids != pad_id
     leading = other.cumsum(1) == 0
     trailing = other.flip(1).cumsum(1).flip(1) == 0
-    if bos_id == pad_id:
-        leading &= leading.roll(-1, 1)
+    if eos_id == pad_id:
+        trailing = trailing & trailing.roll(int(trailing.sum(1).min()), 1)
+        leading = leading & leading.roll(-int(leading.sum(1).min()), 1)
+    elif bos_id == pad_id:
+        leading = leading & leading.roll(-1, 1)
     return ~(leading | trailing) | (leading & trailing)

@@ -1,7 +1,7 @@
 """From texts to padded token ids, with every mask explicit."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,57 +21,81 @@ class TokenBatch:
     Attributes:
         rows: which texts, as indices into the list that was given.
         ids: padded on the right, or on the left for generation.
-        attention: real tokens, BOS among them.
-        bos: the BOS tokens that were put in front.
+        attention: real tokens, those of the template among them.
+        template: the tokens that are put before and after each text.
     """
 
     rows: tuple[int, ...]
     ids: Int[Tensor, "text token"]
     attention: Bool[Tensor, "text token"]
-    bos: Bool[Tensor, "text token"]
+    template: Bool[Tensor, "text token"]
 
     @property
     def content(self) -> Bool[Tensor, "text token"]:
-        """The tokens of the text itself: no padding, no BOS."""
-        return self.attention & ~self.bos
+        """The tokens of the text itself: no padding, no BOS, nothing else of the template."""
+        return self.attention & ~self.template
 
     @property
     def positions(self) -> Int[Tensor, "text token"]:
         """The place of each real token in its text, from 0; 0 for padding."""
         return (self.attention.cumsum(1) - 1).clamp(min=0)
 
+    def by_length(self) -> "list[TokenBatch]":
+        """Cut a batch that is padded on the left into ones without padding, the shortest first."""
+        lengths = self.attention.sum(1)
+        cuts = [
+            ((lengths == length).nonzero()[:, 0], length) for length in sorted({*lengths.tolist()})
+        ]
+        return [
+            TokenBatch(
+                tuple(self.rows[row] for row in rows),
+                self.ids[rows, -length:],
+                self.attention[rows, -length:],
+                self.template[rows, -length:],
+            )
+            for rows, length in cuts
+        ]
+
 
 @dataclass(frozen=True)
 class Tokens:
-    """A tokenizer with an explicit BOS policy.
+    """A tokenizer, and what is put around each text.
 
     Attributes:
         tokenizer: a Hugging Face tokenizer as its model ships it.
-        bos: whether the BOS token is put before each text.
+        prefix: the ids before each text, such as BOS.
+        suffix: the ids after it.
         limit: how many tokens the model can take, or None where there is no bound.
     """
 
     tokenizer: Any
-    bos: bool
+    prefix: tuple[int, ...]
+    suffix: tuple[int, ...]
     limit: int | None
 
+    @property
+    def bos(self) -> bool:
+        """Whether the BOS token is put before each text."""
+        return self.prefix[:1] == (self.tokenizer.bos_token_id,)
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Give each text's ids, BOS included where the policy says so.
+        """Give each text's ids, prefix and suffix included.
+
+        A text that already begins with the prefix, as a chat template writes it, or ends with the
+        suffix does not get it twice.
 
         Raises:
             ModelError: there are no texts, or one has more tokens than the model can take.
         """
         if isinstance(texts, str) or len(texts) == 0:
             raise ModelError(f"{texts!r} was given; give a list of at least one text")
-        plain = [
-            ids
+        encoded = [
+            self._around(ids)
             for start in range(0, len(texts), AT_ONCE)
             for ids in self.tokenizer(
                 list(texts[start : start + AT_ONCE]), add_special_tokens=False
             )["input_ids"]
         ]
-        front = [self.tokenizer.bos_token_id] if self.bos else []
-        encoded = [front + ids for ids in plain]
         for row, ids in enumerate(encoded):
             if self.limit is not None and len(ids) > self.limit:
                 raise ModelError(
@@ -80,26 +104,34 @@ class Tokens:
                 )
         return encoded
 
-    def prompts(self, prompts: Sequence[str], max_new_tokens: int) -> TokenBatch:
-        """Put prompts side by side for generation, padded on the left.
+    def _around(self, ids: list[int]) -> list[int]:
+        before, after = list(self.prefix), list(self.suffix)
+        if ids[: len(before)] != before:
+            ids = before + ids
+        return ids if after == [] or ids[-len(after) :] == after else ids + after
 
-        An empty prompt is BOS alone, as in the generation check of Sundar et al. 2025
-        (arXiv 2502.15639), also where no BOS is put before texts.
+    def prompts(self, prompts: Sequence[str], max_new_tokens: int) -> TokenBatch:
+        """Put prompts side by side for generation, padded on the left, with no suffix.
+
+        An empty prompt is the prefix alone, or BOS where there is none, as in the generation check
+        of Sundar et al. 2025 (arXiv 2502.15639).
 
         Raises:
-            ModelError: a prompt is empty and the tokenizer has no BOS, or prompt and new tokens
-                together are more than the model can take.
+            ModelError: a prompt is empty and there is no prefix and no BOS, or prompt and new
+                tokens together are more than the model can take.
         """
-        alone = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
-        texts = self.encode(prompts)
+        bos = self.tokenizer.bos_token_id
+        alone = [] if bos is None else [bos]
+        unended = replace(self, suffix=())
+        texts = unended.encode(prompts)
         encoded = [ids or alone for ids in texts]
         for row, ids in enumerate(encoded):
             if not ids:
                 raise ModelError(
                     f"prompt {row} has no tokens and the tokenizer has no BOS; give it some text"
                 )
-        batch = self.pad(range(len(encoded)), encoded, left=True)
-        batch.bos[[not ids for ids in texts], -1] = True
+        batch = unended.pad(range(len(encoded)), encoded, left=True)
+        batch.template[[not ids for ids in texts], -1] = True
         width = batch.ids.shape[1]
         if self.limit is not None and width + max_new_tokens > self.limit:
             raise ModelError(
@@ -107,6 +139,10 @@ class Tokens:
                 f"{self.limit} the model takes; ask for fewer"
             )
         return batch
+
+    def decode(self, ids: Int[Tensor, "text token"]) -> list[str]:
+        """Give the text of some ids, special tokens left out."""
+        return list(self.tokenizer.batch_decode(ids, skip_special_tokens=True))
 
     def batches(self, texts: Sequence[str], batch_tokens: int) -> Iterator[TokenBatch]:
         """Cut texts into batches of similar length.
@@ -134,9 +170,39 @@ class Tokens:
     def _with_content(self, texts: Sequence[str]) -> list[list[int]]:
         encoded = self.encode(texts)
         for row, ids in enumerate(encoded):
-            if len(ids) == self.bos:
+            if len(ids) <= len(self.prefix) + len(self.suffix):
                 raise ModelError(f"text {row} has no tokens to pool over: {texts[row]!r}")
+        self.require_plain(texts, encoded)
         return encoded
+
+    def require_plain(self, texts: Sequence[str], encoded: Sequence[Sequence[int]]) -> None:
+        """Refuse a text in which a special token, such as `<pad>`, is written as a word.
+
+        A tokenizer reads it as the token. That is meant in what a chat template writes, which
+        begins with such a token; padding is meant nowhere.
+
+        Raises:
+            ModelError: a text holds one.
+        """
+        tokenizer = self.tokenizer
+        names = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+        for row, ids in enumerate(encoded):
+            for token in names.keys() & ids:
+                if names[token] in texts[row] and not self._by_a_chat_template(texts[row]):
+                    raise ModelError(
+                        f"text {row} holds {names[token]!r}, which the tokenizer reads as a token "
+                        "of its own and not as text; take it out of the text or leave the text "
+                        f"out: {texts[row][:60]!r}"
+                    )
+
+    def _by_a_chat_template(self, text: str) -> bool:
+        added = self.tokenizer.added_tokens_decoder.items()
+        special = [
+            token.content
+            for number, token in added
+            if token.special and number != self.tokenizer.pad_token_id
+        ]
+        return text.startswith(tuple(special))
 
     def side_by_side(
         self, encoded: Sequence[Sequence[int]], batch_tokens: int
@@ -148,18 +214,22 @@ class Tokens:
     def pad(
         self, rows: Sequence[int], encoded: Sequence[Sequence[int]], *, left: bool
     ) -> TokenBatch:
-        """Put some of the encoded texts side by side, padded with id 0 outside the mask."""
+        """Put some of the encoded texts side by side, padded with id 0 outside the mask.
+
+        Of a text that was cut into windows the template is told as if each were whole.
+        """
         width = max(len(encoded[row]) for row in rows)
         ids = torch.zeros((len(rows), width), dtype=torch.int64)
         attention = torch.zeros((len(rows), width), dtype=torch.bool)
-        bos = torch.zeros((len(rows), width), dtype=torch.bool)
+        template = torch.zeros((len(rows), width), dtype=torch.bool)
         for place, row in enumerate(rows):
             start = width - len(encoded[row]) if left else 0
             end = start + len(encoded[row])
             ids[place, start:end] = torch.tensor(encoded[row])
             attention[place, start:end] = True
-            bos[place, start] = self.bos
-        return TokenBatch(tuple(rows), ids, attention, bos)
+            template[place, start : start + len(self.prefix)] = True
+            template[place, end - len(self.suffix) : end] = True
+        return TokenBatch(tuple(rows), ids, attention, template)
 
 
 def _cut(encoded: Sequence[Sequence[int]], batch_tokens: int) -> Iterator[list[int]]:
@@ -179,7 +249,8 @@ def tokens_for(tokenizer: Any, bos: bool | None, config: Any) -> Tokens:
 
     Args:
         tokenizer: as its model ships it.
-        bos: whether BOS is put before each text; None does as the tokenizer ships.
+        bos: None puts around each text what the tokenizer does, so that a text's ids are those of
+            `tokenizer(text)`; True sees to it that BOS is in front, False puts nothing there.
         config: of the model.
 
     Raises:
@@ -187,14 +258,40 @@ def tokens_for(tokenizer: Any, bos: bool | None, config: Any) -> Tokens:
     """
     if bos and tokenizer.bos_token_id is None:
         raise ModelError("bos=True, but the tokenizer has no BOS token; leave bos out")
-    return Tokens(
-        tokenizer=tokenizer,
-        bos=adds_bos(tokenizer) if bos is None else bos,
-        limit=getattr(config.get_text_config(), "max_position_embeddings", None),
+    prefix, suffix = template_of(tokenizer)
+    if bos is False:
+        prefix = ()
+    elif bos and prefix[:1] != (tokenizer.bos_token_id,):
+        prefix = (tokenizer.bos_token_id,)
+    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return Tokens(tokenizer, prefix, suffix, limit)
+
+
+def template_of(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Give the ids that a tokenizer, as shipped, puts before and after a text.
+
+    Raises:
+        ModelError: it does not put the text's own ids between them.
+    """
+    text = "a"
+    plain = tokenizer(text, add_special_tokens=False)["input_ids"]
+    whole = tokenizer(text)["input_ids"]
+    for start in range(len(whole) - len(plain) + 1):
+        end = start + len(plain)
+        if whole[start:end] == plain:
+            return tuple(whole[:start]), tuple(whole[end:])
+    raise ModelError(
+        f"the tokenizer makes {plain} of {text!r} without special tokens and {whole} with them, "
+        "and puts nothing around it; give adapt(..., tokenizer=...) one that does"
     )
 
 
-def adds_bos(tokenizer: Any) -> bool:
-    """Say whether a tokenizer, as shipped, puts BOS before a text."""
-    bos = tokenizer.bos_token_id
-    return bos is not None and tokenizer("a")["input_ids"][:1] == [bos]
+def runs_over_padding(model: Any) -> bool:
+    """Say whether padding before a text changes what a model gives for the text.
+
+    The recurrences of RecurrentGemma and RWKV run over what attention masks.
+
+    Args:
+        model: of transformers.
+    """
+    return bool(getattr(model, "_is_stateful", False))

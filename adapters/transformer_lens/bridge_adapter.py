@@ -23,9 +23,10 @@ from steer_plugin.adapters.shared.losses import (
     window_batches,
     windows,
 )
-from steer_plugin.adapters.shared.sampling import generation_config, nucleus, sampling
+from steer_plugin.adapters.shared.model_locks import alone
+from steer_plugin.adapters.shared.sampling import generation_settings, nucleus, sampling
 from steer_plugin.adapters.shared.steered_tokens import SteeredTokens, require_units
-from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
+from steer_plugin.adapters.shared.tokens import TokenBatch, runs_over_padding, tokens_for
 from steer_plugin.adapters.transformer_lens.hooks import (
     Answer,
     Key,
@@ -55,7 +56,8 @@ class BridgeAdapter:
         revision: what results record as its revision; None takes the commit where it is known.
 
     Raises:
-        ModelError: the tokenizer cannot be loaded, or has no BOS and `bos` is True.
+        ModelError: the tokenizer cannot be loaded, or has no BOS and `bos` is True; or the bridge
+            has parts that the model lacks.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class BridgeAdapter:
         revision: str | None = None,
     ) -> None:
         """Hold the bridge; nothing is run yet."""
+        _require_components(bridge)
         bridge.eval()
         self.bridge = bridge
         self._model = cast("Any", bridge.original_model)
@@ -133,7 +136,11 @@ class BridgeAdapter:
     ) -> dict[Key, Answer]:
         """Run the blocks and the final norm as far as they are read, not the unembedding."""
         transformer = self._model.base_model
-        with torch.inference_mode(), reading_hooks(self.bridge, steering, readers) as answers:
+        with (
+            alone(self._model),
+            torch.inference_mode(),
+            reading_hooks(self.bridge, steering, readers) as answers,
+        ):
             transformer(**self._inputs(transformer, batch))
         return answers
 
@@ -224,24 +231,34 @@ class BridgeAdapter:
             ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
                 together are more than the model can take.
         """
-        batch = self.tokens.prompts(prompts, max_new_tokens)
+        whole = self.tokens.prompts(prompts, max_new_tokens)
+        settings = generation_settings(
+            self._model,
+            self.tokens.tokenizer,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+        )
+        processors = sampling(temperature, top_p, nucleus)
         devices = [self._device] if self._device.type == "cuda" else []
-        with (
-            torch.random.fork_rng(devices),
-            torch.no_grad(),
-            self.bridge.hooks(fwd_hooks=list(self._steering(intervention, batch))),
-        ):
-            torch.manual_seed(seed)
-            ids = self._model.generate(
-                batch.ids.to(self._device),
-                attention_mask=batch.attention.long().to(self._device),
-                generation_config=generation_config(
-                    self.tokens.tokenizer, max_new_tokens=max_new_tokens, temperature=temperature
-                ),
-                logits_processor=sampling(temperature, top_p, nucleus),
-            )
-        new = ids[:, batch.ids.shape[1] :]
-        return list(self.tokens.tokenizer.batch_decode(new, skip_special_tokens=True))
+        texts: dict[int, str] = {}
+        batches = whole.by_length() if runs_over_padding(self._model) else [whole]
+        for number, batch in enumerate(batches):
+            with (
+                alone(self._model, sampling=True),
+                torch.random.fork_rng(devices),
+                torch.no_grad(),
+                self.bridge.hooks(fwd_hooks=list(self._steering(intervention, batch))),
+            ):
+                torch.manual_seed(seed + number)
+                ids = self._model.generate(
+                    batch.ids.to(self._device),
+                    attention_mask=batch.attention.long().to(self._device),
+                    logits_processor=processors,
+                    **settings,
+                )
+            new = self.tokens.decode(ids[:, batch.ids.shape[1] :])
+            texts |= zip(batch.rows, new, strict=True)
+        return [texts[row] for row in whole.rows]
 
     def losses(
         self,
@@ -279,7 +296,11 @@ class BridgeAdapter:
             ):
                 hooks = self._steering(intervention, group.batch)
                 inputs = self._inputs(self._model, group.batch) | group.wanted(self._model.forward)
-                with torch.inference_mode(), self.bridge.hooks(fwd_hooks=list(hooks)):
+                with (
+                    alone(self._model),
+                    torch.inference_mode(),
+                    self.bridge.hooks(fwd_hooks=list(hooks)),
+                ):
                     logits = self._model(**inputs).logits
                     losses = token_losses(logits, group.batch.ids, group.scored)
                 yield group, losses.cpu()
@@ -289,6 +310,25 @@ class BridgeAdapter:
 
 def _pooler(content: Tensor, pooling: Pooling) -> Callable[[Tensor], Tensor]:
     return lambda activations: pool(activations, content, pooling)
+
+
+def _require_components(bridge: TransformerBridge) -> None:
+    """Refuse a bridge that would run what its model lacks, as Granite 4 without rotary embedding.
+
+    Raises:
+        ModelError: it has such a part.
+    """
+    lacking = [
+        name
+        for name, part in bridge.named_modules()
+        if getattr(part, "original_component", part) is None
+    ]
+    if lacking:
+        raise ModelError(
+            f"transformer_lens {version('transformer-lens')} would run {', '.join(lacking)}, which "
+            f"{type(bridge.original_model).__name__} lacks in {bridge.cfg.model_name}; run the "
+            "model on nnsight"
+        )
 
 
 def _shipped_tokenizer(bridge: TransformerBridge) -> Any:

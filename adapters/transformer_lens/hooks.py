@@ -2,15 +2,21 @@
 
 import contextlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from torch import Tensor
+from transformer_lens.hook_points import HookFunction
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.exceptions import StopAtLayerException
 
 from steer_plugin.activations.sites import check_site, hook_name
-from steer_plugin.adapters.shared.steered_tokens import SteeredTokens, missing_unit
-from steer_plugin.errors import SiteError
+from steer_plugin.adapters.shared.steered_tokens import (
+    PassContext,
+    SteeredTokens,
+    missing_unit,
+)
+from steer_plugin.adapters.transformer_lens.passes import PassWatch
+from steer_plugin.errors import InterventionError, SiteError
 from steer_plugin.interventions.arithmetic import moved_once, steer_units
 from steer_plugin.interventions.plan import Intervention, check_intervention
 from steer_plugin.settings.names import FINAL_NORM
@@ -39,7 +45,8 @@ ONLY_WITH_GATE = "mlp.hook_pre_linear"
 def fwd_hooks(bridge: TransformerBridge, intervention: Intervention) -> list[NamedHook]:
     """List an intervention as `(hook_name, function)` pairs; see `Intervention.fwd_hooks`.
 
-    Hooks see no attention mask: pad ids at the edges of a prompt are taken for padding.
+    Padding is told by the attention mask; without one, pad ids at the edges of a prompt are taken
+    for padding, but for those that all texts have where the end token is the pad token.
     """
     tokenizer = bridge.tokenizer
     check_intervention(intervention)
@@ -48,8 +55,11 @@ def fwd_hooks(bridge: TransformerBridge, intervention: Intervention) -> list[Nam
         intervention.bos,
         getattr(tokenizer, "bos_token_id", None),
         pad_id=getattr(tokenizer, "pad_token_id", None),
+        eos_id=getattr(tokenizer, "eos_token_id", None),
     )
-    return steering_hooks(bridge, intervention, tokens)
+    if intervention.changes_nothing:
+        return []
+    return steering_hooks(bridge, intervention, tokens, PassWatch(bridge).context)
 
 
 @contextlib.contextmanager
@@ -57,20 +67,48 @@ def steered(bridge: TransformerBridge, intervention: Intervention) -> Iterator[T
     """Steer every forward pass of the bridge inside the block, and none after it.
 
     Composes with `run_with_cache`, `run_with_hooks`, `generate`, and hooks set before or after:
-    hooks act in the order they were set, so a cache sees the steered values. However the block
-    ends, the model is left as it was.
+    hooks act in the order they were set, so a cache sees the steered values. `reset_hooks` inside
+    the block leaves it steered. However the block ends, the model is left as it was.
 
     Raises:
         SiteError: the model lacks the site or one of the units.
+        InterventionError: the hooks were removed inside the block, as permanent ones too.
     """
-    with bridge.hooks(fwd_hooks=fwd_hooks(bridge, intervention)):
+    hooks = fwd_hooks(bridge, intervention)
+    points = [bridge.hook_dict[name] for name, _ in hooks]
+    handles = [
+        # Of a plain hook `reset_hooks` would leave nothing.
+        point.add_hook(cast("HookFunction", hook), is_permanent=True)
+        for point, (_, hook) in zip(points, hooks, strict=True)
+    ]
+    try:
         yield bridge
+        if any(
+            handle not in point.fwd_hooks for point, handle in zip(points, handles, strict=True)
+        ):
+            raise InterventionError(
+                "the plan's hooks were removed inside the block, so not all of it was steered; "
+                "leave out reset_hooks(including_permanent=True) there"
+            )
+    finally:
+        for point, handle in zip(points, handles, strict=True):
+            handle.hook.remove()
+            point.fwd_hooks = [kept for kept in point.fwd_hooks if kept is not handle]
 
 
 def steering_hooks(
-    bridge: TransformerBridge, intervention: Intervention, tokens: SteeredTokens
+    bridge: TransformerBridge,
+    intervention: Intervention,
+    tokens: SteeredTokens,
+    context: Callable[[], PassContext] = PassContext,
 ) -> list[NamedHook]:
     """List an intervention as hooks that touch the tokens which `tokens` tells.
+
+    Args:
+        bridge: the model.
+        intervention: the plan.
+        tokens: follows the passes.
+        context: describes the pass that runs.
 
     Raises:
         SiteError: the model lacks the site or, once a hook acts, one of the units.
@@ -79,7 +117,7 @@ def steering_hooks(
         return []
 
     def follow(ids: Tensor, hook: object) -> None:  # noqa: ARG001 (TransformerLens calls it hook)
-        tokens.follow(ids)
+        tokens.follow(ids, context())
 
     def writer(layer: int, indices: Tensor, parameters: Tensor) -> Hook:
         moved = moved_once(indices, parameters)

@@ -20,7 +20,8 @@ class ModelSettings:
         device: such as "cpu" or "cuda:0"; for `nnsight` also "auto", over all there are. An NDIF
             server decides device and dtype itself, so that only the defaults may be given.
         dtype: of the parameters.
-        bos: whether BOS is put before each text; None does as the tokenizer ships.
+        bos: None puts around each text what the tokenizer does, True sees to it that BOS is in
+            front, False puts nothing there.
         batch_tokens: padded tokens a batch.
         threads: of the CPU; None leaves them as they are.
         ndif_url: of the server; None takes nnsight's own setting.

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as arrays
 
 from steer_plugin import ParallelCorpus, apply_in_trace, embed, embed_layers, steered
 from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
-from steer_plugin.adapters.shared.sampling import generation_config, nucleus
+from steer_plugin.adapters.shared.sampling import generation_settings, nucleus
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import InterventionError
 from steer_plugin.settings.names import OPERATIONS, POSITIONS
@@ -105,11 +105,13 @@ def by_trace(hosts: Hosts, prompts: Sequence[str], act: Plan, use_cache: bool) -
     """Generate by nnsight's own means."""
     model, tokens = hosts.trace.model, hosts.trace.tokens
     batch = tokens.prompts(list(prompts), NEW_TOKENS)
-    config = generation_config(tokens.tokenizer, max_new_tokens=NEW_TOKENS, temperature=0)
-    config.use_cache = use_cache
+    settings = generation_settings(
+        model._module, tokens.tokenizer, max_new_tokens=NEW_TOKENS, temperature=0
+    )
+    settings["use_cache"] = use_cache
     inputs = {"input_ids": batch.ids, "attention_mask": batch.attention.long()}
     given = intervention(act)
-    with model.trace(**inputs, generation_config=config, fn="generate") as tracer:
+    with model.trace(**inputs, **settings, fn="generate") as tracer:
         apply_in_trace(model, given)
         ids = tracer.result.save()
     return decoded(hosts, ids)
@@ -262,3 +264,78 @@ def test_several_plans_in_a_block_are_refused(hosts_of: Callable[[str], Hosts]) 
         pass
     with pytest.raises(ValueError, match="of type list; give one Intervention"):
         apply_in_trace(hosts.trace, plans)
+
+
+# A checkpoint's own settings
+
+OWN_SETTINGS: tuple[dict[str, Any], ...] = (
+    {"min_p": 0.9},
+    {"top_h": 0.2},
+    {"top_k": 1, "do_sample": True},
+    {"suppress_tokens": list(range(8, 40))},
+    {"begin_suppress_tokens": list(range(8, 40))},
+    {"bad_words_ids": [[number] for number in range(8, 40)]},
+    {"sequence_bias": [[[12], 99.0]]},
+    {"stop_strings": ["cat", "e"]},
+    {"forced_eos_token_id": 5},
+    {"num_return_sequences": 3, "do_sample": True},
+    {"num_beams": 3},
+    {"min_new_tokens": 3},
+    {"max_time": 0.0},
+    {"max_length": 2},
+    {"guidance_scale": 2.0},
+    {"prompt_lookup_num_tokens": 3},
+    {"exponential_decay_length_penalty": [1, 9.0]},
+    {"watermarking_config": {"bias": 9.0}},
+    {"return_dict_in_generate": True, "output_scores": True},
+    {"token_healing": True},
+    {"is_assistant": True},
+    # What transformers no longer knows.
+    {"penalty_alpha": 0.6, "top_k": 4},
+    {"dola_layers": "low"},
+    {"constraints": [1]},
+)
+
+
+@pytest.mark.parametrize("own", OWN_SETTINGS, ids=lambda own: "-".join(own))
+def test_of_a_checkpoints_own_settings_none_takes_effect(
+    own: dict[str, Any], hosts_of: Callable[[str], Hosts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = hosts_of("gpt2")
+    adapters = (hosts.bridge, hosts.trace)
+    ways = [{"temperature": 0.0}, {"temperature": 1.0, "seed": 3}]
+
+    def texts() -> list[list[str]]:
+        return [
+            adapter.generate(PROMPTS, max_new_tokens=NEW_TOKENS, **way)
+            for adapter in adapters
+            for way in ways
+        ]
+
+    wanted = texts()
+    for model in (hosts.bridge.bridge.original_model, hosts.trace.model._module):
+        changed = transformers.GenerationConfig.from_dict(
+            {**model.generation_config.to_dict(), **own}
+        )
+        monkeypatch.setattr(model, "generation_config", changed)
+
+    assert texts() == wanted
+
+
+def test_a_checkpoints_end_tokens_count(
+    hosts_of: Callable[[str], Hosts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hosts = hosts_of("gpt2")
+    tokenizer = hosts.oracle.tokenizer
+    text = hosts.wanted(None)[1].split()
+    ends = tokenizer.convert_tokens_to_ids([text[2], "sea"])
+
+    for adapter, model in (
+        (hosts.bridge, hosts.bridge.bridge.original_model),
+        (hosts.trace, hosts.trace.model._module),
+    ):
+        changed = copy.deepcopy(model.generation_config)
+        changed.eos_token_id = ends
+        monkeypatch.setattr(model, "generation_config", changed)
+        (ended,) = adapter.generate([PROMPTS[1]], max_new_tokens=NEW_TOKENS, temperature=0)
+        assert ended.split() == text[: text.index(text[2]) + 1]

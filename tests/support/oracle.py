@@ -36,6 +36,10 @@ _GEMMA: dict[str, Path] = {
     "hook_mlp_out": ("model.layers.{}.post_feedforward_layernorm", "output"),
     "hook_attn_out": ("model.layers.{}.post_attention_layernorm", "output"),
 }
+_GEMMA_WITH_VISION: dict[str, Path] = {
+    site: (path.replace("model.", "model.language_model.", 1), side)
+    for site, (path, side) in _GEMMA.items()
+}
 _MIXTURE: dict[str, Path] = {
     site: path for site, path in _GATED.items() if not site.startswith("mlp.")
 }
@@ -93,6 +97,7 @@ PATHS: dict[str, dict[str, Path]] = {
     "cohere": _GATED,
     "qwen3": _GATED,
     "gemma3": _GEMMA,
+    "gemma3 with vision": _GEMMA_WITH_VISION,
     "neox": {
         "mlp.hook_post": ("gpt_neox.layers.{}.mlp.dense_4h_to_h", "input"),
         "mlp.hook_pre": ("gpt_neox.layers.{}.mlp.dense_h_to_4h", "output"),

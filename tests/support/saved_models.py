@@ -1,7 +1,9 @@
 """Tiny models and parallel sentences on disk, as `--model` and `--corpus` take them."""
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import gguf
 import torch
@@ -10,6 +12,7 @@ from tokenizers import pre_tokenizers
 
 from support import tiny_models
 
+NO_CHANGE: Mapping[str, torch.Tensor | None] = MappingProxyType({})
 LANGUAGES = ("eng_Latn", "deu_Latn", "fra_Latn")
 MERGES = ["a i", "ai r"]
 
@@ -53,8 +56,13 @@ def save_corpus(path: Path, sentences: int = 24, *, seed: int = 0) -> Path:
     return path
 
 
-def save_gguf(path: Path) -> Path:
-    """Save a tiny Llama that reads bytes as a `.gguf` file, by the format's own library."""
+def save_gguf(path: Path, *, changed: Mapping[str, torch.Tensor | None] = NO_CHANGE) -> Path:
+    """Save a tiny Llama that reads bytes as a `.gguf` file, by the format's own library.
+
+    Args:
+        path: of the file.
+        changed: tensors by the file's own names: others, further ones, and None for those left out.
+    """
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*tiny_models.SPECIAL, *letters, *(merge.replace(" ", "") for merge in MERGES)]
     transformers.set_seed(0)
@@ -80,8 +88,13 @@ def save_gguf(path: Path) -> Path:
     writer.add_eos_token_id(tokens.index(tiny_models.EOS))
     writer.add_unk_token_id(tokens.index(tiny_models.UNK))
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, settings.num_hidden_layers)
-    for name, tensor in model.state_dict().items():
-        writer.add_tensor(names.get_name(name, try_suffixes=(".weight",)), tensor.numpy())
+    tensors = {
+        names.get_name(name, try_suffixes=(".weight",)): tensor
+        for name, tensor in model.state_dict().items()
+    }
+    for name, tensor in {**tensors, **changed}.items():
+        if tensor is not None:
+            writer.add_tensor(name, tensor.numpy())
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

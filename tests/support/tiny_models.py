@@ -155,7 +155,61 @@ def config(architecture: str) -> Any:
                 max_position_embeddings=MAX_TOKENS,
                 **_VOCABULARY,
             )
+        case "recurrent_gemma":
+            return transformers.RecurrentGemmaConfig(
+                **_without(_GROUPED, "max_position_embeddings"),
+                lru_width=D_MODEL,
+                attention_window_size=8,
+            )
+        case "rwkv":
+            return transformers.RwkvConfig(
+                hidden_size=D_MODEL,
+                attention_hidden_size=D_MODEL,
+                intermediate_size=24,
+                num_hidden_layers=N_LAYERS,
+                **_VOCABULARY,
+            )
+        case "granitemoehybrid":  # as Granite 4.0 H, without rotary embedding
+            return transformers.GraniteMoeHybridConfig(
+                **_without(_GROUPED, "max_position_embeddings"),
+                num_local_experts=0,
+                shared_intermediate_size=24,
+                layer_types=["mamba", "attention", "mamba"],
+                mamba_n_heads=4,
+                mamba_d_head=8,
+                mamba_n_groups=1,
+                mamba_d_state=8,
+                mamba_chunk_size=4,
+                position_embedding_type="nope",
+            )
     raise ValueError(architecture)
+
+
+def vision_language_model() -> Any:
+    """Make a Gemma 3 that reads images as well."""
+    tower = {
+        "hidden_size": D_MODEL,
+        "intermediate_size": 24,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    }
+    settings = transformers.Gemma3Config(
+        text_config=config("gemma3").to_dict(),
+        vision_config=tower,
+        mm_tokens_per_image=4,
+        image_token_index=len(WORDS) + 3,
+        boi_token_index=len(WORDS) + 2,
+        eoi_token_index=len(WORDS) + 1,
+        attn_implementation="eager",
+    )
+    transformers.set_seed(0)
+    made: Any = transformers.Gemma3ForConditionalGeneration(settings)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.mul_(8)
+    return made.eval()
 
 
 def model(architecture: str, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> Any:

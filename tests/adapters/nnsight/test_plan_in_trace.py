@@ -1,5 +1,6 @@
 """`apply_in_trace` in a user's own traces, here and on a server, beside their own reads."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,34 @@ def test_in_one_of_two_invokes(model: Any, remote: bool, oracle: Oracle) -> None
 
     assert_close(after[0], logits_of(oracle, TEXT))
     assert_close(before[0], logits_of(oracle, TEXT, None))
+
+
+@pytest.mark.parametrize("site", ["mlp.hook_post", "mlp.hook_pre", "hook_mlp_out"])
+@pytest.mark.parametrize("name", ["opt", "xglm"])
+def test_in_an_invoke_a_prompt(
+    name: str, site: str, shipped: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """OPT's MLP has [text, token] as one dimension, which is not cut into invokes."""
+    prompts, chosen = [TEXT, SHORT, "air ant"], plan(site, "set")
+    given, tokenizer = intervention(chosen), shipped(name)
+    folder = saved_models.save_model(tmp_path / name, name)
+    model = TransformersModel(
+        str(folder), task="text-generation", tokenizer=copy.deepcopy(tokenizer), dispatch=True
+    )
+    logits = []
+
+    with model.trace() as tracer:
+        for prompt in prompts:
+            with tracer.invoke(prompt):
+                apply_in_trace(model, given)
+                logits.append(model.output.logits.clone().save())
+        with tracer.invoke(SHORT):
+            logits.append(model.output.logits.clone().save())
+
+    oracle = Oracle(name, tiny_models.model(name), tokenizer, bos=True)
+    for found, prompt, act in zip(logits, [*prompts, SHORT], [chosen] * 3 + [None], strict=True):
+        wanted = logits_of(oracle, prompt, act)
+        assert_close(found[0, -len(wanted) :], wanted)
 
 
 def test_in_one_of_two_traces_of_a_session(model: Any, remote: bool, oracle: Oracle) -> None:

@@ -101,7 +101,8 @@ def assert_close(found: Any, wanted: np.ndarray, message: str = "") -> None:
 
 
 def test_the_table_has_every_architecture_that_is_tried_here() -> None:
-    assert {MODEL_TYPES.get(name, name) for name in ALL} == set(MODULE_PATHS)
+    tried = {MODEL_TYPES.get(name, name) for name in ALL}
+    assert tried | {"gemma3"} == set(MODULE_PATHS)  # the last in test_vision_language
 
 
 # Reading

@@ -201,11 +201,14 @@ def tokens_that_count() -> Tokens:
     """Give tokens for texts of numbers, each its own id."""
 
     class Numbers:
+        all_special_ids: tuple[int, ...] = ()
+        all_special_tokens: tuple[str, ...] = ()
+
         def __call__(self, texts: list[str], add_special_tokens: bool) -> dict[str, Any]:
             assert not add_special_tokens
             return {"input_ids": [[int(word) for word in text.split()] for text in texts]}
 
-    return Tokens(Numbers(), bos=False, limit=None)
+    return Tokens(Numbers(), prefix=(), suffix=(), limit=None)
 
 
 @settings(deadline=None)

@@ -1,6 +1,7 @@
 """Interventions among TransformerLens's own tools, and the tokens they touch."""
 
-from collections.abc import Callable, Iterator
+import gc
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from steer_plugin import steered
-from steer_plugin.adapters.shared.steered_tokens import SteeredTokens, without_padding
+from steer_plugin.adapters.shared.steered_tokens import PassContext, SteeredTokens, without_padding
 from steer_plugin.errors import InterventionError
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.settings.names import OPERATIONS, POSITIONS
@@ -17,7 +18,7 @@ from support import tiny_models
 from support.covering import pairwise
 from support.oracle import PATHS, Oracle
 from support.plans import intervention, plan
-from support.tiny_models import BOS, N_LAYERS, PAD, SPECIAL, WORDS, Tiny
+from support.tiny_models import BOS, EOS, N_LAYERS, PAD, SPECIAL, WORDS, Tiny
 
 TOLERANCE = 1e-5
 BOS_ID, PAD_ID = SPECIAL.index(BOS), SPECIAL.index(PAD)
@@ -387,13 +388,102 @@ def test_a_second_prompt_in_the_same_block_is_a_prompt_again(model: Tiny, oracle
     assert torch.equal(second, third)
 
 
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_prompts_of_one_token_and_growing_prefixes_in_one_block_are_prompts_each(
+    positions: str, model: Tiny, oracle: Oracle
+) -> None:
+    acts = plan("mlp.hook_post", "set", positions=positions)
+    prompts = [[7], [8], [9], IDS[:2], IDS[:3], IDS[:4]]
+
+    with steered(model.bridge, intervention(acts)):
+        found = [model.bridge(torch.tensor([ids])) for ids in prompts]
+
+    for logits, ids in zip(found, prompts, strict=True):
+        _close(logits[0], oracle.forward(ids, acts)[0])
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_a_loop_of_ones_own_with_a_cache_is_told_by_the_cache(
+    positions: str, model: Tiny, oracle: Oracle
+) -> None:
+    acts = plan("mlp.hook_post", "set", positions=positions)
+    hooks = intervention(acts).fwd_hooks(model.bridge)
+
+    with model.bridge.hooks(fwd_hooks=hooks):
+        for _ in range(2):
+            answer = model.bridge.original_model(torch.tensor([IDS[:3]]), use_cache=True)
+            for place in (3, 4):
+                answer = model.bridge.original_model(
+                    torch.tensor([IDS[place : place + 1]]),
+                    past_key_values=answer.past_key_values,
+                    use_cache=True,
+                )
+            _close(answer.logits[0, -1], oracle.forward(IDS[:5], acts, 3)[0][-1])
+
+
+def test_a_sentence_that_ends_in_a_pad_token_that_is_the_end_token_is_steered_to_its_end(
+    shipped: Callable[[str], Any],
+) -> None:
+    same = shipped("gpt2").from_pretrained(shipped("gpt2").name_or_path, pad_token=EOS)
+    model = tiny_models.boot("gpt2", same)
+    oracle = Oracle("gpt2", model.plain, same, bos=True)
+    acts, ids = plan("mlp.hook_post", "set"), [*IDS, SPECIAL.index(EOS)]
+    padded = torch.tensor([ids, [*IDS[:3], *[ids[-1]] * 4]])
+    mask = torch.ones_like(padded)
+    mask[1, 4:] = 0
+
+    with steered(model.bridge, intervention(acts)):
+        alone = model.bridge(torch.tensor([ids]))
+        together = [model.bridge(padded), model.bridge(padded, attention_mask=mask)]
+    by_hooks = model.bridge.run_with_hooks(
+        torch.tensor([ids]), fwd_hooks=intervention(acts).fwd_hooks(model.bridge)
+    )
+
+    for logits in (alone, by_hooks, *together):
+        _close(logits[0], oracle.forward(ids, acts)[0])
+    for logits in together:
+        _close(logits[1, :4], oracle.forward(padded[1, :4].tolist(), acts)[0])
+
+
+def test_hooks_that_are_reset_inside_leave_the_block_steered(model: Tiny, oracle: Oracle) -> None:
+    acts = plan("mlp.hook_post", "set")
+
+    with steered(model.bridge, intervention(acts)) as bridge:
+        bridge.reset_hooks()
+        found = bridge(TEXT)
+    assert model.hooks() == []
+    _close(found[0], oracle.forward(IDS, acts)[0])
+
+    with (
+        pytest.raises(InterventionError, match="removed inside the block"),
+        steered(model.bridge, intervention(acts)) as bridge,
+    ):
+        bridge.reset_hooks(including_permanent=True)
+
+
+def test_nothing_stays_on_the_model_once_hooks_are_gone(model: Tiny) -> None:
+    gc.collect()
+    before = dict(model.bridge.original_model.base_model._forward_pre_hooks)
+    hooks = intervention(plan("mlp.hook_post", "set")).fwd_hooks(model.bridge)
+    model.bridge.run_with_hooks(TEXT, fwd_hooks=hooks)
+
+    del hooks
+    gc.collect()
+
+    assert dict(model.bridge.original_model.base_model._forward_pre_hooks) == before
+
+
 def _followed(
-    passes: list[list[list[int]]], positions: str = "all", bos: bool = True, **known: Any
+    passes: list[list[list[int]]],
+    positions: str = "all",
+    bos: bool = True,
+    contexts: Sequence[PassContext] | None = None,
+    **known: Any,
 ) -> list[list[list[int]]]:
     tokens = SteeredTokens(positions, bos, BOS_ID, **known)  # type: ignore[arg-type]
     touched = []
-    for ids in passes:
-        tokens.follow(torch.tensor(ids))
+    for ids, context in zip(passes, contexts or [PassContext()] * len(passes), strict=True):
+        tokens.follow(torch.tensor(ids), context)
         where = tokens.where(torch.zeros((*torch.tensor(ids).shape, 1)))
         touched.append((torch.zeros_like(torch.tensor(ids)) + where).tolist())
     return touched
@@ -418,7 +508,13 @@ def test_tokens_are_followed_from_prompt_to_generation(
     positions: str, bos: bool, first: list[list[int]], later: int
 ) -> None:
     attention = torch.tensor([[0, 1, 1], [1, 1, 1]], dtype=torch.bool)
-    for known in ({"attention": attention}, {"pad_id": PAD_ID}):
+    run = PassContext(run=object())
+    masked = PassContext(attention=attention, run=run.run)
+    for known in (
+        {"attention": attention},
+        {"pad_id": PAD_ID, "contexts": [run] * 3},
+        {"contexts": [masked, run, run]},
+    ):
         cached = _followed(CACHED, positions, bos, **known)
         whole = _followed(WHOLE, positions, bos, **known)
 
@@ -442,10 +538,23 @@ def test_a_pass_that_does_not_continue_the_one_before_is_a_prompt(after: list[li
     assert _followed([[[BOS_ID, 7]], after], "prompt") == [[[1, 1]], everywhere]
 
 
-def test_one_bos_alone_begins_a_prompt_where_prompts_are_not_known() -> None:
-    passes = [[[BOS_ID, 7]], [[5]], [[BOS_ID]], [[5]]]
+def test_one_token_with_a_cache_is_generated_and_without_one_a_prompt() -> None:
+    passes = [[[BOS_ID, 7]], [[5]], [[BOS_ID]], [[5]], [[6]], [[BOS_ID, 7]], [[BOS_ID, 7, 8]]]
+    contexts = [PassContext(past) for past in (0, 2, 0, 1, 0, 0, 0)]
 
-    assert _followed(passes, "prompt") == [[[1, 1]], [[0]], [[1]], [[0]]]
+    assert _followed(passes, "prompt", contexts=contexts) == [
+        [[1, 1]], [[0]], [[1]], [[0]], [[1]], [[1, 1]], [[1, 1, 1]]
+    ]  # fmt: skip
+
+
+def test_each_call_to_generate_has_a_prompt_of_its_own() -> None:
+    runs = [PassContext(run=object()) for _ in range(2)]
+    passes = [[[7]], [[7, 5]], [[7, 5]], [[7, 5, 6]]]
+    contexts = [runs[0], runs[0], runs[1], runs[1]]
+
+    assert _followed(passes, "prompt", contexts=contexts) == [
+        [[1]], [[1, 0]], [[1, 1]], [[1, 1, 0]]
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -463,6 +572,22 @@ def test_pad_ids_at_the_edges_are_padding_but_for_a_bos_of_the_same_id(
     ids: list[int], pad: int | None, bos: int, real: list[int]
 ) -> None:
     assert without_padding(torch.tensor([ids]), pad, bos)[0].int().tolist() == real
+
+
+@pytest.mark.parametrize(
+    ("ids", "real"),
+    [
+        ([[1, 7, 2]], [[1, 1, 1]]),
+        ([[1, 7, 8, 2], [1, 7, 2, 2]], [[1, 1, 1, 1], [1, 1, 1, 0]]),
+        ([[1, 7, 8, 9], [1, 7, 2, 2]], [[1, 1, 1, 1], [1, 1, 0, 0]]),
+        ([[2, 1, 7, 8], [2, 2, 1, 7]], [[1, 1, 1, 1], [0, 1, 1, 1]]),
+        ([[2, 2]], [[1, 1]]),
+    ],
+)
+def test_an_end_token_that_is_the_pad_token_is_real_where_all_texts_have_it(
+    ids: list[list[int]], real: list[list[int]]
+) -> None:
+    assert without_padding(torch.tensor(ids), 2, 1, 2).int().tolist() == real
 
 
 def test_a_pass_without_token_ids_is_refused_rather_than_steered_at_random(model: Tiny) -> None:

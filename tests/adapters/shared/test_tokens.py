@@ -1,6 +1,8 @@
 """From texts to padded token ids."""
 
+import copy
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,13 +10,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import processors
 
-from steer_plugin.adapters.shared.tokens import TokenBatch, Tokens, adds_bos
+from steer_plugin.adapters.shared.losses import windows
+from steer_plugin.adapters.shared.tokens import TokenBatch, Tokens, template_of, tokens_for
 from steer_plugin.errors import ModelError
 
-from support.tiny_models import BOS, EOS, SPECIAL, UNK, WORDS
+from support.tiny_models import BOS, EOS, PAD, SPECIAL, UNK, WORDS
 
-BOS_ID, UNK_ID = SPECIAL.index(BOS), SPECIAL.index(UNK)
+BOS_ID, EOS_ID, UNK_ID = (SPECIAL.index(token) for token in (BOS, EOS, UNK))
 
 Shipped = Callable[[str], Any]
 LENGTHS = st.lists(st.integers(1, 20), min_size=1, max_size=12)
@@ -22,7 +26,23 @@ LENGTHS = st.lists(st.integers(1, 20), min_size=1, max_size=12)
 
 @pytest.fixture(scope="module", params=[True, False])
 def tokens(request: pytest.FixtureRequest, shipped: Shipped) -> Tokens:
-    return Tokens(shipped("gpt2"), bos=request.param, limit=None)
+    return tokens_of(shipped("gpt2"), bos=request.param)
+
+
+def tokens_of(tokenizer: Any, bos: bool | None = None, limit: int | None = None) -> Tokens:
+    config = SimpleNamespace(max_position_embeddings=limit)
+    return tokens_for(tokenizer, bos, SimpleNamespace(get_text_config=lambda: config))
+
+
+def templated(shipped: Shipped, single: str, **special: str) -> Any:
+    """Give a tokenizer that puts a template around each text, such as `<eos> $A`."""
+    tokenizer = copy.deepcopy(shipped("gpt2"))
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=single, special_tokens=[(token, SPECIAL.index(token)) for token in SPECIAL]
+    )
+    for name, token in special.items():
+        setattr(tokenizer, name, token)
+    return tokenizer
 
 
 def _texts(lengths: list[int]) -> list[str]:
@@ -40,25 +60,123 @@ def test_bos_is_put_in_front_by_policy_whatever_the_tokenizer_does(
     plain = [[4, 5], [6], [UNK_ID]]
     texts = [f"{WORDS[0]} {WORDS[1]}", WORDS[2], "xyzzy"]
 
-    assert Tokens(shipped(name), bos=False, limit=None).encode(texts) == plain
-    assert Tokens(shipped(name), bos=True, limit=None).encode(texts) == [
-        [BOS_ID, *ids] for ids in plain
-    ]
+    assert tokens_of(shipped(name), bos=False).encode(texts) == plain
+    assert tokens_of(shipped(name), bos=True).encode(texts) == [[BOS_ID, *ids] for ids in plain]
+
+
+TEMPLATES = ["$A", f"{BOS} $A", f"{EOS} $A", f"$A {EOS}", f"{EOS} {BOS} $A {EOS} {UNK}"]
+
+
+@pytest.mark.parametrize("single", TEMPLATES)
+def test_what_runs_is_what_the_tokenizer_gives_and_its_template_is_no_content(
+    single: str, shipped: Shipped
+) -> None:
+    tokenizer = templated(shipped, single)
+    texts = [*_texts([3, 1, 7]), "xyzzy"]
+    tokens = tokens_of(tokenizer)
+
+    assert tokens.encode(texts) == [tokenizer(text)["input_ids"] for text in texts]
+    for batch in tokens.batches(texts, 20):
+        for row, ids, content in zip(batch.rows, batch.ids, batch.content, strict=True):
+            plain = tokenizer(texts[row], add_special_tokens=False)["input_ids"]
+            assert ids[content].tolist() == plain
+    before, _, after = single.partition("$A")
+    assert template_of(tokenizer) == tuple(
+        tuple(SPECIAL.index(token) for token in part.split()) for part in (before, after)
+    )
+
+
+@pytest.mark.parametrize(
+    ("single", "bos", "front"),
+    [
+        (f"{EOS} $A {UNK}", True, [BOS_ID]),
+        (f"{EOS} $A {UNK}", False, []),
+        (f"{BOS} {EOS} $A {UNK}", True, [BOS_ID, EOS_ID]),
+        (f"{BOS} {EOS} $A {UNK}", False, []),
+    ],
+)
+def test_bos_given_says_what_is_in_front_and_leaves_the_end(
+    single: str, bos: bool, front: list[int], shipped: Shipped
+) -> None:
+    tokens = tokens_of(templated(shipped, single), bos)
+
+    assert tokens.encode(["air"]) == [[*front, len(SPECIAL), UNK_ID]]
+    assert tokens.bos == bos
 
 
 def test_a_tokenizer_that_adds_bos_is_told_from_one_that_does_not(shipped: Shipped) -> None:
     none = shipped("bloom").from_pretrained(shipped("bloom").name_or_path, bos_token=None)
 
-    assert adds_bos(shipped("gpt2"))
-    assert not adds_bos(shipped("bloom"))
-    assert not adds_bos(none)
+    assert tokens_of(shipped("gpt2")).bos
+    assert not tokens_of(shipped("bloom")).bos
+    assert not tokens_of(none).bos
+    assert not tokens_of(templated(shipped, f"{EOS} $A")).bos
 
 
-def test_special_tokens_in_a_text_are_its_own_content(tokens: Tokens) -> None:
-    (batch,) = tokens.batches([f"air {BOS} ant {EOS}"], 100)
+def test_a_tokenizer_that_puts_nothing_around_a_text_but_changes_it_is_refused() -> None:
+    def reverse(_: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
+        return {"input_ids": [3, 2] if add_special_tokens else [2, 3]}
 
-    assert int(batch.content.sum()) == 4
-    assert int(batch.bos.sum()) == tokens.bos
+    with pytest.raises(ModelError, match="puts nothing around it"):
+        template_of(reverse)
+
+
+@pytest.mark.parametrize("single", [f"{BOS} $A", f"{EOS} {BOS} $A {EOS}"])
+def test_a_text_that_begins_and_ends_as_the_template_does_gets_it_once(
+    single: str, shipped: Shipped
+) -> None:
+    tokens = tokens_of(templated(shipped, single))
+    written = single.replace("$A", "air ant")
+
+    assert tokens.encode([written, "air ant"]) == [tokens.encode(["air ant"])[0]] * 2
+    (batch,) = tokens.batches([written, "air ant"], 100)
+    for ids, content in zip(batch.ids, batch.content, strict=True):
+        assert ids[content].tolist() == [len(SPECIAL), len(SPECIAL) + 1]
+    assert _rows(tokens.prompts([f"{tokens.tokenizer.decode(tokens.prefix)} air"], 1)) == [
+        [*tokens.prefix, len(SPECIAL)]
+    ]
+
+
+def test_prompts_have_the_prefix_and_not_the_suffix(shipped: Shipped) -> None:
+    tokens = tokens_of(templated(shipped, f"{EOS} {BOS} $A {EOS}"))
+
+    batch = tokens.prompts(["air", ""], 1)
+
+    assert _rows(batch) == [[EOS_ID, BOS_ID, len(SPECIAL)], [EOS_ID, BOS_ID]]
+    assert batch.content.sum(1).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("single", "bos", "wanted"),
+    [("$A", None, BOS_ID), (f"{EOS} $A", None, EOS_ID), (f"{EOS} $A", False, BOS_ID)],
+)
+def test_an_empty_prompt_is_the_prefix_or_else_bos(
+    single: str, bos: bool | None, wanted: int, shipped: Shipped
+) -> None:
+    batch = tokens_of(templated(shipped, single), bos).prompts([""], 1)
+
+    assert (batch.ids.tolist(), batch.content.tolist()) == ([[wanted]], [[False]])
+
+
+@pytest.mark.parametrize("special", SPECIAL)
+def test_a_special_token_that_is_written_in_a_sentence_is_named(
+    special: str, tokens: Tokens
+) -> None:
+    texts = ["air", f"ant {special} bay", "xyzzy"]
+
+    for read in (tokens.batch_rows, lambda texts, _: windows(tokens, texts, 8, 4)):
+        with pytest.raises(ModelError, match=f"text 1 holds '{special}', which the tokenizer"):
+            read(texts, 100)
+    if special == PAD:
+        with pytest.raises(ModelError, match="text 0 holds"):
+            tokens.batch_rows([f"{PAD} air"], 100)
+
+
+def test_what_a_chat_template_writes_is_read_as_it_means_it(tokens: Tokens) -> None:
+    (batch,) = tokens.batches([f"{BOS} air {EOS} {BOS} ant"], 100)
+
+    assert _rows(batch) == [[BOS_ID, len(SPECIAL), EOS_ID, BOS_ID, len(SPECIAL) + 1]]
+    assert int(batch.content.sum()) == 5 - tokens.bos
 
 
 @given(lengths=LENGTHS, batch_tokens=st.integers(0, 100))
@@ -99,7 +217,7 @@ def test_whole_batches_alone_are_cut_into_the_same_batches_again(
         assert batch.rows == tuple(rows[list(same.rows)])
         assert torch.equal(batch.ids, same.ids)
         assert torch.equal(batch.attention, same.attention)
-        assert torch.equal(batch.bos, same.bos)
+        assert torch.equal(batch.template, same.template)
 
 
 @given(lengths=LENGTHS, left=st.booleans())
@@ -118,7 +236,7 @@ def test_padding_bos_and_positions_are_explicit(
         places = range(start, start + len(ids))
         assert batch.attention[row].nonzero()[:, 0].tolist() == list(places)
         assert batch.ids[row, start : start + len(ids)].tolist() == ids
-        assert batch.bos[row].nonzero()[:, 0].tolist() == list(places[: int(tokens.bos)])
+        assert batch.template[row].nonzero()[:, 0].tolist() == list(places[: int(tokens.bos)])
         assert batch.content[row].nonzero()[:, 0].tolist() == list(places[int(tokens.bos) :])
         assert batch.positions[row][batch.attention[row]].tolist() == list(range(len(ids)))
         assert int(batch.positions.min()) == 0
@@ -137,9 +255,9 @@ def test_only_the_rows_asked_for_are_padded_in_the_order_asked(tokens: Tokens) -
 def test_a_limit_counts_bos(shipped: Shipped) -> None:
     five = _texts([5])
 
-    assert len(Tokens(shipped("gpt2"), bos=False, limit=5).encode(five)[0]) == 5
+    assert len(tokens_of(shipped("gpt2"), bos=False, limit=5).encode(five)[0]) == 5
     with pytest.raises(ModelError, match=r"text 0 has 6 tokens, the model takes 5; split it: 'air"):
-        Tokens(shipped("gpt2"), bos=True, limit=5).encode(five)
+        tokens_of(shipped("gpt2"), bos=True, limit=5).encode(five)
 
 
 def test_a_text_without_tokens_is_refused_only_where_it_is_pooled(tokens: Tokens) -> None:

@@ -657,7 +657,7 @@ def test_a_prompt_without_tokens_is_bos_alone_whether_or_not_texts_have_one(
 
 
 def test_a_prompt_without_tokens_needs_a_tokenizer_with_bos(tiny_model: TinyModel) -> None:
-    model = tiny_model("gpt2")
+    model = tiny_model("bloom")
     bare = copy.deepcopy(model.tokenizer)
     bare.bos_token = None
     with pytest.raises(ModelError, match="prompt 1 has no tokens and the tokenizer has no BOS"):
