@@ -409,11 +409,15 @@ def test_requests_that_take_too_long_are_cut_into_shorter_ones(
             raise
 
     monkeypatch.setattr(far.ndif, "run", watched)
-    found = neurons(far, few * 150)
+    # As many texts as it takes on this machine for one request to last too long.
+    for times in (100, 200, 400, 800, 1600):
+        found = neurons(far, few * times)
+        if refused:
+            break
 
     assert refused
     assert all("execution timeout of 1.0s" in line for line in refused)
-    assert_close(found, np.tile(neurons(local_of("llama"), few), (150, 1)))
+    assert_close(found, np.tile(neurons(local_of("llama"), few), (times, 1)))
 
 
 def test_a_batch_that_alone_takes_too_long_says_so(ndif: NDIFServer) -> None:
