@@ -157,9 +157,16 @@ def pair_means(
 
 def joined(tables: Sequence[Figures]) -> Figures:
     """Put tables of figures over the same sentences below each other; at least one."""
+    influences = [table.influence for table in tables]
+    if all(influence.strides[0] == 0 for influence in influences):
+        # The folds are alike, so that one stands for all.
+        single = np.concatenate([influence[0] for influence in influences], axis=1)
+        influence = np.broadcast_to(single, (FOLDS, *single.shape))
+    else:
+        influence = np.concatenate(influences, axis=2)
     return Figures(
         pd.concat([table.index for table in tables], ignore_index=True),
         np.concatenate([table.values for table in tables]),
-        np.concatenate([table.influence for table in tables], axis=2),
+        influence,
         tables[0].sentences,
     )
