@@ -77,7 +77,7 @@ def further_draws(trials: int = 4000) -> pd.DataFrame:
 
             frame = compare(_means(sentence), drawn(), [drawn() for _ in range(draws)])
             outside = (frame["advantage_low"] > 0) | (frame["advantage_high"] < 0)
-            row[f"draws differ by {spread / 0.00707:.0f} of what sentences do"] = (
+            row[f"draws differ {spread / 0.00707:.0f} times as much as sentences make them"] = (
                 f"{outside.mean():.3f}"
             )
         rows.append(row)
