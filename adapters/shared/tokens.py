@@ -118,12 +118,13 @@ class Tokens:
 
         Raises:
             ModelError: a prompt is empty and there is no prefix and no BOS, or prompt and new
-                tokens together are more than the model can take.
+                tokens together are more than the model can take; or see `require_plain`.
         """
         bos = self.tokenizer.bos_token_id
         alone = [] if bos is None else [bos]
         unended = replace(self, suffix=())
         texts = unended.encode(prompts)
+        self.require_plain(prompts, texts)
         encoded = [ids or alone for ids in texts]
         for row, ids in enumerate(encoded):
             if not ids:
@@ -184,25 +185,22 @@ class Tokens:
         Raises:
             ModelError: a text holds one.
         """
-        tokenizer = self.tokenizer
-        names = dict(zip(tokenizer.all_special_ids, tokenizer.all_special_tokens, strict=True))
+        padding = self.tokenizer.pad_token_id
+        names = {
+            number: token.content
+            for number, token in self.tokenizer.added_tokens_decoder.items()
+            if token.special
+        }
+        meant = tuple(name for number, name in names.items() if number != padding)
         for row, ids in enumerate(encoded):
             for token in names.keys() & ids:
-                if names[token] in texts[row] and not self._by_a_chat_template(texts[row]):
+                by_template = token != padding and texts[row].startswith(meant)
+                if names[token] in texts[row] and not by_template:
                     raise ModelError(
                         f"text {row} holds {names[token]!r}, which the tokenizer reads as a token "
                         "of its own and not as text; take it out of the text or leave the text "
                         f"out: {texts[row][:60]!r}"
                     )
-
-    def _by_a_chat_template(self, text: str) -> bool:
-        added = self.tokenizer.added_tokens_decoder.items()
-        special = [
-            token.content
-            for number, token in added
-            if token.special and number != self.tokenizer.pad_token_id
-        ]
-        return text.startswith(tuple(special))
 
     def side_by_side(
         self, encoded: Sequence[Sequence[int]], batch_tokens: int

@@ -80,8 +80,8 @@ def correlations(
 
     Rows of one target have one point a candidate language. Rows of the target `all` pool the points
     of every target, as the paper's one row of figures a model may do (it leaves open what it
-    pools). Points of one language hang together, so n stays the number of languages. A pooled r
-    also holds how the targets differ from each other.
+    pools). A pooled r also holds how the targets differ from each other, of which there are few, so
+    it has no interval.
 
     Where one of the two does not vary, or fewer than 3 languages are there, the row says NaN.
 
@@ -105,12 +105,17 @@ def correlations(
     for keys, group in points.groupby(_GROUP, sort=False):
         for languages, keep in kept.items():
             subset = group[keep[group.index]]
-            rows += [(*keys, languages, *row) for row in _correlate(subset)]
+            rows += [
+                (*keys, languages, *row)
+                for row in _correlate(subset, pooled=keys[0] == EVERY_TARGET)
+            ]
     figures = ["r", "r_low", "r_high", "n", "points"]
     return pd.DataFrame(rows, columns=[*_GROUP, "languages", "correlation", *figures])
 
 
-def _correlate(points: pd.DataFrame) -> Iterator[tuple[str, float, float, float, int, int]]:
+def _correlate(
+    points: pd.DataFrame, *, pooled: bool
+) -> Iterator[tuple[str, float, float, float, int, int]]:
     languages = points["language"].nunique()
     for name, (x, y) in CORRELATED.items():
         x_values, y_values = (points[column].to_numpy(dtype=np.float64) for column in (x, y))
@@ -118,7 +123,8 @@ def _correlate(points: pd.DataFrame) -> Iterator[tuple[str, float, float, float,
         if languages >= DEFINED and _varies(x_values) and _varies(y_values):
             result = pearsonr(x_values, y_values)
             r = float(result.statistic)
-            low, high = fisher_interval(r, languages)
+            if not pooled:
+                low, high = fisher_interval(r, languages)
         yield name, r, low, high, languages, len(points)
 
 

@@ -24,7 +24,7 @@ class UnitVectors(Mapping[str, Float[np.ndarray, "sentence d_model"]]):
     """The unit vectors of each language, in float64, made each time they are asked for.
 
     What is kept beside the embeddings is one number a sentence and one vector a language, so that
-    many figures can wait to be evaluated on embeddings that fill the memory.
+    embeddings may fill the memory.
 
     Attributes:
         embeddings: language -> one row a sentence, the same sentences in each.

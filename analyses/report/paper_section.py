@@ -116,10 +116,13 @@ def _correlations(results: Results) -> str:
     rows = rows[(rows["centring"] == "raw") & (rows["distance"] == "pair distance")]
     sure = rows[(rows["r_low"] > 0) | (rows["r_high"] < 0)]
     n = sorted({int(n) for n in rows["n"]})
+    judged = int(rows["r_low"].notna().sum())
+    over = f"Each is over {phrases.listed(map(str, n))} candidate languages"
     finding = (
-        f"{len(sure)} of {len(rows)} correlations have an interval that excludes 0. Each is over "
-        f"{phrases.listed(map(str, n))} candidate languages: with so few, only very strong "
-        "relations can be told from none."
+        f"{len(sure)} of {judged} correlations with an interval exclude 0. {over}: with so few, only "
+        "very strong relations can be told from none."
+        if judged
+        else f"No correlation can be told from none. {over}; intervals are made from {FEWEST} on."
     )
     cells = []
     for row in records(rows):
@@ -201,7 +204,8 @@ def _mixed(results: Results) -> str:
     ]
     note = (
         "Top-1 accuracy, raw embeddings; Mixed: queries of the unsteered model, candidates of the "
-        "steered one. In brackets: 95% interval over queries, of these candidates."
+        "steered one. In brackets: 95% interval; of independent sets over queries, of these "
+        "candidates."
     )
     return _block("Table 3: mixed retrieval", finding, table(header, cells, "figures"), note)
 

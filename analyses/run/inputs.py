@@ -96,6 +96,19 @@ def check_targets(corpus: ParallelCorpus, targets: Iterable[str]) -> None:
             )
 
 
+def check_groups(judging: ParallelCorpus) -> None:
+    """Refuse sentences that judge and are all of one group.
+
+    Raises:
+        CorpusError: they are, so that nothing tells how figures vary.
+    """
+    if judging.groups is not None and len(set(judging.groups)) < 2:
+        raise CorpusError(
+            f"all {len(judging)} sentences that judge are of one group, so nothing tells how "
+            "figures vary; give sentences of at least two groups, such as documents"
+        )
+
+
 def _corpus(source: str, settings: RunSettings) -> ParallelCorpus:
     wanted = None
     if settings.languages is not None:
@@ -124,6 +137,7 @@ def _data(find: ParallelCorpus, judge: ParallelCorpus, settings: RunSettings) ->
             f"{len(new)} sentences are left to judge on{dropped}, {FEWEST} are the fewest that "
             "can; give more that find none"
         )
+    check_groups(new)
     _tell_dropped(len(judging) - len(new), len(judging), "sentences")
     data = RunData(
         find=find,

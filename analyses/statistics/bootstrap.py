@@ -1,4 +1,4 @@
-"""Resamples with replacement, for figures that are no smooth function of the sentences' weights."""
+"""Resamples with replacement, for what a model writes and for what it costs in perplexity."""
 
 import numpy as np
 from jaxtyping import Float

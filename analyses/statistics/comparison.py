@@ -42,10 +42,9 @@ def compare(before: Figures, after: Figures, controls: Sequence[Figures]) -> pd.
     interval is for *one further draw*: a prediction interval, whose variance is what draws differ
     by, s^2 (1 + 1/m) less the part of it that sentences make, plus that of sentences, with the
     degrees of freedom of Satterthwaite 1946 (Biometrics 2). Experts that are as good as a draw are
-    called better or worse in at most about 5% of cases. `control_p` needs no assumption: (1 + how
-    many
-    draws change as much or more in the same direction) / (1 + m), one-sided (Phipson and Smyth
-    2010, SAGMB 9). Of fewer than `FEWEST_DRAWS` draws nothing is known of a further one:
+    called better or worse in at most about 5% of cases. `control_p` needs no such assumption: (1 +
+    how many draws change as much or more, either way) / (1 + m), two-sided (Phipson and Smyth 2010,
+    SAGMB 9). Of fewer than `FEWEST_DRAWS` draws nothing is known of a further one:
     `advantage` is the difference from those very draws, its ends and p are NaN.
 
     Args:
@@ -58,8 +57,8 @@ def compare(before: Figures, after: Figures, controls: Sequence[Figures]) -> pd.
         `control_min`, `control_max`, `n_controls`, `sentences` and `groups` (how many the figure is
         over), `change` (post - pre), `control_change` (control - pre, of these very draws) and
         `advantage` (post - control), each with `_low` and `_high`; `change_p` and `advantage_p`,
-        two-sided; `control_p`. A difference within `ROUNDING` is 0. Ends and p are NaN where a
-        figure has no influence.
+        two-sided; `control_p`. A difference within `ROUNDING` is 0. Ends, `change_p` and
+        `advantage_p` are NaN where a figure has no influence.
 
     Raises:
         AnalysisError: no controls, or figures that are not the same.
@@ -107,8 +106,14 @@ def compare_controls(
 
 
 def variance(influence: Influence) -> Values:
-    """Give the variance of figures over groups of sentences, from their influence."""
-    return np.asarray(np.maximum(covariance(influence, influence), 0))
+    """Give the variance of figures over groups of sentences, from their influence.
+
+    At least a quarter of the jackknife's: where hardly a sentence changes, products of folds may
+    come to nothing, or less, though there is something to vary.
+    """
+    groups = influence.shape[1]
+    jackknife = groups / (groups - 1) * (influence.mean(0) ** 2).sum(0)
+    return np.asarray(np.maximum(covariance(influence, influence), jackknife / 4))
 
 
 def covariance(first: Influence, second: Influence) -> Values:
@@ -149,8 +154,8 @@ def _against(
     for name, controls in named.items():
         values, influence = _mean(controls)
         draws = np.stack([control.values for control in controls])
-        moves = _difference(draws, before.values)
-        as_far = (np.sign(change) * moves >= np.abs(change)).sum(0)
+        moves = np.abs(_difference(draws, before.values))
+        as_far = (moves >= np.abs(change) - ROUNDING * (1 + np.abs(change))).sum(0)
         yield (
             name,
             {
@@ -178,7 +183,7 @@ def _against(
                     if name in single
                     else _ahead(after, controls)
                 ),
-                "control_p": (1 + as_far) / (1 + len(controls)),
+                "control_p": np.where(np.isnan(change), np.nan, (1 + as_far) / (1 + len(controls))),
             },
         )
 

@@ -21,13 +21,11 @@ def control_false_discoveries(
     """Add the false-discovery rate at which each single pair of languages would be called changed.
 
     By Benjamini and Hochberg 1995 (JRSS B 57, procedure 1), within each family: of the pairs with q
-    at most 0.05, at most 5% are chance on average. That holds for independent tests and for
-    positively dependent ones (Benjamini and Yekutieli 2001); pairs that share a language are taken
-    for the latter.
+    at most 0.05, at most 5% are chance on average where tests are independent. Pairs share
+    sentences and languages; in simulations in which they do 3 to 5% of the pairs called changed are
+    chance (docs/statistics.md).
 
-    A q is no smaller than the family allows: where p is at least 2 / (1 + resamples), a single pair
-    that stands out among m has q of at least 2 m / (1 + resamples), so many pairs take many
-    resamples. A mean over pairs is one question: its p stands as it is, and its q is NaN.
+    A mean over pairs is one question: its p stands as it is, and its q is NaN.
 
     Args:
         table: figures as `comparison.compare` gives them, with the columns of `family`.

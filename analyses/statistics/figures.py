@@ -1,7 +1,7 @@
 """Figures with what each group of sentences adds to them, from which all uncertainty follows."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -54,7 +54,14 @@ class Figures:
         """Keep the figures that are chosen, one truth value a figure."""
         keep = np.asarray(chosen, dtype=bool)
         index = self.index[keep].reset_index(drop=True)
-        return Figures(index, self.values[keep], self.influence[:, :, keep], self.sentences)
+        influence = self.influence[:, :, keep]
+        if self.influence.strides[0] == 0:
+            influence = np.broadcast_to(self.influence[0][:, keep], influence.shape)
+        return Figures(index, self.values[keep], influence, self.sentences)
+
+    def unsure(self) -> "Figures":
+        """Give the same figures without influence, where that of these is not known."""
+        return replace(self, influence=np.full_like(self.influence, np.nan))
 
 
 def group_numbers(sentences: int, groups: Groups | None) -> Int[np.ndarray, " sentence"]:

@@ -58,7 +58,7 @@ class Measurement:
             those of the controls.
         """
         from steer_plugin.analyses.controls.random_units import random_control
-        from steer_plugin.analyses.run.inputs import check_targets
+        from steer_plugin.analyses.run.inputs import check_groups, check_targets
         from steer_plugin.analyses.statistics.comparison import compare
         from steer_plugin.experts.table import ExpertTable
         from steer_plugin.responses.embeddings import embed
@@ -68,6 +68,7 @@ class Measurement:
         if self.steering.positions == "generated":
             raise click.UsageError("embeddings have no generated tokens; steer all or prompt")
         finding, judging = self.corpus.read().split(seed=self.split_seed)
+        check_groups(judging)
         table = plan = None
         controls: list[Intervention] = []
         if self.experts is not None and self.target is not None:

@@ -105,7 +105,7 @@ def _align_wide(table: Table, languages: Sequence[str] | None, group: str | None
         )
         for language in chosen
     )
-    return chosen, ids, texts, _labels(table, group)
+    return chosen, ids, texts, _labels(table, group or document_column(table))
 
 
 def _align_long(table: Table, languages: Sequence[str] | None, group: str | None) -> Aligned:

@@ -116,7 +116,8 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
     """
     shards = [read_artifact(folder / ABOUT, KIND) for folder in folders]
     first = shards[0].config
-    common = _common(first)
+    with readable(shards[0].folder / CONFIG):
+        common = _common(first)
     for other in shards[1:]:
         for name, wanted in common.items():
             if _common(other.config).get(name) != wanted:

@@ -85,7 +85,7 @@ def row(
         figure[f"{name}_high"] = value + half_width
     if len(controls) < FEWEST_DRAWS:
         figure["advantage_low"] = figure["advantage_high"] = float("nan")
-    as_far = sum(np.sign(post - pre) * (draw - pre) >= abs(post - pre) for draw in controls)
+    as_far = sum(abs(draw - pre) >= abs(post - pre) for draw in controls)
     figure["control_p"] = (1 + as_far) / (1 + len(controls))
     return figure
 

@@ -16,6 +16,7 @@ from steer_plugin.analyses.report.words.control_titles import (
     reliable,
 )
 from steer_plugin.analyses.run.results import layer_order, layer_phrase
+from steer_plugin.analyses.statistics.comparison import FEWEST_DRAWS
 from steer_plugin.corpora.language_codes import language_label, language_name
 from steer_plugin.experts.selection import TOP, Choice
 
@@ -220,18 +221,14 @@ def _measured(controls: pd.DataFrame, choice: Choice) -> str:
     layer = layer_phrase(layer_order(rows)[-1])
     ks = f"{phrases.distinct_numbers(rows['top_k'])}{unit_choice.in_each_layer(choice)}"
     sentences = phrases.distinct_numbers(rows["sentences"])
-    grouped = "groups" in rows and bool((rows["groups"] < rows["sentences"]).any())
-    units = (
-        f"{phrases.distinct_numbers(rows['groups'])} groups of sentences"
-        if grouped
-        else "sentences"
-    )
-    over = f"over {units}, "
+    grouped = "groups" in rows and (rows["groups"] < rows["sentences"]).any()
+    count = phrases.distinct_numbers(rows["groups"]) if grouped else ""
+    over = f"over {count} groups of sentences, " if grouped else "over sentences, "
     return (
         f"Means over all pairs of languages on {sentences} held-out sentences a language, "
         f"embeddings as they are, {layer}, k = {ks}. Lines: 95% intervals ("
         f"{over}not corrected for the number of comparisons); beside what is drawn several times "
-        "they are for one more draw, of what was drawn fewer than 3 times there are none."
+        f"they are for one more draw, from {FEWEST_DRAWS} draws on; a share is of these very draws."
     )
 
 

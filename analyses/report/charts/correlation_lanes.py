@@ -147,5 +147,6 @@ def _caption(results: Results, table: pd.DataFrame) -> str:
         "Over the languages that the target's sentences are sought in: top-1 accuracy and cosine "
         f"distance to the target, raw embeddings, {layer}, k = {ks}. Lines: 95% "
         f"intervals (Fisher's), from {FEWEST} languages on. The title counts those of "
-        f"“{first.lower()}” over all languages, not corrected for their number.{pooled}{left}"
+        f"“{first.lower()}” over all languages, not corrected for their number; of strong relations "
+        f"between skewed figures such intervals hold the true r only 80% of the time.{pooled}{left}"
     )

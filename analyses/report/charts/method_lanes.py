@@ -69,8 +69,8 @@ def method_exhibits(methods: pd.DataFrame, choice: Choice = TOP) -> list[Exhibit
             name="methods_compared",
             heading="Other ways to steer",
             aid=(
-                "What counts is how far a filled point is from its hollow one, and on which side "
-                "of the dotted line."
+                "What counts is how far a filled point is from the dotted line, and whether its "
+                "hollow one, a single random draw, goes as far."
                 if (methods["n_controls"] > 0).any()
                 else "What counts is how far a point is from the dotted line, and on which side."
             ),
@@ -223,11 +223,7 @@ def _beyond(methods: pd.DataFrame) -> str:
     rows = methods[methods["axis"] == PROBABILITY]
     infinite = np.isinf(methods.loc[methods["axis"] == PERPLEXITY, "change"]).any()
     left_out = " A method of infinite perplexity is not drawn." if infinite else ""
-    if not (rows["n_controls"] > 0).all() or rows["advantage"].notna().all():
-        return left_out
-    return (
-        f"{left_out} A gain is beyond the control's where its whole interval lies above that one's."
-    )
+    return left_out
 
 
 def _steered(methods: pd.DataFrame, choice: Choice) -> str:

@@ -112,13 +112,13 @@ def retrieval_title(figures: pd.DataFrame) -> str:
         )
     ahead = figures[figures["advantage_low"] > 0]
     if ahead.empty:
-        return f"Experts retrieve no better than random neurons for {none_of(figures)}"
+        return f"Experts retrieve not reliably better than random neurons for {none_of(figures)}"
     # Ahead of random neurons is not yet ahead of the model as it was.
     up = ahead[ahead["change_low"] > 0]
     if up.empty:
         return (
             f"Experts retrieve better than random neurons for {how_many(ahead, figures)}, "
-            f"but no better than the model unsteered"
+            f"but not reliably better than the model unsteered"
         )
     return (
         f"Experts lift top-1 retrieval beyond random neurons for "
@@ -179,7 +179,7 @@ def _gap_moves(figures: pd.DataFrame) -> str:
             same = len(beyond) == len(wider)
             moves[0] += ", beyond random neurons" + ("" if same else f" for {len(beyond)}")
         elif several_draws(wider):
-            moves[0] += ", no more than with random neurons"
+            moves[0] += ", not reliably more than with random neurons"
     if not narrower.empty:
         moves.append(f"shrinks for {how_many(narrower, figures)}")
     return listed(moves) or f"does not change reliably for {none_of(figures)}"

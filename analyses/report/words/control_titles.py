@@ -227,13 +227,18 @@ def advantages_title(controls: pd.DataFrame) -> str:
         controls: rows of `Results.controls`.
     """
     rows = control_rows(controls)
-    rows = rows[(rows["measure"] == "top-1") & rows["advantage_low"].notna()]
+    rows = rows[rows["measure"] == "top-1"]
+    every_control = rows["control"].nunique()
+    rows = rows[rows["advantage_low"].notna()]
     if rows.empty:
         return "Every control was drawn too few times to tell of others"
     targets = rows.drop_duplicates("target")
     beaten = rows.assign(won=rows["advantage_low"] > 0).groupby("target", sort=False)["won"].sum()
     n = rows["control"].nunique()
-    every = {1: "the control", 2: "both controls"}.get(n, f"all {n} controls")
+    judged = " that can be judged" if n < every_control else ""
+    every = {1: f"the control{judged}", 2: f"both controls{judged}"}.get(
+        n, f"all {n} controls{judged}"
+    )
     parts = []
     for count in sorted(set(beaten), reverse=True):
         with_count = targets[targets["target"].isin(beaten.index[beaten == count])]

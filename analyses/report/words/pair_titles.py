@@ -9,7 +9,7 @@ from steer_plugin.analyses.report.words.pair_verdicts import (
     rate_is_controlled,
     verdicts,
 )
-from steer_plugin.analyses.report.words.phrases import listed, span
+from steer_plugin.analyses.report.words.phrases import listed, several_draws, span
 from steer_plugin.corpora.language_codes import language_name
 
 _NAMED = 3
@@ -82,7 +82,7 @@ def _counts(target: str, rows: pd.DataFrame) -> dict[str, object]:
         "target": target,
         "told": bool(sure.notna().any()),
         "by_rate": rate_is_controlled(rows),
-        "controlled": bool((rows["n_controls"] > 0).all()),
+        "controlled": several_draws(rows),
         "up": (change > 0).sum(),
         "down": (change < 0).sum(),
         "control_up": (control > 0).sum(),
@@ -104,5 +104,5 @@ def _up_and_down(counts: pd.DataFrame) -> str:
         return title
     if counts["by_rate"].all():
         behind = f", behind in {span(counts['behind'], 0)}" if counts["behind"].any() else ""
-        return f"{title} (ahead of random neurons in {span(counts['ahead'], 0)}{behind})"
+        return f"{title} (ahead of one more random draw in {span(counts['ahead'], 0)}{behind})"
     return f"{title} (random neurons {moved('control_up', 'control_down')})"

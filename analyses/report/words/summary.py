@@ -87,15 +87,18 @@ def _retrieval(figure: dict[str, Any], choice: Choice) -> str:
         )
     ahead = interval(figure["advantage_low"], figure["advantage_high"])
     if figure["advantage_low"] > 0:
-        verdict = f"the experts are ahead by {number(figure['advantage'])} ({ahead})"
+        verdict = (
+            f"the experts are ahead of one more draw by {number(figure['advantage'])} ({ahead})"
+        )
     elif figure["advantage_high"] < 0:
-        verdict = f"the experts did worse than a further draw would ({ahead})"
+        verdict = f"the experts did worse than one more draw would ({ahead})"
     else:
-        verdict = f"the experts did not reliably better than a further draw would ({ahead})"
-    rank = round(figure["control_p"] * (figure["n_controls"] + 1))
+        verdict = f"the experts are not reliably ahead of one more draw ({ahead})"
+    draws = int(figure["n_controls"])
+    as_far = round(figure["control_p"] * (draws + 1)) - 1
     return (
-        f"{start}; random neurons gave {number(figure['control'])}: {verdict}, rank {rank} of "
-        f"{figure['n_controls'] + 1:.0f} among the draws."
+        f"{start}; {draws} draws of random neurons gave {number(figure['control'])} on average, and "
+        f"{as_far or 'none'} changed it as much: {verdict}."
     )
 
 

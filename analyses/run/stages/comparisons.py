@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from steer_plugin.analyses.controls.expert_controls import DRAWN
-from steer_plugin.analyses.controls.shifts import centred, constant_shift
+from steer_plugin.analyses.controls.shifts import constant_shift
 from steer_plugin.analyses.measures.every_measure import all_figures
 from steer_plugin.analyses.measures.mixed_retrieval import mixed_figures
 from steer_plugin.analyses.run.results import layer_phrase
@@ -17,7 +17,7 @@ from steer_plugin.analyses.run.stages.conditions import BEFORE, MATCHED, Compari
 from steer_plugin.analyses.statistics.comparison import compare, compare_controls
 from steer_plugin.analyses.statistics.false_discoveries import control_false_discoveries
 from steer_plugin.analyses.statistics.figure_rows import is_pair
-from steer_plugin.analyses.statistics.figures import Figures, joined
+from steer_plugin.analyses.statistics.figures import KEYS, Figures, joined
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import FINAL, Embeddings, Layer
 
@@ -59,7 +59,8 @@ def compare_experts(
 ) -> dict[str, pd.DataFrame]:
     """Tabulate all measures at every layer: before, with experts, and with matched controls.
 
-    One condition's embeddings of one layer are in memory at a time, two where they are mixed.
+    One condition's embeddings of one layer are in memory at a time, two or three where they are
+    mixed or shifted.
 
     Returns:
         `alignment`, `retrieval`, `geometry` and `mixed`, each row with `target`, `top_k` and
@@ -139,34 +140,53 @@ def _others(
     measured: Mapping[Condition, TableFigures],
     comparison: Comparison,
     settings: RunSettings,
-) -> dict[str, list[TableFigures]]:
+) -> dict[str, list[Figures]]:
     """Measure the controls that a comparison has besides the matched one."""
     others = {
-        name: [measured[condition] for condition in draws]
+        name: [_controlled(measured[condition]) for condition in draws]
         for name, draws in comparison.controls.items()
         if name != MATCHED
     }
-    moves = {"constant-shift", "centring"} & set(settings.controls)
-    if not comparison.headline or not moves:
+    if not comparison.headline:
         return others
-    before = figures.embedded.load(BEFORE, figures.layer)
-    if "constant-shift" in moves:
+    if "constant-shift" in settings.controls:
+        before = figures.embedded.load(BEFORE, figures.layer)
         after = figures.embedded.load(comparison.experts, figures.layer)
         shifted = constant_shift(before, fit=(before, after))
-        others["constant-shift"] = [figures.named(BEFORE, shifted)]
-    if "centring" in moves:
-        others["centring"] = [figures.named(BEFORE, centred(before, fit=before))]
+        # It is fitted on the sentences that judge it, and how it moves with them is not known.
+        others["constant-shift"] = [_controlled(figures.named(BEFORE, shifted)).unsure()]
+    if "centring" in settings.controls:
+        others["centring"] = [_centred(_controlled(measured[BEFORE]))]
     return others
+
+
+def _centred(before: Figures) -> Figures:
+    """Give the unsteered figures without each language's mean, whatever centring is asked for.
+
+    Without the means of languages there is none left that they have in common. CKA has no such
+    figure of its own, since it takes means out by itself.
+    """
+    keys = [name for name in KEYS if name != "centring"]
+    place = {
+        tuple(row): number
+        for number, (row, centring) in enumerate(
+            zip(before.index[keys].itertuples(index=False), before.index["centring"], strict=True)
+        )
+        if centring == "language"
+    }
+    rows = before.index[keys].itertuples(index=False)
+    chosen = [place.get(tuple(row), number) for number, row in enumerate(rows)]
+    return replace(before, values=before.values[chosen], influence=before.influence[:, :, chosen])
 
 
 def _beside_all(
     measured: Mapping[Condition, TableFigures],
-    others: Mapping[str, Sequence[TableFigures]],
+    others: Mapping[str, Sequence[Figures]],
     comparison: Comparison,
 ) -> pd.DataFrame:
     """Put the means over pairs of the chosen measures beside every control."""
-    named = {MATCHED: [measured[condition] for condition in comparison.matched], **others}
-    controls = {name: [_controlled(figures) for figures in draws] for name, draws in named.items()}
+    matched = [_controlled(measured[condition]) for condition in comparison.matched]
+    controls = {MATCHED: matched, **others}
     return compare_controls(
         _controlled(measured[BEFORE]),
         _controlled(measured[comparison.experts]),

@@ -45,8 +45,8 @@ def compare_rival(
     Returns:
         One row an axis: `method`, `target`, `top_k`, `block`, `axis`, then `results.VALUES` and
         `sentences`: how many sentences, texts, and documents or stretches of one the figure is
-        over. The control is its first draw. On the last two axes a difference between method and
-        control is not made: `advantage` and its ends are NaN.
+        over. The control is its first draw, which tells nothing of others: the ends of `advantage`
+        are NaN. On the last two axes a difference between method and control is not made.
 
     Raises:
         AnalysisError: a condition cannot be measured, such as one that makes all embeddings alike.

@@ -23,7 +23,12 @@ from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import versions
 
 EXPERTS, CONTROL = "experts", "control"
-ONE_SEED = "one seed cannot both choose a k and judge it; give at least two"
+FEWEST_SEEDS = 4
+"""Of fewer, half of the seeds cannot choose a k and the other half judge it."""
+
+TOO_FEW_SEEDS = (
+    f"fewer than {FEWEST_SEEDS} seeds cannot both choose a k and judge it; give more seeds"
+)
 BATCH = 64
 """Texts that are written at once; they share one stream of random numbers."""
 
@@ -142,8 +147,10 @@ def curve(
     """Put language probability and perplexity beside k, and recommend one (PAPER steps 7, 9, 10).
 
     The control is the first draw of random units of the same layers. A k is chosen on one half of
-    the seeds, and the figures are those of the other half: chosen and judged on the same texts, the
-    best of ten k would gain 38% too much. Of a single seed nothing is recommended.
+    the seeds, and the figures, with their front, are those of the other half: chosen and judged on
+    the same texts, the best of ten k would gain 38% too much. Both halves have the same documents,
+    so the cost of the chosen k is not independent of the choice. Of fewer than `FEWEST_SEEDS` seeds
+    nothing is recommended.
 
     Args:
         writer: writes and scores.
@@ -161,10 +168,10 @@ def curve(
         steered.append(writer.outcome(comparison.experts, EXPERTS, comparison.top_k, target))
         steered.append(writer.outcome(comparison.matched[0], CONTROL, comparison.top_k, target))
     measured = partial(tradeoff, target, count=settings.resamples, seed=settings.bootstrap_seed)
-    if len(before.texts) < 2:
+    if len(before.texts) < FEWEST_SEEDS:
         frame = measured(before, steered)
-        recommendation = frame.loc[frame["condition"] != CONTROL, ["top_k"]].assign(
-            on_front=False, recommended=False, reason=ONE_SEED
+        choice = frame.loc[frame["condition"] != CONTROL, ["top_k"]].assign(
+            recommended=False, reason=TOO_FEW_SEEDS
         )
     else:
         choosing, judging = zip(*(outcome.halves() for outcome in (before, *steered)), strict=True)
@@ -172,7 +179,10 @@ def curve(
         choice = recommend(
             measured(choosing[0], choosing[1:]), tolerance=writer.generation.tolerance
         )
-        recommendation = choice[["top_k", "on_front", "recommended", "reason"]]
+    front = recommend(frame, tolerance=writer.generation.tolerance)
+    recommendation = choice[["top_k", "recommended", "reason"]].assign(
+        on_front=front["on_front"].to_numpy()
+    )
     of_experts = frame["condition"] != CONTROL
     verdicts = frame[of_experts].merge(recommendation, on="top_k", validate="one_to_one")
     others = frame[~of_experts].assign(on_front=False, recommended=False, reason="a control")
