@@ -119,8 +119,8 @@ def _correlations(results: Results) -> str:
     judged = int(rows["r_low"].notna().sum())
     over = f"Each is over {phrases.listed(map(str, n))} candidate languages"
     finding = (
-        f"{len(sure)} of {judged} correlations with an interval exclude 0. {over}: with so few, only "
-        "very strong relations can be told from none."
+        f"{len(sure)} of {judged} correlations with an interval exclude 0. {over}: with so few, "
+        "only very strong relations can be told from none."
         if judged
         else f"No correlation can be told from none. {over}; intervals are made from {FEWEST} on."
     )

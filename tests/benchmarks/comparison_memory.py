@@ -35,7 +35,7 @@ class RandomEmbeddings:
         self.names = [f"l{place:02}" for place in range(languages)]
         self.shape = sentences, dimensions
 
-    def load(self, condition: Condition, layer: object) -> dict[str, Any]:
+    def load(self, condition: Condition, _layer: object) -> dict[str, Any]:
         """Draw a condition's embeddings, meanings shared by languages."""
         rng = np.random.default_rng(sum(map(ord, condition.name)))
         meaning = np.random.default_rng(0).standard_normal(self.shape, dtype=np.float32)

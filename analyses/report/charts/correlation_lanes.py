@@ -137,8 +137,8 @@ def _caption(results: Results, table: pd.DataFrame) -> str:
         ""
         if of_all.empty
         else f" Pooled: {phrases.span(of_all['points'], 0)} points, one a target and language, of "
-        f"{phrases.span(of_all['n'], 0)} languages, which are what counts; how the targets "
-        "differ is in it too."
+        f"{phrases.span(of_all['n'], 0)} languages, without an interval, since how the "
+        "targets differ is in it too."
     )
     undefined = int(table["r"].isna().sum())
     left = f" {undefined} of {len(table)} have too few languages or no spread." if undefined else ""
@@ -147,6 +147,7 @@ def _caption(results: Results, table: pd.DataFrame) -> str:
         "Over the languages that the target's sentences are sought in: top-1 accuracy and cosine "
         f"distance to the target, raw embeddings, {layer}, k = {ks}. Lines: 95% "
         f"intervals (Fisher's), from {FEWEST} languages on. The title counts those of "
-        f"“{first.lower()}” over all languages, not corrected for their number; of strong relations "
-        f"between skewed figures such intervals hold the true r only 80% of the time.{pooled}{left}"
+        f"“{first.lower()}” over all languages, not corrected for their number; of strong "
+        "relations between skewed figures they hold the true r only 80% of the time."
+        f"{pooled}{left}"
     )

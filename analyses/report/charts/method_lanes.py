@@ -219,11 +219,9 @@ def _caption(methods: pd.DataFrame, choice: Choice) -> str:
 
 
 def _beyond(methods: pd.DataFrame) -> str:
-    """Say what is not drawn, and when a gain is beyond the control's without a difference."""
-    rows = methods[methods["axis"] == PROBABILITY]
+    """Say what is not drawn."""
     infinite = np.isinf(methods.loc[methods["axis"] == PERPLEXITY, "change"]).any()
-    left_out = " A method of infinite perplexity is not drawn." if infinite else ""
-    return left_out
+    return " A method of infinite perplexity is not drawn." if infinite else ""
 
 
 def _steered(methods: pd.DataFrame, choice: Choice) -> str:

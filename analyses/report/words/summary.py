@@ -97,8 +97,8 @@ def _retrieval(figure: dict[str, Any], choice: Choice) -> str:
     draws = int(figure["n_controls"])
     as_far = round(figure["control_p"] * (draws + 1)) - 1
     return (
-        f"{start}; {draws} draws of random neurons gave {number(figure['control'])} on average, and "
-        f"{as_far or 'none'} changed it as much: {verdict}."
+        f"{start}; {draws} draws of random neurons gave {number(figure['control'])} on average, "
+        f"and {as_far or 'none'} changed it as much: {verdict}."
     )
 
 
