@@ -1,4 +1,4 @@
-"""The demo's real model, Gemma 3 270M, on bundled sentences: two passes of 420 each."""
+"""The demo's real model, Gemma 3 270M, on bundled sentences: two passes of 140 each."""
 
 import json
 import os
@@ -31,7 +31,7 @@ from steer_plugin import ParallelCorpus, find_experts
 from steer_plugin.adapters.loader import load_adapter
 
 adapter = load_adapter("demo")
-find, judge = (half.take(60) for half in ParallelCorpus.everyday().split(seed=0))
+find, judge = (half.take(20) for half in ParallelCorpus.everyday().split(seed=0))
 found, judged = find_experts(adapter, find), find_experts(adapter, judge)
 best = {name: judged.scores[judged.row(name), found.top(name, 1)[0]] for name in found.concepts}
 print(json.dumps({
