@@ -258,31 +258,35 @@ def test_every_caption_says_what_the_reader_must_know(run: Results) -> None:
 
 
 @pytest.mark.parametrize(
-    ("draws", "note", "caption"),
+    ("draws", "groups", "note"),
     [
-        (0, "paired bootstrap over sentences. Distances", "over sentences, not corrected"),
+        (0, None, "95% interval, over sentences. Distances"),
+        (2, None, "95% interval, over sentences. Distances"),
         (
-            1,
-            "over sentences; the draw of random neurons is not resampled. Distances",
-            "sentences, not",
+            3,
+            None,
+            "over sentences; beside random neurons for one more draw, from 3 draws. Distances",
         ),
-        (2, "at most 50% of the time. Distances", "sentences and draws of random neurons, not"),
-        (3, "at most 75% of the time. Distances", "sentences and draws of random neurons, not"),
-        (8, "random neurons, both resampled. Distances", "sentences and draws of random neurons"),
+        (
+            8,
+            "10",
+            "over 10 groups of sentences; beside random neurons for one more draw, from 8 draws",
+        ),
     ],
 )
 def test_the_page_says_what_its_intervals_are_over(
-    draws: int, note: str, caption: str, tmp_path: Path
+    draws: int, groups: str | None, note: str, tmp_path: Path
 ) -> None:
     run = results(n_controls=draws, layers=("final",), top_ks=(300,), sentences=20)
+    if groups is not None:
+        run = dataclasses.replace(run, provenance={**run.provenance, "judge_groups": groups})
 
     page = write_report(run, tmp_path).read_text(encoding="utf-8")
 
     assert note in page
-    assert ("is not resampled" in page) == (draws == 1)
-    assert ("both resampled" in page) == (draws > 1)
     captions = {figure.name: figure.caption for figure in exhibits(run)}
-    assert caption in captions["retrieval_before_after"]
+    over = f"over {groups} groups of sentences" if groups else "over sentences"
+    assert f"({over}, not corrected" in captions["retrieval_before_after"]
 
 
 def test_the_tables_hold_what_was_measured_and_what_was_drawn(run: Results, report: Path) -> None:
@@ -365,7 +369,8 @@ def test_the_finding_gives_each_target_before_after_control_and_interval(run: Re
     )
     assert (
         "With the top 300 German experts steered it rose from 0.05 to 0.41 (+0.34 to +0.39); "
-        "random neurons gave 0.07: the experts are ahead by 0.34 (+0.31 to +0.37)."
+        "3 draws of random neurons gave 0.07 on average, and none changed it as much: the experts "
+        "are ahead of one more draw by 0.34 (+0.31 to +0.37)."
     ) in finding(one)
     for name in ("German", "Spanish", "Japanese"):
         assert f"With the top 300 {name} experts steered" in finding(one)
@@ -374,9 +379,9 @@ def test_the_finding_gives_each_target_before_after_control_and_interval(run: Re
 def test_the_finding_says_where_experts_do_no_better_than_random_neurons(run: Results) -> None:
     where = {**TOP_1, "target": "deu_Latn"}
     level = with_intervals(run, "retrieval", where, advantage=(-0.01, 0.02))
-    assert "the experts did no better than random neurons (−0.01 to +0.02)" in finding(level)
+    assert "the experts are not reliably ahead of one more draw (−0.01 to +0.02)" in finding(level)
     worse = with_intervals(run, "retrieval", where, advantage=(-0.2, -0.1))
-    assert "the experts did worse than random neurons (−0.20 to −0.10)" in finding(worse)
+    assert "the experts did worse than one more draw would (−0.20 to −0.10)" in finding(worse)
     assert "the experts did worse" not in finding(run)
 
 
@@ -460,10 +465,10 @@ def test_titles_count_targets_by_their_intervals(run: Results) -> None:
     )
     none = rows.assign(advantage_low=-0.1, advantage_high=0.1)
     assert retrieval_title(none) == (
-        "Experts retrieve no better than random neurons for any of 3 targets"
+        "Experts retrieve not reliably better than random neurons for any of 3 targets"
     )
     harmed = rows.assign(change_low=-0.2, advantage_low=0.1)
-    assert "but no better than the model unsteered" in retrieval_title(harmed)
+    assert "but not reliably better than the model unsteered" in retrieval_title(harmed)
 
 
 def test_the_distance_title_sets_random_neurons_beside_experts(run: Results) -> None:
@@ -492,7 +497,7 @@ def test_the_gap_title_sets_the_centred_gap_beside_the_raw_one(run: Results) -> 
         "language's mean removed it widens for all 3 targets, beyond random neurons"
     )
     assert gap_title(wider.assign(advantage_low=-0.1), wider[:0]).endswith(
-        "widens for all 3 targets, no more than with random neurons"
+        "widens for all 3 targets, not reliably more than with random neurons"
     )
 
 

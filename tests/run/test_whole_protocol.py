@@ -184,9 +184,10 @@ def test_every_difference_has_its_interval_its_number_and_its_control(run: Run) 
         assert (table["n_controls"] == 2).all()
         assert (table["sentences"] > 0).all()
         for difference in ("change", "control_change", "advantage"):
-            found = table[table[difference].notna()]
-            assert (found[f"{difference}_low"] <= found[f"{difference}_high"]).all()
-            assert found[f"{difference}_low"].notna().mean() > 0.9
+            known = table[table[f"{difference}_low"].notna()]
+            assert (known[f"{difference}_low"] <= known[f"{difference}_high"]).all()
+            # Of two draws nothing is said of a third.
+            assert known.empty == (difference == "advantage")
 
 
 def test_every_control_stands_beside_the_experts_at_the_middle_k(run: Run) -> None:

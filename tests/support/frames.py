@@ -38,7 +38,6 @@ PROVENANCE = {
     "judge_sentences": str(SENTENCES),
     "split_seed": "0",
     "control_seeds": "0, 1, 2",
-    "bootstrap": "1,000 paired samples of sentences",
     "projection": "plane of the first two principal components before steering",
     "versions": "steer-plugin 0.1.0, torch 2.13.0, transformers 5.23, transformer-lens 4.3.0",
 }

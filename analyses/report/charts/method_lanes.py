@@ -219,9 +219,15 @@ def _caption(methods: pd.DataFrame, choice: Choice) -> str:
 
 
 def _beyond(methods: pd.DataFrame) -> str:
-    """Say what is not drawn."""
+    """Say what is not drawn, and when a gain is beyond the control's without a difference."""
+    rows = methods[methods["axis"] == PROBABILITY]
     infinite = np.isinf(methods.loc[methods["axis"] == PERPLEXITY, "change"]).any()
-    return " A method of infinite perplexity is not drawn." if infinite else ""
+    left_out = " A method of infinite perplexity is not drawn." if infinite else ""
+    if not phrases.several_draws(rows) or rows["advantage"].notna().all():
+        return left_out
+    return (
+        f"{left_out} A gain is beyond the control's where its whole interval lies above that one's."
+    )
 
 
 def _steered(methods: pd.DataFrame, choice: Choice) -> str:

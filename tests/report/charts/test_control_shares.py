@@ -342,9 +342,9 @@ def test_captions_say_what_each_control_is_once(table: pd.DataFrame) -> None:
         assert "150 held-out sentences" in figure.caption
         assert "k = 300" in figure.caption
         assert "after the final norm" in figure.caption
-        assert "95% intervals (paired bootstrap over sentences and seeds" in figure.caption
-    for figure in control_exhibits(table.assign(n_seeds=1)):
-        assert "95% intervals (paired bootstrap over sentences, not" in figure.caption
+        assert "95% intervals (over sentences, not corrected" in figure.caption
+    for figure in control_exhibits(table.assign(groups=10)):
+        assert "95% intervals (over 10 groups of sentences, not" in figure.caption
     assert "mean of 3 seeds" in first.caption
     pd.testing.assert_frame_equal(first.table, control_shares_table(table))
     pd.testing.assert_frame_equal(second.table, control_advantages_table(table))

@@ -303,9 +303,9 @@ def test_the_caption_says_what_was_steered_by_whose_method(table: pd.DataFrame) 
         "experts: k = 300; residual stream: after block 9",
         "Linear-AcT (Rodriguez et al. 2024)",
         "residual PCA (Zou et al. 2023)",
-        "95% bootstrap intervals",
-        "; 1 draw.",
+        "95% intervals",
+        "mean of 3 draws.",
     ):
         assert words in caption
-    assert "mean of 3 draws." in method_exhibits(table.assign(n_controls=3))[0].caption
+    assert "; 1 draw." in method_exhibits(table.assign(n_controls=1))[0].caption
     pd.testing.assert_frame_equal(method_exhibits(table)[0].table, methods_compared_table(table))
