@@ -10,7 +10,7 @@ from steer_plugin.analyses.report.exhibit import Exhibit
 from steer_plugin.analyses.report.marks.lanes import Panel, lanes
 from steer_plugin.analyses.report.marks.panels import finite, look, with_intervals
 from steer_plugin.analyses.report.marks.tradeoff_plane import COST, tradeoff_plane
-from steer_plugin.analyses.report.words import method_titles, unit_choice
+from steer_plugin.analyses.report.words import method_titles, phrases, unit_choice
 from steer_plugin.analyses.report.words.method_titles import (
     DISTANCE,
     PERPLEXITY,

@@ -240,7 +240,8 @@ def test_the_title_gives_the_targets_that_gain_beyond_random_neurons_and_what_th
     # Japanese gains 0.02 there, no more than the top of the interval of random neurons.
     assert generation_title(table) == (
         "At the recommended k, experts raise the probability of the target language beyond the "
-        "one random draw for 2 of 3 targets: German 0.02 to 0.62 at 1.12 times the perplexity and Spanish "
+        "one random draw for 2 of 3 targets: German 0.02 to 0.62 at 1.12 times the perplexity and "
+        "Spanish "
         "0.03 to 0.34 at 1.12 times"
     )
     assert generation_title(one(table)) == (
@@ -249,7 +250,8 @@ def test_the_title_gives_the_targets_that_gain_beyond_random_neurons_and_what_th
     )
     assert generation_title(generation_frame(targets=SEVEN)) == (
         "At the recommended k, experts raise the probability of the target language beyond the "
-        "one random draw for 6 of 7 targets, most for German 0.03 to 0.63 at 1.12 times the perplexity"
+        "one random draw for 6 of 7 targets, most for German 0.03 to 0.63 at 1.12 times the "
+        "perplexity"
     )
 
 
