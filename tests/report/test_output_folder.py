@@ -262,16 +262,8 @@ def test_every_caption_says_what_the_reader_must_know(run: Results) -> None:
     [
         (0, None, "95% interval, over sentences. Distances"),
         (2, None, "95% interval, over sentences. Distances"),
-        (
-            3,
-            None,
-            "over sentences; beside random neurons for one more draw, from 3 draws. Distances",
-        ),
-        (
-            8,
-            "10",
-            "over 10 groups of sentences; beside random neurons for one more draw, from 8 draws",
-        ),
+        (3, None, "over sentences; beside random neurons for one more draw, from 3 draws"),
+        (8, "10", "over 10 groups of sentences; beside random neurons for one more draw, from 8"),
     ],
 )
 def test_the_page_says_what_its_intervals_are_over(
