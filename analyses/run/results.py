@@ -30,7 +30,6 @@ VALUES = (
     "advantage",
     "advantage_low",
     "advantage_high",
-    "control_p",
 )
 
 

@@ -41,7 +41,7 @@ def compared(rows: Sequence[dict[str, object]]) -> pd.DataFrame:
     """Give rows as `compare` does, with intervals of 0.02 to each side."""
     made = []
     for given in rows:
-        figure = {**KEYS, "control_min": 0.0, "control_max": 0.0, "n_controls": 1, **given}
+        figure = {**KEYS, "control_min": 0.0, "control_max": 0.0, "n_controls": 3, **given}
         pre, post, control = (float(str(figure[name])) for name in ("pre", "post", "control"))
         for name, value in (
             ("change", post - pre),

@@ -277,7 +277,7 @@ def test_a_run_measures_what_the_python_api_measures(
                     before, after, *random = (
                         figures(condition[layer], target=target) for condition in embedded
                     )
-                    frame = compare(before, after, random, count=20, seed=7)
+                    frame = compare(before, after, random)
                     frames.append(frame.assign(target=target, top_k=k, layer=str(layer)))
         wanted = pd.concat(frames, ignore_index=True)
         pd.testing.assert_frame_equal(results.tables()[name][wanted.columns], wanted)
@@ -321,12 +321,12 @@ def test_results_say_what_they_depend_on(again: Again, corpus: ParallelCorpus) -
 
 
 def test_results_say_what_each_step_ran_with(again: Again) -> None:
-    results, _ = again(resamples=30, batch_tokens=8)
+    results, _ = again(controls=("centring",), batch_tokens=8)
 
     told = results.provenance
     assert told["batch_tokens"] == "2048 (experts, experts-judged, embeddings); 8 (comparisons)"
     assert told["device"] == "cpu"
-    results, _ = again(resamples=30, batch_tokens=64)
+    results, _ = again(controls=("centring",), batch_tokens=64)
     assert results.provenance["batch_tokens"] == told["batch_tokens"]
 
 

@@ -16,7 +16,6 @@ Space = dict[str, Array]
 
 LANGUAGES = ("deu_Latn", "eng_Latn", "fra_Latn", "jpn_Jpan")
 TARGETS = ("deu_Latn", "fra_Latn", "jpn_Jpan")
-COUNT = 20
 
 
 def space(seed: int, n: int = 10, d: int = 5) -> Space:
@@ -41,7 +40,7 @@ def run(targets: tuple[str, ...] = TARGETS) -> pd.DataFrame:
             pre, post, control = (
                 alignment_figures(one, target=target) for one in conditions(target)
             )
-            frame = compare(pre, post, [control], count=COUNT)
+            frame = compare(pre, post, [control])
             frames.append(frame.assign(target=target, top_k=10, layer=layer))
     return pd.concat(frames, ignore_index=True)
 
@@ -177,13 +176,11 @@ def test_the_mixed_table_takes_pairs_of_languages_alike_and_only_where_both_are(
         retrieval_figures(before, target="deu_Latn"),
         retrieval_figures(after, target="deu_Latn"),
         [retrieval_figures(control, target="deu_Latn")],
-        count=COUNT,
     )
     mix = compare(
         mixed_figures(before, before, target="deu_Latn", centrings=("raw",)),
         mixed_figures(before, after, target="deu_Latn", centrings=("raw",)),
         [mixed_figures(before, control, target="deu_Latn", centrings=("raw",))],
-        count=COUNT,
     )
     setting = {"target": "deu_Latn", "top_k": 10, "layer": "final"}
     both = pd.concat([plain, mix], ignore_index=True).assign(**setting)

@@ -44,7 +44,8 @@ def test_every_interval_holds_the_true_change_about_19_times_in_20(
     # figure are 0.046.
     by_measure = calibrated.groupby(["measure", "centring"])["coverage"].mean()
     assert len(by_measure) > 18
-    off = by_measure[(by_measure < 0.92) | (by_measure > 0.98)]
+    # 0.92 to 0.98, less what 200 samples leave unsure.
+    off = by_measure[(by_measure < 0.905) | (by_measure > 0.985)]
     assert off.empty, off
     assert calibrated["coverage"].min() > 0.87
 

@@ -151,7 +151,6 @@ def methods_frame(
                     "block": 9 if vector else -1,
                     "axis": axis,
                     "n_controls": 3 if controlled else 0,
-                    "control_p": 0.25 if controlled else float("nan"),
                     "sentences": 32 if axis in _AXES[2:] else 150,
                 }
                 if axis == "perplexity":

@@ -95,10 +95,12 @@ def _retrieval(figure: dict[str, Any], choice: Choice) -> str:
     else:
         verdict = f"the experts are not reliably ahead of one more draw ({ahead})"
     draws = int(figure["n_controls"])
-    as_far = round(figure["control_p"] * (draws + 1)) - 1
+    # Results from before the rank was kept have none.
+    as_far = round(figure["control_p"] * (draws + 1)) - 1 if "control_p" in figure else None
+    rank = "" if as_far is None else f", and {as_far or 'none'} changed it as much"
     return (
-        f"{start}; {draws} draws of random neurons gave {number(figure['control'])} on average, "
-        f"and {as_far or 'none'} changed it as much: {verdict}."
+        f"{start}; {draws} draws of random neurons gave {number(figure['control'])} on average"
+        f"{rank}: {verdict}."
     )
 
 

@@ -227,8 +227,7 @@ def test_where_k_counts_each_layer_the_report_says_so(run: Run) -> None:
         assert ("k neurons a layer (log)" in axis) == each
         assert ("k neurons steered (log)" in axis) == (not each)
     for name in ("retrieval_before_after", "control_advantages", "methods_compared"):
-        said = drawn[name].caption + drawn["control_shares" if name[0] == "c" else name].caption
-        assert ("k = 2 in each layer" in said) == each
+        assert ("k = 2 in each layer" in drawn[name].caption) == each
     for name in ("from_targets", "mixed_retrieval"):
         assert ("k = 2 in each layer." in drawn[name].caption) == each
         assert "k = 2" in drawn[name].caption

@@ -9,7 +9,6 @@ import pytest
 
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.analyses.run.checkpoints import Checkpoints
-from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.conditions import BEFORE, MATCHED, Comparison, Condition
 from steer_plugin.analyses.run.stages.independent_sets import KIND, compare_bitexts, origin_of
 from steer_plugin.corpora.bitext import Bitext
@@ -19,7 +18,6 @@ from steer_plugin.storage.artifacts import write_artifact
 
 from support.tiny_models import Tiny
 
-SETTINGS = RunSettings(model="m", targets=("deu_Latn",), top_k=(3,), resamples=10)
 QUERIES, CANDIDATES, WIDTH = 8, 20_000, 32
 SIDES = 4 * WIDTH * (QUERIES + CANDIDATES)
 
@@ -73,7 +71,7 @@ def test_no_more_is_in_memory_where_more_conditions_are_compared(
         beside = comparison(controls)
         steps = embedded(tmp_path, adapter, one, (BEFORE, *beside.conditions))
         tracemalloc.start()
-        compare_bitexts(adapter, [one], beside, SETTINGS, steps)
+        compare_bitexts(adapter, [one], beside, steps)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
 
@@ -98,7 +96,7 @@ def test_english_is_in_every_pair_and_so_no_target_of_any(
     one, beside = bitext(*languages, size=50), comparison(1, target)
     steps = embedded(tmp_path, adapter, one, (BEFORE, *beside.conditions))
 
-    found = compare_bitexts(adapter, [one], beside, SETTINGS, steps)
+    found = compare_bitexts(adapter, [one], beside, steps)
 
     assert (not found.empty) == there
 
@@ -109,7 +107,7 @@ def test_within_a_language_the_unsteered_queries_look_among_steered_candidates(
     one, beside = bitext("deu_Latn", "deu_Latn", size=50), comparison(1)
     steps = embedded(tmp_path, adapter, one, (BEFORE, *beside.conditions))
 
-    found = compare_bitexts(adapter, [one], beside, SETTINGS, steps).set_index("measure")
+    found = compare_bitexts(adapter, [one], beside, steps).set_index("measure")
 
     # Each condition finds its own, and none another's, which is drawn apart from it.
     assert list(found.loc["top-1", ["pre", "post", "control"]]) == [1, 1, 1]
@@ -125,4 +123,4 @@ def test_a_condition_that_cannot_be_measured_is_named(
     steps = embedded(tmp_path, adapter, one, conditions, collapsed=beside.experts)
 
     with pytest.raises(AnalysisError, match=r"^condition-0 after the final norm: .*lower its k"):
-        compare_bitexts(adapter, [one], beside, SETTINGS, steps)
+        compare_bitexts(adapter, [one], beside, steps)
