@@ -59,7 +59,8 @@ def test_a_fake_alignment_by_a_common_vector_is_wholly_a_constant_shift() -> Non
         alignment_figures(one, target="deu_Latn", centrings=("raw",))
         for one in (before, after, control)
     ]
-    frame = compare_controls(*conditions[:2], {"constant shift": conditions[2:]})
+    named = {"constant shift": conditions[2:]}
+    frame = compare_controls(*conditions[:2], named, single=set(named))
     apart = frame[frame["measure"].isin(["pair distance", "matched distance"])]
     assert len(apart) > 8
     # The fake alignment: the distance falls far, in every pair.
@@ -95,7 +96,8 @@ def test_what_moves_each_sentence_its_own_way_is_no_constant_shift() -> None:
         alignment_figures(one, target="deu_Latn", centrings=("raw",))
         for one in (before, after, control)
     ]
-    frame = compare_controls(*conditions[:2], {"constant shift": conditions[2:]})
+    named = {"constant shift": conditions[2:]}
+    frame = compare_controls(*conditions[:2], named, single=set(named))
     row = only(frame, "matched distance")
     assert row["change_high"] < -0.1
     assert row["share_high"] < 0.2
@@ -143,7 +145,8 @@ def test_centring_gives_all_that_an_intervention_gives_which_only_brings_languag
         retrieval_figures(one, target="deu_Latn", centrings=("raw",))
         for one in (before, after, control)
     ]
-    row = only(compare_controls(*conditions[:2], {"centring": conditions[2:]}), "top-1")
+    named = {"centring": conditions[2:]}
+    row = only(compare_controls(*conditions[:2], named, single=set(named)), "top-1")
     assert row["change_low"] > 0.1
     assert row["share_low"] > 0.9
 

@@ -104,4 +104,4 @@ def test_blocks_of_queries_are_together_what_all_at_once_are(
         own = whole[pair].translations
         assert asked == list(zip(own.queries, own.candidates, strict=True))
         ranks = np.concatenate([search.ranking.ranks for search in blocks])
-        np.testing.assert_array_equal(ranks, whole[pair].ranks)
+        np.testing.assert_array_equal(ranks, whole[pair].ranking.ranks)

@@ -115,7 +115,7 @@ def test_table_2_counts_the_intervals_that_exclude_0_and_says_of_how_many_langua
 
     page = with_table(base, correlations=table)
 
-    assert said(page, "Table 2").startswith("2 of 4 correlations have an interval that excludes 0")
+    assert said(page, "Table 2").startswith("2 of 3 correlations with an interval exclude 0")
     assert "over 2 and 6 candidate languages" in said(page, "Table 2")
     assert cells(page, "Table 2") == [
         ["accuracy and distance, after, German (deu_Latn)", "−0.90 (−0.99 to −0.20)", "6"],

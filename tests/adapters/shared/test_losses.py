@@ -5,7 +5,7 @@ import copy
 import dataclasses
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -201,8 +201,8 @@ def tokens_that_count() -> Tokens:
     """Give tokens for texts of numbers, each its own id."""
 
     class Numbers:
-        all_special_ids: tuple[int, ...] = ()
-        all_special_tokens: tuple[str, ...] = ()
+        pad_token_id: int | None = None
+        added_tokens_decoder: Mapping[int, Any] = {}
 
         def __call__(self, texts: list[str], add_special_tokens: bool) -> dict[str, Any]:
             assert not add_special_tokens
