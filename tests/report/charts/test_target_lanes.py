@@ -253,13 +253,13 @@ def test_titles_count_what_is_called_and_who_is_ahead_of_random_neurons() -> Non
     table = rows((0.3, 0.01), (0.2, 0.2), (-0.1, 0.04), (0.1, 0.049), controls=3)
     assert from_targets_title(table) == (
         "From the target to each of 4 languages with experts, at a false-discovery rate of 5%: "
-        "German 2 up, 1 down (ahead of random neurons in 2, behind in 1)"
+        "German 2 up, 1 down (ahead of one more random draw in 2, behind in 1)"
     )
     assert retrieval_matrix_title(table).startswith("Top-1 of 4 pairs of languages with experts, ")
     level = table.assign(advantage_q=[0.01, 0.01, 0.2, 0.2])
-    assert from_targets_title(level).endswith("2 up, 1 down (ahead of random neurons in 2)")
+    assert from_targets_title(level).endswith("2 up, 1 down (ahead of one more random draw in 2)")
     none = table.assign(advantage_q=0.2)
-    assert from_targets_title(none).endswith("2 up, 1 down (ahead of random neurons in 0)")
+    assert from_targets_title(none).endswith("2 up, 1 down (ahead of one more random draw in 0)")
     alone = rows((0.3, 0.01), (0.2, 0.2))
     assert from_targets_title(alone).endswith("5%: German 1 up, 0 down")
     before = without_rates(table).assign(change_low=0.1, change_high=0.2)
@@ -275,7 +275,7 @@ def test_titles_give_the_fewest_and_the_most_of_many_targets() -> None:
         for target, q in zip(SEVEN[:4], (0.01, 0.2, 0.2, 0.2), strict=True)
     ]
     assert from_targets_title(pd.concat(targets)).endswith(
-        "4 targets 1 to 2 up, 0 down (ahead of random neurons in 1 to 2)"
+        "4 targets 1 to 2 up, 0 down (ahead of one more random draw in 1 to 2)"
     )
 
 
