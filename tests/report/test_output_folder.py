@@ -361,8 +361,8 @@ def test_the_finding_gives_each_target_before_after_control_and_interval(run: Re
     )
     assert (
         "With the top 300 German experts steered it rose from 0.05 to 0.41 (+0.34 to +0.39); "
-        "3 draws of random neurons gave 0.07 on average, and none changed it as much: the experts "
-        "are ahead of one more draw by 0.34 (+0.31 to +0.37)."
+        "3 draws of random neurons gave 0.07 on average, and none changed it as much, up or down: "
+        "the experts are ahead of one more draw by 0.34 (+0.31 to +0.37)."
     ) in finding(one)
     for name in ("German", "Spanish", "Japanese"):
         assert f"With the top 300 {name} experts steered" in finding(one)

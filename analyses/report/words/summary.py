@@ -97,7 +97,7 @@ def _retrieval(figure: dict[str, Any], choice: Choice) -> str:
     draws = int(figure["n_controls"])
     # Results from before the rank was kept have none.
     as_far = round(figure["control_p"] * (draws + 1)) - 1 if "control_p" in figure else None
-    rank = "" if as_far is None else f", and {as_far or 'none'} changed it as much"
+    rank = "" if as_far is None else f", and {as_far or 'none'} changed it as much, up or down"
     return (
         f"{start}; {draws} draws of random neurons gave {number(figure['control'])} on average"
         f"{rank}: {verdict}."
