@@ -9,13 +9,13 @@ from nnsight.intervention.iterator import Iterations
 
 from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS, ModulePaths
 from steer_plugin.adapters.nnsight.portable_code import portable, send_as_data
-from steer_plugin.adapters.nnsight.source_capture import parse_model_locks
+from steer_plugin.adapters.nnsight.source_capture import parse_one_at_a_time
 from steer_plugin.adapters.shared.steered_tokens import missing_unit, steered_tokens
 from steer_plugin.interventions.arithmetic import moved_once, steer_units
 from steer_plugin.interventions.plan import Intervention, units_by_layer
 from steer_plugin.settings.names import FINAL_NORM
 
-parse_model_locks()
+parse_one_at_a_time()
 send_as_data(Intervention)
 send_as_data(ModulePaths)
 

@@ -12,7 +12,7 @@ from nnsight.tracing.tracer import Tracer
 _PARSING = threading.RLock()
 
 
-def parse_model_locks() -> None:
+def parse_one_at_a_time() -> None:
     """Let one thread at a time parse in nnsight, in this package's traces and in its user's.
 
     Up to 3.11.7, CPython counts the depth of all trees that are being built in one number; threads
