@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -245,10 +245,24 @@ def test_the_key_changes_with_versions(
     module = sys.modules[versions.__module__]
 
     monkeypatch.setattr(
-        module, "version", lambda name: "0.0.1" if name == package else version(name)
+        module, "_version", lambda name: "0.0.1" if name == package else version(name)
     )
 
     assert key(held.adapter(), tmp_path) != before
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_the_key_stays_when_the_files_of_the_packages_are_gone_or_newer(
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shipped: Callable[[str], Any]
+) -> None:
+    adapter = Held(host, shipped("llama")).adapter()
+    before = key(adapter, tmp_path)
+
+    monkeypatch.setattr(sys, "path", [])
+
+    with pytest.raises(PackageNotFoundError):
+        version("torch")
+    assert key(adapter, tmp_path) == before
 
 
 @pytest.mark.parametrize("host", HOSTS)

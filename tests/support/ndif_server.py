@@ -109,11 +109,20 @@ class NDIFServer:
     def ready(self, model: Path) -> None:
         """Wait until a model is deployed and the API takes requests for it."""
         self._wait("the API has no connection to Ray", self._connected)
-        self._wait(f"no actor holds {model}", lambda: bool(self._actors_of(model)))
+        self._wait(f"no actor holds {model}", lambda: bool(self.actors_of(model)))
+
+    def actors_of(self, model: Path) -> list[int]:
+        """Give the processes that hold a model."""
+        key = model_key(model)
+        return [
+            int(actor.name)
+            for actor in self._actors.iterdir()
+            if actor.read_text(encoding="utf-8") == key and _runs(int(actor.name))
+        ]
 
     def kill_actor(self, model: Path) -> None:
         """Kill the process that holds a model, as the kernel does when memory runs out."""
-        actors = self._actors_of(model)
+        actors = self.actors_of(model)
         if not actors:
             raise ValueError(f"no actor holds {model}; call ready() first")
         for actor in actors:
@@ -247,14 +256,6 @@ class NDIFServer:
         command = [gunicorn, "--config", "python:ndif.services.api.gunicorn_conf"]
         settings = self._environment | {"NNSIGHT_CONFIG": str(self.folder / "api.yaml")}
         self._spawn("api", [*command, "ndif.services.api.app:app"], env=settings)
-
-    def _actors_of(self, model: Path) -> list[int]:
-        key = model_key(model)
-        return [
-            int(actor.name)
-            for actor in self._actors.iterdir()
-            if actor.read_text(encoding="utf-8") == key and _runs(int(actor.name))
-        ]
 
     def _connected(self) -> bool:
         try:
