@@ -7,7 +7,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, nullcontext
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Before nnsight, which gives every object a method that beartype, when first imported, trips over.
@@ -15,6 +17,7 @@ import beartype  # noqa: F401
 import hypothesis
 import jaxtyping
 import pytest
+import torch
 
 from support import checks
 
@@ -30,6 +33,8 @@ jaxtyping.install_import_hook(["steer_plugin"], f"{checks.__name__}.checked")
 hypothesis.settings.load_profile("ci")
 # What must be started once only, by the fixture that starts it.
 STARTED_ONCE = {"ndif": "ndif", "chromium": "browser"}
+NDIF = pytest.StashKey[ExitStack]()
+WHOLE_PROGRAMS = {"cli", "package", "report", "run"}
 # Long ones first, so that no worker is left alone with one of them at the end.
 FIRST = (
     # Before any test that listens to Python's audit (`support.kills`): CPython 3.11 lets no two
@@ -46,6 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep the order of the groups with pytest-xdist, and know its mark without it."""
     config.addinivalue_line("markers", "xdist_group(name): tests that one worker runs")
     config.option.loadscopereorder = False
+    config.stash[NDIF] = ExitStack()
 
 
 # First, since pytest-xdist reads the groups in this hook, too.
@@ -69,12 +75,30 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     monkeypatch.setenv("STEER_PLUGIN_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
+@pytest.fixture(autouse=True)
+def same_threads() -> Iterator[None]:
+    """See that nothing leaves torch more or fewer threads than it had."""
+    before = torch.get_num_threads()
+    yield
+    assert torch.get_num_threads() == before
+
+
 @pytest.fixture
 def unchecked() -> Iterator[None]:
-    """Call the package as its users do: without run-time checks of annotations."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    """Run one test without checks of annotations."""
+    with checks.without_checks():
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def checked_in_its_own_room(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave annotations unchecked where whole programs run, which takes them twice the time.
+
+    What they call is checked in the tests of its room, and one whole run is, too (`support.runs`).
+    """
+    room = request.path.relative_to(Path(__file__).parent).parts[0]
+    with checks.without_checks() if room in WHOLE_PROGRAMS else nullcontext():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -96,8 +120,18 @@ def tiny_model(shipped: Callable[[str], Any]) -> Callable[[str], "Tiny"]:
 
 
 @pytest.fixture(scope="session")
-def ndif(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[NDIFServer]":
-    """Run a real NDIF server, with tiny models, for all tests that want one."""
+def ndif(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> "NDIFServer":
+    """Run a real NDIF server, with tiny models, until no test is left that wants it."""
     from support import ndif_fixture
 
-    yield from ndif_fixture.start_ndif(tmp_path_factory.mktemp("ndif"))
+    running = request.config.stash[NDIF]
+    return running.enter_context(ndif_fixture.ndif_server(tmp_path_factory.mktemp("ndif")))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the NDIF server once no test wants it: it takes an eighth of a core to do nothing."""
+    if "ndif" in item.fixturenames and (nextitem is None or "ndif" not in nextitem.fixturenames):
+        item.config.stash[NDIF].close()

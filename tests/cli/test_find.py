@@ -220,11 +220,11 @@ def test_find_goes_on_after_a_kill_and_after_ctrl_c_and_earlier_experts_stay(
     assert steer(*asked(at), "--out", out)[0] == 0
     assert steer("cache", "rm", "--all")[0] == 0
     earlier = contents(out)
-    corpus = saved_models.save_corpus(tmp_path / "long.tsv", sentences=300)
+    corpus = saved_models.save_corpus(tmp_path / "long.tsv", sentences=120)
     find = ("find", "--model", at / "llama", "--corpus", corpus, "--batch-tokens", 1, "--out", out)
 
     process = command_line.start(*find)
-    told = command_line.until(process, r"find: +\d+%.* [1-9]\d*/450 ")
+    told = command_line.until(process, r"find: +\d+%.* [1-9]\d*/180 ")
     code, _, _ = command_line.stop(process, signal.SIGKILL)
 
     assert told.startswith(f"Loading {at / 'llama'}\nPlan: ")
@@ -233,7 +233,7 @@ def test_find_goes_on_after_a_kill_and_after_ctrl_c_and_earlier_experts_stay(
     assert after_kill
 
     process = command_line.start(*find)
-    command_line.until(process, r"find: +\d+%.* [1-9]\d*/450 ")
+    command_line.until(process, r"find: +\d+%.* [1-9]\d*/180 ")
     code, printed, err = command_line.stop(process, signal.SIGINT)
 
     assert (code, printed, contents(out)) == (130, "", earlier)

@@ -1,4 +1,3 @@
-import subprocess
 import sys
 
 import numpy as np
@@ -138,21 +137,6 @@ def test_umap_keeps_neighbours_by_cosine_and_lays_other_conditions_on_the_same_p
     here, there = (centres.loc["before", language].to_numpy() for language in LANGUAGES)
     off = centres.loc["swapped", LANGUAGES[0]].to_numpy() - there
     assert np.linalg.norm(off) < 0.2 * np.linalg.norm(here - there)
-
-
-def test_umap_leaves_torch_its_threads() -> None:
-    # In a process of its own: numba takes the threads once, when first they are wanted.
-    script = """
-import numpy as np, torch
-from steer_plugin.analyses.measures.projection import project
-
-before = dict(zip("ab", np.random.default_rng(0).normal(size=(2, 15, 6))))
-threads = torch.get_num_threads()
-project(before, {"before": before}, range(15), method="umap")
-print(torch.get_num_threads() - threads)
-"""
-    done = subprocess.run([sys.executable, "-P", "-c", script], capture_output=True, text=True)
-    assert (done.stdout, done.returncode) == ("0\n", 0), done.stderr
 
 
 def test_the_length_of_an_embedding_is_nothing_to_umap() -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ def server_python() -> Path:
     return Path(os.environ.get("STEER_NDIF_PYTHON", ROOT / ".venv-ndif" / "bin" / "python"))
 
 
-def start_ndif(folder: Path) -> Iterator[NDIFServer]:
+@contextmanager
+def ndif_server(folder: Path) -> Iterator[NDIFServer]:
     """Run a server with a tiny Llama and a tiny GPT-2.
 
     A third model, another Llama, is deployed by the first request to it; requests to it are cut off
