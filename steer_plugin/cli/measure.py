@@ -134,7 +134,7 @@ def _tell_differences(table: "ExpertTable", adapter: "Adapter", finding: "Parall
 def align(measurement: Measurement, as_json: bool) -> None:
     """Measure how far apart the languages lie.
 
-    With --experts and --target, or --plan: before and after steering, beside random controls.
+    With --experts, --plan or --unit: before and after steering, beside random controls.
     """
     from steer_plugin.analyses.measures.alignment import alignment_figures
 
@@ -147,7 +147,7 @@ def align(measurement: Measurement, as_json: bool) -> None:
 def retrieve(measurement: Measurement, as_json: bool) -> None:
     """Measure how well sentences find translations.
 
-    With --experts and --target, or --plan: before and after steering, beside random controls.
+    With --experts, --plan or --unit: before and after steering, beside random controls.
     """
     from steer_plugin.analyses.measures.retrieval import retrieval_figures
 

@@ -13,10 +13,12 @@ from steer_plugin.settings.names import (
     OPERATIONS,
     POSITIONS,
     SELECTIONS,
+    SITES,
     Operation,
     Positions,
     Selection,
 )
+from steer_plugin.settings.probe import ProbeSettings
 
 if TYPE_CHECKING:
     from steer_plugin.experts.table import ExpertTable
@@ -25,11 +27,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Steering:
-    """What is done to a model: by saved plans in order, and then to how many experts."""
+    """What is done to a model: saved plans in order, then to experts, then to single units."""
 
     experts: Path | None
     target: str | None
     plans: tuple[Path, ...]
+    units: tuple[tuple[str, float], ...]
+    unit_site: str
     top_k: int
     operation: Operation
     value: str
@@ -42,7 +46,7 @@ class Steering:
 
     def __post_init__(self) -> None:
         """Refuse experts of no language, and a language that nothing is steered towards."""
-        needed = self.target is not None and not self.plans
+        needed = self.target is not None and not self.plans and not self.units
         if needed if self.experts is None else self.target is None:
             raise click.UsageError("--experts and --target go together; give both or neither")
 
@@ -61,11 +65,22 @@ class Steering:
             SelectionError: the language is unknown, or there are too few experts.
             InterventionError: the value does not suit the operation.
         """
-        from steer_plugin.interventions.plan import Plan
+        from steer_plugin.interventions.plan import Intervention, Plan
 
         steps: list[AnyPlan] = [Plan.load(folder) for folder in self.plans]
         if self.table is not None and self.target is not None:
             steps.append(self._of_experts(self.table, self.target))
+        if self.units:
+            steps.append(
+                Intervention.of(
+                    dict(self.units),
+                    site=self.unit_site,
+                    operation=self.operation,
+                    strength=self.strength,
+                    positions=self.positions,
+                    bos=self.steer_bos,
+                )
+            )
         return reduce(add, steps) if steps else None
 
     def some_plan(self) -> "AnyPlan":
@@ -77,7 +92,7 @@ class Steering:
         plan = self.plan()
         if plan is None:
             raise click.UsageError(
-                "nothing says how to steer; give --experts and --target, or --plan"
+                "nothing says how to steer; give --experts and --target, --plan or --unit"
             )
         return plan
 
@@ -103,6 +118,26 @@ class Steering:
         return plan
 
 
+def _units(
+    context: click.Context,  # noqa: ARG001 (click hands it over)
+    option: click.Parameter,  # noqa: ARG001
+    given: tuple[str, ...],
+) -> tuple[tuple[str, float], ...]:
+    """Read `L12N345=3.1`, each unit once."""
+    units: dict[str, float] = {}
+    for unit in given:
+        label, _, value = unit.partition("=")
+        if label in units:
+            raise click.BadParameter(f"{label} is given twice; give it once")
+        try:
+            units[label] = float(value)
+        except ValueError as error:
+            raise click.BadParameter(
+                f"{unit!r} is no unit with a value; write such as L12N345=3.1"
+            ) from error
+    return tuple(units.items())
+
+
 steering_options = bundle(
     "steering",
     Steering,
@@ -117,7 +152,23 @@ steering_options = bundle(
         "plans",
         type=click.Path(path_type=Path),
         multiple=True,
-        help="Folder that `plan` saved. Repeatable: one after another, the experts last.",
+        help="Folder that `plan` saved. Repeatable: one after another, then experts, then units.",
+    ),
+    click.option(
+        "--unit",
+        "units",
+        metavar="UNIT=VALUE",
+        multiple=True,
+        callback=_units,
+        help="A unit by hand and the value that the operation takes, such as L12N345=3.1. "
+        "Repeatable.",
+    ),
+    click.option(
+        "--unit-site",
+        type=click.Choice(list(SITES)),
+        default=ProbeSettings.site,
+        show_default=True,
+        help="Where the units of --unit are.",
     ),
     click.option(
         "--top-k",

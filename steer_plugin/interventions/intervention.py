@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from steer_plugin.activations.sites import check_site
+from steer_plugin.activations.sites import check_site, parse_unit
 from steer_plugin.errors import InterventionError
 from steer_plugin.settings.names import OPERATIONS, POSITIONS, Operation, Positions
 from steer_plugin.storage.artifacts import read_artifact, readable, write_artifact
@@ -143,6 +143,36 @@ class Intervention:
                     f"unit L{layer}N{unit} is moved from {low} up to {high}, which is nowhere; "
                     "give the lower end as its low"
                 )
+
+    @classmethod
+    def of(
+        cls,
+        units: Mapping[str, float],
+        *,
+        site: str,
+        operation: Operation = "set",
+        strength: float = 1.0,
+        positions: Positions = "all",
+        bos: bool = True,
+    ) -> "Intervention":
+        """Plan what is done to units that are chosen by hand.
+
+        Args:
+            units: the value of each, by its label: `{"L12N345": 3.1}`.
+            site: as all further ones, of the plan.
+            operation: any but `affine`, which takes more than a value.
+            strength: of the operation.
+            positions: `all`, `prompt` or `generated` tokens.
+            bos: whether the BOS token is steered as well.
+
+        Raises:
+            SiteError: a label is not written so.
+            InterventionError: the fields contradict each other, or a unit is given twice.
+        """
+        layers, indices = zip(*map(parse_unit, units), strict=True) if units else ((), ())
+        return cls(
+            site, layers, indices, tuple(units.values()), operation, strength, positions, bos
+        )
 
     def __len__(self) -> int:
         """Count the units."""

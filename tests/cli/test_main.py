@@ -354,6 +354,25 @@ def test_saved_plans_and_experts_steer_one_after_another(
     assert_prints(out, compare(before, both, random))
 
 
+def test_units_by_hand_are_steered_after_the_experts(at: Path, steer: Steer) -> None:
+    by_hand = Intervention.of({"L1N3": 9.0, "L0N2": -4.5}, site="mlp.hook_pre", operation="add")
+    table = ExpertTable.load(at / "experts")
+    plan = table.intervention("deu_Latn", top_k=7, operation="add") + by_hand
+    wanted = load_adapter(str(at / "llama")).generate(
+        ["sea"], intervention=plan, max_new_tokens=5, temperature=0
+    )
+
+    code, out, _ = steer(
+        *("generate", "--model", at / "llama", "--experts", at / "experts", *ON),
+        *("--unit", "L1N3=9", "--unit", "L0N2=-4.5", "--unit-site", "mlp.hook_pre"),
+        *("--operation", "add", "--prompt", "sea", "--max-new-tokens", "5"),
+        *("--temperature", "0", "--json"),
+    )
+
+    assert code == 0
+    assert json.loads(out)[0]["after"] == wanted[0]
+
+
 def test_a_saved_plan_for_generated_tokens_has_no_embeddings_to_measure(
     at: Path, tmp_path: Path, steer: Steer
 ) -> None:
@@ -411,8 +430,10 @@ BAD_USAGE = {
     "target alone": ("align {model} --target x", "--experts and --target go together"),
     "no plan at all": (
         "generate {model}",
-        "nothing says how to steer; give --experts and --target, or --plan",
+        "nothing says how to steer; give --experts and --target, --plan or --unit",
     ),
+    "unit without a value": ("generate {model} --unit L0N1", "'L0N1' is no unit with a value"),
+    "unit twice": ("align {model} --unit L0N1=2 --unit L0N1=3", "L0N1 is given twice"),
     "experts alone": ("align {model} --experts x", "--experts and --target go together"),
 }
 BAD_INPUT = {
@@ -484,6 +505,12 @@ BAD_INPUT = {
         "align {model} {on} {experts_for} deu_Latn --top-k 2 --strength 0.5",
         "use operation='blend' to go part of the way",
     ),
+    "no unit": ("generate {model} --unit N1=2", "'N1' is no unit; write its layer and index"),
+    "missing unit": (
+        "generate {model} --unit L1N24=2",
+        "unit L1N24 does not exist: mlp.hook_post has 24 units in layer 1",
+    ),
+    "affine by hand": ("generate {model} --unit L1N2=2 --operation affine", "0 gains, 0 lows"),
     "no results": ("report {at}", "holds no saved results"),
     "missing run file": ("run {no}.toml", r"cannot read .*no\.toml"),
 }

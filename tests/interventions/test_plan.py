@@ -195,6 +195,35 @@ def test_units_are_given_layer_by_layer() -> None:
     assert LINES.by_layer()[0][1].tolist() == [[1 / 3, -2.0], [0.1, 0.0], [0.2, -0.5], [0.7, -0.5]]
 
 
+# Units by hand
+
+
+def test_units_by_hand_are_named_as_they_are_printed() -> None:
+    plan = Intervention.of(
+        {"L12N345": 3.1, "L2N0": -1.0},
+        site="mlp.hook_pre",
+        operation="blend",
+        strength=0.5,
+        positions="prompt",
+        bos=False,
+    )
+
+    assert plan == Intervention(
+        "mlp.hook_pre", (2, 12), (0, 345), (-1.0, 3.1), "blend", 0.5, "prompt", False
+    )
+    assert Intervention.of({}, site="mlp.hook_post").changes_nothing
+
+
+def test_a_unit_that_is_written_otherwise_is_refused() -> None:
+    for label in ("L12", "l1n2", "L-1N2", "L1N2 ", "L1N2.5", "12:345", ""):
+        with pytest.raises(SiteError, match="is no unit; write its layer and index, such as L12N3"):
+            Intervention.of({label: 1.0}, site="mlp.hook_post")
+    with pytest.raises(InterventionError, match="unit L1N2 is given twice"):
+        Intervention.of({"L1N2": 1.0, "L01N2": 2.0}, site="mlp.hook_post")
+    with pytest.raises(InterventionError, match="0 gains, 0 lows and 0 highs were given"):
+        Intervention.of({"L1N2": 1.0}, site="mlp.hook_post", operation="affine")
+
+
 # Plans of several steps
 
 OFF = Intervention("mlp.hook_post", (0, 2), (7, 1), (0.0, 0.0), "scale")
