@@ -56,7 +56,7 @@ def run_provenance(
         "selection": str(settings.choice),
         "ties at k": "; ".join(tied_lines(experts, settings)) or "none",
         "operation": settings.operation,
-        "value": str(settings.value),
+        "value": str(settings.written_value),
         "strength": str(settings.strength),
         "positions": settings.positions + ("" if settings.steer_bos else ", BOS left alone"),
         "corpus": settings.corpus,
@@ -141,7 +141,10 @@ def _step(step: StepSettings) -> str:
         for part in fields(step)
         if part.name not in named and getattr(step, part.name) != part.default
     ]
-    said = [f"{step.operation} {step.top_k} experts for {step.concept}, value {step.value}", *other]
+    said = [
+        f"{step.operation} {step.top_k} experts for {step.concept}, value {step.written_value}",
+        *other,
+    ]
     return f"{step.name} ({', '.join(said)})"
 
 

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from steer_plugin.experts.selection import Choice
+from steer_plugin.experts.table import usual_value
 from steer_plugin.methods.catalogue import METHODS, needs_lines
 from steer_plugin.settings.model import ModelSettings
 from steer_plugin.settings.names import (
@@ -140,7 +141,8 @@ class StepSettings:
         top_k: how many.
         site: where they are; None takes the run's.
         operation: what is done to them.
-        value: statistic, or number, that the operation writes.
+        value: statistic, or number, that the operation writes; None takes the mean, and the mean
+            difference for "add".
         strength: of the operation.
         positions: which tokens are steered.
         steer_bos: whether the BOS token is steered as well.
@@ -154,13 +156,18 @@ class StepSettings:
     top_k: Count
     site: Site | None = None
     operation: Operation = "set"
-    value: str | Finite = "mean"
+    value: str | Finite | None = None
     strength: Finite = 1.0
     positions: Written = "all"
     steer_bos: bool = True
     selection: Selection = "top"
     per_layer: bool = False
     unit_layers: Blocks | None = None
+
+    @property
+    def written_value(self) -> str | float:
+        """The statistic or number that the operation writes."""
+        return usual_value(self.operation) if self.value is None else self.value
 
     @property
     def choice(self) -> Choice:
@@ -211,7 +218,8 @@ class RunSettings:
         per_layer: whether top_k units are chosen in each layer instead of in all of them.
         unit_layers: first and last block to choose units from; None for all.
         operation: what is done to the units; see `steer_plugin.interventions.arithmetic.steer`.
-        value: statistic, or number, that the operation writes.
+        value: statistic, or number, that the operation writes; None takes the mean, and the mean
+            difference for "add".
         strength: of the operation.
         positions: which tokens are steered.
         steer_bos: whether the BOS token is steered as well.
@@ -262,7 +270,7 @@ class RunSettings:
     per_layer: bool = False
     unit_layers: Blocks | None = None
     operation: Operation = "set"
-    value: str | Finite = "mean"
+    value: str | Finite | None = None
     strength: Finite = 1.0
     positions: Written = "all"
     steer_bos: bool = True
@@ -325,6 +333,11 @@ class RunSettings:
             ndif_url=self.ndif_url,
             ndif_patience_s=ndif_patience_s,
         )
+
+    @property
+    def written_value(self) -> str | float:
+        """The statistic or number that the operation writes."""
+        return usual_value(self.operation) if self.value is None else self.value
 
     @property
     def choice(self) -> Choice:

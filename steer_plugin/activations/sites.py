@@ -105,7 +105,7 @@ class UnitSpace:
                 f"unit {label} does not exist: {self.site} has {units.stop - units.start} units in "
                 f"layer {layer}"
             )
-        return units.start + index
+        return int(units.start) + index
 
 
 def parse_unit(label: str) -> tuple[int, int]:

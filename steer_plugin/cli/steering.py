@@ -1,5 +1,6 @@
 """What the commands that steer ask for: saved plans, and what is done to experts."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
@@ -36,7 +37,7 @@ class Steering:
     unit_site: str
     top_k: int
     operation: Operation
-    value: str
+    value: str | None
     strength: float
     positions: Positions
     steer_bos: bool
@@ -99,10 +100,10 @@ class Steering:
     def _of_experts(self, experts: "ExpertTable", target: str) -> "AnyPlan":
         from steer_plugin.experts.selection import Choice, tied_phrase
 
-        try:
-            value: str | float = float(self.value)
-        except ValueError:
-            value = self.value
+        value: str | float | None = self.value
+        if value is not None:
+            with suppress(ValueError):
+                value = float(value)
         plan = experts.intervention(
             target,
             top_k=self.top_k,
@@ -186,8 +187,7 @@ steering_options = bundle(
     ),
     click.option(
         "--value",
-        default="mean",
-        show_default=True,
+        show_default="mean, for add mean_difference",
         help="What is written: mean, median, off_mean, mean_difference, zero, a quantile such "
         "as q95, or a number; aura and affine have values of their own.",
     ),

@@ -55,7 +55,7 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
         "per_layer": False,
         "unit_layers": None,
         "operation": "set",
-        "value": "mean",
+        "value": None,
         "strength": 1.0,
         "positions": "all",
         "steer_bos": True,
@@ -197,6 +197,7 @@ def test_a_step_has_the_defaults_of_a_run_and_a_choice_of_its_own(tmp_path: Path
     settings = read(tmp_path, f'{NEEDED}operation = "add"\n{PLAN}{STEP}')
 
     (step_settings,) = settings.steps
+    assert (settings.written_value, step_settings.written_value) == ("mean_difference", "mean")
     assert step_settings == StepSettings(name="on", concept="deu_Latn", top_k=3)
     assert step_settings.choice == Choice()
     assert settings.plans == (PlanSettings(name="p", target="deu_Latn", steps=(step_settings,)),)

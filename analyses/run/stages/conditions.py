@@ -132,7 +132,7 @@ class Planner:
                 concept,
                 top_k=k,
                 operation=settings.operation,
-                value=settings.value,
+                value=settings.written_value,
                 strength=settings.strength,
                 positions=settings.positions,
                 bos=settings.steer_bos,
@@ -229,7 +229,7 @@ def _plan_step(table: ExpertTable, step: StepSettings) -> Intervention:
         step.concept,
         top_k=step.top_k,
         operation=step.operation,
-        value=step.value,
+        value=step.written_value,
         strength=step.strength,
         positions=step.positions,
         bos=step.steer_bos,
@@ -280,14 +280,14 @@ def check_plans(
         score=settings.score,
         choice=choice,
         count=choice.count(space, k),
-        value=settings.value,
+        value=settings.written_value,
     )
 
 
 def _check_operation(said: RunSettings | StepSettings, score: ScoreName) -> None:
     # Any responses have these; the run keeps lines where they are needed.
     statistics = typical_responses(np.zeros((2, 1), dtype=np.float32), np.arange(2), lines=True)
-    check_value(said.operation, said.value, score, statistics, said.choice)
+    check_value(said.operation, said.written_value, score, statistics, said.choice)
     # A plan checks itself, with or without units.
     Intervention(
         ProbeSettings.site,
