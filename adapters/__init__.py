@@ -10,7 +10,7 @@ from typing import Any
 
 from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.errors import ModelError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.settings.model import BATCH_TOKENS
 
@@ -76,7 +76,7 @@ def adapt(
     )
 
 
-def steered(model: Any, intervention: Intervention) -> AbstractContextManager[Any]:
+def steered(model: Any, intervention: AnyPlan) -> AbstractContextManager[Any]:
     """Steer every forward pass of a model inside the block, and none after it.
 
     Args:

@@ -8,6 +8,7 @@ from .experts import ExpertTable as ExpertTable
 from .experts import find_experts as find_experts
 from .experts import score_units as score_units
 from .interventions import Intervention as Intervention
+from .interventions import Plan as Plan
 from .methods import find_vectors as find_vectors
 from .models import Adapter as Adapter
 from .models import Reading as Reading

@@ -12,11 +12,12 @@ from steer_plugin.adapters.nnsight.portable_code import portable, send_as_data
 from steer_plugin.adapters.nnsight.source_capture import parse_one_at_a_time
 from steer_plugin.adapters.shared.steered_tokens import missing_unit, steered_tokens
 from steer_plugin.interventions.arithmetic import moved_once, steer_units
-from steer_plugin.interventions.plan import Intervention, units_by_layer
+from steer_plugin.interventions.plan import AnyPlan, Intervention, Plan, units_by_layer
 from steer_plugin.settings.names import FINAL_NORM
 
 parse_one_at_a_time()
 send_as_data(Intervention)
+send_as_data(Plan)
 send_as_data(ModulePaths)
 
 
@@ -138,7 +139,7 @@ def steer_beside(model: Any, intervention: Intervention, bos_id: int | None) -> 
 
 
 @portable
-def apply_in_trace(model: Any, intervention: Intervention) -> None:
+def apply_in_trace(model: Any, intervention: AnyPlan) -> None:
     """Steer a model in the nnsight trace that is being written.
 
     Call it in the body of `trace`, `generate`, `edit` or `tracer.invoke`, local or remote, before
@@ -156,12 +157,14 @@ def apply_in_trace(model: Any, intervention: Intervention) -> None:
         ValueError: it is no plan, something was read before, or a pass has no token ids or no plain
             mask.
     """
-    # On a server it is no Intervention but a namespace of its fields.
-    if not hasattr(intervention, "layers"):
+    # On a server they are no plans but namespaces of their fields.
+    steps: Any = getattr(intervention, "steps", (intervention,))
+    if not all(hasattr(step, "layers") for step in steps):
         raise ValueError(
-            f"the intervention is of type {type(intervention).__name__}; give one Intervention, "
-            "whose units may be of any layers"
+            f"the intervention is of type {type(intervention).__name__}; give an Intervention, or "
+            "several in order as a + b"
         )
     tokenizer = getattr(model, "tokenizer", None)
     source = model.config.get_text_config() if tokenizer is None else tokenizer
-    steer_beside(model, intervention, source.bos_token_id)
+    for step in steps:
+        steer_beside(model, step, source.bos_token_id)

@@ -24,7 +24,7 @@ from steer_plugin.adapters.shared.sampling import generation_settings, sampling
 from steer_plugin.adapters.shared.steered_tokens import require_units
 from steer_plugin.adapters.shared.tokens import TokenBatch, runs_over_padding, tokens_for
 from steer_plugin.errors import ModelError, SiteError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import AnyPlan, acting_steps
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
 from steer_plugin.settings.model import BATCH_TOKENS
 from steer_plugin.settings.names import FINAL_NORM, Pooling
@@ -196,7 +196,7 @@ class TraceAdapter:
         texts: Sequence[str],
         readings: Sequence[Reading],
         *,
-        intervention: Intervention | None = None,
+        intervention: AnyPlan | None = None,
     ) -> Iterator[Batch]:
         """Run the model over texts and pool each reading where it is; see `Adapter.collect`.
 
@@ -216,7 +216,7 @@ class TraceAdapter:
                 trace_blocks.read_pooled,
                 [({**self._inputs(batch), "use_cache": False}, batch.content) for batch in batches],
                 places,
-                intervention,
+                acting_steps(intervention),
                 self.tokens.tokenizer.bos_token_id,
             )
 
@@ -262,7 +262,7 @@ class TraceAdapter:
         self,
         prompts: Sequence[str],
         *,
-        intervention: Intervention | None = None,
+        intervention: AnyPlan | None = None,
         max_new_tokens: int = 32,
         temperature: float = 1.0,
         top_p: float = 1.0,
@@ -295,7 +295,7 @@ class TraceAdapter:
                 {**self._inputs(batch), **settings},
                 processors,
                 seed + number,
-                intervention,
+                acting_steps(intervention),
                 self.tokens.tokenizer.bos_token_id,
             )
             new = self.tokens.decode(ids[:, batch.ids.shape[1] :])
@@ -306,7 +306,7 @@ class TraceAdapter:
         self,
         texts: Sequence[str],
         *,
-        intervention: Intervention | None = None,
+        intervention: AnyPlan | None = None,
         context: int | None = None,
         stride: int | None = None,
     ) -> list[Float[np.ndarray, " token"]]:
@@ -324,7 +324,7 @@ class TraceAdapter:
             return self._run(
                 trace_blocks.score_windows,
                 [(self._scoring_inputs(group), group.scored) for group in groups],
-                intervention,
+                acting_steps(intervention),
                 self.tokens.tokenizer.bos_token_id,
             )
 

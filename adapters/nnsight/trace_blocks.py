@@ -43,7 +43,7 @@ def read_pooled(
     backend: Any,
     batches: Sequence[tuple[Inputs, Bool[Tensor, "_text _token"]]],
     places: Sequence[Place],
-    plan: Intervention | None,
+    steps: Sequence[Intervention],
     bos_id: int | None,
 ) -> list[list[Float[Tensor, "_text _unit"]]]:
     """Read places in forward order, each pooled where it is, and stop after the last.
@@ -57,8 +57,8 @@ def read_pooled(
         with torch.no_grad():
             for inputs, content in batches:
                 with model.trace(**inputs) as tracer:
-                    if plan is not None:
-                        steer_beside(model, plan, bos_id)
+                    for step in steps:
+                        steer_beside(model, step, bos_id)
                     parts = []
                     for path, side, poolings in places:
                         module = model.get(path)
@@ -77,7 +77,7 @@ def continue_prompts(
     inputs: Inputs,
     sampling: Sequence[Any],
     seed: int,
-    plan: Intervention | None,
+    steps: Sequence[Intervention],
     bos_id: int | None,
 ) -> Int[Tensor, "text token"]:
     """Give prompts and what the model continues them with; the settings are among the inputs."""
@@ -86,8 +86,8 @@ def continue_prompts(
         with torch.random.fork_rng():
             with model.trace(**inputs, logits_processor=sampling, fn="generate") as tracer:
                 torch.manual_seed(seed)
-                if plan is not None:
-                    steer_beside(model, plan, bos_id)
+                for step in steps:
+                    steer_beside(model, step, bos_id)
                 generated = tracer.result
             ids = save(generated.cpu())
     return ids
@@ -97,7 +97,7 @@ def score_windows(
     model: Any,
     backend: Any,
     batches: Sequence[tuple[Inputs, Bool[Tensor, "_window _token"]]],
-    plan: Intervention | None,
+    steps: Sequence[Intervention],
     bos_id: int | None,
 ) -> list[Float[Tensor, " _scored"]]:
     """Give the losses of each batch's scored tokens, window after window."""
@@ -107,8 +107,8 @@ def score_windows(
         with torch.no_grad():
             for inputs, scored in batches:
                 with model.trace(**inputs):
-                    if plan is not None:
-                        steer_beside(model, plan, bos_id)
+                    for step in steps:
+                        steer_beside(model, step, bos_id)
                     losses = token_losses(model.output.logits, inputs["input_ids"], scored)
                     answers.append(losses.cpu())
     return answers

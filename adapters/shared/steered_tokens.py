@@ -9,12 +9,12 @@ from torch import Tensor
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import InterventionError, SiteError
-from steer_plugin.interventions.plan import Intervention, check_intervention
+from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
 from steer_plugin.settings.names import Positions
 
 
 def require_units(
-    space: Callable[[str, tuple[int, ...]], UnitSpace], intervention: Intervention | None
+    space: Callable[[str, tuple[int, ...]], UnitSpace], intervention: AnyPlan | None
 ) -> None:
     """Refuse, before anything runs, a plan that names what a model lacks.
 
@@ -27,13 +27,12 @@ def require_units(
         SiteError: the model lacks the site, a layer or a unit.
     """
     check_intervention(intervention)
-    if intervention is None or intervention.changes_nothing:
-        return
-    layers = intervention.by_layer()
-    widths = space(intervention.site, tuple(layers)).widths
-    for (layer, (indices, _)), width in zip(layers.items(), widths, strict=True):
-        if int(indices[-1]) >= width:
-            raise SiteError(missing_unit(intervention.site, layer, int(indices[-1]), width))
+    for step in acting_steps(intervention):
+        layers = step.by_layer()
+        widths = space(step.site, tuple(layers)).widths
+        for (layer, (indices, _)), width in zip(layers.items(), widths, strict=True):
+            if int(indices[-1]) >= width:
+                raise SiteError(missing_unit(step.site, layer, int(indices[-1]), width))
 
 
 def missing_unit(site: str, layer: int, index: int, width: int) -> str:

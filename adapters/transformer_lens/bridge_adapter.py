@@ -36,7 +36,7 @@ from steer_plugin.adapters.transformer_lens.hooks import (
     steering_hooks,
 )
 from steer_plugin.errors import ModelError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import AnyPlan, acting_steps
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
 from steer_plugin.settings.model import BATCH_TOKENS
 from steer_plugin.settings.names import Pooling
@@ -167,7 +167,7 @@ class BridgeAdapter:
         texts: Sequence[str],
         readings: Sequence[Reading],
         *,
-        intervention: Intervention | None = None,
+        intervention: AnyPlan | None = None,
     ) -> Iterator[Batch]:
         """Run the model over texts and pool each reading in its hook; see `Adapter.collect`.
 
@@ -198,25 +198,20 @@ class BridgeAdapter:
                 batch.content.sum(1).numpy(),
             )
 
-    def _steering(
-        self, intervention: Intervention | None, batch: TokenBatch
-    ) -> Sequence[NamedHook]:
-        if intervention is None:
-            return []
+    def _steering(self, intervention: AnyPlan | None, batch: TokenBatch) -> Sequence[NamedHook]:
         require_units(self.space, intervention)
-        tokens = SteeredTokens(
-            intervention.positions,
-            intervention.bos,
-            self.tokens.tokenizer.bos_token_id,
-            attention=batch.attention,
-        )
-        return steering_hooks(self.bridge, intervention, tokens)
+        bos_id = self.tokens.tokenizer.bos_token_id
+        hooks: list[NamedHook] = []
+        for step in acting_steps(intervention):
+            tokens = SteeredTokens(step.positions, step.bos, bos_id, attention=batch.attention)
+            hooks += steering_hooks(self.bridge, step, tokens)
+        return hooks
 
     def generate(
         self,
         prompts: Sequence[str],
         *,
-        intervention: Intervention | None = None,
+        intervention: AnyPlan | None = None,
         max_new_tokens: int = 32,
         temperature: float = 1.0,
         top_p: float = 1.0,
@@ -264,7 +259,7 @@ class BridgeAdapter:
         self,
         texts: Sequence[str],
         *,
-        intervention: Intervention | None = None,
+        intervention: AnyPlan | None = None,
         context: int | None = None,
         stride: int | None = None,
     ) -> list[Float[np.ndarray, " token"]]:

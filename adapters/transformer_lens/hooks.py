@@ -18,7 +18,7 @@ from steer_plugin.adapters.shared.steered_tokens import (
 from steer_plugin.adapters.transformer_lens.passes import PassWatch
 from steer_plugin.errors import InterventionError, SiteError
 from steer_plugin.interventions.arithmetic import moved_once, steer_units
-from steer_plugin.interventions.plan import Intervention, check_intervention
+from steer_plugin.interventions.plan import AnyPlan, Intervention, acting_steps, check_intervention
 from steer_plugin.settings.names import FINAL_NORM
 
 Hook = Callable[..., Tensor | None]
@@ -42,28 +42,29 @@ CANONICAL: dict[str, tuple[str, ...]] = {
 ONLY_WITH_GATE = "mlp.hook_pre_linear"
 
 
-def fwd_hooks(bridge: TransformerBridge, intervention: Intervention) -> list[NamedHook]:
-    """List an intervention as `(hook_name, function)` pairs; see `Intervention.fwd_hooks`.
+def fwd_hooks(bridge: TransformerBridge, intervention: AnyPlan) -> list[NamedHook]:
+    """List a plan as `(hook_name, function)` pairs; see `Intervention.fwd_hooks`.
 
     Padding is told by the attention mask; without one, pad ids at the edges of a prompt are taken
     for padding, but for those that all texts have where the end token is the pad token.
     """
     tokenizer = bridge.tokenizer
     check_intervention(intervention)
-    tokens = SteeredTokens(
-        intervention.positions,
-        intervention.bos,
-        getattr(tokenizer, "bos_token_id", None),
-        pad_id=getattr(tokenizer, "pad_token_id", None),
-        eos_id=getattr(tokenizer, "eos_token_id", None),
-    )
-    if intervention.changes_nothing:
-        return []
-    return steering_hooks(bridge, intervention, tokens, PassWatch(bridge).context)
+    hooks: list[NamedHook] = []
+    for step in acting_steps(intervention):
+        tokens = SteeredTokens(
+            step.positions,
+            step.bos,
+            getattr(tokenizer, "bos_token_id", None),
+            pad_id=getattr(tokenizer, "pad_token_id", None),
+            eos_id=getattr(tokenizer, "eos_token_id", None),
+        )
+        hooks += steering_hooks(bridge, step, tokens, PassWatch(bridge).context)
+    return hooks
 
 
 @contextlib.contextmanager
-def steered(bridge: TransformerBridge, intervention: Intervention) -> Iterator[TransformerBridge]:
+def steered(bridge: TransformerBridge, intervention: AnyPlan) -> Iterator[TransformerBridge]:
     """Steer every forward pass of the bridge inside the block, and none after it.
 
     Composes with `run_with_cache`, `run_with_hooks`, `generate`, and hooks set before or after:
@@ -106,15 +107,13 @@ def steering_hooks(
 
     Args:
         bridge: the model.
-        intervention: the plan.
+        intervention: one step of a plan, which does something.
         tokens: follows the passes.
         context: describes the pass that runs.
 
     Raises:
         SiteError: the model lacks the site or, once a hook acts, one of the units.
     """
-    if intervention.changes_nothing:
-        return []
 
     def follow(ids: Tensor, hook: object) -> None:  # noqa: ARG001 (TransformerLens calls it hook)
         tokens.follow(ids, context())

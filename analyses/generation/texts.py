@@ -7,7 +7,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from steer_plugin.errors import AnalysisError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import AnyPlan, acting_steps
 from steer_plugin.models.adapter import Adapter
 
 Texts = Mapping[int, tuple[str, ...]]
@@ -23,7 +23,7 @@ from stretches of any length between 2 and 64."""
 
 def generate_texts(
     adapter: Adapter,
-    plan: Intervention | None,
+    plan: AnyPlan | None,
     *,
     sentences: int = 256,
     seeds: Sequence[int] = tuple(range(8)),
@@ -110,7 +110,7 @@ def texts_by_seed(frame: pd.DataFrame) -> dict[int, tuple[str, ...]]:
 def score_documents(
     adapter: Adapter,
     documents: Sequence[str],
-    plan: Intervention | None,
+    plan: AnyPlan | None,
     *,
     context: int | None = None,
     stride: int | None = 512,
@@ -139,7 +139,7 @@ def score_documents(
         ModelError: a document is too short, or the window does not fit.
         SiteError: the plan is for another model.
     """
-    if plan is not None and plan.positions == "generated" and not plan.changes_nothing:
+    if any(step.positions == "generated" for step in acting_steps(plan)):
         raise AnalysisError(
             "the plan steers generated tokens, and a document has none, so it has no perplexity "
             "under the plan; give positions='all' or 'prompt'"

@@ -67,7 +67,9 @@ def exhibits(results: Results) -> list[Exhibit]:
     if not results.controls.empty:
         content += control_exhibits(results.controls, choice)
     if not results.methods.empty:
-        content += method_exhibits(results.methods, choice)
+        content += method_exhibits(
+            results.methods, choice, plans=results.provenance.get("plans", "")
+        )
     if not results.generation.empty:
         content += generation_exhibits(results.generation, choice)
     return content

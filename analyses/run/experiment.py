@@ -88,7 +88,7 @@ def run_experiment(
     block = method_block(adapter, settings)
     for method in settings.projections:
         check_method(method)
-    check_plans(settings, adapter.space(settings.site))
+    check_plans(settings, adapter.space, data.find.languages)
     writer = _writer(adapter, data, settings, steps)
     check_unsteered(writer, settings.targets)
     finder = Finder(adapter, data.find, settings, steps, "experts")
@@ -163,7 +163,7 @@ def compare_methods(
     steps = Checkpoints(folder, say, memory, ran_with(settings))
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
-    check_plans(settings, adapter.space(settings.site))
+    check_plans(settings, adapter.space, data.find.languages)
     writer = _writer(adapter, data, settings, steps)
     check_unsteered(writer, settings.targets)
     finder = Finder(adapter, data.find, settings, steps, "experts")

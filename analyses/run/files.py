@@ -10,14 +10,23 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import ValidationError
 
-from steer_plugin.analyses.run.settings import GenerationSettings, RunSettings
+from steer_plugin.analyses.run.settings import (
+    GenerationSettings,
+    PlanSettings,
+    RunSettings,
+    StepSettings,
+)
 from steer_plugin.errors import SettingsError
 from steer_plugin.storage.artifacts import one_line
 
 VARIANTS = "variants"
-_SECTIONS = {"generation": GenerationSettings}
+_SECTIONS: dict[type[Any], dict[str, type[Any]]] = {
+    RunSettings: {"generation": GenerationSettings, "plans": PlanSettings},
+    PlanSettings: {"steps": StepSettings},
+}
+"""The tables, and lists of tables, that each kind of settings holds."""
 
-Checked = TypeVar("Checked", RunSettings, GenerationSettings)
+Checked = TypeVar("Checked")
 
 
 def read_settings(
@@ -50,32 +59,41 @@ def read_settings(
     for change in changes:
         raw = _over(raw, _meant(_change(change), RunSettings))
     faults: list[str] = []
-    settings = _checked(RunSettings, _sections(_tuples(raw), faults), "", faults)
+    settings = _checked(RunSettings, _tuples(raw), "", faults)
     if settings is None or faults:
         choose = f"; or choose a variant: {', '.join(variants)}" if variants and not variant else ""
         raise SettingsError(f"{path} cannot be run: {'; '.join(faults)}{choose}")
     return settings
 
 
-def _sections(raw: dict[str, Any], faults: list[str]) -> dict[str, Any]:
-    """Check the tables that are sections, each with the names that it has."""
-    return {
-        key: _checked(_SECTIONS[key], value, key, faults)
-        if key in _SECTIONS and isinstance(value, dict)
-        else value
-        for key, value in raw.items()
-    }
-
-
 def _checked(
     kind: type[Checked], given: dict[str, Any], section: str, faults: list[str]
 ) -> Checked | None:
-    """Make settings of what is given, or tell its faults."""
+    """Make settings of what is given and of the tables in it, or tell the faults of all."""
+    whole, faulty = dict(given), set()
+    for key in _SECTIONS.get(kind, {}).keys() & given.keys():
+        before = len(faults)
+        whole[key] = _section(
+            _SECTIONS[kind][key], given[key], f"{section}.{key}".lstrip("."), faults
+        )
+        if len(faults) > before:
+            faulty.add(key)
+            del whole[key]
     try:
-        return kind(**given)
+        return kind(**whole)
     except ValidationError as error:
-        faults += [_fault(one, kind, section) for one in error.errors()]
+        untold = [one for one in error.errors() if one["loc"][0] not in faulty]
+        faults += [_fault(one, kind, section) for one in untold]
         return None
+
+
+def _section(kind: type[Any], given: Any, section: str, faults: list[str]) -> Any:
+    """Make settings of a table, and of each table in a list."""
+    if isinstance(given, tuple):
+        return tuple(
+            _section(kind, one, f"{section}.{number}", faults) for number, one in enumerate(given)
+        )
+    return _checked(kind, given, section, faults) if isinstance(given, dict) else given
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -108,8 +126,8 @@ def _meant(change: Mapping[str, Any], kind: type[Any]) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for name, value in change.items():
         kinds = _kinds(hints.get(name))
-        if name in _SECTIONS and isinstance(value, dict):
-            made[name] = _meant(value, _SECTIONS[name])
+        if name in _SECTIONS.get(kind, {}) and isinstance(value, dict):
+            made[name] = _meant(value, _SECTIONS[kind][name])
         elif value == "" and NoneType in kinds:
             made[name] = None
         elif isinstance(value, int | float) and _lists_alone(kinds):
@@ -145,15 +163,17 @@ def _tuples(value: Any) -> Any:
 
 def _fault(error: Any, kind: type[Any], section: str) -> str:
     setting, *_ = error["loc"]
+    where = f" of [{section}]" if section else ""
     if error["type"] == "unexpected_keyword_argument":
-        where = f" of [{section}]" if section else ""
         names = ", ".join(field.name for field in fields(kind))
         return f"{setting!r} is no setting{where}; the settings are {names}"
     if error["loc"] == (setting,) and error["type"] == "missing":
-        return f"{setting!r} is missing; it has no default"
+        return f"{setting!r}{where} is missing; it has no default"
     message = error["msg"].removeprefix("Value error, ")
     message = message.replace("Tuple", "List").replace("tuple", "list")  # as TOML calls them
-    given = list(error["input"]) if isinstance(error["input"], tuple) else error["input"]
+    given = error["input"]
+    if isinstance(given, tuple):
+        given = [getattr(item, "name", item) for item in given]
     # Of several kinds that a setting may be, pydantic names the one it tried.
     path = [str(part) for part in error["loc"] if "[" not in str(part)]
     place = ".".join([section, *path] if section else path)

@@ -1,12 +1,12 @@
 """What the figures of a run depend on, as its results record it."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 from steer_plugin.analyses.measures.projection import described
 from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.inputs import RunData
-from steer_plugin.analyses.run.settings import RunSettings
+from steer_plugin.analyses.run.settings import PlanSettings, RunSettings, StepSettings
 from steer_plugin.analyses.run.stages.expert_tables import tied_lines
 from steer_plugin.analyses.run.stages.writer import BATCH, Writer
 from steer_plugin.experts.table import ExpertTable
@@ -56,7 +56,7 @@ def run_provenance(
         "selection": str(settings.choice),
         "ties at k": "; ".join(tied_lines(experts, settings)) or "none",
         "operation": settings.operation,
-        "value": str(settings.value),
+        "value": str(settings.written_value),
         "strength": str(settings.strength),
         "positions": settings.positions + ("" if settings.steer_bos else ", BOS left alone"),
         "corpus": settings.corpus,
@@ -76,6 +76,7 @@ def run_provenance(
         "control_seeds": ", ".join(map(str, settings.control_seeds)),
         "controls": ", ".join(settings.controls),
         "methods": ", ".join(settings.methods),
+        "plans": "; ".join(map(_plan, settings.plans)),
         "resamples": str(settings.resamples),
         "bootstrap_seed": str(settings.bootstrap_seed),
         "layers": ", ".join(map(str, layers)),
@@ -126,6 +127,25 @@ def _ran_with(steps: Checkpoints) -> dict[str, str]:
             else "; ".join(f"{value} ({', '.join(of)})" for value, of in kinds.items())
         )
     return recorded
+
+
+def _plan(plan: PlanSettings) -> str:
+    return f"{plan.name} (for {plan.target}): {', then '.join(map(_step, plan.steps))}"
+
+
+def _step(step: StepSettings) -> str:
+    """Say what a step does, and what of it is not as it is by default."""
+    named = ("name", "concept", "top_k", "operation", "value")
+    other = [
+        f"{part.name} {_setting(getattr(step, part.name))}"
+        for part in fields(step)
+        if part.name not in named and getattr(step, part.name) != part.default
+    ]
+    said = [
+        f"{step.operation} {step.top_k} experts for {step.concept}, value {step.written_value}",
+        *other,
+    ]
+    return f"{step.name} ({', '.join(said)})"
 
 
 def _setting(value: object) -> str:

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from steer_plugin.experts.selection import Choice
+from steer_plugin.experts.table import usual_value
 from steer_plugin.methods.catalogue import METHODS, needs_lines
 from steer_plugin.settings.model import ModelSettings
 from steer_plugin.settings.names import (
@@ -39,6 +40,23 @@ def _method(method: str) -> str:
     return method
 
 
+def _named_once(steps: tuple[Any, ...]) -> tuple[Any, ...]:
+    if len({step.name for step in steps}) < len(steps):
+        raise ValueError("Each name may be given once")
+    return steps
+
+
+def _beside_targets(plans: tuple[Any, ...], info: Any) -> tuple[Any, ...]:
+    """Refuse a plan whose rows could not stand beside a target's own, or would be another's."""
+    targets = info.data.get("targets", ())
+    for plan in plans:
+        if targets and plan.target not in targets:
+            raise ValueError(f"The target of each should be one of targets, {', '.join(targets)}")
+        if plan.name in (OWN, *METHODS):
+            raise ValueError(f"Each name should be none of {OWN} and the methods")
+    return _named_once(plans)
+
+
 def _before_generation(positions: str) -> str:
     if positions == "generated":
         raise ValueError("Input should be all or prompt, since embeddings have no generated tokens")
@@ -50,6 +68,9 @@ def _ascending(ends: tuple[int, int]) -> tuple[int, int]:
         raise ValueError("The first block should not come after the last")
     return ends
 
+
+OWN = "experts"
+"""What the rows of a target's own experts are called beside plans."""
 
 ControlName = Literal[
     "random-in-layers",
@@ -64,6 +85,10 @@ ControlName = Literal[
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Site = Annotated[str, AfterValidator(_site)]
+Written = Annotated[Positions, AfterValidator(_before_generation)]
+Blocks = Annotated[tuple[Index, Index], AfterValidator(_ascending)]
 ONE_OR_MORE = Field(min_length=1)
 DISTINCT = AfterValidator(_distinct)
 Languages = Annotated[tuple[str, ...], Field(min_length=2), DISTINCT]
@@ -105,6 +130,67 @@ class GenerationSettings:
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
+class StepSettings:
+    """One step of a plan: what is done to the experts for one language.
+
+    The defaults are those of a run, not what the run file says for its targets.
+
+    Attributes:
+        name: of the step, such as "off".
+        concept: the language whose experts these are.
+        top_k: how many.
+        site: where they are; None takes the run's.
+        operation: what is done to them.
+        value: statistic, or number, that the operation writes; None takes the mean, and the mean
+            difference for "add".
+        strength: of the operation.
+        positions: which tokens are steered.
+        steer_bos: whether the BOS token is steered as well.
+        selection: the units that score highest, lowest, or half of each.
+        per_layer: whether top_k units are chosen in each layer instead of in all of them.
+        unit_layers: first and last block to choose units from; None for all.
+    """
+
+    name: Name
+    concept: str
+    top_k: Count
+    site: Site | None = None
+    operation: Operation = "set"
+    value: str | Finite | None = None
+    strength: Finite = 1.0
+    positions: Written = "all"
+    steer_bos: bool = True
+    selection: Selection = "top"
+    per_layer: bool = False
+    unit_layers: Blocks | None = None
+
+    @property
+    def written_value(self) -> str | float:
+        """The statistic or number that the operation writes."""
+        return usual_value(self.operation) if self.value is None else self.value
+
+    @property
+    def choice(self) -> Choice:
+        """Which units are steered."""
+        return Choice(self.selection, self.per_layer, self.unit_layers)
+
+
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
+class PlanSettings:
+    """A plan of several steps, whose rows stand beside the target's own experts.
+
+    Attributes:
+        name: of the plan; its rows and folders are called so.
+        target: one of the run's targets, by which it is judged.
+        steps: in order; a later one sees what an earlier one wrote.
+    """
+
+    name: Name
+    target: str
+    steps: Annotated[tuple[StepSettings, ...], ONE_OR_MORE, AfterValidator(_named_once)]
+
+
+@dataclass(frozen=True, kw_only=True, config=CHECKED)
 class RunSettings:
     """The settings of `steer-plugin run`, and the defaults of what a file leaves out.
 
@@ -132,7 +218,8 @@ class RunSettings:
         per_layer: whether top_k units are chosen in each layer instead of in all of them.
         unit_layers: first and last block to choose units from; None for all.
         operation: what is done to the units; see `steer_plugin.interventions.arithmetic.steer`.
-        value: statistic, or number, that the operation writes.
+        value: statistic, or number, that the operation writes; None takes the mean, and the mean
+            difference for "add".
         strength: of the operation.
         positions: which tokens are steered.
         steer_bos: whether the BOS token is steered as well.
@@ -142,6 +229,7 @@ class RunSettings:
             always do, so naming "random-in-layers" changes nothing.
         control_seeds: one draw each, of every control that is drawn.
         methods: the rival interventions to compare; see `steer_plugin.methods.catalogue.METHODS`.
+        plans: plans of several steps, each a table `[[plans]]` with tables `[[plans.steps]]`.
         method_layer: the block where the methods that steer the residual stream do it; None takes
             the one at half the depth.
         permutations: of the labels, for what the best unit scores by chance; 0 leaves it out.
@@ -175,21 +263,22 @@ class RunSettings:
     find_languages: Languages | None = None
     seen: Annotated[tuple[str, ...], DISTINCT] | None = None
     sentences: Annotated[int, Field(ge=4)] | None = None
-    site: Annotated[str, AfterValidator(_site)] = ProbeSettings.site
+    site: Site = ProbeSettings.site
     pooling: SentencePooling = ProbeSettings.pooling
     score: ScoreName = ProbeSettings.score
     selection: Selection = "top"
     per_layer: bool = False
-    unit_layers: Annotated[tuple[Index, Index], AfterValidator(_ascending)] | None = None
+    unit_layers: Blocks | None = None
     operation: Operation = "set"
-    value: str | Finite = "mean"
+    value: str | Finite | None = None
     strength: Finite = 1.0
-    positions: Annotated[Positions, AfterValidator(_before_generation)] = "all"
+    positions: Written = "all"
     steer_bos: bool = True
     layers: Annotated[tuple[Index, ...], DISTINCT] | Literal["all"] | None = None
     controls: Annotated[tuple[ControlName, ...], DISTINCT] = ()
     control_seeds: Seeds = (0,)
     methods: Annotated[tuple[Annotated[str, AfterValidator(_method)], ...], DISTINCT] = ()
+    plans: Annotated[tuple[PlanSettings, ...], AfterValidator(_beside_targets)] = ()
     method_layer: Index | None = None
     permutations: Index = 0
     stability_resamples: Index = 0
@@ -216,7 +305,9 @@ class RunSettings:
             site=self.site,
             pooling=self.pooling,
             score=self.score,
-            lines=self.operation == "affine" or any(map(needs_lines, self.methods)),
+            lines=self.operation == "affine"
+            or any(map(needs_lines, self.methods))
+            or any(step.operation == "affine" for step in self.steps),
         )
 
     def model_settings(
@@ -244,9 +335,19 @@ class RunSettings:
         )
 
     @property
+    def written_value(self) -> str | float:
+        """The statistic or number that the operation writes."""
+        return usual_value(self.operation) if self.value is None else self.value
+
+    @property
     def choice(self) -> Choice:
         """Which units are steered."""
         return Choice(self.selection, self.per_layer, self.unit_layers)
+
+    @property
+    def steps(self) -> tuple[StepSettings, ...]:
+        """The steps of all plans."""
+        return tuple(step for plan in self.plans for step in plan.steps)
 
     @property
     def every_k(self) -> tuple[int, ...]:

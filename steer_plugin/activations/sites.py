@@ -4,6 +4,7 @@ A site is named by the TransformerLens hook it is, without the `blocks.{layer}.`
 `mlp.hook_post`, `hook_resid_post`. The final norm, which no block owns, is `ln_final.hook_out`.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -12,6 +13,8 @@ from jaxtyping import Int
 
 from steer_plugin.errors import ScoreError, SiteError
 from steer_plugin.settings.names import FINAL_NORM, SITES, TOKEN_SCORES, check_name
+
+_LABEL = re.compile(r"L([0-9]+)N([0-9]+)")
 
 
 def check_site(site: str) -> None:
@@ -88,6 +91,33 @@ class UnitSpace:
         """Print a unit as `L12N345`."""
         layers, indices = self.addresses(np.array([unit]))
         return f"L{layers[0]}N{indices[0]}"
+
+    def parse(self, label: str) -> int:
+        """Give the number of the unit that `label` prints so.
+
+        Raises:
+            SiteError: it is no label, or the space has no such unit.
+        """
+        layer, index = parse_unit(label)
+        units = self.layer_slice(layer)
+        if index >= units.stop - units.start:
+            raise SiteError(
+                f"unit {label} does not exist: {self.site} has {units.stop - units.start} units in "
+                f"layer {layer}"
+            )
+        return int(units.start) + index
+
+
+def parse_unit(label: str) -> tuple[int, int]:
+    """Read a unit's layer and index from `L12N345`.
+
+    Raises:
+        SiteError: it is not written so.
+    """
+    written = _LABEL.fullmatch(label)
+    if written is None:
+        raise SiteError(f"{label!r} is no unit; write its layer and index, such as L12N345")
+    return int(written[1]), int(written[2])
 
 
 # Where the sign of a neuron's activation function is read. ReLU, GELU and SiLU keep the sign of

@@ -1,28 +1,21 @@
 """`generate`: prompts continued without and with steering."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from steer_plugin.cli.model import load_model
-from steer_plugin.cli.options import Steering, json_option, model_options, steering_options
+from steer_plugin.cli.options import json_option, model_options
 from steer_plugin.cli.output import print_frame
+from steer_plugin.cli.steering import Steering, steering_options
 from steer_plugin.settings.model import ModelSettings
 
 if TYPE_CHECKING:
-    from steer_plugin.interventions.plan import Intervention
+    from steer_plugin.interventions.plan import AnyPlan
 
 
 @click.command()
 @model_options
-@click.option(
-    "--experts",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="Folder that `find` saved.",
-)
-@click.option("--target", required=True, help="The language to steer towards.")
 @steering_options
 @click.option(
     "--prompt",
@@ -54,8 +47,6 @@ if TYPE_CHECKING:
 @json_option
 def generate(
     model: ModelSettings,
-    experts: Path,
-    target: str,
     steering: Steering,
     prompts: tuple[str, ...],
     max_new_tokens: int,
@@ -67,12 +58,10 @@ def generate(
     """Continue prompts without and with steering."""
     import pandas as pd
 
-    from steer_plugin.experts.table import ExpertTable
-
-    plan = steering.plan(ExpertTable.load(experts), target)
+    plan = steering.some_plan()
     adapter = load_model(model)
 
-    def continued(intervention: "Intervention | None") -> list[str]:
+    def continued(intervention: "AnyPlan | None") -> list[str]:
         return adapter.generate(
             prompts,
             intervention=intervention,

@@ -11,6 +11,7 @@ from steer_plugin.cli.find import find, merge
 from steer_plugin.cli.generate import generate
 from steer_plugin.cli.measure import align, retrieve
 from steer_plugin.cli.options import say
+from steer_plugin.cli.plan import plan
 from steer_plugin.cli.report import report
 from steer_plugin.cli.run import compare, demo, run
 from steer_plugin.cli.show import show
@@ -59,5 +60,8 @@ def steer_plugin() -> None:
     """
 
 
-for command in (find, merge, show, align, retrieve, generate, run, compare, demo, report, cache):
+for command in (
+    *(find, merge, show, plan, align, retrieve, generate),
+    *(run, compare, demo, report, cache),
+):
     steer_plugin.add_command(command)

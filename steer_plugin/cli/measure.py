@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +9,6 @@ import click
 from steer_plugin.cli.model import load_model
 from steer_plugin.cli.options import (
     CorpusOptions,
-    Steering,
     bundle,
     corpus_options,
     distinct,
@@ -18,9 +16,9 @@ from steer_plugin.cli.options import (
     model_options,
     say,
     split_option,
-    steering_options,
 )
 from steer_plugin.cli.output import print_frame
+from steer_plugin.cli.steering import Steering, steering_options
 from steer_plugin.settings.model import ModelSettings
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
     from steer_plugin.analyses.statistics.figures import Figures
     from steer_plugin.corpora.parallel import ParallelCorpus
     from steer_plugin.experts.table import ExpertTable
-    from steer_plugin.interventions.plan import Intervention
+    from steer_plugin.interventions.plan import AnyPlan
     from steer_plugin.models.adapter import Adapter
 
 
@@ -40,8 +38,6 @@ class Measurement:
     model: ModelSettings
     corpus: CorpusOptions
     split_seed: int
-    experts: Path | None
-    target: str | None
     steering: Steering
     layer: str
     control_seeds: tuple[int, ...]
@@ -54,32 +50,28 @@ class Measurement:
             search: whether they look for translations, and so take `same` as well: equal texts.
 
         Returns:
-            The figures as the model is; with experts, the figures before and after steering beside
+            The figures as the model is; with a plan, the figures before and after steering beside
             those of the controls.
         """
-        from steer_plugin.analyses.controls.random_units import random_control
+        from steer_plugin.analyses.controls.random_units import matched_control
         from steer_plugin.analyses.run.inputs import check_groups, check_targets
         from steer_plugin.analyses.statistics.comparison import compare
-        from steer_plugin.experts.table import ExpertTable
+        from steer_plugin.interventions.plan import acting_steps
         from steer_plugin.responses.embeddings import embed
 
-        if (self.experts is None) != (self.target is None):
-            raise click.UsageError("--experts and --target go together; give both or neither")
-        if self.steering.positions == "generated":
-            raise click.UsageError("embeddings have no generated tokens; steer all or prompt")
+        target = self.steering.target
         finding, judging = self.corpus.read().split(seed=self.split_seed)
         check_groups(judging)
-        table = plan = None
-        controls: list[Intervention] = []
-        if self.experts is not None and self.target is not None:
-            check_targets(judging, [self.target])
-            table = ExpertTable.load(self.experts)
-            plan = self.steering.plan(table, self.target)
-            controls = [random_control(plan, table.space, seed=seed) for seed in self.control_seeds]
+        if target is not None:
+            check_targets(judging, [target])
+        plan = self.steering.plan()
+        steered = {step.positions for step in acting_steps(plan)}
+        if "generated" in (self.steering.positions, *steered):
+            raise click.UsageError("embeddings have no generated tokens; steer all or prompt")
         adapter = load_model(self.model)
         same = {"same": judging.same} if search else {}
 
-        def measured(name: str, intervention: "Intervention | None") -> "Figures":
+        def measured(name: str, intervention: "AnyPlan | None") -> "Figures":
             embedded = embed(
                 adapter,
                 judging,
@@ -87,11 +79,14 @@ class Measurement:
                 intervention=intervention,
                 progress=name,
             )
-            return figures(embedded, target=self.target, groups=judging.groups, **same)
+            return figures(embedded, target=target, groups=judging.groups, **same)
 
-        if table is None or plan is None:
+        if plan is None:
             return measured("before", None).frame()
-        _tell_differences(table, adapter, finding)
+        if self.steering.table is not None:
+            _tell_differences(self.steering.table, adapter, finding)
+        spaces = [adapter.space(site) for site in {step.site for step in plan.steps}]
+        controls = [matched_control(plan, *spaces, seed=seed) for seed in self.control_seeds]
         return compare(
             measured("before", None),
             measured("experts", plan),
@@ -105,12 +100,6 @@ measurement_options = bundle(
     model_options,
     corpus_options,
     split_option,
-    click.option(
-        "--experts",
-        type=click.Path(path_type=Path),
-        help="Folder that `find` saved. Without it, the model is measured as it is.",
-    ),
-    click.option("--target", help="The language to steer towards. Needs --experts."),
     steering_options,
     click.option("--layer", default="final", show_default=True, help="A block's index, or final."),
     click.option(
@@ -145,7 +134,7 @@ def _tell_differences(table: "ExpertTable", adapter: "Adapter", finding: "Parall
 def align(measurement: Measurement, as_json: bool) -> None:
     """Measure how far apart the languages lie.
 
-    With --experts and --target: before and after steering, beside random controls.
+    With --experts, --plan or --unit: before and after steering, beside random controls.
     """
     from steer_plugin.analyses.measures.alignment import alignment_figures
 
@@ -158,7 +147,7 @@ def align(measurement: Measurement, as_json: bool) -> None:
 def retrieve(measurement: Measurement, as_json: bool) -> None:
     """Measure how well sentences find translations.
 
-    With --experts and --target: before and after steering, beside random controls.
+    With --experts, --plan or --unit: before and after steering, beside random controls.
     """
     from steer_plugin.analyses.measures.retrieval import retrieval_figures
 

@@ -13,22 +13,14 @@ from steer_plugin.settings.model import DEMO, ModelSettings
 from steer_plugin.settings.names import (
     DTYPES,
     HOSTS,
-    OPERATIONS,
-    POSITIONS,
     SCORES,
-    SELECTIONS,
     SENTENCE_POOLINGS,
     SITES,
-    Operation,
-    Positions,
-    Selection,
 )
 from steer_plugin.settings.probe import ProbeSettings
 
 if TYPE_CHECKING:
     from steer_plugin.corpora.parallel import ParallelCorpus
-    from steer_plugin.experts.table import ExpertTable
-    from steer_plugin.interventions.plan import Intervention
 
 Command = Callable[..., Any]
 
@@ -57,48 +49,6 @@ class CorpusOptions:
 
         corpus = read_corpus(self.corpus, self.languages or None, self.group)
         return corpus if self.sentences is None else corpus.take(self.sentences)
-
-
-@dataclass(frozen=True)
-class Steering:
-    """What is done to how many experts."""
-
-    top_k: int
-    operation: Operation
-    value: str
-    strength: float
-    positions: Positions
-    steer_bos: bool
-    selection: Selection
-    per_layer: bool
-    unit_layers: tuple[int, int] | None
-
-    def plan(self, experts: "ExpertTable", target: str) -> "Intervention":
-        """Plan it for the experts of a language.
-
-        Raises:
-            SelectionError: the language is unknown, or there are too few experts.
-            InterventionError: the value does not suit the operation.
-        """
-        from steer_plugin.experts.selection import Choice, tied_phrase
-
-        try:
-            value: str | float = float(self.value)
-        except ValueError:
-            value = self.value
-        plan = experts.intervention(
-            target,
-            top_k=self.top_k,
-            operation=self.operation,
-            value=value,
-            strength=self.strength,
-            positions=self.positions,
-            bos=self.steer_bos,
-            choice=Choice(self.selection, self.per_layer, self.unit_layers),
-        )
-        if tied := plan.provenance["tied_at_edge"]:
-            say(tied_phrase(target, self.top_k, tied))
-        return plan
 
 
 def options(*each: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -291,63 +241,6 @@ corpus_options = bundle(
         metavar="COLUMN",
         help="The column that says which sentences belong together, such as a document: they find "
         "or judge together. Default: the topics of 'everyday', the documents of FLORES.",
-    ),
-)
-
-steering_options = bundle(
-    "steering",
-    Steering,
-    click.option(
-        "--top-k",
-        type=click.IntRange(0),
-        default=300,
-        show_default=True,
-        help="How many experts to steer.",
-    ),
-    click.option(
-        "--operation",
-        type=click.Choice(OPERATIONS),
-        default="set",
-        show_default=True,
-        help="What is done to them.",
-    ),
-    click.option(
-        "--value",
-        default="mean",
-        show_default=True,
-        help="What is written: mean, median, off_mean, mean_difference, zero, a quantile such "
-        "as q95, or a number; aura and affine have values of their own.",
-    ),
-    click.option(
-        "--strength", type=float, default=1.0, show_default=True, help="0 is none, 1 is whole."
-    ),
-    click.option(
-        "--positions",
-        type=click.Choice(POSITIONS),
-        default="all",
-        show_default=True,
-        help="Which tokens are steered.",
-    ),
-    click.option(
-        "--steer-bos/--keep-bos",
-        default=True,
-        show_default=True,
-        help="Whether the BOS token is steered as well.",
-    ),
-    click.option(
-        "--selection",
-        type=click.Choice(SELECTIONS),
-        default="top",
-        show_default=True,
-        help="The units that score highest, lowest, or half of each.",
-    ),
-    click.option("--per-layer", is_flag=True, help="Choose that many in each layer."),
-    click.option(
-        "--unit-layers",
-        type=(click.IntRange(0), click.IntRange(0)),
-        metavar="FIRST LAST",
-        default=None,
-        help="Choose units of these blocks only. Default: all.",
     ),
 )
 

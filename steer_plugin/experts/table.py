@@ -119,7 +119,7 @@ class ExpertTable:
         *,
         top_k: int,
         operation: Operation = "set",
-        value: str | float = "mean",
+        value: str | float | None = None,
         strength: float = 1.0,
         positions: Positions = "all",
         bos: bool = True,
@@ -134,7 +134,8 @@ class ExpertTable:
             concept: one of `concepts`.
             top_k: how many experts; see `top`.
             operation: see `steer_plugin.interventions.arithmetic.steer`.
-            value: the name of a response in `statistics`, `zero`, or a number for all units.
+            value: the name of a response in `statistics`, `zero`, or a number for all units; None
+                for the `usual_value` of the operation.
                 `scale` takes a number, its gain; `aura` uses each unit's AUROC and `affine` each
                 unit's line (Linear-AcT), and both take the default.
             strength: 0 leaves the model as it is, 1 is the whole operation.
@@ -146,6 +147,7 @@ class ExpertTable:
             InterventionError: the value or the choice does not suit the operation.
             SelectionError: see `top`.
         """
+        value = usual_value(operation) if value is None else value
         check_value(operation, value, self.score, self.statistics, choice)
         units = self.top(concept, top_k, choice)
         where, indices = self.space.addresses(units)
@@ -265,6 +267,11 @@ class ExpertTable:
                 },
                 provenance=config["provenance"],
             )
+
+
+def usual_value(operation: Operation) -> str:
+    """Name what an operation writes where nothing is said: the mean, or `add` its difference."""
+    return "mean_difference" if operation == "add" else "mean"
 
 
 def check_end(score: ScoreName, choice: Choice) -> None:

@@ -4,9 +4,11 @@ May import: activations, storage, settings.
 """
 
 from steer_plugin.interventions.arithmetic import steer
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import AnyPlan, Intervention, Plan
 
 __all__ = [
+    "AnyPlan",
     "Intervention",
+    "Plan",
     "steer",
 ]

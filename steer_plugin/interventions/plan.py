@@ -1,241 +1,149 @@
-"""What to do to which units, as a plan that any host can carry out."""
+"""What to do to a model, step by step, as plans that any host can carry out."""
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from itertools import pairwise
-from operator import index
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
-import numpy as np
-import pandas as pd
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
-
-from steer_plugin.activations.sites import check_site
 from steer_plugin.errors import InterventionError
-from steer_plugin.settings.names import OPERATIONS, POSITIONS, Operation, Positions
+from steer_plugin.interventions.intervention import (
+    Intervention,
+    restored,
+    saved_form,
+    units_by_layer,
+)
 from steer_plugin.storage.artifacts import read_artifact, readable, write_artifact
 
-# The columns of a saved plan, one row a unit, and the fields they hold.
-COLUMNS = {
-    "layer": "layers",
-    "index": "indices",
-    "value": "values",
-    "gain": "gains",
-    "low": "lows",
-    "high": "highs",
-}
+__all__ = [
+    "AnyPlan",
+    "Intervention",
+    "Plan",
+    "Planned",
+    "acting_steps",
+    "check_intervention",
+    "each_step",
+    "units_by_layer",
+]
 
 
-@dataclass(frozen=True)
-class Intervention:
-    """A plan: which units at a site, what to do to them, where in the text.
+@dataclass(frozen=True, repr=False)
+class Plan:
+    """Interventions one after another, at any sites: what `a + b` gives.
 
-    Pure data. Equal plans compare and hash equal whatever order their units were given in; units
-    are kept in order of layer and index.
+    Each step acts as a PyTorch hook that was set after those of the steps before it, so where two
+    meet at a tensor the later one sees what the earlier one wrote. Pure data; equal steps in the
+    same order are equal plans.
 
     Attributes:
-        site: one of `steer_plugin.settings.names.SITES`.
-        layers: block index of each unit.
-        indices: index of each unit within its block's site.
-        values: what each unit is set to, moved by, or scaled with: an activation for `set`, `add`
-            and `blend`, a gain for `scale`, the unit's AUROC for `aura`, an offset for `affine`.
-        operation: see `steer`.
-        strength: 0 leaves the model as it is, 1 is the whole operation.
-        positions: `all` tokens, those of the `prompt`, or the `generated` ones. Padding is never
-            touched.
-        bos: whether the BOS token is steered as well.
-        gains: what each unit is multiplied by before its offset is added; only for `affine`, as
-            are `lows` and `highs`.
-        lows: the least activation of each unit that is moved.
-        highs: the largest.
-        provenance: where the plan comes from; not part of its identity.
+        steps: in order.
 
     Raises:
-        InterventionError: the fields contradict each other.
+        InterventionError: a step is no `Intervention`.
     """
 
-    site: str
-    layers: tuple[int, ...]
-    indices: tuple[int, ...]
-    values: tuple[float, ...]
-    operation: Operation = "set"
-    strength: float = 1.0
-    positions: Positions = "all"
-    bos: bool = True
-    gains: tuple[float, ...] = ()
-    lows: tuple[float, ...] = ()
-    highs: tuple[float, ...] = ()
-    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    steps: tuple[Intervention, ...]
 
     def __post_init__(self) -> None:
-        """Check the fields and put the units in order."""
-        check_site(self.site)
-        if self.operation not in OPERATIONS:
-            raise InterventionError(
-                f"{self.operation!r} is not an operation; choose one of: {', '.join(OPERATIONS)}"
-            )
-        if self.positions not in POSITIONS:
-            raise InterventionError(
-                f"{self.positions!r} is not a choice of positions; choose one of: "
-                f"{', '.join(POSITIONS)}"
-            )
-        if not len(self.layers) == len(self.indices) == len(self.values):
-            raise InterventionError(
-                f"{len(self.layers)} layers, {len(self.indices)} indices and {len(self.values)} "
-                "values were given; each unit needs one of each"
-            )
-        self._check_ranges()
-        if min((*self.layers, *self.indices), default=0) < 0:
-            raise InterventionError("layers and indices count from 0; one of them is negative")
-        if not np.isfinite([*self.values, self.strength]).all():
-            raise InterventionError("values and strength must be finite; one is NaN or infinite")
-        if self.operation == "set" and self.strength not in (0, 1):
-            raise InterventionError(
-                f"'set' writes the value itself and takes strength 1 (or 0 for nothing), not "
-                f"{self.strength}; use operation='blend' to go part of the way"
-            )
-        numbers = [self.values, self.gains, self.lows, self.highs]
-        columns: list[Iterable[Any]] = [map(index, self.layers), map(index, self.indices)]
-        columns += [map(_number, column) for column in numbers if len(column) == len(self)]
-        units = sorted(zip(*columns, strict=True))
-        for (layer, unit, *_), (next_layer, next_unit, *_) in pairwise(units):
-            if (layer, unit) == (next_layer, next_unit):
-                raise InterventionError(f"unit L{layer}N{unit} is given twice; give it once")
-        for name, column in zip(COLUMNS.values(), zip(*units, strict=True), strict=False):
-            object.__setattr__(self, name, column)
-        object.__setattr__(self, "strength", _number(self.strength))
-        object.__setattr__(self, "bos", bool(self.bos))
-
-    def _check_ranges(self) -> None:
-        """Refuse gains and ranges that do not suit the operation, or one another."""
-        counts = [len(self.gains), len(self.lows), len(self.highs)]
-        wanted = len(self) if self.operation == "affine" else 0
-        if counts != [wanted] * 3:
-            raise InterventionError(
-                f"{counts[0]} gains, {counts[1]} lows and {counts[2]} highs were given; "
-                f"{self.operation!r} takes {wanted} of each (one a unit for 'affine', else none)"
-            )
-        if not np.isfinite([self.gains, self.lows, self.highs]).all():
-            raise InterventionError("gains, lows and highs must be finite; one is NaN or infinite")
-        for layer, unit, low, high in zip(
-            self.layers, self.indices, self.lows, self.highs, strict=False
-        ):
-            if low > high:
+        """Check the steps."""
+        for step in self.steps:
+            if not isinstance(step, Intervention):
                 raise InterventionError(
-                    f"unit L{layer}N{unit} is moved from {low} up to {high}, which is nowhere; "
-                    "give the lower end as its low"
+                    f"a step of the plan is of type {type(step).__name__}; give Interventions, or "
+                    "add plans with +"
                 )
 
-    def __len__(self) -> int:
-        """Count the units."""
-        return len(self.layers)
+    def __add__(self, other: object) -> "Plan":
+        """Plan this, and then the other."""
+        if not isinstance(other, Intervention | Plan):
+            return NotImplemented
+        return Plan((*self.steps, *other.steps))
+
+    def __repr__(self) -> str:
+        """Say what is done."""
+        return f"<Plan: {'; then '.join(step.describe() for step in self.steps)}>"
+
+    def describe(self) -> str:
+        """Say what each step does, a numbered line each."""
+        return "\n".join(
+            f"{number}. {step.describe()}" for number, step in enumerate(self.steps, start=1)
+        )
 
     @property
     def hash(self) -> str:
-        """SHA-256 of all that makes the plan what it is, in hexadecimal."""
-        identity = {**asdict(self), "provenance": None}
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+        """SHA-256 of the steps in order, in hexadecimal; of one step, that step's own."""
+        if len(self.steps) == 1:
+            return self.steps[0].hash
+        hashes = [step.hash for step in self.steps]
+        return hashlib.sha256(json.dumps(hashes).encode()).hexdigest()
 
     @property
     def changes_nothing(self) -> bool:
         """Whether the plan leaves every model bit for bit as it is."""
-        return not self.layers or self.strength == 0
-
-    def by_layer(self) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, "parameter k"]]]:
-        """Give the indices and parameters that belong to each layer, in ascending order."""
-        return units_by_layer(self)
+        return all(step.changes_nothing for step in self.steps)
 
     def fwd_hooks(self, bridge: Any) -> list[tuple[str, Any]]:
-        """List the plan as `(hook_name, function)` pairs for a TransformerBridge.
-
-        They go into `bridge.run_with_hooks(..., fwd_hooks=...)` and `bridge.hooks(fwd_hooks=...)`
-        beside anybody else's.
-
-        Raises:
-            SiteError: the model lacks the site or one of the units.
-        """
+        """List the plan as hooks for a TransformerBridge; see `Intervention.fwd_hooks`."""
         from steer_plugin.adapters.transformer_lens.hooks import fwd_hooks
 
         return fwd_hooks(bridge, self)
 
     def save(self, folder: str | Path) -> None:
-        """Write `config.json` and `units.parquet` into `folder`, whole or not at all.
+        """Write `config.json` and a parquet file a step into `folder`, whole or not at all.
 
         Raises:
             ArtifactError: the folder cannot be written.
         """
-        units = pd.DataFrame(
-            {
-                column: np.array(
-                    getattr(self, name), "int64" if column in ("layer", "index") else "float64"
-                )
-                for column, name in COLUMNS.items()
-                if len(getattr(self, name)) == len(self)
-            }
-        )
-        config = {
-            "site": self.site,
-            "operation": self.operation,
-            "strength": self.strength,
-            "positions": self.positions,
-            "bos": self.bos,
-            "provenance": dict(self.provenance),
-        }
-        write_artifact(folder, "intervention", config, tables={"units": units})
+        saved = [saved_form(step) for step in self.steps]
+        tables = {f"units-{number}": units for number, (_, units) in enumerate(saved)}
+        write_artifact(folder, "plan", {"steps": [config for config, _ in saved]}, tables=tables)
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Intervention":
-        """Read what `save` wrote.
+    def load(cls, folder: str | Path) -> "Plan":
+        """Read what `save` wrote, or what `Intervention.save` did as a plan of one step.
 
         Raises:
-            ArtifactError: the folder holds no intervention, or a damaged one.
+            ArtifactError: the folder holds no plan, or a damaged one.
         """
-        artifact = read_artifact(folder, "intervention")
+        artifact = read_artifact(folder, "plan", "intervention")
+        if artifact.kind == "intervention":
+            return cls((Intervention.load(folder),))
         with readable(artifact.folder):
-            units = artifact.table("units")
-            columns: dict[str, Any] = {
-                name: tuple(units[column]) for column, name in COLUMNS.items() if column in units
-            }
-            return cls(**columns, **artifact.config)
+            return cls(
+                tuple(
+                    restored(config, artifact.table(f"units-{number}"))
+                    for number, config in enumerate(artifact.config["steps"])
+                )
+            )
+
+
+AnyPlan = Intervention | Plan
+"""What may be done to a model."""
+
+Planned = TypeVar("Planned", bound=AnyPlan)
 
 
 def check_intervention(given: object) -> None:
     """Refuse what is no plan where one may be given.
 
     Raises:
-        InterventionError: it is neither an `Intervention` nor None.
+        InterventionError: it is neither an `Intervention`, nor a `Plan`, nor None.
     """
-    if given is not None and not isinstance(given, Intervention):
+    if given is not None and not isinstance(given, AnyPlan):
         raise InterventionError(
-            f"the intervention is of type {type(given).__name__}; give one Intervention, whose "
-            "units may be of any layers, or None"
+            f"the intervention is of type {type(given).__name__}; give an Intervention, several in "
+            "order as a + b, or None"
         )
 
 
-def _number(number: float) -> float:
-    # The zero below 0 equals that above it, and would not hash like it.
-    return float(number) + 0.0
+def each_step(plan: Planned, change: Callable[[Intervention], Intervention]) -> Planned:
+    """Give the plan of the same kind whose steps are changed ones."""
+    changed = tuple(map(change, plan.steps))
+    return cast("Planned", changed[0] if isinstance(plan, Intervention) else Plan(changed))
 
 
-def units_by_layer(
-    intervention: Intervention,
-) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, "parameter k"]]]:
-    """Give what `steer_units` takes for each layer: indices and parameters, in ascending order.
-
-    The parameters of a unit are its value and, for `affine`, its gain, low and high.
-    """
-    layers = torch.tensor(intervention.layers, dtype=torch.int64)
-    indices = torch.tensor(intervention.indices, dtype=torch.int64)
-    rows = [intervention.values]
-    if intervention.operation == "affine":
-        rows += [intervention.gains, intervention.lows, intervention.highs]
-    parameters = torch.tensor(rows, dtype=torch.float64)
-    return {
-        layer: (indices[layers == layer], parameters[:, layers == layer])
-        for layer in sorted(set(intervention.layers))
-    }
+def acting_steps(plan: AnyPlan | None) -> tuple[Intervention, ...]:
+    """Give the steps of a plan that do something, in order."""
+    steps = () if plan is None else plan.steps
+    return tuple(step for step in steps if not step.changes_nothing)

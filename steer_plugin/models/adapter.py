@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from steer_plugin.activations.sites import UnitSpace
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.settings.names import Pooling
 
 
@@ -124,7 +124,7 @@ class Adapter(Protocol):
         texts: Sequence[str],
         readings: Sequence[Reading],
         *,
-        intervention: Intervention | None = None,
+        intervention: AnyPlan | None = None,
     ) -> Iterator[Batch]:
         """Run the model over texts and pool each reading where the activations are.
 
@@ -137,7 +137,7 @@ class Adapter(Protocol):
         self,
         prompts: Sequence[str],
         *,
-        intervention: Intervention | None = None,
+        intervention: AnyPlan | None = None,
         max_new_tokens: int = 32,
         temperature: float = 1.0,
         top_p: float = 1.0,
@@ -150,7 +150,7 @@ class Adapter(Protocol):
         self,
         texts: Sequence[str],
         *,
-        intervention: Intervention | None = None,
+        intervention: AnyPlan | None = None,
         context: int | None = None,
         stride: int | None = None,
     ) -> list[Float[np.ndarray, " token"]]:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import ModelError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
 from steer_plugin.settings.names import FINAL_NORM
@@ -23,7 +23,7 @@ def embed(
     adapter: Adapter,
     corpus: ParallelCorpus,
     *,
-    intervention: Intervention | None = None,
+    intervention: AnyPlan | None = None,
     layer: Layer = FINAL,
     progress: str | None = None,
 ) -> dict[str, Float[np.ndarray, "sentence d_model"]]:
@@ -56,7 +56,7 @@ def embed_layers(
     corpus: ParallelCorpus,
     *,
     layers: Sequence[Layer],
-    intervention: Intervention | None = None,
+    intervention: AnyPlan | None = None,
     progress: str | None = None,
     keep: Path | None = None,
 ) -> dict[Layer, dict[str, Float[np.ndarray, "sentence d_model"]]]:

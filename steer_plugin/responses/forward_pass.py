@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from steer_plugin.errors import ArtifactError, ModelError
-from steer_plugin.interventions.plan import Intervention, check_intervention
+from steer_plugin.interventions.plan import AnyPlan, check_intervention
 from steer_plugin.models.adapter import Adapter, Batch, Reading
 from steer_plugin.responses.disk_matrix import DiskMatrix, token_counts
 from steer_plugin.responses.pass_folder import BatchFile, PassFolder
@@ -68,7 +68,7 @@ def gather(
     texts: Sequence[str],
     readings: Sequence[Reading],
     *,
-    intervention: Intervention | None = None,
+    intervention: AnyPlan | None = None,
     progress: str | None = None,
     keep: Path | None = None,
 ) -> Responses:
@@ -115,7 +115,7 @@ def gather_on_disk(
     readings: Sequence[Reading],
     *,
     keep: Path,
-    intervention: Intervention | None = None,
+    intervention: AnyPlan | None = None,
     progress: str | None = None,
 ) -> KeptResponses:
     """Run those texts through a model whose responses are not kept yet, and keep them.
@@ -138,7 +138,7 @@ def fill(
     adapter: Adapter,
     texts: Sequence[str],
     rows: Int[np.ndarray, " row"],
-    intervention: Intervention | None = None,
+    intervention: AnyPlan | None = None,
     progress: str | None = None,
 ) -> list[BatchFile]:
     """Add to parts what they lack of some texts, and give them all.
@@ -183,7 +183,7 @@ def _answers(
     texts: Sequence[str],
     rows: Int[np.ndarray, " row"],
     readings: Sequence[Reading],
-    intervention: Intervention | None,
+    intervention: AnyPlan | None,
     progress: str | None,
     whole: int | None = None,
 ) -> Iterator[Batch]:

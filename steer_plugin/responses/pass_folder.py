@@ -23,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from steer_plugin.errors import ArtifactError, ModelError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
 from steer_plugin.storage.artifacts import one_line, readable, whole_file
 
@@ -98,7 +98,7 @@ class PassFolder:
         model: ModelInfo,
         texts: Sequence[str],
         readings: Sequence[Reading],
-        intervention: Intervention | None = None,
+        intervention: AnyPlan | None = None,
     ) -> "PassFolder":
         """Find the parts of just this pass among those in `folder`.
 

@@ -124,10 +124,12 @@ class Artifact:
     """A saved result, read lazily.
 
     Attributes:
+        kind: what it is.
         folder: where it lies.
         config: what the writer put into `config.json`.
     """
 
+    kind: str
     folder: Path
     config: dict[str, Any]
 
@@ -218,8 +220,8 @@ def write_artifact(
         (draft / CONFIG).write_text(text + "\n", encoding="utf-8")
 
 
-def read_artifact(folder: str | Path, kind: str) -> Artifact:
-    """Open a saved result of the kind that is wanted.
+def read_artifact(folder: str | Path, kind: str, *others: str) -> Artifact:
+    """Open a saved result of the kind that is wanted, or of one of others that will do.
 
     Raises:
         ArtifactError: there is none, it is of another kind, or of a newer format.
@@ -231,7 +233,11 @@ def read_artifact(folder: str | Path, kind: str) -> Artifact:
         header = json.loads(path.read_text(encoding="utf-8"))
     fields = header if isinstance(header, dict) else {}
     found, written, content = (fields.get(key) for key in ("kind", "format_version", "content"))
-    if found != kind or not isinstance(written, int) or not isinstance(content, dict):
+    if (
+        found not in (kind, *others)
+        or not isinstance(written, int)
+        or not isinstance(content, dict)
+    ):
         raise ArtifactError(
             f"{path} holds {found or 'something else'!r}, not a whole {kind!r}; give another folder"
         )
@@ -240,4 +246,4 @@ def read_artifact(folder: str | Path, kind: str) -> Artifact:
             f"{path} has format version {written}, this package reads up to {FORMAT_VERSION}; "
             "install a newer steer-plugin"
         )
-    return Artifact(Path(folder), content)
+    return Artifact(str(found), Path(folder), content)

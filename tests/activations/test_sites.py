@@ -38,6 +38,16 @@ def test_units_are_numbered_layer_after_layer() -> None:
     assert [SPACE.label(unit) for unit in range(8)] == [f"L{a}N{b}" for a, b in UNITS]
 
 
+def test_a_label_is_read_as_it_is_printed() -> None:
+    assert [SPACE.parse(SPACE.label(unit)) for unit in range(8)] == list(range(8))
+    with pytest.raises(SiteError, match=r"unit L5N4 does not exist: mlp\.hook_post has 4 units in"):
+        SPACE.parse("L5N4")
+    with pytest.raises(SiteError, match=r"layer 2 has no units at mlp\.hook_post; the layers are"):
+        SPACE.parse("L2N0")
+    with pytest.raises(SiteError, match=r"'5\.0' is no unit; write its layer and index, such as"):
+        SPACE.parse("5.0")
+
+
 def test_addresses_keep_the_order_that_is_asked_for() -> None:
     layers, indices = SPACE.addresses(np.array([7, 0, 3, 0]))
     assert layers.tolist() == [5, 1, 4, 1]

@@ -249,7 +249,9 @@ def test_several_plans_where_one_may_be_given_are_refused(
         "generate": lambda: adapter.generate(PROMPTS, intervention=plans),
         "losses": lambda: adapter.losses(PROMPTS, intervention=plans),
     }
-    with pytest.raises(InterventionError, match="of type list; give one Intervention, whose units"):
+    with pytest.raises(
+        InterventionError, match="of type list; give an Intervention, several in order"
+    ):
         calls[name]()
 
 
@@ -262,7 +264,7 @@ def test_several_plans_in_a_block_are_refused(hosts_of: Callable[[str], Hosts]) 
         steered(hosts.bridge.bridge, plans),
     ):
         pass
-    with pytest.raises(ValueError, match="of type list; give one Intervention"):
+    with pytest.raises(ValueError, match="of type list; give an Intervention, or"):
         apply_in_trace(hosts.trace, plans)
 
 

@@ -16,7 +16,15 @@ import pandas as pd
 import pytest
 import torch
 
-from steer_plugin import ExpertTable, ParallelCorpus, ProbeSettings, embed, find_experts
+from steer_plugin import (
+    ExpertTable,
+    Intervention,
+    ParallelCorpus,
+    Plan,
+    ProbeSettings,
+    embed,
+    find_experts,
+)
 from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.analyses.controls.random_units import random_control
 from steer_plugin.analyses.measures.alignment import alignment, alignment_figures
@@ -36,6 +44,7 @@ COMMANDS = (
     "find",
     "generate",
     "merge",
+    "plan",
     "report",
     "retrieve",
     "run",
@@ -303,6 +312,78 @@ def test_generate_continues_each_prompt_without_and_with_steering(at: Path, stee
     assert out == "".join("prompt: {}\nbefore: {}\nafter:  {}\n\n".format(*row) for row in texts)
 
 
+OFF = ("--target", "eng_Latn", "--top-k", "5", "--operation", "scale", "--value", "0")
+ON = ("--target", "deu_Latn", "--top-k", "7")
+
+
+def test_saved_plans_and_experts_steer_one_after_another(
+    at: Path, tmp_path: Path, steer: Steer
+) -> None:
+    table = ExpertTable.load(at / "experts")
+    off = table.intervention("eng_Latn", top_k=5, operation="scale", value=0.0)
+    on = table.intervention("deu_Latn", top_k=7)
+    experts, model = ("--experts", at / "experts"), ("--model", at / "llama")
+
+    code, out, _ = steer("plan", *experts, *OFF, "--out", tmp_path / "off")
+    assert (code, out) == (0, off.describe() + "\n")
+    code, out, _ = steer(
+        *("plan", "--plan", tmp_path / "off", *experts, *ON, "--out", tmp_path / "both")
+    )
+    assert (code, out) == (0, (off + on).describe() + "\n")
+    assert Plan.load(tmp_path / "both") == off + on
+
+    adapter = load_adapter(str(at / "llama"))
+    wanted = adapter.generate(["sea"], intervention=off + on, max_new_tokens=5, temperature=0)
+    generate = ("generate", *model, "--prompt", "sea", "--max-new-tokens", "5")
+    for given in (("--plan", tmp_path / "both"), ("--plan", tmp_path / "off", *experts, *ON)):
+        code, out, _ = steer(*generate, *given, "--temperature", "0", "--json")
+        assert code == 0
+        assert json.loads(out)[0]["after"] == wanted[0]
+
+    code, out, _ = steer(
+        *("align", *options(at), "--plan", tmp_path / "both", "--target", "deu_Latn", "--json"),
+        *(word for seed in "012" for word in ("--control-seed", seed)),
+    )
+    _, judging = ParallelCorpus.read(at / "corpus.tsv").split(seed=0)
+    controls = [random_control(off + on, table.space, seed=seed) for seed in range(3)]
+    before, both, *random = (
+        alignment_figures(embed(adapter, judging, intervention=act), target="deu_Latn")
+        for act in (None, off + on, *controls)
+    )
+    assert code == 0
+    assert_prints(out, compare(before, both, random))
+
+
+def test_units_by_hand_are_steered_after_the_experts(at: Path, steer: Steer) -> None:
+    by_hand = Intervention.of({"L1N3": 9.0, "L0N2": -4.5}, site="mlp.hook_pre", operation="add")
+    table = ExpertTable.load(at / "experts")
+    plan = table.intervention("deu_Latn", top_k=7, operation="add") + by_hand
+    wanted = load_adapter(str(at / "llama")).generate(
+        ["sea"], intervention=plan, max_new_tokens=5, temperature=0
+    )
+
+    code, out, _ = steer(
+        *("generate", "--model", at / "llama", "--experts", at / "experts", *ON),
+        *("--unit", "L1N3=9", "--unit", "L0N2=-4.5", "--unit-site", "mlp.hook_pre"),
+        *("--operation", "add", "--prompt", "sea", "--max-new-tokens", "5"),
+        *("--temperature", "0", "--json"),
+    )
+
+    assert code == 0
+    assert json.loads(out)[0]["after"] == wanted[0]
+
+
+def test_a_saved_plan_for_generated_tokens_has_no_embeddings_to_measure(
+    at: Path, tmp_path: Path, steer: Steer
+) -> None:
+    Intervention("mlp.hook_post", (0,), (1,), (2.0,), positions="generated").save(tmp_path / "plan")
+
+    code, _, err = steer("align", *options(at), "--plan", tmp_path / "plan")
+
+    assert code == 2
+    assert "embeddings have no generated tokens" in err
+
+
 def test_a_gguf_file_and_bfloat16_are_taken_as_models(
     at: Path, tmp_path: Path, steer: Steer
 ) -> None:
@@ -347,6 +428,12 @@ BAD_USAGE = {
     "file as folder": ("find --out {corpus}", "is a file"),
     "seed twice": ("align --control-seed 1 --control-seed 1", "give each once"),
     "target alone": ("align {model} --target x", "--experts and --target go together"),
+    "no plan at all": (
+        "generate {model}",
+        "nothing says how to steer; give --experts and --target, --plan or --unit",
+    ),
+    "unit without a value": ("generate {model} --unit L0N1", "'L0N1' is no unit with a value"),
+    "unit twice": ("align {model} --unit L0N1=2 --unit L0N1=3", "L0N1 is given twice"),
     "experts alone": ("align {model} --experts x", "--experts and --target go together"),
 }
 BAD_INPUT = {
@@ -418,6 +505,12 @@ BAD_INPUT = {
         "align {model} {on} {experts_for} deu_Latn --top-k 2 --strength 0.5",
         "use operation='blend' to go part of the way",
     ),
+    "no unit": ("generate {model} --unit N1=2", "'N1' is no unit; write its layer and index"),
+    "missing unit": (
+        "generate {model} --unit L1N24=2",
+        "unit L1N24 does not exist: mlp.hook_post has 24 units in layer 1",
+    ),
+    "affine by hand": ("generate {model} --unit L1N2=2 --operation affine", "0 gains, 0 lows"),
     "no results": ("report {at}", "holds no saved results"),
     "missing run file": ("run {no}.toml", r"cannot read .*no\.toml"),
 }

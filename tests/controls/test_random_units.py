@@ -30,7 +30,7 @@ from steer_plugin.analyses.controls.random_units import (
 from steer_plugin.errors import SelectionError
 from steer_plugin.experts.selection import TOP, Choice
 from steer_plugin.experts.table import ExpertTable
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import Intervention, Plan
 from steer_plugin.settings.names import SELECTIONS, Selection
 
 SPACE = UnitSpace("mlp.hook_post", (0, 2, 3, 7), (40, 30, 20, 10))
@@ -338,6 +338,69 @@ def test_the_matched_control_is_a_direction_for_a_whole_block_and_units_for_some
     for plan in (PLAN, LINES, replace(PLAN, operation="add")):
         assert not adds_to_whole_blocks(plan, SPACE)
         assert matched_control(plan, SPACE, seed=1) == random_control(plan, SPACE, seed=1)
+
+
+# Plans of several steps
+
+OFF = Intervention("mlp.hook_post", (0, 0, 2), (3, 5, 29), (0.0,) * 3, "scale")
+WRITTEN = Intervention("hook_resid_post", (1,), (4,), (2.0,))
+
+
+def units_of(step: Intervention) -> list[Unit]:
+    return list(zip(step.layers, step.indices, strict=True))
+
+
+@pytest.mark.parametrize("draw", [random_control, matched_control, random_anywhere])
+def test_each_step_is_drawn_for_and_a_unit_of_two_steps_moves_to_one_place(draw: Any) -> None:
+    plan = OFF + PLAN + WRITTEN
+
+    controls = [draw(plan, STREAM, SPACE, seed=seed) for seed in range(5)]
+
+    experts = {*units_of(OFF), *units_of(PLAN)}
+    for control in controls:
+        off, on, written = control.steps
+        assert not {*units_of(off), *units_of(on)} & experts
+        # L0N5 and L2N29 are in both steps, L0N3 in one.
+        assert len({*units_of(off)} & {*units_of(on)}) == 2
+        assert len({*units_of(off), *units_of(on)}) == len(experts)
+        assert written.indices != WRITTEN.indices
+        assert sorted(rows_by_unit(on).values()) == sorted(rows_by_unit(PLAN).values())
+        assert [step.operation for step in control.steps] == ["scale", "blend", "set"]
+        assert all("seed" in step.provenance["control"] for step in control.steps)
+    assert controls[2] == draw(plan, STREAM, SPACE, seed=2)
+    assert len({control.hash for control in controls}) == 5
+    assert draw(Plan((PLAN,)), SPACE, seed=1).steps == (draw(PLAN, SPACE, seed=1),)
+
+
+def test_vectors_beside_units_are_turned_each_on_its_own() -> None:
+    first, units, second = matched_control(VECTOR + PLAN + VECTOR, STREAM, SPACE, seed=4).steps
+
+    for turned in (first, second):
+        assert replace(turned, values=VECTOR.values) == VECTOR
+        assert np.linalg.norm(turned.values) == pytest.approx(np.linalg.norm(VECTOR.values))
+    assert first.values != second.values
+    assert units == random_control(PLAN, SPACE, seed=4)
+    assert random_direction(VECTOR + VECTOR, STREAM, seed=4).steps[0] == random_direction(
+        VECTOR, STREAM, seed=4
+    )
+    with pytest.raises(SelectionError, match="this one does 'blend' to 23 units"):
+        random_direction(VECTOR + PLAN, STREAM, SPACE, seed=0)
+
+
+def test_values_are_shuffled_within_each_step() -> None:
+    off, on = shuffled_values(OFF + PLAN, seed=1).steps
+
+    assert off == OFF
+    assert on != PLAN
+    assert sorted(on.values) == sorted(PLAN.values)
+    assert on.indices == PLAN.indices
+    with pytest.raises(SelectionError, match="all 6 units have the same value"):
+        shuffled_values(OFF + OFF, seed=1)
+
+
+def test_a_plan_needs_the_units_of_each_of_its_sites() -> None:
+    with pytest.raises(SelectionError, match=r"plan is for hook_resid_post, the units are at mlp"):
+        matched_control(PLAN + WRITTEN, SPACE, seed=0)
 
 
 # By the word of a run file

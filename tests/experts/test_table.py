@@ -532,6 +532,21 @@ def test_an_intervention_takes_each_unit_of_the_concept_to_its_own_value(
     assert plan.operation == operation
 
 
+def test_where_no_value_is_said_add_adds_the_mean_difference_and_others_take_the_mean() -> None:
+    found = table([[0.6] * 6, *TIED])
+    difference = found.statistics["mean"] - 3
+    found = replace(found, statistics={**found.statistics, "mean_difference": difference})
+
+    def plan(operation: Any, **value: str) -> Any:
+        return found.intervention("concept 1", top_k=3, operation=operation, **value)
+
+    assert plan("add") == plan("add", value="mean_difference") != plan("add", value="mean")
+    assert plan("add").values == (4.0, 6.0, 8.0)
+    assert plan("add").provenance["value"] == "mean_difference"
+    for operation in ("set", "blend"):
+        assert plan(operation) == plan(operation, value="mean")
+
+
 def test_scale_takes_a_gain_and_aura_each_units_auroc() -> None:
     rows = [[0.6, 0.9, 0.4, 0.7, 0.8, 0.95]]
     scaled = table(rows).intervention("concept 0", top_k=2, operation="scale", value=2.0)
@@ -556,6 +571,7 @@ def test_what_is_done_and_where_goes_into_the_plan() -> None:
         "concept 0",
         top_k=1,
         operation="add",
+        value="mean",
         strength=-0.5,
         positions="generated",
         bos=False,

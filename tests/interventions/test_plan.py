@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 
 from steer_plugin.errors import ArtifactError, InterventionError, SiteError
 from steer_plugin.interventions.arithmetic import steer, steer_units
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import Intervention, Plan, acting_steps
 from steer_plugin.settings.names import OPERATIONS, Operation
 
 PLAN = Intervention(
@@ -193,6 +193,145 @@ def test_units_are_given_layer_by_layer() -> None:
     assert by_layer[0][1].tolist() == [[1 / 3, -2.0]]
     assert by_layer[2][0].tolist() == [1]
     assert LINES.by_layer()[0][1].tolist() == [[1 / 3, -2.0], [0.1, 0.0], [0.2, -0.5], [0.7, -0.5]]
+
+
+# Units by hand
+
+
+def test_units_by_hand_are_named_as_they_are_printed() -> None:
+    plan = Intervention.of(
+        {"L12N345": 3.1, "L2N0": -1.0},
+        site="mlp.hook_pre",
+        operation="blend",
+        strength=0.5,
+        positions="prompt",
+        bos=False,
+    )
+
+    assert plan == Intervention(
+        "mlp.hook_pre", (2, 12), (0, 345), (-1.0, 3.1), "blend", 0.5, "prompt", False
+    )
+    assert Intervention.of({}, site="mlp.hook_post").changes_nothing
+
+
+def test_a_unit_that_is_written_otherwise_is_refused() -> None:
+    for label in ("L12", "l1n2", "L-1N2", "L1N2 ", "L1N2.5", "12:345", ""):
+        with pytest.raises(SiteError, match="is no unit; write its layer and index, such as L12N3"):
+            Intervention.of({label: 1.0}, site="mlp.hook_post")
+    with pytest.raises(InterventionError, match="unit L1N2 is given twice"):
+        Intervention.of({"L1N2": 1.0, "L01N2": 2.0}, site="mlp.hook_post")
+    with pytest.raises(InterventionError, match="0 gains, 0 lows and 0 highs were given"):
+        Intervention.of({"L1N2": 1.0}, site="mlp.hook_post", operation="affine")
+
+
+# Plans of several steps
+
+OFF = Intervention("mlp.hook_post", (0, 2), (7, 1), (0.0, 0.0), "scale")
+
+
+def test_plans_are_added_in_order() -> None:
+    both = OFF + PLAN
+
+    assert isinstance(both, Plan)
+    assert both.steps == (OFF, PLAN)
+    assert both + LINES == OFF + (PLAN + LINES) == Plan((OFF, PLAN, LINES))
+    assert PLAN.steps == (PLAN,)
+    for wrong in (None, 3, [PLAN]):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            PLAN + wrong
+
+
+def test_equal_steps_in_the_same_order_are_the_same_plan() -> None:
+    again = replace(OFF, provenance={"other": 1}) + replace(PLAN, provenance={})
+
+    assert again == OFF + PLAN
+    assert hash(again) == hash(OFF + PLAN)
+    assert again.hash == (OFF + PLAN).hash
+    others = [PLAN + OFF, OFF + OFF, OFF + PLAN + PLAN, Plan((OFF,)), Plan(()), OFF + LINES]
+    assert len({plan.hash for plan in (again, *others)}) == 7
+    assert again not in others
+
+
+def test_the_hash_of_one_step_is_what_it_was_before_there_were_plans() -> None:
+    assert PLAN.hash == "c4c1c29435f9c5422a557dd1b16d43658f5719424cf307a4f34c9caf976c707e"
+    assert Plan((PLAN,)).hash == PLAN.hash
+
+
+@pytest.mark.parametrize(
+    ("steps", "nothing"),
+    [
+        ((), True),
+        ((_plan([]), replace(LINES, strength=0.0)), True),
+        ((_plan([]), LINES), False),
+    ],
+)
+def test_a_plan_changes_nothing_if_no_step_does(
+    steps: tuple[Intervention, ...], nothing: bool
+) -> None:
+    assert Plan(steps).changes_nothing == nothing
+    assert acting_steps(Plan(steps)) == (() if nothing else (LINES,))
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_step_is_an_intervention() -> None:
+    with pytest.raises(InterventionError, match=r"of type str; give Interventions, or add plans"):
+        Plan((PLAN, "then"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        (
+            PLAN,
+            (
+                "blend L0N3=0.3333, L0N7=-2, L2N1=0.1 at mlp.hook_post, strength 0.3, generated "
+                "tokens, BOS left alone"
+            ),
+        ),
+        (_plan([]), "set 0 units at hook_mlp_out"),
+        (
+            replace(
+                _plan([(4, index, 1.0) for index in range(1200)], operation="add"),
+                provenance={"concept": "deu_Latn", "control": "random direction, seed 3"},
+            ),
+            "add to 1,200 units at hook_mlp_out in layer 4 (deu_Latn, random direction, seed 3)",
+        ),
+    ],
+)
+def test_a_plan_is_printed_with_what_it_does(plan: Intervention, said: str) -> None:
+    assert plan.describe() == said
+    assert repr(plan) == f"<Intervention: {said}>"
+    off = "scale L0N7=0, L2N1=0 at mlp.hook_post"
+    assert repr(OFF + plan) == f"<Plan: {off}; then {said}>"
+    assert (OFF + plan).describe() == f"1. {off}\n2. {said}"
+
+
+@pytest.mark.parametrize("plan", [OFF + LINES, LINES + OFF + PLAN, Plan(()), Plan((PLAN,))])
+def test_a_saved_plan_of_several_steps_is_read_back_to_the_last_bit(
+    plan: Plan, tmp_path: Path
+) -> None:
+    plan.save(tmp_path / "plan")
+    back = Plan.load(tmp_path / "plan")
+
+    assert back == plan
+    assert back.hash == plan.hash
+    assert [step.provenance for step in back.steps] == [step.provenance for step in plan.steps]
+
+
+def test_a_saved_intervention_is_a_plan_of_one_step_and_the_other_way_round_is_refused(
+    tmp_path: Path,
+) -> None:
+    PLAN.save(tmp_path / "step")
+    (OFF + PLAN).save(tmp_path / "plan")
+
+    assert Plan.load(tmp_path / "step") == Plan((PLAN,))
+    with pytest.raises(ArtifactError, match="holds 'plan', not a whole 'intervention'"):
+        Intervention.load(tmp_path / "plan")
+    (tmp_path / "plan" / "units-1.parquet").unlink()
+    with pytest.raises(ArtifactError, match=r"cannot read .*units-1\.parquet"):
+        Plan.load(tmp_path / "plan")
+    with pytest.raises(ArtifactError, match="holds no saved plan"):
+        Plan.load(tmp_path)
 
 
 # Plans that contradict themselves

@@ -26,6 +26,7 @@ PUBLIC = [
     "Intervention",
     "ModelSettings",
     "ParallelCorpus",
+    "Plan",
     "ProbeSettings",
     "Reading",
     "SteerError",

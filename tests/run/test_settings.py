@@ -10,11 +10,21 @@ import pytest
 from steer_plugin import ParallelCorpus
 from steer_plugin.analyses.controls.expert_controls import PLAN_CONTROLS
 from steer_plugin.analyses.run.files import read_settings
-from steer_plugin.analyses.run.settings import ControlName, GenerationSettings, RunSettings
+from steer_plugin.analyses.run.settings import (
+    ControlName,
+    GenerationSettings,
+    PlanSettings,
+    RunSettings,
+    StepSettings,
+)
 from steer_plugin.errors import SettingsError
 from steer_plugin.experts.selection import Choice
 
 NEEDED = 'model = "m"\ntargets = ["deu_Latn"]\ntop_k = [3]\n'
+
+
+PLAN = '[[plans]]\nname = "p"\ntarget = "deu_Latn"\n'
+STEP = '[[plans.steps]]\nname = "on"\nconcept = "deu_Latn"\ntop_k = 3\n'
 
 
 def read(folder: Path, text: str) -> RunSettings:
@@ -45,7 +55,7 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
         "per_layer": False,
         "unit_layers": None,
         "operation": "set",
-        "value": "mean",
+        "value": None,
         "strength": 1.0,
         "positions": "all",
         "steer_bos": True,
@@ -53,6 +63,7 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
         "controls": (),
         "control_seeds": (0,),
         "methods": (),
+        "plans": (),
         "method_layer": None,
         "permutations": 0,
         "stability_resamples": 0,
@@ -74,7 +85,7 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
     }
 
 
-@pytest.mark.parametrize("kind", [RunSettings, GenerationSettings])
+@pytest.mark.parametrize("kind", [RunSettings, GenerationSettings, PlanSettings, StepSettings])
 def test_every_setting_is_documented(kind: type) -> None:
     listed = (kind.__doc__ or "").split("Attributes:")[1]
 
@@ -138,6 +149,27 @@ def test_every_setting_can_be_said(tmp_path: Path) -> None:
         context = 256
         stride = 128
         tolerance = 1.5
+
+        [[plans]]
+        name = "eng-off-deu-on"
+        target = "deu_Latn"
+        [[plans.steps]]
+        name = "off"
+        concept = "eng_Latn"
+        top_k = 40
+        site = "mlp.hook_post"
+        operation = "scale"
+        value = 0
+        strength = 0.5
+        positions = "prompt"
+        steer_bos = false
+        selection = "bottom"
+        per_layer = true
+        unit_layers = [1, 2]
+        [[plans.steps]]
+        name = "on"
+        concept = "deu_Latn"
+        top_k = 30
         """,
     )
 
@@ -159,6 +191,19 @@ def test_every_setting_can_be_said(tmp_path: Path) -> None:
         stride=128,
         tolerance=1.5,
     )
+
+
+def test_a_step_has_the_defaults_of_a_run_and_a_choice_of_its_own(tmp_path: Path) -> None:
+    settings = read(tmp_path, f'{NEEDED}operation = "add"\n{PLAN}{STEP}')
+
+    (step_settings,) = settings.steps
+    assert (settings.written_value, step_settings.written_value) == ("mean_difference", "mean")
+    assert step_settings == StepSettings(name="on", concept="deu_Latn", top_k=3)
+    assert step_settings.choice == Choice()
+    assert settings.plans == (PlanSettings(name="p", target="deu_Latn", steps=(step_settings,)),)
+    defaults = {part.name: part.default for part in fields(RunSettings)}
+    for part in fields(StepSettings)[4:]:
+        assert part.default == defaults[part.name]
 
 
 @pytest.mark.parametrize(
@@ -205,6 +250,34 @@ def test_every_setting_can_be_said(tmp_path: Path) -> None:
         ("value = nan", "value.*finite number, not nan"),
         ('bos = "yes"', "bos: Input should be a valid boolean, not 'yes'"),
         ("resamples = 0", "resamples: Input should be greater than or equal to 1, not 0"),
+        (PLAN, r"'steps' of \[plans\.0\] is missing; it has no default"),
+        (PLAN + "steps = 3", r"plans\.0\.steps: Input should be a valid list, not 3"),
+        (
+            f"{PLAN}{STEP}strenght = 2",
+            r"'strenght' is no setting of \[plans\.0\.steps\.0\]; the settings are name, concept",
+        ),
+        (
+            f"{PLAN}{STEP}{STEP}",
+            r"plans\.0\.steps: Each name may be given once, not \['on', 'on'\]",
+        ),
+        (f"{PLAN}{STEP}{PLAN}{STEP}", r"plans: Each name may be given once, not \['p', 'p'\]"),
+        (
+            f"{PLAN}{STEP}".replace('"p"', '"zero"'),
+            "plans: Each name should be none of experts and the methods",
+        ),
+        (
+            f"{PLAN}{STEP}".replace('"p"', '"../p"'),
+            r"plans\.0\.name: String should match pattern .*, not '\.\./p'",
+        ),
+        (
+            f"{PLAN}{STEP}".replace("deu", "fra"),
+            "plans: The target of each should be one of targets, deu_Latn, not",
+        ),
+        (
+            f'{PLAN}{STEP}positions = "generated"',
+            r"plans\.0\.steps\.0\.positions: Input should be all or prompt, since embeddings",
+        ),
+        ("plans = 3", "plans: Input should be a valid list, not 3"),
         ("bootstrap_seed = 4294967296", "bootstrap_seed: Input should be less than 4294967296"),
     ],
 )

@@ -14,7 +14,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from steer_plugin import ExpertTable, embed
 from steer_plugin.adapters.loader import load_adapter
+from steer_plugin.analyses import retrieval
+from steer_plugin.analyses.controls.random_units import matched_control
 from steer_plugin.analyses.generation.texts import STRETCH
 from steer_plugin.analyses.report.charts import host_overlay
 from steer_plugin.analyses.report.marks.unseen_languages import unseen
@@ -55,16 +58,19 @@ MEASURES = {
     "mixed": {"top-1", "MRR", "mixed top-1", "mixed MRR"},
     "bitexts": {"top-1", "MRR"},
 }
-COMPARED = {"experts", "vectors", "embeddings", "texts", "losses", "methods"}
+PLAN = "eng-off-deu-on"
+COMPARED = {"experts", "experts-attn.hook_z", "vectors", "embeddings", "texts", "losses", "methods"}
 LAYERS = [*map(str, range(tiny_models.N_LAYERS)), "final"]
 # A line that is told in each kind of step.
 MOMENTS = (
     "Reading the residual stream",
     "Scoring units under",
     "Embedding .*: deu_Latn-k6-shuffled-labels-1 ",
+    f"Embedding .*: plan-{PLAN} ",
     "Embedding .* sentences of tatoeba",
     "Writing 4 texts .*: deu_Latn-k6-experts",
     "Scoring documents in deu_Latn: deu_Latn-linear-act",
+    f"Writing 4 texts .*: plan-{PLAN}-control-0",
 )
 
 
@@ -127,6 +133,20 @@ def file(source: Path) -> Path:
         "max_new_tokens = 5",
         "context = 32",
         "stride = 16",
+        "[[plans]]",
+        f'name = "{PLAN}"',
+        'target = "deu_Latn"',
+        "[[plans.steps]]",
+        'name = "off"',
+        'concept = "eng_Latn"',
+        "top_k = 5",
+        'operation = "scale"',
+        "value = 0",
+        "[[plans.steps]]",
+        'name = "on"',
+        'concept = "deu_Latn"',
+        "top_k = 3",
+        'site = "attn.hook_z"',
     ]
     path = source / "whole.toml"
     path.write_text("\n".join(lines).replace("'", '"') + "\n", encoding="utf-8")
@@ -215,13 +235,17 @@ def test_every_method_is_on_every_axis_beside_its_control(run: Run) -> None:
     methods = run.results.methods
 
     axes = ["retrieval", "centred distance", "language probability", "perplexity"]
-    assert list(methods["method"]) == [name for name in METHODS for _ in axes]
-    assert list(methods["axis"]) == axes * len(METHODS)
+    rows = [*METHODS, "experts", PLAN]
+    assert list(methods["method"]) == [name for name in rows for _ in axes]
+    assert list(methods["axis"]) == axes * len(rows)
     assert methods[["pre", "post", "control", "change", "control_change"]].notna().all(axis=None)
     of_vectors = methods["method"].str.startswith("steer-")
     assert (methods.loc[of_vectors, "top_k"] == 0).all()
     assert (methods.loc[of_vectors, "block"] == tiny_models.N_LAYERS // 2).all()
-    assert (methods.loc[~of_vectors, ["top_k", "block"]] == [6, -1]).all(axis=None)
+    of_plan = methods["method"] == PLAN
+    assert (methods.loc[of_plan, ["top_k", "block"]] == [8, -1]).all(axis=None)
+    others = methods[~of_vectors & ~of_plan]
+    assert (others[["top_k", "block"]] == [6, -1]).all(axis=None)
     costs = methods[methods["axis"] == "perplexity"]
     np.testing.assert_allclose(costs["change"], costs["post"] / costs["pre"])
     # 2 seeds of 4 texts; the judging sentences as one document, so its stretches.
@@ -230,6 +254,33 @@ def test_every_method_is_on_every_axis_beside_its_control(run: Run) -> None:
     assert list(n["retrieval"]) == list(n["centred distance"]) == [24]
     assert list(n["language probability"]) == [2 * 4]
     assert list(n["perplexity"]) == [math.ceil(tokens / STRETCH)]
+
+
+def test_a_plans_rows_are_those_of_its_steps_in_order_and_its_control_draws_for_each(
+    run: Run, settings: RunSettings, adapter: Adapter
+) -> None:
+    judge = read_data(settings).judge
+    off, on = (
+        ExpertTable.load(run.folder / name).intervention(concept, **steering)
+        for name, concept, steering in (
+            ("experts", "eng_Latn", {"top_k": 5, "operation": "scale", "value": 0.0}),
+            ("experts-attn.hook_z", "deu_Latn", {"top_k": 3}),
+        )
+    )
+    spaces = [adapter.space(step.site) for step in (off, on)]
+    control = matched_control(off + on, *spaces, seed=0)
+    row = run.results.methods.query(f"method == '{PLAN}' and axis == 'retrieval'").iloc[0]
+
+    for column, plan in (("post", off + on), ("control", control)):
+        figures = retrieval(
+            embed(adapter, judge, intervention=plan), target="deu_Latn", same=judge.same
+        )
+        whole = figures.query("query == 'all' and measure == 'top-1' and centring == 'raw'")
+        assert row[column] == pytest.approx(whole["value"].iloc[0])
+    assert [step.site for step in control.steps] == ["mlp.hook_post", "attn.hook_z"]
+    assert not {*zip(off.layers, off.indices, strict=True)} & {
+        *zip(control.steps[0].layers, control.steps[0].indices, strict=True)
+    }
 
 
 def test_the_papers_method_is_the_runs_own_experts(run: Run) -> None:
@@ -304,6 +355,7 @@ def test_a_model_that_saw_no_language_is_not_one_of_which_nothing_is_said(
         settings,
         seen=said,
         methods=(),
+        plans=(),
         controls=(),
         generation=None,
         tatoeba=None,
@@ -323,6 +375,8 @@ def test_a_model_that_saw_no_language_is_not_one_of_which_nothing_is_said(
 def test_the_report_keeps_every_table_under_its_own_name(run: Run, source: Path) -> None:
     write_report(run.results, source / "report")
 
+    page = (source / "report" / "report.html").read_text(encoding="utf-8")
+    assert f"{PLAN} (for deu_Latn): off (scale 5 experts for eng_Latn, value 0.0), then on" in page
     for name, table in run.results.tables().items():
         stored = pd.read_parquet(source / "report" / "tables" / f"{name}.parquet")
         pd.testing.assert_frame_equal(stored, table)
@@ -359,6 +413,7 @@ def test_other_documents_in_the_same_place_are_scored_again_and_nothing_else(
     few = replace(
         settings,
         methods=("zero",),
+        plans=(),
         generation=replace(settings.generation, documents=str(place)),
     )
 

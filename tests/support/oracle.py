@@ -168,11 +168,14 @@ class Oracle:
     def forward(
         self,
         ids: Sequence[int],
-        plan: Plan | None = None,
+        plan: Plan | Sequence[Plan] | None = None,
         prompt_length: int | None = None,
         read: Sequence[Key] = (),
     ) -> tuple[torch.Tensor, dict[Key, torch.Tensor]]:
-        """Run one text; give its logits [token, vocabulary] and what was read [token, unit]."""
+        """Run one text; give its logits [token, vocabulary] and what was read [token, unit].
+
+        Of several plans, each has hooks that are set after those of the plans before it.
+        """
         found: dict[Key, torch.Tensor] = {}
 
         def reader(key: Key) -> Callable[[torch.Tensor], None]:
@@ -182,8 +185,8 @@ class Oracle:
             return keep
 
         with contextlib.ExitStack() as stack:
-            if plan is not None:
-                stack.enter_context(self._steering(ids, plan, prompt_length or len(ids)))
+            for step in [plan] if isinstance(plan, Plan) else plan or ():
+                stack.enter_context(self._steering(ids, step, prompt_length or len(ids)))
             for key in read:
                 stack.enter_context(_hooked(*self.module(*key), reader(key)))
             with torch.no_grad():
@@ -218,7 +221,7 @@ class Oracle:
             yield
 
     def activations(
-        self, text: str, keys: Sequence[Key], plan: Plan | None = None
+        self, text: str, keys: Sequence[Key], plan: Plan | Sequence[Plan] | None = None
     ) -> dict[Key, np.ndarray]:
         """Give `(site, layer)` activations at a text's own tokens, BOS left out: [token, unit]."""
         _, found = self.forward(self.ids(text), plan, read=keys)
@@ -229,7 +232,7 @@ class Oracle:
         texts: Sequence[str],
         keys: Sequence[Key],
         pooling: str,
-        plan: Plan | None = None,
+        plan: Plan | Sequence[Plan] | None = None,
     ) -> np.ndarray:
         """Pool units over each text's own tokens: [text, the units of one key after another]."""
         rows = []
@@ -238,7 +241,9 @@ class Oracle:
             rows.append(np.concatenate([pooled(found[key], pooling) for key in keys]))
         return np.stack(rows)
 
-    def greedy(self, prompt: str, new_tokens: int, plan: Plan | None = None) -> str:
+    def greedy(
+        self, prompt: str, new_tokens: int, plan: Plan | Sequence[Plan] | None = None
+    ) -> str:
         """Continue a prompt by the most likely token, the whole text anew for each."""
         ids = self.ids(prompt)
         length = len(ids)
@@ -249,7 +254,9 @@ class Oracle:
                 break
         return str(self.tokenizer.decode(ids[length:], skip_special_tokens=True))
 
-    def losses(self, text: str, context: int, stride: int, plan: Plan | None = None) -> np.ndarray:
+    def losses(
+        self, text: str, context: int, stride: int, plan: Plan | Sequence[Plan] | None = None
+    ) -> np.ndarray:
         """Score each token but the first once, in the first window that holds it, in nats."""
         ids = self.ids(text)
         scores: dict[int, float] = {}

@@ -2,6 +2,10 @@
 
 import dataclasses
 import random
+from collections.abc import Sequence
+from functools import reduce
+from operator import add
+from typing import Any
 
 from steer_plugin.interventions.plan import Intervention
 
@@ -55,3 +59,8 @@ def intervention(plan: Plan) -> Intervention:
         highs=highs,
         **fields,
     )
+
+
+def composed(plans: Sequence[Plan]) -> Any:
+    """Say several one after another in the package's words."""
+    return reduce(add, map(intervention, plans))

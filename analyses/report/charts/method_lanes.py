@@ -55,12 +55,15 @@ _POINT_TOOLTIP = [
 ]
 
 
-def method_exhibits(methods: pd.DataFrame, choice: Choice = TOP) -> list[Exhibit]:
+def method_exhibits(
+    methods: pd.DataFrame, choice: Choice = TOP, *, plans: str = ""
+) -> list[Exhibit]:
     """Draw what `Results.methods` holds, with the words beside it.
 
     Args:
         methods: one row a method, target and axis; may be empty.
         choice: of the units that are steered.
+        plans: what the plans of the run file do; nothing where there are none.
     """
     if methods[methods["axis"] == RETRIEVAL].empty:
         return []
@@ -74,7 +77,7 @@ def method_exhibits(methods: pd.DataFrame, choice: Choice = TOP) -> list[Exhibit
                 if (methods["n_controls"] > 0).any()
                 else "What counts is how far a point is from the dotted line, and on which side."
             ),
-            caption=_caption(methods, choice),
+            caption=_caption(methods, choice) + _plans(plans),
             chart=methods_compared(methods),
             table=methods_compared_table(methods),
         )
@@ -216,6 +219,10 @@ def _caption(methods: pd.DataFrame, choice: Choice) -> str:
         f"not corrected for the number of comparisons. {control} "
         f"{_steered(methods, choice)}"
     )
+
+
+def _plans(plans: str) -> str:
+    return f" Plans, whose k counts the units of all their steps: {plans}." if plans else ""
 
 
 def _beyond(methods: pd.DataFrame) -> str:

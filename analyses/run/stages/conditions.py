@@ -1,8 +1,10 @@
 """The ways in which a run puts its model to work, and what stands beside what."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import chain
+from operator import add
 
 import numpy as np
 
@@ -15,14 +17,16 @@ from steer_plugin.analyses.controls.expert_controls import (
 )
 from steer_plugin.analyses.controls.random_units import matched_control
 from steer_plugin.analyses.run.results import middle
-from steer_plugin.analyses.run.settings import RunSettings
+from steer_plugin.analyses.run.settings import OWN, PlanSettings, RunSettings, StepSettings
 from steer_plugin.analyses.run.stages.expert_tables import RunExperts
-from steer_plugin.errors import InterventionError
+from steer_plugin.errors import InterventionError, SelectionError
 from steer_plugin.experts.selection import Choice, check_choice
 from steer_plugin.experts.table import ExpertTable, check_end, check_value
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import AnyPlan, Intervention
 from steer_plugin.methods.catalogue import METHODS, VectorMethod, plan_method, suited_methods
 from steer_plugin.scores.typical_responses import typical_responses
+from steer_plugin.settings.names import ScoreName
+from steer_plugin.settings.probe import ProbeSettings
 
 MATCHED = "random-in-layers"
 """The control that stands beside every figure."""
@@ -38,7 +42,7 @@ class Condition:
     """
 
     name: str
-    plan: Intervention | None
+    plan: AnyPlan | None
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Rival:
-    """One of the methods for one target, beside its control.
+    """One of the methods, or a plan of the run file, for one target, beside its control.
 
     Attributes:
-        method: one of `steer_plugin.methods.catalogue.METHODS`.
+        method: one of `steer_plugin.methods.catalogue.METHODS`, the name of a plan, or `OWN`.
         target: the language that is steered towards.
-        top_k: how many units; 0 for a vector in the residual stream.
+        top_k: how many units, those of all steps; 0 for a vector in the residual stream.
         block: the block whose residual stream is steered; -1 for units.
         steered: the condition with the method at work.
         control: the condition with the same done to random units of the same layers, or with a
@@ -108,9 +112,9 @@ class Planner:
 
     tables: RunExperts
     settings: RunSettings
-    known: dict[Intervention, Condition]
+    known: dict[AnyPlan, Condition]
 
-    def condition(self, name: str, plan: Intervention) -> Condition:
+    def condition(self, name: str, plan: AnyPlan) -> Condition:
         """Give the condition of a plan; an earlier one's where the plan is the same."""
         return self.known.setdefault(plan, Condition(name, plan))
 
@@ -128,7 +132,7 @@ class Planner:
                 concept,
                 top_k=k,
                 operation=settings.operation,
-                value=settings.value,
+                value=settings.written_value,
                 strength=settings.strength,
                 positions=settings.positions,
                 bos=settings.steer_bos,
@@ -188,49 +192,109 @@ class Planner:
         )
         return Rival(method, target, 0 if vector else k, block if vector else -1, steered, control)
 
+    def own(self, target: str) -> Rival:
+        """Give a target's own experts as a rival of plans."""
+        k = middle(self.settings.top_k)
+        comparison = self.comparison(target, k)
+        return Rival(OWN, target, k, -1, comparison.experts, comparison.matched[0])
+
+    def composed(self, plan: PlanSettings) -> Rival:
+        """Plan the steps of a plan one after another, and the control that draws for each.
+
+        Raises:
+            SelectionError: a k is too large, or a layer has too few units that are no experts.
+            InterventionError: value and operation of a step do not go together.
+        """
+        tables = [self.tables.at(step.site) for step in plan.steps]
+        steps: list[AnyPlan] = [
+            _plan_step(table, step) for table, step in zip(tables, plan.steps, strict=True)
+        ]
+        whole, seed = reduce(add, steps), self.settings.control_seeds[0]
+        control = matched_control(whole, *(table.space for table in tables), seed=seed)
+        return Rival(
+            plan.name,
+            plan.target,
+            sum(map(len, whole.steps)),
+            -1,
+            self.condition(f"plan-{plan.name}", whole),
+            self.condition(f"plan-{plan.name}-control-{seed}", control),
+        )
+
 
 _FOLDERS = {MATCHED: "random"}
 
 
-def check_plans(settings: RunSettings, space: UnitSpace) -> None:
+def _plan_step(table: ExpertTable, step: StepSettings) -> Intervention:
+    return table.intervention(
+        step.concept,
+        top_k=step.top_k,
+        operation=step.operation,
+        value=step.written_value,
+        strength=step.strength,
+        positions=step.positions,
+        bos=step.steer_bos,
+        choice=step.choice,
+    )
+
+
+def check_plans(
+    settings: RunSettings, space_of: Callable[[str], UnitSpace], concepts: Collection[str]
+) -> None:
     """Refuse what no table of experts would have plans for, before there is one.
 
     Args:
         settings: of the run.
-        space: the units of its site.
+        space_of: numbers the units of a site.
+        concepts: the languages whose experts are found.
 
     Raises:
-        SelectionError: there are fewer units than are steered, or a control cannot be drawn.
+        SelectionError: there are fewer units than are steered, a control cannot be drawn, or a step
+            is for a language without experts.
         InterventionError: operation, value, strength and selection do not go together.
+        SiteError: the model lacks a site.
     """
-    choice, k = settings.choice, middle(settings.top_k)
+    space, choice, k = space_of(settings.site), settings.choice, middle(settings.top_k)
     for top_k in settings.every_k:
         check_choice(space, top_k, choice)
     check_end(settings.score, choice)
-    # Any responses have these; the run keeps lines where they are needed.
-    statistics = typical_responses(np.zeros((2, 1), dtype=np.float32), np.arange(2), lines=True)
-    check_value(settings.operation, settings.value, settings.score, statistics, choice)
+    _check_operation(settings, settings.score)
+    for plan in settings.plans:
+        for step in plan.steps:
+            if step.concept not in concepts:
+                raise SelectionError(
+                    f"step {step.name!r} of the plan {plan.name!r} is for {step.concept!r}, whose "
+                    f"experts are not found; choose one of: {', '.join(concepts)}"
+                )
+            check_choice(space_of(step.site or settings.site), step.top_k, step.choice)
+            check_end(settings.score, step.choice)
+            _check_operation(step, settings.score)
     unsuited = [name for name in settings.methods if name not in suited_methods(choice)]
     if unsuited:
         raise InterventionError(
             f"selection={choice.selection!r}, but {unsuited[0]!r} leaves units below chance as "
             f"they are; leave {unsuited[0]!r} out of methods, or take 'top'"
         )
-    # A plan checks itself, with or without units.
-    Intervention(
-        settings.site,
-        *((), (), ()),
-        operation=settings.operation,
-        strength=settings.strength,
-        positions=settings.positions,
-    )
     check_controls(
         settings.controls,
         operation=settings.operation,
         score=settings.score,
         choice=choice,
         count=choice.count(space, k),
-        value=settings.value,
+        value=settings.written_value,
+    )
+
+
+def _check_operation(said: RunSettings | StepSettings, score: ScoreName) -> None:
+    # Any responses have these; the run keeps lines where they are needed.
+    statistics = typical_responses(np.zeros((2, 1), dtype=np.float32), np.arange(2), lines=True)
+    check_value(said.operation, said.written_value, score, statistics, said.choice)
+    # A plan checks itself, with or without units.
+    Intervention(
+        ProbeSettings.site,
+        *((), (), ()),
+        operation=said.operation,
+        strength=said.strength,
+        positions=said.positions,
     )
 
 
@@ -252,15 +316,18 @@ def plan_comparisons(planner: Planner) -> list[Comparison]:
 
 
 def plan_rivals(planner: Planner, block: int) -> list[Rival]:
-    """Plan every method for every target, at the middle k.
+    """Plan every method for every target, at the middle k, and every plan beside the target's own.
 
     Args:
         planner: makes the conditions.
         block: the block where the residual stream is steered.
     """
     settings = planner.settings
-    return [
+    methods = [
         planner.rival(method, target, middle(settings.top_k), block)
         for target in settings.targets
         for method in settings.methods
     ]
+    targets = dict.fromkeys(plan.target for plan in settings.plans)
+    own = [planner.own(target) for target in targets]
+    return [*methods, *own, *map(planner.composed, settings.plans)]

@@ -1,7 +1,7 @@
 """What a run finds on the sentences that find: experts, what chance gives, and steering vectors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -35,12 +35,20 @@ class RunExperts:
         shuffled: by control seed, a table found under labels that say nothing; empty where no
             control asks for it.
         vectors: directions in the residual stream; None where no method asks for them.
+        elsewhere: by site, the experts at another one than the run's that steps of plans steer.
     """
 
     experts: ExpertTable
     by_auroc: ExpertTable | None
     shuffled: Mapping[int, ExpertTable]
     vectors: SteeringVectors | None
+    elsewhere: Mapping[str, ExpertTable] = field(default_factory=dict)
+
+    def at(self, site: str | None) -> ExpertTable:
+        """Give the experts at a site; None for the run's own."""
+        return (
+            self.experts if site in (None, self.experts.space.site) else self.elsewhere[str(site)]
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +150,20 @@ def find_all(finder: Finder) -> RunExperts:
         )
         for seed in seeds
     }
-    return RunExperts(experts, by_auroc, shuffled, _vectors(finder))
+    return RunExperts(experts, by_auroc, shuffled, _vectors(finder), _elsewhere(finder))
+
+
+def _elsewhere(finder: Finder) -> dict[str, ExpertTable]:
+    """Find experts at each further site that steps of plans name."""
+    tables: dict[str, ExpertTable] = {}
+    for site in dict.fromkeys(step.site for step in finder.settings.steps):
+        if site in (None, finder.settings.site):
+            continue
+        settings, name = replace(finder.settings, site=site), f"experts-{site}"
+        there = replace(finder, settings=settings, name=name)
+        tables[site] = there.table(name, settings.score, lines=settings.probe.lines)
+        there.finish()
+    return tables
 
 
 def tied_lines(experts: ExpertTable, settings: RunSettings) -> list[str]:

@@ -27,7 +27,7 @@ METHOD = "method"
 def compare_rival(
     rival: Rival, embedded: ConditionEmbeddings, writer: Writer | None, settings: RunSettings
 ) -> pd.DataFrame:
-    """Put one method on every axis, for one target, beside its control.
+    """Put one method, or plan, on every axis, for one target, beside its control.
 
     - `retrieval`: top-1 over all pairs of languages, raw embeddings after the final norm, equal
       texts counted as the translation, as in `Results.retrieval`;
@@ -69,7 +69,7 @@ def _of_embeddings(rival: Rival, embedded: ConditionEmbeddings) -> pd.DataFrame:
 
     def figures_of(condition: Condition) -> Figures:
         rows = embedded.load(condition, FINAL)
-        with naming(condition, FINAL, f"leave the method {rival.method!r} out"):
+        with naming(condition, FINAL, f"leave {rival.method!r} out of the run file"):
             return joined(
                 [
                     retrieval_figures(

@@ -20,7 +20,7 @@ from steer_plugin.settings.names import POSITIONS
 
 from support import ndif_fixture, saved_models, tiny_models
 from support.oracle import Oracle
-from support.plans import intervention, plan
+from support.plans import composed, intervention, plan
 
 TOLERANCE = 1e-5
 TEXT = "air ant apple bark bay"
@@ -217,6 +217,24 @@ def test_two_plans_in_one_trace(model: Any, remote: bool, oracle: Oracle) -> Non
     assert_close(found[0], wanted["ln_final.hook_out", 0].numpy())
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_plan_of_two_steps_at_the_same_units(
+    model: Any, remote: bool, oracle: Oracle, order: int
+) -> None:
+    steps = [plan("mlp.hook_post", operation, strength=1.0) for operation in ("scale", "add")]
+    chosen = steps[::order]
+    given = composed(chosen)
+
+    with model.trace(TEXT, remote=remote):
+        apply_in_trace(model, given)
+        neurons = model.model.layers[0].mlp.down_proj.input.clone().save()
+        logits = model.output.logits.save()
+
+    wanted, read = oracle.forward(oracle.ids(TEXT), chosen, read=[("mlp.hook_post", 0)])
+    assert_close(neurons[0], read["mlp.hook_post", 0].numpy())
+    assert_close(logits[0], wanted.numpy())
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -293,7 +311,7 @@ from support import tiny_models
 from steer_plugin import adapt, apply_in_trace
 from steer_plugin.models.adapter import Reading
 from steer_plugin.responses.forward_pass import gather
-from support.plans import intervention, plan
+from support.plans import composed, intervention, plan
 given = intervention(plan("mlp.hook_post", "set"))
 model = nnsight.NNsight(tiny_models.model("llama"))
 ---

@@ -189,4 +189,4 @@ def test_too_few_experts_are_told_when_units_are_scored(
 def test_what_a_table_may_make_possible_is_let_through(
     other: dict[str, object], adapter: Adapter
 ) -> None:
-    check_plans(settings_of(**other), adapter.space("mlp.hook_post"))
+    check_plans(settings_of(**other), adapter.space, ("deu_Latn", "eng_Latn"))

@@ -133,5 +133,7 @@ def test_a_condition_whose_embeddings_are_all_alike_is_named_with_its_layer(
 
 
 def test_a_method_whose_embeddings_are_all_alike_is_named(tmp_path: Path) -> None:
-    with pytest.raises(AnalysisError, match=r"^experts after the final norm: .*method 'zero' o"):
+    with pytest.raises(
+        AnalysisError, match=r"^experts after the final norm: .*leave 'zero' out of the run f"
+    ):
         compare_rival(RIVAL, embedded(tmp_path, (EXPERTS, "final")), None, SETTINGS)

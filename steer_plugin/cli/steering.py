@@ -1,0 +1,225 @@
+"""What the commands that steer ask for: saved plans, and what is done to experts."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from operator import add
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from steer_plugin.cli.options import bundle, say
+from steer_plugin.settings.names import (
+    OPERATIONS,
+    POSITIONS,
+    SELECTIONS,
+    SITES,
+    Operation,
+    Positions,
+    Selection,
+)
+from steer_plugin.settings.probe import ProbeSettings
+
+if TYPE_CHECKING:
+    from steer_plugin.experts.table import ExpertTable
+    from steer_plugin.interventions.plan import AnyPlan
+
+
+@dataclass(frozen=True)
+class Steering:
+    """What is done to a model: saved plans in order, then to experts, then to single units."""
+
+    experts: Path | None
+    target: str | None
+    plans: tuple[Path, ...]
+    units: tuple[tuple[str, float], ...]
+    unit_site: str
+    top_k: int
+    operation: Operation
+    value: str | None
+    strength: float
+    positions: Positions
+    steer_bos: bool
+    selection: Selection
+    per_layer: bool
+    unit_layers: tuple[int, int] | None
+
+    def __post_init__(self) -> None:
+        """Refuse experts of no language, and a language that nothing is steered towards."""
+        needed = self.target is not None and not self.plans and not self.units
+        if needed if self.experts is None else self.target is None:
+            raise click.UsageError("--experts and --target go together; give both or neither")
+
+    @cached_property
+    def table(self) -> "ExpertTable | None":
+        """The experts, if there are any."""
+        from steer_plugin.experts.table import ExpertTable
+
+        return None if self.experts is None else ExpertTable.load(self.experts)
+
+    def plan(self) -> "AnyPlan | None":
+        """Plan it; None where nothing is to be done.
+
+        Raises:
+            ArtifactError: a plan or the experts cannot be read.
+            SelectionError: the language is unknown, or there are too few experts.
+            InterventionError: the value does not suit the operation.
+        """
+        from steer_plugin.interventions.plan import Intervention, Plan
+
+        steps: list[AnyPlan] = [Plan.load(folder) for folder in self.plans]
+        if self.table is not None and self.target is not None:
+            steps.append(self._of_experts(self.table, self.target))
+        if self.units:
+            steps.append(
+                Intervention.of(
+                    dict(self.units),
+                    site=self.unit_site,
+                    operation=self.operation,
+                    strength=self.strength,
+                    positions=self.positions,
+                    bos=self.steer_bos,
+                )
+            )
+        return reduce(add, steps) if steps else None
+
+    def some_plan(self) -> "AnyPlan":
+        """Plan it, as `plan` does.
+
+        Raises:
+            click.UsageError: nothing is to be done.
+        """
+        plan = self.plan()
+        if plan is None:
+            raise click.UsageError(
+                "nothing says how to steer; give --experts and --target, --plan or --unit"
+            )
+        return plan
+
+    def _of_experts(self, experts: "ExpertTable", target: str) -> "AnyPlan":
+        from steer_plugin.experts.selection import Choice, tied_phrase
+
+        value: str | float | None = self.value
+        if value is not None:
+            with suppress(ValueError):
+                value = float(value)
+        plan = experts.intervention(
+            target,
+            top_k=self.top_k,
+            operation=self.operation,
+            value=value,
+            strength=self.strength,
+            positions=self.positions,
+            bos=self.steer_bos,
+            choice=Choice(self.selection, self.per_layer, self.unit_layers),
+        )
+        if tied := plan.provenance["tied_at_edge"]:
+            say(tied_phrase(target, self.top_k, tied))
+        return plan
+
+
+def _units(
+    context: click.Context,  # noqa: ARG001 (click hands it over)
+    option: click.Parameter,  # noqa: ARG001
+    given: tuple[str, ...],
+) -> tuple[tuple[str, float], ...]:
+    """Read `L12N345=3.1`, each unit once."""
+    units: dict[str, float] = {}
+    for unit in given:
+        label, _, value = unit.partition("=")
+        if label in units:
+            raise click.BadParameter(f"{label} is given twice; give it once")
+        try:
+            units[label] = float(value)
+        except ValueError as error:
+            raise click.BadParameter(
+                f"{unit!r} is no unit with a value; write such as L12N345=3.1"
+            ) from error
+    return tuple(units.items())
+
+
+steering_options = bundle(
+    "steering",
+    Steering,
+    click.option(
+        "--experts",
+        type=click.Path(path_type=Path),
+        help="Folder that `find` saved. Steers its units.",
+    ),
+    click.option("--target", help="The language to steer towards."),
+    click.option(
+        "--plan",
+        "plans",
+        type=click.Path(path_type=Path),
+        multiple=True,
+        help="Folder that `plan` saved. Repeatable: one after another, then experts, then units.",
+    ),
+    click.option(
+        "--unit",
+        "units",
+        metavar="UNIT=VALUE",
+        multiple=True,
+        callback=_units,
+        help="A unit by hand and the value that the operation takes, such as L12N345=3.1. "
+        "Repeatable.",
+    ),
+    click.option(
+        "--unit-site",
+        type=click.Choice(list(SITES)),
+        default=ProbeSettings.site,
+        show_default=True,
+        help="Where the units of --unit are.",
+    ),
+    click.option(
+        "--top-k",
+        type=click.IntRange(0),
+        default=300,
+        show_default=True,
+        help="How many experts to steer.",
+    ),
+    click.option(
+        "--operation",
+        type=click.Choice(OPERATIONS),
+        default="set",
+        show_default=True,
+        help="What is done to them.",
+    ),
+    click.option(
+        "--value",
+        show_default="mean, for add mean_difference",
+        help="What is written: mean, median, off_mean, mean_difference, zero, a quantile such "
+        "as q95, or a number; aura and affine have values of their own.",
+    ),
+    click.option(
+        "--strength", type=float, default=1.0, show_default=True, help="0 is none, 1 is whole."
+    ),
+    click.option(
+        "--positions",
+        type=click.Choice(POSITIONS),
+        default="all",
+        show_default=True,
+        help="Which tokens are steered.",
+    ),
+    click.option(
+        "--steer-bos/--keep-bos",
+        default=True,
+        show_default=True,
+        help="Whether the BOS token is steered as well.",
+    ),
+    click.option(
+        "--selection",
+        type=click.Choice(SELECTIONS),
+        default="top",
+        show_default=True,
+        help="The units that score highest, lowest, or half of each.",
+    ),
+    click.option("--per-layer", is_flag=True, help="Choose that many in each layer."),
+    click.option(
+        "--unit-layers",
+        type=(click.IntRange(0), click.IntRange(0)),
+        metavar="FIRST LAST",
+        default=None,
+        help="Choose units of these blocks only. Default: all.",
+    ),
+)

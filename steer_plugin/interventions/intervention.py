@@ -1,0 +1,316 @@
+"""What to do to which units: one step of a plan."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from itertools import pairwise
+from operator import index
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from steer_plugin.activations.sites import check_site, parse_unit
+from steer_plugin.errors import InterventionError
+from steer_plugin.settings.names import OPERATIONS, POSITIONS, Operation, Positions
+from steer_plugin.storage.artifacts import read_artifact, readable, write_artifact
+
+# The columns of a saved plan, one row a unit, and the fields they hold.
+COLUMNS = {
+    "layer": "layers",
+    "index": "indices",
+    "value": "values",
+    "gain": "gains",
+    "low": "lows",
+    "high": "highs",
+}
+
+
+# What each operation is called where a plan is printed.
+VERBS: dict[Operation, str] = {
+    "set": "set",
+    "add": "add to",
+    "scale": "scale",
+    "blend": "blend",
+    "aura": "dampen by AUROC",
+    "affine": "move along their lines",
+}
+# So many units are printed one by one.
+FEW = 4
+
+
+@dataclass(frozen=True, repr=False)
+class Intervention:
+    """A plan of one step: which units at a site, what to do to them, where in the text.
+
+    Pure data. Equal plans compare and hash equal whatever order their units were given in; units
+    are kept in order of layer and index. `a + b` is the `Plan` that does a, and then b.
+
+    Attributes:
+        site: one of `steer_plugin.settings.names.SITES`.
+        layers: block index of each unit.
+        indices: index of each unit within its block's site.
+        values: what each unit is set to, moved by, or scaled with: an activation for `set`, `add`
+            and `blend`, a gain for `scale`, the unit's AUROC for `aura`, an offset for `affine`.
+        operation: see `steer`.
+        strength: 0 leaves the model as it is, 1 is the whole operation.
+        positions: `all` tokens, those of the `prompt`, or the `generated` ones. Padding is never
+            touched.
+        bos: whether the BOS token is steered as well.
+        gains: what each unit is multiplied by before its offset is added; only for `affine`, as
+            are `lows` and `highs`.
+        lows: the least activation of each unit that is moved.
+        highs: the largest.
+        provenance: where the plan comes from; not part of its identity.
+
+    Raises:
+        InterventionError: the fields contradict each other.
+    """
+
+    site: str
+    layers: tuple[int, ...]
+    indices: tuple[int, ...]
+    values: tuple[float, ...]
+    operation: Operation = "set"
+    strength: float = 1.0
+    positions: Positions = "all"
+    bos: bool = True
+    gains: tuple[float, ...] = ()
+    lows: tuple[float, ...] = ()
+    highs: tuple[float, ...] = ()
+    provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
+
+    def __post_init__(self) -> None:
+        """Check the fields and put the units in order."""
+        check_site(self.site)
+        if self.operation not in OPERATIONS:
+            raise InterventionError(
+                f"{self.operation!r} is not an operation; choose one of: {', '.join(OPERATIONS)}"
+            )
+        if self.positions not in POSITIONS:
+            raise InterventionError(
+                f"{self.positions!r} is not a choice of positions; choose one of: "
+                f"{', '.join(POSITIONS)}"
+            )
+        if not len(self.layers) == len(self.indices) == len(self.values):
+            raise InterventionError(
+                f"{len(self.layers)} layers, {len(self.indices)} indices and {len(self.values)} "
+                "values were given; each unit needs one of each"
+            )
+        self._check_ranges()
+        if min((*self.layers, *self.indices), default=0) < 0:
+            raise InterventionError("layers and indices count from 0; one of them is negative")
+        if not np.isfinite([*self.values, self.strength]).all():
+            raise InterventionError("values and strength must be finite; one is NaN or infinite")
+        if self.operation == "set" and self.strength not in (0, 1):
+            raise InterventionError(
+                f"'set' writes the value itself and takes strength 1 (or 0 for nothing), not "
+                f"{self.strength}; use operation='blend' to go part of the way"
+            )
+        numbers = [self.values, self.gains, self.lows, self.highs]
+        columns: list[Iterable[Any]] = [map(index, self.layers), map(index, self.indices)]
+        columns += [map(_number, column) for column in numbers if len(column) == len(self)]
+        units = sorted(zip(*columns, strict=True))
+        for (layer, unit, *_), (next_layer, next_unit, *_) in pairwise(units):
+            if (layer, unit) == (next_layer, next_unit):
+                raise InterventionError(f"unit L{layer}N{unit} is given twice; give it once")
+        for name, column in zip(COLUMNS.values(), zip(*units, strict=True), strict=False):
+            object.__setattr__(self, name, column)
+        object.__setattr__(self, "strength", _number(self.strength))
+        object.__setattr__(self, "bos", bool(self.bos))
+
+    def _check_ranges(self) -> None:
+        """Refuse gains and ranges that do not suit the operation, or one another."""
+        counts = [len(self.gains), len(self.lows), len(self.highs)]
+        wanted = len(self) if self.operation == "affine" else 0
+        if counts != [wanted] * 3:
+            raise InterventionError(
+                f"{counts[0]} gains, {counts[1]} lows and {counts[2]} highs were given; "
+                f"{self.operation!r} takes {wanted} of each (one a unit for 'affine', else none)"
+            )
+        if not np.isfinite([self.gains, self.lows, self.highs]).all():
+            raise InterventionError("gains, lows and highs must be finite; one is NaN or infinite")
+        for layer, unit, low, high in zip(
+            self.layers, self.indices, self.lows, self.highs, strict=False
+        ):
+            if low > high:
+                raise InterventionError(
+                    f"unit L{layer}N{unit} is moved from {low} up to {high}, which is nowhere; "
+                    "give the lower end as its low"
+                )
+
+    @classmethod
+    def of(
+        cls,
+        units: Mapping[str, float],
+        *,
+        site: str,
+        operation: Operation = "set",
+        strength: float = 1.0,
+        positions: Positions = "all",
+        bos: bool = True,
+    ) -> "Intervention":
+        """Plan what is done to units that are chosen by hand.
+
+        Args:
+            units: the value of each, by its label: `{"L12N345": 3.1}`.
+            site: as all further ones, of the plan.
+            operation: any but `affine`, which takes more than a value.
+            strength: of the operation.
+            positions: `all`, `prompt` or `generated` tokens.
+            bos: whether the BOS token is steered as well.
+
+        Raises:
+            SiteError: a label is not written so.
+            InterventionError: the fields contradict each other, or a unit is given twice.
+        """
+        layers, indices = zip(*map(parse_unit, units), strict=True) if units else ((), ())
+        return cls(
+            site, layers, indices, tuple(units.values()), operation, strength, positions, bos
+        )
+
+    def __len__(self) -> int:
+        """Count the units."""
+        return len(self.layers)
+
+    def __add__(self, other: object) -> Any:
+        """Plan this, and then the other."""
+        from steer_plugin.interventions.plan import Plan
+
+        return Plan((self,)) + other
+
+    def __repr__(self) -> str:
+        """Say what is done."""
+        return f"<Intervention: {self.describe()}>"
+
+    @property
+    def steps(self) -> tuple["Intervention", ...]:
+        """The steps of the plan: this one alone."""
+        return (self,)
+
+    def describe(self) -> str:
+        """Say on one line what is done to which units, at which tokens, and towards what."""
+        units = f"{len(self):,} unit{'' if len(self) == 1 else 's'}"
+        layers = ""
+        if 0 < len(self) <= FEW:
+            rows = zip(self.layers, self.indices, self.values, strict=True)
+            units = ", ".join(f"L{layer}N{unit}={value:.4g}" for layer, unit, value in rows)
+        elif self.layers:
+            ends = sorted({min(self.layers), max(self.layers)})
+            layers = f" in layer{'s' * (len(ends) > 1)} {'..'.join(map(str, ends))}"
+        said = [f"{VERBS[self.operation]} {units} at {self.site}{layers}"]
+        if self.strength != 1:
+            said.append(f"strength {self.strength:g}")
+        if self.positions != "all":
+            said.append(f"{self.positions} tokens")
+        if not self.bos:
+            said.append("BOS left alone")
+        names = [
+            str(self.provenance[key]) for key in ("concept", "control") if key in self.provenance
+        ]
+        return ", ".join(said) + (f" ({', '.join(names)})" if names else "")
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of all that makes the plan what it is, in hexadecimal."""
+        identity = {**asdict(self), "provenance": None}
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def changes_nothing(self) -> bool:
+        """Whether the plan leaves every model bit for bit as it is."""
+        return not self.layers or self.strength == 0
+
+    def by_layer(self) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, "parameter k"]]]:
+        """Give the indices and parameters that belong to each layer, in ascending order."""
+        return units_by_layer(self)
+
+    def fwd_hooks(self, bridge: Any) -> list[tuple[str, Any]]:
+        """List the plan as `(hook_name, function)` pairs for a TransformerBridge.
+
+        They go into `bridge.run_with_hooks(..., fwd_hooks=...)` and `bridge.hooks(fwd_hooks=...)`
+        beside anybody else's.
+
+        Raises:
+            SiteError: the model lacks the site or one of the units.
+        """
+        from steer_plugin.adapters.transformer_lens.hooks import fwd_hooks
+
+        return fwd_hooks(bridge, self)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `config.json` and `units.parquet` into `folder`, whole or not at all.
+
+        Raises:
+            ArtifactError: the folder cannot be written.
+        """
+        config, units = saved_form(self)
+        write_artifact(folder, "intervention", config, tables={"units": units})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Intervention":
+        """Read what `save` wrote.
+
+        Raises:
+            ArtifactError: the folder holds no intervention, or a damaged one.
+        """
+        artifact = read_artifact(folder, "intervention")
+        with readable(artifact.folder):
+            return restored(artifact.config, artifact.table("units"))
+
+
+def saved_form(step: Intervention) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Give the saved form of one step: JSON values, and a row a unit."""
+    units = {
+        column: np.array(
+            getattr(step, name), "int64" if column in ("layer", "index") else "float64"
+        )
+        for column, name in COLUMNS.items()
+        if len(getattr(step, name)) == len(step)
+    }
+    config = {
+        "site": step.site,
+        "operation": step.operation,
+        "strength": step.strength,
+        "positions": step.positions,
+        "bos": step.bos,
+        "provenance": dict(step.provenance),
+    }
+    return config, pd.DataFrame(units)
+
+
+def restored(config: dict[str, Any], units: pd.DataFrame) -> Intervention:
+    """Make a step of its saved form."""
+    columns: dict[str, Any] = {
+        name: tuple(units[column]) for column, name in COLUMNS.items() if column in units
+    }
+    return Intervention(**columns, **config)
+
+
+def _number(number: float) -> float:
+    # The zero below 0 equals that above it, and would not hash like it.
+    return float(number) + 0.0
+
+
+def units_by_layer(
+    intervention: Intervention,
+) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, "parameter k"]]]:
+    """Give what `steer_units` takes for each layer: indices and parameters, in ascending order.
+
+    The parameters of a unit are its value and, for `affine`, its gain, low and high.
+    """
+    layers = torch.tensor(intervention.layers, dtype=torch.int64)
+    indices = torch.tensor(intervention.indices, dtype=torch.int64)
+    rows = [intervention.values]
+    if intervention.operation == "affine":
+        rows += [intervention.gains, intervention.lows, intervention.highs]
+    parameters = torch.tensor(rows, dtype=torch.float64)
+    return {
+        layer: (indices[layers == layer], parameters[:, layers == layer])
+        for layer in sorted(set(intervention.layers))
+    }
