@@ -120,9 +120,7 @@ def tiny_model(shipped: Callable[[str], Any]) -> Callable[[str], "Tiny"]:
 
 
 @pytest.fixture(scope="session")
-def ndif(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> "NDIFServer":
+def ndif(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> "NDIFServer":
     """Run a real NDIF server, with tiny models, until no test is left that wants it."""
     from support import ndif_fixture
 

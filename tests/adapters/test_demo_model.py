@@ -15,7 +15,9 @@ pytestmark = pytest.mark.xdist_group("demo")
 TARGETS = ("deu_Latn", "fra_Latn", "spa_Latn", "jpn_Jpan", "rus_Cyrl", "zho_Hans")
 
 # Without a network: the best neuron of each language on one half, judged on the other.
-SCRIPT = f"TARGETS = {TARGETS}" + """
+SCRIPT = (
+    f"TARGETS = {TARGETS}"
+    + """
 import json, socket
 
 asked = []
@@ -43,6 +45,7 @@ print(json.dumps({
     "asked": asked,
 }))
 """
+)
 
 
 def test_demo_weights_are_put_together_where_they_are_missing_or_damaged(
