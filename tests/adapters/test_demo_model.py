@@ -15,10 +15,8 @@ pytestmark = pytest.mark.xdist_group("demo")
 TARGETS = ("deu_Latn", "fra_Latn", "spa_Latn", "jpn_Jpan", "rus_Cyrl", "zho_Hans")
 
 # Without a network: the best neuron of each language on one half, judged on the other.
-SCRIPT = (
-    f"TARGETS = {TARGETS}"
-    + """
-import json, socket
+SCRIPT = """
+import json, os, socket
 
 asked = []
 
@@ -33,7 +31,7 @@ from steer_plugin import ParallelCorpus, find_experts
 from steer_plugin.adapters.loader import load_adapter
 
 adapter = load_adapter("demo")
-corpus = ParallelCorpus.everyday().select([*TARGETS, "eng_Latn"])
+corpus = ParallelCorpus.everyday().select(os.environ["LANGUAGES"].split())
 find, judge = (half.take(12) for half in corpus.split(seed=0))
 found, judged = find_experts(adapter, find), find_experts(adapter, judge)
 best = {name: judged.scores[judged.row(name), found.top(name, 1)[0]] for name in found.concepts}
@@ -45,7 +43,6 @@ print(json.dumps({
     "asked": asked,
 }))
 """
-)
 
 
 def test_demo_weights_are_put_together_where_they_are_missing_or_damaged(
@@ -67,7 +64,7 @@ def test_the_best_neuron_of_each_language_tells_it_on_sentences_it_was_not_chose
 
     done = subprocess.run(
         [sys.executable, "-P", "-c", SCRIPT],
-        env={**settings, "HF_HOME": str(tmp_path)},
+        env={**settings, "HF_HOME": str(tmp_path), "LANGUAGES": " ".join([*TARGETS, "eng_Latn"])},
         capture_output=True,
         text=True,
         check=False,
