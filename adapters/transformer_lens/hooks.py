@@ -50,8 +50,12 @@ def fwd_hooks(bridge: TransformerBridge, intervention: AnyPlan) -> list[NamedHoo
     """
     tokenizer = bridge.tokenizer
     check_intervention(intervention)
+    steps = acting_steps(intervention)
+    if not steps:
+        return []
+    watch = PassWatch(bridge)
     hooks: list[NamedHook] = []
-    for step in acting_steps(intervention):
+    for step in steps:
         tokens = SteeredTokens(
             step.positions,
             step.bos,
@@ -59,7 +63,7 @@ def fwd_hooks(bridge: TransformerBridge, intervention: AnyPlan) -> list[NamedHoo
             pad_id=getattr(tokenizer, "pad_token_id", None),
             eos_id=getattr(tokenizer, "eos_token_id", None),
         )
-        hooks += steering_hooks(bridge, step, tokens, PassWatch(bridge).context)
+        hooks += steering_hooks(bridge, step, tokens, watch.context)
     return hooks
 
 

@@ -84,14 +84,15 @@ def shuffled_values(plan: Planned, *, seed: int) -> Planned:
     generator = np.random.default_rng(seed)
 
     def shuffled(step: Intervention) -> Intervention:
+        if not _values_differ(step):
+            return step
         units = _units(step)
-        while _values_differ(step):
+        while True:
             order = generator.permutation(len(units))
             places = dict(zip(units, [units[place] for place in order], strict=True))
             control = _moved(step, places, f"values shuffled, seed {seed}")
             if (order != np.arange(len(units))).all() and control != step:
                 return control
-        return step
 
     if not any(map(_values_differ, plan.steps)):
         raise equal_values_error(sum(map(len, plan.steps)))

@@ -82,8 +82,8 @@ def _checked(
     try:
         return kind(**whole)
     except ValidationError as error:
-        untold = [one for one in error.errors() if one["loc"][0] not in faulty]
-        faults += [_fault(one, kind, section) for one in untold]
+        untold = [fault for fault in error.errors() if fault["loc"][0] not in faulty]
+        faults += [_fault(fault, kind, section) for fault in untold]
         return None
 
 
@@ -91,7 +91,8 @@ def _section(kind: type[Any], given: Any, section: str, faults: list[str]) -> An
     """Make settings of a table, and of each table in a list."""
     if isinstance(given, tuple):
         return tuple(
-            _section(kind, one, f"{section}.{number}", faults) for number, one in enumerate(given)
+            _section(kind, table, f"{section}.{number}", faults)
+            for number, table in enumerate(given)
         )
     return _checked(kind, given, section, faults) if isinstance(given, dict) else given
 

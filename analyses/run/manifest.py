@@ -141,11 +141,11 @@ def _step(step: StepSettings) -> str:
         for part in fields(step)
         if part.name not in named and getattr(step, part.name) != part.default
     ]
-    said = [
+    parts = [
         f"{step.operation} {step.top_k} experts for {step.concept}, value {step.written_value}",
         *other,
     ]
-    return f"{step.name} ({', '.join(said)})"
+    return f"{step.name} ({', '.join(parts)})"
 
 
 def _setting(value: object) -> str:

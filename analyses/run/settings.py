@@ -129,8 +129,31 @@ class GenerationSettings:
     tolerance: Annotated[Finite, Field(ge=1)] = 1.2
 
 
+class ExpertSteering:
+    """What follows from the settings of a run, and of a step, on how experts are steered."""
+
+    operation: Operation
+    value: str | float | None
+    strength: float
+    positions: Positions
+    steer_bos: bool
+    selection: Selection
+    per_layer: bool
+    unit_layers: tuple[int, int] | None
+
+    @property
+    def written_value(self) -> str | float:
+        """The statistic or number that the operation writes."""
+        return usual_value(self.operation) if self.value is None else self.value
+
+    @property
+    def choice(self) -> Choice:
+        """Which units are steered."""
+        return Choice(self.selection, self.per_layer, self.unit_layers)
+
+
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
-class StepSettings:
+class StepSettings(ExpertSteering):
     """One step of a plan: what is done to the experts for one language.
 
     The defaults are those of a run, not what the run file says for its targets.
@@ -164,16 +187,6 @@ class StepSettings:
     per_layer: bool = False
     unit_layers: Blocks | None = None
 
-    @property
-    def written_value(self) -> str | float:
-        """The statistic or number that the operation writes."""
-        return usual_value(self.operation) if self.value is None else self.value
-
-    @property
-    def choice(self) -> Choice:
-        """Which units are steered."""
-        return Choice(self.selection, self.per_layer, self.unit_layers)
-
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
 class PlanSettings:
@@ -191,7 +204,7 @@ class PlanSettings:
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
-class RunSettings:
+class RunSettings(ExpertSteering):
     """The settings of `steer-plugin run`, and the defaults of what a file leaves out.
 
     Attributes:
@@ -333,16 +346,6 @@ class RunSettings:
             ndif_url=self.ndif_url,
             ndif_patience_s=ndif_patience_s,
         )
-
-    @property
-    def written_value(self) -> str | float:
-        """The statistic or number that the operation writes."""
-        return usual_value(self.operation) if self.value is None else self.value
-
-    @property
-    def choice(self) -> Choice:
-        """Which units are steered."""
-        return Choice(self.selection, self.per_layer, self.unit_layers)
 
     @property
     def steps(self) -> tuple[StepSettings, ...]:

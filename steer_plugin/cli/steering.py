@@ -47,8 +47,10 @@ class Steering:
 
     def __post_init__(self) -> None:
         """Refuse experts of no language, and a language that nothing is steered towards."""
-        needed = self.target is not None and not self.plans and not self.units
-        if needed if self.experts is None else self.target is None:
+        experts_alone = self.experts is not None and self.target is None
+        # A saved plan, or units by hand, may be judged by a target.
+        steered = self.experts is not None or self.plans or self.units
+        if experts_alone or (self.target is not None and not steered):
             raise click.UsageError("--experts and --target go together; give both or neither")
 
     @cached_property

@@ -203,17 +203,17 @@ class Intervention:
         elif self.layers:
             ends = sorted({min(self.layers), max(self.layers)})
             layers = f" in layer{'s' * (len(ends) > 1)} {'..'.join(map(str, ends))}"
-        said = [f"{VERBS[self.operation]} {units} at {self.site}{layers}"]
+        parts = [f"{VERBS[self.operation]} {units} at {self.site}{layers}"]
         if self.strength != 1:
-            said.append(f"strength {self.strength:g}")
+            parts.append(f"strength {self.strength:g}")
         if self.positions != "all":
-            said.append(f"{self.positions} tokens")
+            parts.append(f"{self.positions} tokens")
         if not self.bos:
-            said.append("BOS left alone")
+            parts.append("BOS left alone")
         names = [
             str(self.provenance[key]) for key in ("concept", "control") if key in self.provenance
         ]
-        return ", ".join(said) + (f" ({', '.join(names)})" if names else "")
+        return ", ".join(parts) + (f" ({', '.join(names)})" if names else "")
 
     @property
     def hash(self) -> str:

@@ -17,7 +17,7 @@ from steer_plugin.analyses.controls.expert_controls import (
 )
 from steer_plugin.analyses.controls.random_units import matched_control
 from steer_plugin.analyses.run.results import middle
-from steer_plugin.analyses.run.settings import OWN, PlanSettings, RunSettings, StepSettings
+from steer_plugin.analyses.run.settings import OWN, ExpertSteering, PlanSettings, RunSettings
 from steer_plugin.analyses.run.stages.expert_tables import RunExperts
 from steer_plugin.errors import InterventionError, SelectionError
 from steer_plugin.experts.selection import Choice, check_choice
@@ -26,7 +26,6 @@ from steer_plugin.interventions.plan import AnyPlan, Intervention
 from steer_plugin.methods.catalogue import METHODS, VectorMethod, plan_method, suited_methods
 from steer_plugin.scores.typical_responses import typical_responses
 from steer_plugin.settings.names import ScoreName
-from steer_plugin.settings.probe import ProbeSettings
 
 MATCHED = "random-in-layers"
 """The control that stands beside every figure."""
@@ -128,16 +127,7 @@ class Planner:
         settings = self.settings
 
         def plan_from(table: ExpertTable, concept: str, choice: Choice) -> Intervention:
-            return table.intervention(
-                concept,
-                top_k=k,
-                operation=settings.operation,
-                value=settings.written_value,
-                strength=settings.strength,
-                positions=settings.positions,
-                bos=settings.steer_bos,
-                choice=choice,
-            )
+            return _plan_experts(table, concept, k, settings, choice)
 
         plan = plan_from(self.tables.experts, target, settings.choice)
         name = f"{target}-k{k}"
@@ -207,7 +197,8 @@ class Planner:
         """
         tables = [self.tables.at(step.site) for step in plan.steps]
         steps: list[AnyPlan] = [
-            _plan_step(table, step) for table, step in zip(tables, plan.steps, strict=True)
+            _plan_experts(table, step.concept, step.top_k, step, step.choice)
+            for table, step in zip(tables, plan.steps, strict=True)
         ]
         whole, seed = reduce(add, steps), self.settings.control_seeds[0]
         control = matched_control(whole, *(table.space for table in tables), seed=seed)
@@ -224,16 +215,18 @@ class Planner:
 _FOLDERS = {MATCHED: "random"}
 
 
-def _plan_step(table: ExpertTable, step: StepSettings) -> Intervention:
+def _plan_experts(
+    table: ExpertTable, concept: str, k: int, steering: ExpertSteering, choice: Choice
+) -> Intervention:
     return table.intervention(
-        step.concept,
-        top_k=step.top_k,
-        operation=step.operation,
-        value=step.written_value,
-        strength=step.strength,
-        positions=step.positions,
-        bos=step.steer_bos,
-        choice=step.choice,
+        concept,
+        top_k=k,
+        operation=steering.operation,
+        value=steering.value,
+        strength=steering.strength,
+        positions=steering.positions,
+        bos=steering.steer_bos,
+        choice=choice,
     )
 
 
@@ -254,10 +247,7 @@ def check_plans(
         SiteError: the model lacks a site.
     """
     space, choice, k = space_of(settings.site), settings.choice, middle(settings.top_k)
-    for top_k in settings.every_k:
-        check_choice(space, top_k, choice)
-    check_end(settings.score, choice)
-    _check_operation(settings, settings.score)
+    _check_steering(settings, space, settings.every_k, settings.score)
     for plan in settings.plans:
         for step in plan.steps:
             if step.concept not in concepts:
@@ -265,9 +255,8 @@ def check_plans(
                     f"step {step.name!r} of the plan {plan.name!r} is for {step.concept!r}, whose "
                     f"experts are not found; choose one of: {', '.join(concepts)}"
                 )
-            check_choice(space_of(step.site or settings.site), step.top_k, step.choice)
-            check_end(settings.score, step.choice)
-            _check_operation(step, settings.score)
+            there = space_of(step.site or settings.site)
+            _check_steering(step, there, (step.top_k,), settings.score)
     unsuited = [name for name in settings.methods if name not in suited_methods(choice)]
     if unsuited:
         raise InterventionError(
@@ -284,17 +273,22 @@ def check_plans(
     )
 
 
-def _check_operation(said: RunSettings | StepSettings, score: ScoreName) -> None:
+def _check_steering(
+    steering: ExpertSteering, space: UnitSpace, counts: Sequence[int], score: ScoreName
+) -> None:
+    for k in counts:
+        check_choice(space, k, steering.choice)
+    check_end(score, steering.choice)
     # Any responses have these; the run keeps lines where they are needed.
     statistics = typical_responses(np.zeros((2, 1), dtype=np.float32), np.arange(2), lines=True)
-    check_value(said.operation, said.written_value, score, statistics, said.choice)
+    check_value(steering.operation, steering.written_value, score, statistics, steering.choice)
     # A plan checks itself, with or without units.
     Intervention(
-        ProbeSettings.site,
+        space.site,
         *((), (), ()),
-        operation=said.operation,
-        strength=said.strength,
-        positions=said.positions,
+        operation=steering.operation,
+        strength=steering.strength,
+        positions=steering.positions,
     )
 
 

@@ -46,9 +46,9 @@ class RunExperts:
 
     def at(self, site: str | None) -> ExpertTable:
         """Give the experts at a site; None for the run's own."""
-        return (
-            self.experts if site in (None, self.experts.space.site) else self.elsewhere[str(site)]
-        )
+        if site is None or site == self.experts.space.site:
+            return self.experts
+        return self.elsewhere[site]
 
 
 @dataclass(frozen=True, eq=False)
