@@ -69,7 +69,9 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
-                raise ModelError(f"{path} is not a GGUF file: it does not begin with GGUF; fetch it again")
+                raise ModelError(
+                    f"{path} is not a GGUF file: it does not begin with GGUF; fetch it again"
+                )
             return _header(file)
     except struct.error as error:
         raise ModelError(f"{path} is cut short; fetch it again") from error

@@ -63,7 +63,8 @@ cache_option = click.option(
     envvar=CACHE,
     show_envvar=True,
     callback=_default_cache,
-    help="Folder in which responses are kept. Default: in the user's own cache folder.",
+    help="Folder in which responses and converted .gguf files are kept. Default: in the user's own "
+    "cache folder.",
 )
 
 memory_option = click.option(

@@ -257,9 +257,7 @@ def test_what_does_not_come_back_as_it_was_is_not_kept(
 
 def test_of_two_processes_one_converts_and_the_other_waits(file: Path, cache: Path) -> None:
     started = [
-        subprocess.Popen(
-            [sys.executable, "-c", LOAD, str(file)], stdout=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([sys.executable, "-c", LOAD, str(file)], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
 
