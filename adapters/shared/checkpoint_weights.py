@@ -7,6 +7,8 @@ from typing import Any
 
 from steer_plugin.errors import ModelError
 
+# What a bridge runs; another rounds otherwise, and a retrieval may turn on that.
+ATTENTION = "eager"
 NAMED = 8  # tensors that an error lists
 # What older checkpoints hold although it follows from the configuration: masks and tables.
 DERIVED = re.compile(

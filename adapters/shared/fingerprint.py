@@ -57,27 +57,41 @@ def identified(adapter: Adapter, model: Any, tokenizer: Any) -> ModelInfo:
         model: the torch module that runs here; None where a server runs it.
         tokenizer: the tokenizer in use.
     """
-    shared = {
-        "tokenizer": _tokenizer_hash(tokenizer),
-        "versions": versions(PACKAGES),
-    }
+    made_by = {"versions": versions(PACKAGES)}
     if model is None:
-        return replace(adapter.info, fingerprint=_hash(shared))
+        held = {"tokenizer": _tokenizer_hash(tokenizer), **made_by}
+        return replace(adapter.info, fingerprint=_hash(held))
     before = dict(_hooks(model))
     answers = _answers(adapter)
     # After a pass, since hosts wire hooks of their own during the first. What a hook counts or
     # records as the text passes is not what it does.
     hooks = {place: _steady(before.get(place, hook), hook) for place, hook in _hooks(model)}
     held = {
-        **shared,
-        "weights": dict(_weights(model)),
+        **contents(model, tokenizer),
+        **made_by,
         "hooks": hooks,
-        "config": _config(model),
         "matmul": torch.get_float32_matmul_precision(),
     }
     return replace(
         adapter.info, dtype=dtype_of(model), fingerprint=_hash(held), answers=_hash(answers)
     )
+
+
+def contents(model: Any, tokenizer: Any) -> dict[str, Any]:
+    """Say what a model holds: weights, configuration, tokenizer.
+
+    Args:
+        model: a torch module.
+        tokenizer: the tokenizer in use.
+
+    Returns:
+        Lists, dictionaries and text, with hashes for what is large; equal where all of it is.
+    """
+    return {
+        "weights": dict(_weights(model)),
+        "config": _config(model),
+        "tokenizer": _tokenizer_hash(tokenizer),
+    }
 
 
 def _answers(adapter: Adapter) -> list[str]:

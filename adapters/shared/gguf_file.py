@@ -19,6 +19,7 @@ from torch import Tensor
 from steer_plugin.adapters.shared.checkpoint_weights import ALL_THE_SAME, named_tensors
 from steer_plugin.errors import ModelError
 
+MAGIC = b"GGUF"
 ARCHITECTURE = "general.architecture"
 ALIGNMENT = "general.alignment"
 DEFAULT_ALIGNMENT = 32
@@ -63,17 +64,21 @@ def read_header(path: Path) -> Header:
     """Read the architecture and the tensors' places, no tensor.
 
     Raises:
-        ModelError: the file is cut short.
+        ModelError: it is no such file, or is cut short.
     """
     try:
         with path.open("rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise ModelError(
+                    f"{path} is not a GGUF file: it does not begin with GGUF; fetch it again"
+                )
             return _header(file)
     except struct.error as error:
         raise ModelError(f"{path} is cut short; fetch it again") from error
 
 
 def _header(file: BinaryIO) -> Header:
-    _, _, tensors, values = _unpack(file, "4sIQQ")
+    _, tensors, values = _unpack(file, "IQQ")
     settings = {_string(file): _value(file, *_unpack(file, "I")) for _ in range(values)}
     places: dict[str, StoredTensor] = {}
     for _ in range(tensors):
@@ -111,14 +116,17 @@ def _value(file: BinaryIO, kind: int) -> Any:
     return None
 
 
-def take_all_of(path: Path, model: Any) -> None:
-    """Give a model what transformers left in its `.gguf` file, or refuse the file.
+def rotary_divisors(path: Path, model: Any) -> Float[Tensor, " frequency"] | None:
+    """Read what transformers left in the `.gguf` file of a model, or refuse the file.
 
     Llama 3 scales its rotary frequencies; a file has the divisors as `rope_freqs.weight`.
 
     Args:
         path: of the file.
-        model: as transformers read it; its rotary frequencies are divided in place.
+        model: as transformers read it.
+
+    Returns:
+        What to give to `divide_rotary_frequencies`; None where the file has none.
 
     Raises:
         ModelError: the file holds other tensors that the model lacks.
@@ -130,8 +138,8 @@ def take_all_of(path: Path, model: Any) -> None:
             f"{path} holds {named_tensors(unread)}, which transformers does not read for "
             f"{type(model).__name__}; take the model as safetensors, or {ALL_THE_SAME}"
         )
-    if ROPE_DIVISORS in header.tensors:
-        _divide_rotary_frequencies(model, _float32(path, header.tensors[ROPE_DIVISORS]))
+    divisors = header.tensors.get(ROPE_DIVISORS)
+    return None if divisors is None else _float32(path, divisors)
 
 
 def _unread(header: Header, model: Any) -> list[str]:
@@ -163,7 +171,12 @@ def _float32(path: Path, tensor: StoredTensor) -> Float[Tensor, " number"]:
     return torch.from_numpy(np.fromfile(path, "<f4", count, offset=tensor.start))
 
 
-def _divide_rotary_frequencies(model: Any, divisors: Float[Tensor, " frequency"]) -> None:
+def divide_rotary_frequencies(model: Any, divisors: Float[Tensor, " frequency"]) -> None:
+    """Divide a model's rotary frequencies in place.
+
+    Raises:
+        ModelError: it has none, or not as many.
+    """
     buffers = [
         buffer
         for name, buffer in model.named_buffers()

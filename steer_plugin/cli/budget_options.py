@@ -8,8 +8,7 @@ import click
 from steer_plugin.cli.options import bundle
 from steer_plugin.errors import ArtifactError
 from steer_plugin.settings.budget import MEMORY, Budget
-
-CACHE = "STEER_PLUGIN_CACHE"
+from steer_plugin.settings.cache import CACHE, default_cache
 
 
 class Size(click.ParamType):  # type: ignore[type-arg] # older clicks take no argument
@@ -41,16 +40,7 @@ def _default_cache(
     option: click.Parameter,  # noqa: ARG001
     value: Path | None,
 ) -> Path | None:
-    if value is not None:
-        return value
-    from platformdirs import user_cache_path
-
-    try:
-        folder = user_cache_path("steer-plugin") / "responses"
-    except RuntimeError:
-        return None
-    # Where nothing says what ~ is, it stays.
-    return folder if folder.is_absolute() else None
+    return default_cache() if value is None else value
 
 
 def need_cache(cache: Path | None) -> Path:
@@ -73,7 +63,8 @@ cache_option = click.option(
     envvar=CACHE,
     show_envvar=True,
     callback=_default_cache,
-    help="Folder in which responses are kept. Default: in the user's own cache folder.",
+    help="Folder in which responses and converted .gguf files are kept. Default: in the user's own "
+    "cache folder.",
 )
 
 memory_option = click.option(

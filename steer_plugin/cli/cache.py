@@ -1,4 +1,4 @@
-"""`cache`: the responses that `find` keeps."""
+"""`cache`: the responses that `find` keeps, and the models that were converted."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from steer_plugin.cli.output import print_frame
 
 @click.group()
 def cache() -> None:
-    """List, verify or delete the responses that `find` keeps."""
+    """List, verify or delete the responses that `find` keeps, and converted .gguf files."""
 
 
 @cache.command()
@@ -34,8 +34,8 @@ def ls(cache: Path | None, as_json: bool) -> None:
 @cache_option
 def rm(names: tuple[str, ...], everything: bool, cache: Path | None) -> None:
     """Delete what is kept under these names, as `cache ls` gives them."""
-    from steer_plugin.experts.search_plan import size
     from steer_plugin.responses.pass_cache import Cache
+    from steer_plugin.storage.disk_space import size
 
     if everything == bool(names):
         raise click.UsageError("give the names of what to delete, or --all")
@@ -57,5 +57,5 @@ def verify(names: tuple[str, ...], cache: Path | None) -> None:
     for path in damaged:
         click.echo(path)
     if damaged:
-        raise ArtifactError(f"{len(damaged)} damaged; the command that read them reads them anew")
+        raise ArtifactError(f"{len(damaged)} damaged; whoever reads them next makes them anew")
     say("All is whole")

@@ -96,7 +96,7 @@ def find(
     need_cache(budget.cache)
     _claim(out, "experts")
     experts = find_experts(
-        load_model(model), finding, probe, budget=budget, progress="find", say=say
+        load_model(model, budget), finding, probe, budget=budget, progress="find", say=say
     )
     say(f"Responses are kept in {budget.cache}; `steer-plugin cache rm` deletes them")
     _finish(experts, out, as_json)

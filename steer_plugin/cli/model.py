@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from steer_plugin.cli.options import say
+from steer_plugin.settings.budget import Budget
 from steer_plugin.settings.model import DEMO, ModelSettings
 
 if TYPE_CHECKING:
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
     from steer_plugin.models.adapter import Adapter
 
 
-def load_model(settings: ModelSettings) -> "Adapter":
+def load_model(settings: ModelSettings, budget: Budget | None = None) -> "Adapter":
     """Load a model, and tell at the end what went over the wire, if something did.
+
+    Args:
+        settings: which model, and what runs it.
+        budget: where a converted file is kept, and what it may take; None takes the defaults.
 
     Raises:
         ModelError: there is no such model, or it cannot be read.
@@ -31,7 +36,7 @@ def load_model(settings: ModelSettings) -> "Adapter":
 
     if settings.model == DEMO:
         say(DEMO_TERMS)
-    adapter = load_adapter(settings, say=say)
+    adapter = load_adapter(settings, budget=budget, say=say)
     ndif = getattr(adapter, "ndif", None)
     if ndif is not None:
         click.get_current_context().call_on_close(partial(_tell_traffic, ndif.traffic))

@@ -9,14 +9,16 @@ from pathlib import Path
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.corpora.parallel import ParallelCorpus
-from steer_plugin.experts.search_plan import Say, SearchPlan, free_disk, plan_search
+from steer_plugin.experts.search_plan import Say, SearchPlan, plan_search
 from steer_plugin.experts.table import ExpertTable, score_units
 from steer_plugin.models.adapter import Adapter
-from steer_plugin.responses.pass_folder import PassFolder, short_hash
+from steer_plugin.responses.pass_folder import PassFolder
 from steer_plugin.responses.probe import ProbePass, probe_units
 from steer_plugin.settings.budget import Budget
 from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.artifacts import CONFIG
+from steer_plugin.storage.disk_space import free_disk
+from steer_plugin.storage.kept_folders import short_hash
 
 
 def find_experts(

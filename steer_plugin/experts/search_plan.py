@@ -1,9 +1,7 @@
 """How experts are found within what memory and disk there is."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
@@ -12,12 +10,12 @@ from steer_plugin.errors import ArtifactError, ScoreError
 from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.responses.unit_chunks import BYTES_PER_RESPONSE, DISK_SHARE, units_at_a_time
 from steer_plugin.settings.probe import ProbeSettings
+from steer_plugin.storage.disk_space import size
 
 Say = Callable[[str], None]
 
 # Poolings whose response is one of the tokens' activations, so the model's own dtype holds it.
 EXACT = ("max", "min", "last")
-SPARE = 0.95  # of the free disk, what is taken at most
 STATISTICS = 4  # of each unit and concept, beside the quantiles
 LINE = 4  # statistics that make a line of Linear-AcT
 
@@ -161,18 +159,3 @@ def _passes(space: UnitSpace, unit_bytes: int, texts: int, disk: int) -> tuple[U
 
 def _wide(model: ModelInfo) -> torch.dtype:
     return torch.promote_types(model.computes_in, torch.float32)
-
-
-def free_disk(folder: Path) -> int:
-    """Say how many bytes may be written into a folder that may not be there yet."""
-    existing = next(place for place in (folder, *folder.resolve().parents) if place.exists())
-    return int(SPARE * shutil.disk_usage(existing).free)
-
-
-def size(count: float) -> str:
-    """Print a number of bytes, such as 9.4 GB."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

@@ -6,9 +6,7 @@ cut short or changed is known by its name.
 """
 
 import contextlib
-import hashlib
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from jaxtyping import Float, Int
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -26,6 +23,7 @@ from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
 from steer_plugin.storage.artifacts import one_line, readable, whole_file
+from steer_plugin.storage.kept_folders import delete, short_hash, writing_alone
 
 FORMAT_VERSION = 1
 ABOUT = "about.json"
@@ -207,59 +205,6 @@ class PassFolder:
                 draft.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
-@contextlib.contextmanager
-def writing_alone(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """Be the only one on this machine who changes what is kept under a name, for a block.
-
-    Args:
-        folder: with that name.
-        wait: whether to wait for whoever is just now.
-
-    Raises:
-        ArtifactError: somebody is and `wait` is False, or the folder cannot be written.
-    """
-    lock = FileLock(lock_of(folder))
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout as error:
-        raise ArtifactError(
-            f"{folder} is being written by another process; wait for it, or end it"
-        ) from error
-    except (OSError, NotImplementedError) as error:
-        raise ArtifactError(
-            f"cannot write {folder}: {one_line(error)}; choose another folder"
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def lock_of(folder: Path) -> Path:
-    """Name the file that is locked while a pass is written."""
-    return folder.with_suffix(".lock")
-
-
-def delete(path: Path) -> None:
-    """Delete a file, or a folder and all in it; nothing where there is none.
-
-    Raises:
-        ArtifactError: it cannot be deleted.
-    """
-    try:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise ArtifactError(
-            f"cannot delete {path}: {one_line(error)}; delete it by hand"
-        ) from error
-
-
 def reading_of(saved: Mapping[str, Any]) -> Reading:
     """Make a reading of what JSON holds of it."""
     layers = saved["layers"]
@@ -276,8 +221,3 @@ def _read(path: Path, readings: int) -> BatchFile | None:
     except (SafetensorError, OSError):
         return None
     return BatchFile(path, rows, tokens, tuple(DTYPES[kind] for kind in kinds))
-
-
-def short_hash(content: bytes) -> str:
-    """Give the first 64 bits of a SHA-256, in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()[:16]

@@ -12,8 +12,9 @@ class Budget:
 
     Attributes:
         memory: bytes of working memory, beside the model and the activations of one batch.
-        disk: bytes that responses may take in `cache`; None takes what is free. Where all do not
-            fit, the texts pass through the model several times, for some layers each.
+        disk: bytes that responses may take in `cache`, and a model that is converted into it; None
+            takes what is free. Where not all responses fit, the texts pass through the model
+            several times, for some layers each; a model that does not fit is not kept.
         cache: folder in which responses are kept, batch by batch, and found again when the same is
             asked for anew; several processes may share it. None holds them in memory, all of them.
     """
