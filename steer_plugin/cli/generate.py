@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     required=True,
     help="Folder that `find` saved.",
 )
-@click.option("--target", required=True, help="The language to steer towards.")
+@click.option("--target", required=True, help="The language or label to steer towards.")
 @steering_options
 @click.option(
     "--prompt",

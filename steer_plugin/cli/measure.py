@@ -46,11 +46,14 @@ class Measurement:
     layer: str
     control_seeds: tuple[int, ...]
 
-    def frame(self, figures: "Callable[..., Figures]", *, search: bool = False) -> "pd.DataFrame":
+    def frame(
+        self, figures: "Callable[..., Figures]", what: str, *, search: bool = False
+    ) -> "pd.DataFrame":
         """Measure the half of the corpus that judges.
 
         Args:
             figures: from embeddings and a target to figures.
+            what: they are, for messages.
             search: whether they look for translations, and so take `same` as well: equal texts.
 
         Returns:
@@ -60,6 +63,7 @@ class Measurement:
         from steer_plugin.analyses.controls.random_units import random_control
         from steer_plugin.analyses.run.inputs import check_groups, check_targets
         from steer_plugin.analyses.statistics.comparison import compare
+        from steer_plugin.corpora.named_corpora import need_parallel
         from steer_plugin.experts.table import ExpertTable
         from steer_plugin.responses.embeddings import embed
 
@@ -67,7 +71,7 @@ class Measurement:
             raise click.UsageError("--experts and --target go together; give both or neither")
         if self.steering.positions == "generated":
             raise click.UsageError("embeddings have no generated tokens; steer all or prompt")
-        finding, judging = self.corpus.read().split(seed=self.split_seed)
+        finding, judging = need_parallel(self.corpus.read(), what).split(seed=self.split_seed)
         check_groups(judging)
         table = plan = None
         controls: list[Intervention] = []
@@ -149,7 +153,7 @@ def align(measurement: Measurement, as_json: bool) -> None:
     """
     from steer_plugin.analyses.measures.alignment import alignment_figures
 
-    print_frame(measurement.frame(alignment_figures), as_json)
+    print_frame(measurement.frame(alignment_figures, "alignment"), as_json)
 
 
 @click.command()
@@ -162,4 +166,4 @@ def retrieve(measurement: Measurement, as_json: bool) -> None:
     """
     from steer_plugin.analyses.measures.retrieval import retrieval_figures
 
-    print_frame(measurement.frame(retrieval_figures, search=True), as_json)
+    print_frame(measurement.frame(retrieval_figures, "retrieval", search=True), as_json)
