@@ -1,6 +1,7 @@
 from .adapters import adapt as adapt
 from .adapters import steered as steered
 from .adapters.nnsight import apply_in_trace as apply_in_trace
+from .corpora import LabelledCorpus as LabelledCorpus
 from .corpora import ParallelCorpus as ParallelCorpus
 from .errors import SteerError as SteerError
 from .experts import Choice as Choice

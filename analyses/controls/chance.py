@@ -188,7 +188,7 @@ def _best_auroc(
     The products are sums of whole numbers, which float64 holds exactly in any order.
     """
     rows, concepts = labellings.shape[1], len(probe.concepts)
-    positives = rows // concepts
+    positives = np.bincount(probe.labels)
     negatives = rows - positives
     labels = torch.from_numpy(labellings).to(probe.responses.device)
     concept = torch.arange(concepts, device=labels.device)
@@ -205,5 +205,5 @@ def _best_auroc(
             for units in torch.split(ranks, max(1, share // max(rows, is_concept.shape[1]))):
                 best[within] = torch.maximum(best[within], (units.double() @ is_concept).amax(0))
             start_column = within.stop
-    above = best.reshape(-1, concepts) - positives * (positives - 1)
-    return np.asarray((above / (2 * positives * negatives)).cpu())
+    sums = best.reshape(-1, concepts).cpu().numpy()
+    return np.asarray((sums - positives * (positives - 1)) / (2 * positives * negatives))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from steer_plugin.analyses.generation.concept_id import fit_concepts
 from steer_plugin.analyses.generation.language_id import identified_code
 from steer_plugin.analyses.measures.correlations import correlations
 from steer_plugin.analyses.measures.mixed_retrieval import CORPUS
@@ -15,7 +16,7 @@ from steer_plugin.analyses.run.checkpoints import Checkpoints, Say
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.manifest import ran_with, run_provenance
 from steer_plugin.analyses.run.results import Results
-from steer_plugin.analyses.run.settings import RunSettings
+from steer_plugin.analyses.run.settings import GenerationSettings, RunSettings
 from steer_plugin.analyses.run.stages.comparisons import compare_experts, with_false_discoveries
 from steer_plugin.analyses.run.stages.condition_embeddings import (
     ConditionEmbeddings,
@@ -41,6 +42,9 @@ from steer_plugin.analyses.run.stages.expert_tables import (
 from steer_plugin.analyses.run.stages.independent_sets import compare_bitexts
 from steer_plugin.analyses.run.stages.rivals import compare_rival
 from steer_plugin.analyses.run.stages.writer import Writer, check_unsteered, curve
+from steer_plugin.corpora.named_corpora import need_parallel
+from steer_plugin.corpora.parallel import ParallelCorpus
+from steer_plugin.errors import AnalysisError
 from steer_plugin.experts.summaries import experts_by_layer, overlap, score_curve
 from steer_plugin.methods.catalogue import suited_methods
 from steer_plugin.models.adapter import Adapter
@@ -84,6 +88,7 @@ def run_experiment(
         ArtifactError: the folder cannot be written.
     """
     steps = Checkpoints(folder, say, memory, ran_with(settings))
+    judging = need_parallel(data.judge, "`run`")
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
     for method in settings.projections:
@@ -104,7 +109,7 @@ def run_experiment(
     null, stability = measure_luck(finder, run_experts.experts)
     finder.finish()
     judged = judge_units(adapter, data, settings, steps)
-    embedded = embed_conditions(adapter, data.judge, layers, conditions, steps)
+    embedded = embed_conditions(adapter, judging, layers, conditions, steps)
     say("Comparing alignment and retrieval before and after")
     tables = _comparison_tables(comparisons, embedded, settings, steps)
     within, bitexts = _bitext_tables(adapter, data, comparisons, steps)
@@ -127,7 +132,7 @@ def run_experiment(
         mixed=pd.concat([within, tables["mixed"].assign(dataset=CORPUS)], ignore_index=True),
         bitexts=bitexts,
         generation=_generation_table(generation_comparisons, writer, settings),
-        methods=_methods_table(rivals, embedded, writer, settings, steps),
+        methods=_methods_table(rivals, embedded, writer, data, settings, steps),
         # Last, as it tells what every step ran with.
         provenance=run_provenance(
             adapter, data, settings, layers, block, writer, run_experts.experts, steps
@@ -148,11 +153,16 @@ def compare_methods(
 
     Where the settings name no method, all that suit the choice of units are compared. Steps are
     shared with `run_experiment`; what the methods do not need, such as further controls, is left
-    out.
+    out. Of a corpus of labels, the methods are put on the axes of what is written alone.
 
     Raises:
-        As `run_experiment`.
+        As `run_experiment`; or a corpus of labels is given and nothing is generated.
     """
+    if settings.generation is None and not isinstance(data.judge, ParallelCorpus):
+        raise AnalysisError(
+            f"{', '.join(data.judge.concepts)} are labels, and what steering does to them is seen "
+            "in what is written; say in [generation] how much to write"
+        )
     settings = replace(
         settings,
         methods=settings.methods or suited_methods(settings.choice),
@@ -175,8 +185,10 @@ def compare_methods(
     conditions = {
         condition: None for rival in rivals for condition in (rival.steered, rival.control)
     }
-    embedded = embed_conditions(adapter, data.judge, layers, list(conditions), steps)
-    return _methods_table(rivals, embedded, writer, settings, steps)
+    embedded = None
+    if isinstance(data.judge, ParallelCorpus):
+        embedded = embed_conditions(adapter, data.judge, layers, list(conditions), steps)
+    return _methods_table(rivals, embedded, writer, data, settings, steps)
 
 
 def _comparison_tables(
@@ -214,10 +226,25 @@ def _writer(
 ) -> Writer | None:
     if settings.generation is None:
         return None
+    if not isinstance(data.judge, ParallelCorpus):
+        return _concept_writer(adapter, data, settings.generation, steps)
     # What is written in them is identified hours later.
     for target in settings.targets:
         identified_code(target)
     return Writer(adapter, data, settings.generation, steps)
+
+
+def _concept_writer(
+    adapter: Adapter, data: RunData, generation: GenerationSettings, steps: Checkpoints
+) -> Writer:
+    """Judge what is written by a classifier of the texts that find, and say how well it does."""
+    identify = fit_concepts(data.find)
+    for concept, score in identify.auroc(data.held_out).items():
+        steps.say(
+            f"What is written is judged by naive Bayes on the texts that find; on others it tells "
+            f"{concept} with AUROC {score:.3f}"
+        )
+    return Writer(adapter, data, generation, steps, identify, "concept")
 
 
 def _plan_generation(planner: Planner) -> dict[str, list[Comparison]]:
@@ -245,8 +272,9 @@ def _generation_table(
 
 def _methods_table(
     rivals: Iterable[Rival],
-    embedded: ConditionEmbeddings,
+    embedded: ConditionEmbeddings | None,
     writer: Writer | None,
+    data: RunData,
     settings: RunSettings,
     steps: Checkpoints,
 ) -> pd.DataFrame:
@@ -254,10 +282,14 @@ def _methods_table(
     for rival in rivals:
         conditions = (BEFORE, rival.steered, rival.control)
         origin = {
-            "embeddings": [embedded.origin(condition) for condition in conditions],
+            "embeddings": [
+                embedded.origin(condition) for condition in conditions if embedded is not None
+            ],
             "generation": None if writer is None else asdict(writer.generation),
             "documents": None if writer is None else writer.documents_hash(rival.target),
             **_resampling(settings),
+            # No language identifier hangs on the texts that find.
+            **({} if embedded is not None else {"identifier": data.find.hash}),
         }
         name = f"methods/{rival.target}-{rival.method}"
         compare = partial(compare_rival, rival, embedded, writer, settings)

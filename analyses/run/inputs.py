@@ -9,8 +9,9 @@ from itertools import chain
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.corpora.bitext import Bitext
 from steer_plugin.corpora.bitext_readers import Kind, read_bitexts, read_paraphrases
+from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.corpora.documents import read_documents
-from steer_plugin.corpora.parallel import ParallelCorpus
+from steer_plugin.corpora.named_corpora import read_corpus
 from steer_plugin.corpora.text_forms import KnownTexts
 from steer_plugin.errors import CorpusError
 
@@ -18,7 +19,6 @@ LOG = logging.getLogger(__name__)
 
 FEWEST = 4
 """Sentences that judge; CKA is not defined over fewer."""
-EVERYDAY = "everyday"
 PARAPHRASES = "paraphrases"
 
 
@@ -27,39 +27,19 @@ class RunData:
     """What a run reads.
 
     Attributes:
-        find: the sentences that find experts, in the languages that are positives and negatives.
-        held_out: other sentences in the same languages, but for those that `judge_corpus` lacks, to
+        find: the texts that find experts, of the concepts that are positives and negatives.
+        held_out: other texts of the same concepts, but for those that `judge_corpus` lacks, to
             score the units again.
-        judge: the sentences of `held_out` in the languages that are judged.
+        judge: the texts of `held_out` of the concepts that are judged.
         bitexts: pairs of sentences from elsewhere.
         documents: texts by language whose perplexity is measured; empty for the judging sentences.
     """
 
-    find: ParallelCorpus
-    held_out: ParallelCorpus
-    judge: ParallelCorpus
+    find: Corpus
+    held_out: Corpus
+    judge: Corpus
     bitexts: tuple[Bitext, ...] = ()
     documents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-def read_corpus(
-    source: str, languages: Iterable[str] | None = None, group: str | None = None
-) -> ParallelCorpus:
-    """Read a parallel corpus as run files and the command line name it.
-
-    Args:
-        source: file, folder, folder with a split of FLORES-200, or "everyday".
-        languages: which of its languages, in this order; None for all.
-        group: the column that says which sentences belong together; None for the source's own.
-
-    Raises:
-        CorpusError: it cannot be read, or lacks a language or the column.
-    """
-    chosen = None if languages is None else list(languages)
-    if source == EVERYDAY:
-        everyday = ParallelCorpus.everyday() if group is None else ParallelCorpus.everyday(group)
-        return everyday if chosen is None else everyday.select(chosen)
-    return ParallelCorpus.read(source, languages=chosen, group=group)
 
 
 def read_data(settings: RunSettings) -> RunData:
@@ -70,7 +50,7 @@ def read_data(settings: RunSettings) -> RunData:
             on when the texts that find are dropped from it: fewer than `FEWEST` sentences, no query
             of a set, no document of a target.
     """
-    corpus = _corpus(settings.corpus, settings)
+    corpus = _corpus(settings.corpus, settings, settings.against)
     if settings.judge_corpus in (None, settings.corpus):
         find, judge = corpus.split(seed=settings.split_seed)
     else:
@@ -78,25 +58,25 @@ def read_data(settings: RunSettings) -> RunData:
     return _data(find, judge, settings)
 
 
-def split_data(corpus: ParallelCorpus, settings: RunSettings) -> RunData:
+def split_data(corpus: Corpus, settings: RunSettings) -> RunData:
     """Split a corpus that is at hand in two, as `read_data` does with one that it reads."""
     return _data(*corpus.split(seed=settings.split_seed), settings)
 
 
-def check_targets(corpus: ParallelCorpus, targets: Iterable[str]) -> None:
-    """Refuse a target that is none of a corpus's languages.
+def check_targets(corpus: Corpus, targets: Iterable[str]) -> None:
+    """Refuse a target that is none of a corpus's concepts.
 
     Raises:
         CorpusError: there is such a target.
     """
     for target in targets:
-        if target not in corpus.languages:
+        if target not in corpus.concepts:
             raise CorpusError(
-                f"target {target!r} is not in the corpus; it has: {', '.join(corpus.languages)}"
+                f"target {target!r} is not in the corpus; it has: {', '.join(corpus.concepts)}"
             )
 
 
-def check_groups(judging: ParallelCorpus) -> None:
+def check_groups(judging: Corpus) -> None:
     """Refuse sentences that judge and are all of one group.
 
     Raises:
@@ -109,25 +89,25 @@ def check_groups(judging: ParallelCorpus) -> None:
         )
 
 
-def _corpus(source: str, settings: RunSettings) -> ParallelCorpus:
+def _corpus(source: str, settings: RunSettings, against: str | None = None) -> Corpus:
     wanted = None
     if settings.languages is not None:
         wanted = dict.fromkeys((*settings.languages, *(settings.find_languages or ())))
-    corpus = read_corpus(source, wanted, settings.group)
+    corpus = read_corpus(source, wanted, settings.group, against)
     return corpus if settings.sentences is None else corpus.take(settings.sentences)
 
 
-def _data(find: ParallelCorpus, judge: ParallelCorpus, settings: RunSettings) -> RunData:
-    judged = settings.languages or judge.languages
-    concepts = settings.find_languages or settings.languages or find.languages
-    held_out = tuple(language for language in concepts if language in judge.languages)
+def _data(find: Corpus, judge: Corpus, settings: RunSettings) -> RunData:
+    judged = settings.languages or judge.concepts
+    concepts = settings.find_languages or settings.languages or find.concepts
+    held_out = tuple(language for language in concepts if language in judge.concepts)
     _tell_one_sided(concepts, held_out, "finds experts and does not judge")
     if settings.find_languages is None:
         _tell_one_sided(judged, concepts, "judges and finds no experts")
     for corpus in (find, judge):
         check_targets(corpus, settings.targets)
     find = find.select(concepts)
-    known = KnownTexts.of(chain.from_iterable(find.texts))
+    known = KnownTexts.of(chain.from_iterable(find.sentences.values()))
     judging = judge.select(tuple(dict.fromkeys((*held_out, *judged))))
     new = judging.without(known)
     if len(new) < FEWEST:

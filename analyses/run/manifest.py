@@ -61,8 +61,8 @@ def run_provenance(
         "positions": settings.positions + ("" if settings.steer_bos else ", BOS left alone"),
         "corpus": settings.corpus,
         "judge_corpus": settings.judge_corpus or settings.corpus,
-        "languages": ", ".join(data.judge.languages),
-        "find_languages": ", ".join(data.find.languages),
+        "languages": ", ".join(data.judge.concepts),
+        "find_languages": ", ".join(data.find.concepts),
         # Nothing where the file does not say; see `unseen_languages.unseen`.
         "seen": "" if settings.seen is None else ", ".join(settings.seen) or "none",
         "split_seed": str(settings.split_seed),

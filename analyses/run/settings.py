@@ -213,6 +213,10 @@ class RunSettings(ExpertSteering):
         top_k: numbers of units to steer, each an intervention of its own.
         corpus: file or folder of a parallel corpus, a set on a hub as "hf:name", or "everyday" for
             the bundled one; in a FLORES-200 folder, with its split: "flores200/dev".
+            A corpus of texts and labels, such as the bundled "questions" and "registers", serves
+            `compare` alone, and its labels are the targets.
+        against: texts that those of `corpus` are told from, as the label "background"; see
+            `LabelledCorpus.read`.
         judge_corpus: the same, for the sentences that judge; None, or `corpus` itself, splits that
             in two.
         group: column of the corpus that says which sentences belong together, such as a document:
@@ -270,6 +274,7 @@ class RunSettings(ExpertSteering):
     targets: Annotated[tuple[str, ...], ONE_OR_MORE, DISTINCT]
     top_k: Annotated[tuple[Count, ...], ONE_OR_MORE, DISTINCT]
     corpus: str = "everyday"
+    against: str | None = None
     judge_corpus: str | None = None
     group: str | None = None
     languages: Languages | None = None

@@ -62,6 +62,13 @@ experts_out_option = click.option(
     callback=_share,
     help="Read only the Ith of N equal shares of the corpus, for `merge`.",
 )
+@click.option(
+    "--shuffle-labels",
+    "shuffled",
+    type=click.IntRange(0),
+    metavar="SEED",
+    help="Score under labels that say nothing: what the best units score by chance.",
+)
 @experts_out_option
 @json_option
 def find(
@@ -71,12 +78,13 @@ def find(
     probe: ProbeSettings,
     budget: Budget,
     share: tuple[int, int] | None,
+    shuffled: int | None,
     out: Path,
     as_json: bool,
 ) -> None:
-    """Score every unit for every language.
+    """Score every unit for every language or label.
 
-    The sentences are the half of the corpus that finds; `align` and `retrieve` judge on the other.
+    The texts are the half of the corpus that finds; `align` and `retrieve` judge on the other.
     Responses are kept as they come: the same command goes on where it stopped, and another score of
     the same sentences takes no further pass. `cache ls` lists them, `cache rm` deletes them.
     """
@@ -85,7 +93,7 @@ def find(
     if share is not None:
         from steer_plugin.experts.shards import ABOUT, KIND, Shard, read_shard
 
-        _refuse_options("memory", "disk", "cache")
+        _refuse_options("memory", "disk", "cache", "shuffled")
         shard = Shard(*share)
         _claim(out, KIND, ABOUT)
         read_shard(load_model(model), finding, out, shard, probe, progress=f"find {shard}")
@@ -96,7 +104,13 @@ def find(
     need_cache(budget.cache)
     _claim(out, "experts")
     experts = find_experts(
-        load_model(model, budget), finding, probe, budget=budget, progress="find", say=say
+        load_model(model, budget),
+        finding,
+        probe,
+        budget=budget,
+        shuffled=shuffled,
+        progress="find",
+        say=say,
     )
     say(f"Responses are kept in {budget.cache}; `steer-plugin cache rm` deletes them")
     _finish(experts, out, as_json)
@@ -138,4 +152,5 @@ def _refuse_options(*names: str) -> None:
     context = click.get_current_context()
     for name in names:
         if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name} does nothing for a shard; leave it out")
+            option = {"shuffled": "shuffle-labels"}.get(name, name)
+            raise click.UsageError(f"--{option} does nothing for a shard; leave it out")

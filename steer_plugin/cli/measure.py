@@ -42,11 +42,14 @@ class Measurement:
     layer: str
     control_seeds: tuple[int, ...]
 
-    def frame(self, figures: "Callable[..., Figures]", *, search: bool = False) -> "pd.DataFrame":
+    def frame(
+        self, figures: "Callable[..., Figures]", what: str, *, search: bool = False
+    ) -> "pd.DataFrame":
         """Measure the half of the corpus that judges.
 
         Args:
             figures: from embeddings and a target to figures.
+            what: they are, for messages.
             search: whether they look for translations, and so take `same` as well: equal texts.
 
         Returns:
@@ -56,11 +59,12 @@ class Measurement:
         from steer_plugin.analyses.controls.random_units import matched_control
         from steer_plugin.analyses.run.inputs import check_groups, check_targets
         from steer_plugin.analyses.statistics.comparison import compare
+        from steer_plugin.corpora.named_corpora import need_parallel
         from steer_plugin.interventions.plan import acting_steps
         from steer_plugin.responses.embeddings import embed
 
         target = self.steering.target
-        finding, judging = self.corpus.read().split(seed=self.split_seed)
+        finding, judging = need_parallel(self.corpus.read(), what).split(seed=self.split_seed)
         check_groups(judging)
         if target is not None:
             check_targets(judging, [target])
@@ -138,7 +142,7 @@ def align(measurement: Measurement, as_json: bool) -> None:
     """
     from steer_plugin.analyses.measures.alignment import alignment_figures
 
-    print_frame(measurement.frame(alignment_figures), as_json)
+    print_frame(measurement.frame(alignment_figures, "alignment"), as_json)
 
 
 @click.command()
@@ -151,4 +155,4 @@ def retrieve(measurement: Measurement, as_json: bool) -> None:
     """
     from steer_plugin.analyses.measures.retrieval import retrieval_figures
 
-    print_frame(measurement.frame(retrieval_figures, search=True), as_json)
+    print_frame(measurement.frame(retrieval_figures, "retrieval", search=True), as_json)

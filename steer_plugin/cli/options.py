@@ -20,7 +20,7 @@ from steer_plugin.settings.names import (
 from steer_plugin.settings.probe import ProbeSettings
 
 if TYPE_CHECKING:
-    from steer_plugin.corpora.parallel import ParallelCorpus
+    from steer_plugin.corpora.corpus import Corpus
 
 Command = Callable[..., Any]
 
@@ -32,22 +32,23 @@ def say(line: str) -> None:
 
 @dataclass(frozen=True)
 class CorpusOptions:
-    """Which sentences."""
+    """Which texts."""
 
     corpus: str
     languages: tuple[str, ...]
     sentences: int | None
     group: str | None
+    against: str | None = None
 
-    def read(self) -> "ParallelCorpus":
+    def read(self) -> "Corpus":
         """Read the corpus.
 
         Raises:
-            CorpusError: it cannot be read, or lacks a language.
+            CorpusError: it cannot be read, or lacks a language or label.
         """
-        from steer_plugin.analyses.run.inputs import read_corpus
+        from steer_plugin.corpora.named_corpora import read_corpus
 
-        corpus = read_corpus(self.corpus, self.languages or None, self.group)
+        corpus = read_corpus(self.corpus, self.languages or None, self.group, self.against)
         return corpus if self.sentences is None else corpus.take(self.sentences)
 
 
@@ -211,7 +212,7 @@ probe_options = bundle(
         type=click.Choice(SCORES),
         default=ProbeSettings.score,
         show_default=True,
-        help="How well a unit tells a language from the others.",
+        help="How well a unit tells a language or label from the others.",
     ),
     click.option(
         "--lines",
@@ -227,20 +228,30 @@ corpus_options = bundle(
         "--corpus",
         default="everyday",
         show_default=True,
-        help="FLORES-200 folder, .tsv, .csv, .jsonl or .parquet file; 'everyday' is bundled.",
+        help="Sentences by language, or texts with labels: FLORES-200 folder, .tsv, .csv, .jsonl "
+        "or .parquet file (columns text and label), .json, folder a label; 'everyday', 'questions' "
+        "and 'registers' are bundled.",
     ),
     click.option(
         "--language",
+        "--label",
         "languages",
         multiple=True,
-        help="Take only these languages, such as deu_Latn. Repeatable. Default: all.",
+        help="Take only these languages, such as deu_Latn, or labels. Repeatable. Default: all.",
     ),
-    click.option("--sentences", type=click.IntRange(4), help="Take only the first so many."),
+    click.option(
+        "--against",
+        metavar="SOURCE",
+        help="What the texts of --corpus are told from: a .txt with a text a line, or a corpus.",
+    ),
+    click.option(
+        "--sentences", type=click.IntRange(4), help="Take only the first so many, of each label."
+    ),
     click.option(
         "--group",
         metavar="COLUMN",
         help="The column that says which sentences belong together, such as a document: they find "
-        "or judge together. Default: the topics of 'everyday', the documents of FLORES.",
+        "or judge together. Default: the topics of what is bundled, the documents of FLORES.",
     ),
 )
 

@@ -107,6 +107,22 @@ class Running:
         results.save(out / "results")
         return write_report(results, out)
 
+    def show_concepts(self, settings: "RunSettings", out: Path) -> None:
+        """Print how well units tell concepts, then what steering them does to what is written.
+
+        Args:
+            settings: what to do.
+            out: folder for results.
+        """
+        from steer_plugin.analyses.run.concepts import judge_concepts
+        from steer_plugin.analyses.run.experiment import compare_methods
+
+        settings = self.on_host(settings)
+        data, adapter = self.prepare(settings, out)
+        for take in (judge_concepts, compare_methods):
+            frame = take(adapter, data, settings, out, say=say, memory=self.memory)
+            print_frame(frame, as_json=False)
+
 
 running_options = bundle("running", Running, threads_option, memory_option, host_options(None))
 
@@ -169,15 +185,26 @@ def compare(run_file: RunFile, out: Path | None, running: Running, as_json: bool
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
-    default=Path("out/demo"),
-    show_default=True,
-    help="Folder for results.",
+    default=None,
+    help="Folder for results. Default: out/demo, or out/concepts.",
+)
+@click.option(
+    "--concept",
+    "concepts",
+    is_flag=True,
+    help="Steer towards questions and registers of English, not languages; prints two tables each.",
 )
 @running_options
-def demo(out: Path, running: Running) -> None:
+def demo(out: Path | None, concepts: bool, running: Running) -> None:
     """Run the protocol on Gemma 3 270M, offline.
 
     It takes a few minutes on the bundled corpus. The same command goes on where it stopped. Ends
     with the path of the report on stdout.
     """
+    if concepts:
+        for variant in (None, "registers"):
+            run_file = RunFile(Path("concepts.toml"), variant, None, ())
+            running.show_concepts(run_file.read(), (out or Path("out/concepts")) / run_file.name)
+        return
+    out = out or Path("out/demo")
     click.echo(running.carry_out(RunFile(Path("demo.toml"), None, None, ()).read(), out))

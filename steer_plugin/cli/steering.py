@@ -65,7 +65,7 @@ class Steering:
 
         Raises:
             ArtifactError: a plan or the experts cannot be read.
-            SelectionError: the language is unknown, or there are too few experts.
+            SelectionError: the language or label is unknown, or there are too few experts.
             InterventionError: the value does not suit the operation.
         """
         from steer_plugin.interventions.plan import Intervention, Plan

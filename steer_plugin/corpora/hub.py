@@ -9,15 +9,17 @@ from steer_plugin.corpora.tables import Table, choose_split, refuse_split
 from steer_plugin.errors import CorpusError
 
 SCHEME = "hf:"
+# Whole ones, and such as are streamed.
+_KINDS = ("Dataset", "DatasetDict", "IterableDataset", "IterableDatasetDict")
 
 Loaded = TypeVar("Loaded")
 
 
 def is_dataset(source: object) -> bool:
-    """Tell a `Dataset` or `DatasetDict` without importing their library."""
+    """Tell a data set, or several splits of one, without importing their library."""
     # Whoever holds one has imported it.
     library = sys.modules.get("datasets")
-    kinds = (getattr(library, kind, None) for kind in ("Dataset", "DatasetDict"))
+    kinds = (getattr(library, kind, None) for kind in _KINDS)
     return isinstance(source, tuple(kind for kind in kinds if isinstance(kind, type)))
 
 
@@ -65,18 +67,43 @@ def load(name: str, config: str | None = None) -> Any:
 
 
 def read_dataset(source: Any, split: str | None, name: str = "the dataset") -> Table:
-    """Read a Hugging Face `Dataset`, or one split of a `DatasetDict`.
+    """Read a Hugging Face `Dataset`, or one split of a `DatasetDict`; streaming ones to their end.
 
     Raises:
-        CorpusError: the split is not there, or one is needed.
+        CorpusError: the split is not there, or one is needed, or the stream breaks off.
     """
     if isinstance(source, dict):
         source = source[choose_split(name, source, split)]
     else:
         refuse_split(name, split)
     plain = source.with_format(None)
-    columns = {column: list(plain[column]) for column in plain.column_names}
-    return Table(name, lambda row: f"{name}, row {row + 1}", columns)
+    if hasattr(plain, "__len__"):
+        columns = {column: list(plain[column]) for column in plain.column_names}
+    else:
+        columns = _stream(plain, name)
+    kinds = getattr(plain, "features", None) or {}
+    return Table(
+        name,
+        lambda row: f"{name}, row {row + 1}",
+        columns,
+        {
+            column: tuple(kind.names)
+            for column, kind in kinds.items()
+            if type(kind).__name__ == "ClassLabel"
+        },
+    )
+
+
+def _stream(source: Any, name: str) -> dict[str, list[Any]]:
+    try:
+        rows = list(source)
+    except Exception as error:  # whatever the library stumbles over on its way to a hub
+        reason = " ".join(str(error).split())[:200]
+        raise CorpusError(
+            f"{name} broke off while it was streamed ({reason}); try again, or load it whole"
+        ) from error
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return {column: [row.get(column) for row in rows] for column in columns}
 
 
 def _ask(name: str, ask: Callable[[Any], Loaded]) -> Loaded:

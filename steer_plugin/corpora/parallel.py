@@ -2,10 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import as_file, files
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
@@ -13,6 +14,7 @@ from jaxtyping import Int64
 from steer_plugin.corpora.bitext import number_alike, same_texts
 from steer_plugin.corpora.sentence_ids import align, choose_languages
 from steer_plugin.corpora.sources import read_source
+from steer_plugin.corpora.splits import divide
 from steer_plugin.corpora.text_forms import KnownTexts, normal_form
 from steer_plugin.errors import CorpusError
 
@@ -88,6 +90,11 @@ class ParallelCorpus:
             return cls.read(path, group=group)
 
     @property
+    def concepts(self) -> tuple[str, ...]:
+        """Name the languages: each is a concept."""
+        return self.languages
+
+    @property
     def sentences(self) -> Mapping[str, tuple[str, ...]]:
         """Give each language's sentences in the order of `ids`."""
         return dict(zip(self.languages, self.texts, strict=True))
@@ -109,6 +116,11 @@ class ParallelCorpus:
         groups = [] if self.groups is None else [self.groups]
         content = json.dumps([self.languages, self.ids, self.texts, *groups], separators=(",", ":"))
         return hashlib.sha256(content.encode("ascii")).hexdigest()
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """Say what a result records of the corpus."""
+        return {"hash": self.hash, "languages": list(self.languages), "sentences": len(self)}
 
     def __len__(self) -> int:
         """Count the ids."""
@@ -169,32 +181,17 @@ class ParallelCorpus:
         Raises:
             CorpusError: `find` is out of range, or a side would be empty.
         """
-        if not 0 < find < 1:
-            raise CorpusError(
-                f"find is {find}; give the share of sentences to find experts on, above 0 and "
-                "below 1"
-            )
-        room = round(find * len(self))
-        order = sorted(range(len(self)), key=lambda row: _digest(seed, self.ids[row]))
         forms = [[normal_form(text) for text in sentences] for sentences in self.texts]
-        cluster = _clusters(forms if self.groups is None else [*forms, self.groups])
-        clusters: dict[int, list[int]] = {}
-        for row in order:
-            clusters.setdefault(cluster[row], []).append(row)
-        find_side: set[int] = set()
-        for members in clusters.values():
-            if len(find_side) + len(members) <= room:
-                find_side.update(members)
-        if not 0 < len(find_side) < len(self):
-            groups = "" if self.groups is None else f" of {len(set(self.groups))} groups"
-            raise CorpusError(
-                f"find={find} leaves one side of {len(self)} sentences{groups} empty; give more "
-                f"{'groups' if groups else 'sentences without repetitions'}, or another share"
-            )
-        return (
-            self._rows([row for row in order if row in find_side]),
-            self._rows([row for row in order if row not in find_side]),
+        sides = divide(
+            self.ids,
+            forms if self.groups is None else [*forms, self.groups],
+            ["sentences"] * len(self),
+            seed=seed,
+            find=find,
+            groups=None if self.groups is None else len(set(self.groups)),
         )
+        finding, judging = map(self._rows, sides)
+        return finding, judging
 
     def labelled(self) -> tuple[list[str], Int64[np.ndarray, " sentence"]]:
         """List all sentences, language after language, each with its language as a label.
@@ -206,6 +203,10 @@ class ParallelCorpus:
         labels = np.repeat(np.arange(len(self.languages), dtype=np.int64), len(self))
         return texts, labels
 
+    def translation_rows(self) -> Int64[np.ndarray, " sentence"]:
+        """Say which of `ids` each sentence of `labelled` is, by its place."""
+        return np.tile(np.arange(len(self), dtype=np.int64), len(self.languages))
+
     def _rows(self, rows: Sequence[int]) -> "ParallelCorpus":
         return type(self)(
             self.languages,
@@ -213,24 +214,3 @@ class ParallelCorpus:
             tuple(tuple(sentences[row] for row in rows) for sentences in self.texts),
             None if self.groups is None else number_alike(self.groups[row] for row in rows),
         )
-
-
-def _digest(seed: int, sentence_id: str) -> bytes:
-    return hashlib.sha256(f"{seed}:{sentence_id}".encode()).digest()
-
-
-def _clusters(columns: Sequence[Sequence[Hashable]]) -> list[int]:
-    """Number the rows so that those which share an entry, directly or not, share a number."""
-    parent = list(range(len(columns[0])))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    first: dict[Hashable, int] = {}
-    for column in columns:
-        for row, entry in enumerate(column):
-            parent[root(row)] = root(first.setdefault(entry, row))
-    return [root(row) for row in range(len(parent))]

@@ -15,6 +15,7 @@ from steer_plugin.corpora.tables import (
     ListByLanguage,
     Table,
     TableByLanguage,
+    check_id,
     check_label,
     check_text,
     need_columns,
@@ -120,7 +121,7 @@ def _align_long(table: Table, languages: Sequence[str] | None, group: str | None
     for row, language in enumerate(spoken):
         if language not in sentences:
             continue
-        sentence_id = _id(table.columns["id"][row], table.place(row))
+        sentence_id = check_id(table.columns["id"][row], table.place(row))
         first.setdefault(sentence_id, row)
         earlier = sentences[language].setdefault(sentence_id, row)
         if earlier != row:
@@ -195,7 +196,7 @@ def _align_lists(
 def _ids(table: Table) -> tuple[str, ...]:
     first: dict[str, int] = {}
     for row, cell in enumerate(table.columns["id"]):
-        sentence_id = _id(cell, table.place(row))
+        sentence_id = check_id(cell, table.place(row))
         earlier = first.setdefault(sentence_id, row)
         if earlier != row:
             raise CorpusError(
@@ -271,9 +272,3 @@ def choose_languages(
             others,
         )
     return chosen
-
-
-def _id(cell: object, place: str) -> str:
-    if isinstance(cell, int) and not isinstance(cell, bool):
-        return str(cell)
-    return check_text(cell, place, "id")

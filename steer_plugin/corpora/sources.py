@@ -34,11 +34,13 @@ MAPPING = "the mapping"
 
 
 def read_source(source: object, split: str | None, group: str | None) -> Source:
-    """Read whatever `ParallelCorpus.read` takes.
+    """Read whatever `ParallelCorpus.read` takes; what is read already stays as it is.
 
     Raises:
         CorpusError: it cannot be read, or has another choice of splits.
     """
+    if isinstance(source, Source):
+        return source
     if is_dataset(source):  # a DatasetDict is a mapping too
         return read_dataset(source, split)
     if isinstance(source, str) and is_hub(source):

@@ -6,7 +6,8 @@ import io
 import json
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 
@@ -27,11 +28,13 @@ class Table:
         name: file or kind of source, for messages.
         place: names a row, counted from 0, for messages.
         columns: the cells of each column; None where a row has none.
+        names: for a column of numbers that stand for names, such as a ClassLabel's, the names.
     """
 
     name: str
     place: Callable[[int], str]
     columns: Mapping[str, Sequence[object]]
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def read_table(path: Path) -> Table:
     """
     readers: dict[str, Callable[[Path], Table]] = {
         ".tsv": _read_tsv,
-        ".csv": lambda path: _read_delimited(path, _read_text(path), ",", csv.QUOTE_MINIMAL),
+        ".csv": lambda path: _read_delimited(path, read_text(path), ",", csv.QUOTE_MINIMAL),
         ".jsonl": _read_jsonl,
         ".parquet": _read_parquet,
     }
@@ -139,14 +142,25 @@ def check_label(cell: object, place: str, what: str) -> str | None:
     """
     if cell is None or (isinstance(cell, str) and is_blank(cell)):
         return None
-    if isinstance(cell, int | float):
+    if isinstance(cell, Real):
         return None if cell != cell else str(cell)  # NaN, as pandas has for what is missing
     return check_text(cell, place, what)
 
 
+def check_id(cell: object, place: str) -> str:
+    """Give a cell's id, which may be a whole number, or say what is wrong with it.
+
+    Raises:
+        CorpusError: it is no text.
+    """
+    if isinstance(cell, Integral) and not isinstance(cell, bool):
+        return str(cell)
+    return check_text(cell, place, "id")
+
+
 def _read_tsv(path: Path) -> Table:
     """Read cells to the letter, or without the quotation marks that a writer put round them."""
-    text = _read_text(path)
+    text = read_text(path)
     if _is_quoted(text):
         return _read_delimited(path, text, "\t", csv.QUOTE_MINIMAL)
     table = _read_delimited(path, text, "\t", csv.QUOTE_NONE)
@@ -256,13 +270,18 @@ def _read_parquet(path: Path) -> Table:
 def read_lines(path: Path) -> list[str]:
     """Read a text file's lines, each without its end."""
     # Not splitlines: U+2028 and its like are text.
-    lines = _read_text(path).split("\n")
+    lines = read_text(path).split("\n")
     if not lines[-1]:
         lines.pop()
     return [line.removesuffix("\r") for line in lines]
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
+    """Read a text file, without its byte order mark.
+
+    Raises:
+        CorpusError: it cannot be read, is empty, or is not UTF-8.
+    """
     content = _read_bytes(path)
     body = content.removeprefix(codecs.BOM_UTF8)
     try:

@@ -8,7 +8,7 @@ from functools import reduce
 from pathlib import Path
 
 from steer_plugin.activations.sites import UnitSpace
-from steer_plugin.corpora.parallel import ParallelCorpus
+from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.experts.search_plan import Say, SearchPlan, plan_search
 from steer_plugin.experts.table import ExpertTable, score_units
 from steer_plugin.models.adapter import Adapter
@@ -23,24 +23,27 @@ from steer_plugin.storage.kept_folders import short_hash
 
 def find_experts(
     adapter: Adapter,
-    corpus: ParallelCorpus,
+    corpus: Corpus,
     settings: ProbeSettings = ProbeSettings(),
     *,
     budget: Budget = Budget(),
+    shuffled: int | None = None,
     progress: str | None = None,
     say: Say | None = None,
 ) -> ExpertTable:
-    """Score every unit as a detector of each language of a corpus against the others.
+    """Score every unit as a detector of each concept of a corpus against the others.
 
     Several scores from one pass are `steer_plugin.responses.probe.probe_units` and then
     `steer_plugin.experts.table.score_units`.
 
     Args:
         adapter: the model.
-        corpus: each language is a concept; its sentences are the positives, all others the
+        corpus: each language or label is a concept; its texts are the positives, all others the
             negatives (Sundar et al. 2025, section 3).
         settings: what is read and what it is scored by.
         budget: memory and disk to stay within, and where responses are kept.
+        shuffled: the seed of labels that say nothing, as a control (see `Probe.shuffled`); None
+            for the corpus's own.
         progress: what to call the work in a bar on stderr; None shows none.
         say: told, a line each and before the work, how it will be done; None tells nobody.
 
@@ -51,7 +54,7 @@ def find_experts(
         ScoreError: the score is not defined at the site, or the memory is too small.
         ArtifactError: responses cannot be kept, or the disk is too small.
     """
-    search = _Search(adapter, corpus, settings, budget, progress)
+    search = _Search(adapter, corpus, settings, budget, shuffled, progress)
     if budget.cache is None:
         return search.table(settings.layers)
     plan = search.plan(budget.cache)
@@ -66,9 +69,10 @@ def find_experts(
 @dataclass(frozen=True)
 class _Search:
     adapter: Adapter
-    corpus: ParallelCorpus
+    corpus: Corpus
     settings: ProbeSettings
     budget: Budget
+    shuffled: int | None
     progress: str | None
 
     def plan(self, cache: Path) -> SearchPlan:
@@ -81,7 +85,7 @@ class _Search:
             self.adapter.space(self.settings.site, self.settings.layers),
             self.settings,
             texts=len(texts),
-            concepts=len(self.corpus.languages),
+            concepts=len(self.corpus.concepts),
             memory=self.budget.memory,
             disk=free if disk is None else min(disk, free),
         )
@@ -93,7 +97,7 @@ class _Search:
             self.adapter, self.corpus, settings, budget=self.budget, progress=self.progress
         )
         return score_units(
-            probe,
+            probe if self.shuffled is None else probe.shuffled(self.shuffled),
             settings.score,
             quantiles=settings.quantiles,
             lines=settings.lines,
@@ -110,9 +114,10 @@ class _Search:
     def table_in_pieces(self, passes: Sequence[UnitSpace], cache: Path) -> ExpertTable:
         """Score the units of some layers at a time, and put the tables beside one another."""
         settings = self.settings
+        labels = [] if self.shuffled is None else [self.shuffled]
         scored = short_hash(
             json.dumps(
-                [self.corpus.hash, settings.score, settings.quantiles, settings.lines]
+                [self.corpus.hash, settings.score, settings.quantiles, settings.lines, *labels]
             ).encode()
         )
         tables, pieces = [], []

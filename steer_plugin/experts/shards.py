@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from steer_plugin.activations.sites import UnitSpace
-from steer_plugin.corpora.parallel import ParallelCorpus
+from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.errors import ArtifactError, ScoreError
 from steer_plugin.experts.table import ExpertTable, score_units
 from steer_plugin.models.adapter import Adapter
@@ -56,7 +56,7 @@ class Shard:
 
 def read_shard(
     adapter: Adapter,
-    corpus: ParallelCorpus,
+    corpus: Corpus,
     folder: Path,
     shard: Shard,
     settings: ProbeSettings = ProbeSettings(),
@@ -96,7 +96,9 @@ def read_shard(
         "lines": settings.lines,
         "provenance": planned.provenance,
     }
-    tensors = {"labels": planned.labels, "sentences": planned.sentences}
+    tensors = {"labels": planned.labels}
+    if planned.sentences is not None:
+        tensors["sentences"] = planned.sentences
     write_artifact(folder / ABOUT, KIND, config, tensors=tensors)
     batches = adapter.batches(texts)[shard.number - 1 :: shard.of]
     rows = np.sort(np.concatenate(batches)) if batches else np.empty(0, dtype=np.int64)
@@ -133,7 +135,7 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
             readings=readings,
             labels=tensors["labels"],
             concepts=tuple(first["concepts"]),
-            sentences=tensors["sentences"],
+            sentences=tensors.get("sentences"),
             space=space,
             provenance=first["provenance"],
         )

@@ -1,6 +1,6 @@
 """Directions in the residual stream that lead towards a concept."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,6 +18,10 @@ from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, writ
 VECTOR_SITE = "hook_resid_post"
 VectorName = Literal["mean_difference", "pca"]
 VECTORS: tuple[VectorName, ...] = get_args(VectorName)
+
+Block = Float[np.ndarray, "row d_model"]
+# A mean, rows, and how many times their second moment the rows' products are.
+Differences = tuple[Float[np.ndarray, " d_model"], Block, int]
 
 # A mean that is this much shorter than the differences themselves is what rounding left of zero.
 ROUNDING = 1e-12
@@ -122,7 +126,7 @@ class SteeringVectors:
 
 
 def find_vectors(probe: Probe) -> SteeringVectors:
-    """Find each concept's direction in each block, from the same sentences in every concept.
+    """Find each concept's direction in each block.
 
     - `mean_difference`: mu+ - mu-, the mean over the concept's sentences minus that over all others
       (Marks and Tegmark 2023, "The geometry of truth", arXiv 2310.06824; Rimsky et al. 2024, arXiv
@@ -131,7 +135,8 @@ def find_vectors(probe: Probe) -> SteeringVectors:
       minus the mean of its translations (Zou et al. 2023, "Representation engineering", arXiv
       2310.01405, section 3.1). The component is about zero: there each pair is taken in random
       order, which takes the mean of the differences to zero and leaves their second moments as they
-      are. Its sign and length are those of the mean difference's projection on it.
+      are. Its sign and length are those of the mean difference's projection on it. Where texts are
+      not parallel, the differences are those of every text of the concept to every other text.
 
     Args:
         probe: the responses at `hook_resid_post`; mean pooled, as embeddings are.
@@ -151,22 +156,18 @@ def find_vectors(probe: Probe) -> SteeringVectors:
         )
     if len(concepts) < 2:
         raise ScoreError("only one concept was given; a steering vector tells it from others")
-    # A probe has each sentence once in each concept.
-    rows = np.lexsort((probe.sentences, probe.labels)).reshape(len(concepts), -1)
     found: dict[VectorName, list[np.ndarray]] = {name: [] for name in VECTORS}
     for layer in space.layers:
-        block = probe.responses[:, space.layer_slice(layer)].double().numpy()[rows]
+        block = probe.responses[:, space.layer_slice(layer)].double().numpy()
         if not np.isfinite(block).all():
             raise ScoreError(
                 f"a response at {space.site} in layer {layer} is NaN or infinite; check the "
                 "model's weights and dtype"
             )
-        # From here on relative to the first concept: equal responses differ by zero exactly.
-        block -= block[0].copy()
-        total = block.sum(0)
+        differences = _all_pairs if probe.sentences is None else _matched
         vectors = [
-            _directions(own - (total - own) / (len(concepts) - 1), f"{concept} in layer {layer}")
-            for concept, own in zip(concepts, block, strict=True)
+            _directions(*means_and_rows, f"{concept} in layer {layer}")
+            for concept, means_and_rows in zip(concepts, differences(probe, block), strict=True)
         ]
         for name, each in zip(VECTORS, zip(*vectors, strict=True), strict=True):
             found[name].append(np.stack(each))
@@ -181,13 +182,46 @@ def find_vectors(probe: Probe) -> SteeringVectors:
     )
 
 
+def _matched(probe: Probe, block: Block) -> Iterator[Differences]:
+    """Give each concept's sentences minus the mean of their translations."""
+    concepts = len(probe.concepts)
+    # A probe has each sentence once in each concept.
+    rows = np.lexsort((probe.sentences, probe.labels)).reshape(concepts, -1)
+    # From here on relative to the first concept: equal responses differ by zero exactly.
+    cube = block[rows] - block[rows[0]]
+    total = cube.sum(0)
+    for own in cube:
+        differences = own - (total - own) / (concepts - 1)
+        yield differences.mean(0), differences, len(differences)
+
+
+def _all_pairs(probe: Probe, block: Block) -> Iterator[Differences]:
+    """Give, for each concept, rows with the second moment of all pairs of its texts and others.
+
+    The mean of (x - y)(x - y)' over all pairs is cov(x) + cov(y) + (mean x - mean y)(...)'.
+    """
+    block = block - block[0]
+    for concept in range(len(probe.concepts)):
+        own, others = block[probe.labels == concept], block[probe.labels != concept]
+        mean = own.mean(0) - others.mean(0)
+        spread = [(rows - rows.mean(0)) / np.sqrt(len(rows)) for rows in (own, others)]
+        yield mean, np.concatenate([*spread, mean[None]]), 1
+
+
 def _directions(
-    differences: Float[np.ndarray, "sentence d_model"], where: str
+    mean: Float[np.ndarray, " d_model"], differences: Block, count: int, where: str
 ) -> tuple[Float[np.ndarray, " d_model"], Float[np.ndarray, " d_model"]]:
-    """Give the mean of the differences, and its projection on their first component."""
-    mean, component = differences.mean(0), _first_component(differences)
+    """Give the mean of the differences, and its projection on their first component.
+
+    Args:
+        mean: of the differences.
+        differences: rows whose products add up to `count` times the differences' second moment.
+        count: see `differences`.
+        where: for messages.
+    """
+    component = _first_component(differences)
     length = float(mean @ component)
-    if abs(length) <= ROUNDING * np.linalg.norm(differences) / np.sqrt(len(differences)):
+    if abs(length) <= ROUNDING * np.linalg.norm(differences) / np.sqrt(count):
         raise ScoreError(
             f"the differences of {where} are zero on average along their main direction, so there "
             "is no vector; check that the concept's sentences are not those of the others"

@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from steer_plugin.corpora.parallel import ParallelCorpus
+from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.models.adapter import ModelInfo
 
 PACKAGES = (
@@ -34,7 +34,7 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def provenance(info: ModelInfo, corpus: ParallelCorpus, **settings: str) -> dict[str, Any]:
+def provenance(info: ModelInfo, corpus: Corpus, **settings: str) -> dict[str, Any]:
     """Put together model, corpus, settings and package versions, as JSON values.
 
     Args:
@@ -44,11 +44,7 @@ def provenance(info: ModelInfo, corpus: ParallelCorpus, **settings: str) -> dict
     """
     return {
         "model": asdict(info),
-        "corpus": {
-            "hash": corpus.hash,
-            "languages": list(corpus.languages),
-            "sentences": len(corpus),
-        },
+        "corpus": corpus.record,
         **settings,
         "versions": versions(),
     }

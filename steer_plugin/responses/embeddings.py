@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from steer_plugin.corpora.parallel import ParallelCorpus
+from steer_plugin.corpora.corpus import Corpus
+from steer_plugin.corpora.named_corpora import need_parallel
 from steer_plugin.errors import ModelError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Adapter, Reading
@@ -21,7 +22,7 @@ FINAL = "final"
 
 def embed(
     adapter: Adapter,
-    corpus: ParallelCorpus,
+    corpus: Corpus,
     *,
     intervention: AnyPlan | None = None,
     layer: Layer = FINAL,
@@ -45,6 +46,7 @@ def embed(
 
     Raises:
         ModelError: there is no such layer.
+        CorpusError: the texts are no translations of each other; `probe_units` reads these.
     """
     return embed_layers(
         adapter, corpus, layers=[layer], intervention=intervention, progress=progress
@@ -53,7 +55,7 @@ def embed(
 
 def embed_layers(
     adapter: Adapter,
-    corpus: ParallelCorpus,
+    corpus: Corpus,
     *,
     layers: Sequence[Layer],
     intervention: AnyPlan | None = None,
@@ -61,7 +63,8 @@ def embed_layers(
     keep: Path | None = None,
 ) -> dict[Layer, dict[str, Float[np.ndarray, "sentence d_model"]]]:
     """Embed a corpus at several layers in one pass; see `embed`, and `gather` for `keep`."""
-    texts, labels = corpus.labelled()
+    parallel = need_parallel(corpus, "embed")
+    texts, labels = parallel.labelled()
     readings = {layer: _reading(adapter, layer) for layer in layers}
     responses = gather(
         adapter,
@@ -74,7 +77,7 @@ def embed_layers(
     return {
         layer: {
             language: responses[reading].numpy()[labels == row]
-            for row, language in enumerate(corpus.languages)
+            for row, language in enumerate(parallel.languages)
         }
         for layer, reading in readings.items()
     }

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from steer_plugin.activations.sites import UnitSpace, active_site
-from steer_plugin.corpora.parallel import ParallelCorpus
+from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.errors import ScoreError
 from steer_plugin.models.adapter import Adapter, ModelInfo, Reading
 from steer_plugin.models.provenance import provenance
@@ -23,7 +23,7 @@ from steer_plugin.settings.probe import ProbeSettings
 
 @dataclass(frozen=True, eq=False)
 class Probe:
-    """Responses of units to the same sentences in every concept. Made by `probe_units`.
+    """Responses of units to texts of every concept. Made by `probe_units`.
 
     Attributes:
         responses: one row a text, finite.
@@ -32,7 +32,8 @@ class Probe:
         tokens: how many tokens each text has.
         labels: the concept of each row, as an index into `concepts`.
         concepts: names of the concepts, such as FLORES language codes.
-        sentences: which parallel sentence each row is; each stands once in every concept.
+        sentences: which parallel sentence each row is; each stands once in every concept. None
+            where the concepts have texts of their own, any number of them.
         space: which units these are.
         provenance: model, corpus and settings that the responses come from.
 
@@ -45,12 +46,12 @@ class Probe:
     tokens: Int[np.ndarray, " row"]
     labels: Int[np.ndarray, " row"]
     concepts: tuple[str, ...]
-    sentences: Int[np.ndarray, " row"]
+    sentences: Int[np.ndarray, " row"] | None
     space: UnitSpace
     provenance: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        """Check that there is one row a concept and sentence, and one column a unit."""
+        """Check that every concept has its rows, and that there is one column a unit."""
         rows, concepts = len(self.labels), len(self.concepts)
         wanted = (rows, len(self.space))
         matrices = (self.responses, self.active)
@@ -61,9 +62,16 @@ class Probe:
                 f"counts were given for {rows} labels and {len(self.space)} units at "
                 f"{self.space.site}; give one row a label and one column a unit"
             )
+        known = set(self.labels.tolist()) == set(range(concepts))
+        if self.sentences is None:
+            if not known:
+                raise ScoreError(
+                    f"labels {sorted(set(self.labels.tolist()))} were given for {concepts} "
+                    "concepts; give each concept at least one text, by its number from 0"
+                )
+            return
         pairs = np.unique(np.stack([self.sentences, self.labels]), axis=1)
         names, times = np.unique(pairs[0], return_counts=True)
-        known = set(self.labels.tolist()) == set(range(concepts))
         if not known or len(pairs.T) != rows or (times != concepts).any():
             raise ScoreError(
                 f"{rows} rows are not each of {len(names)} sentences once in each of {concepts} "
@@ -76,14 +84,16 @@ class Probe:
         Within each parallel sentence, the labels are permuted among its translations, each sentence
         on its own. So every concept keeps the same sentences, and what is tested is only whether a
         unit tells the concepts of one sentence apart (a permutation within blocks: Good 2005,
-        "Permutation, parametric, and bootstrap tests of hypotheses", chapter 5).
+        "Permutation, parametric, and bootstrap tests of hypotheses", chapter 5). Where texts are
+        not parallel, the labels of all are permuted; every concept keeps its number of texts.
 
         Args:
             seed: of the permutations, 0 or more.
         """
         chance = np.random.default_rng(seed).random(len(self.labels))
-        in_order = np.argsort(self.sentences, kind="stable")
-        at_random = np.lexsort((chance, self.sentences))
+        block = np.zeros_like(self.labels) if self.sentences is None else self.sentences
+        in_order = np.argsort(block, kind="stable")
+        at_random = np.lexsort((chance, block))
         labels = np.empty_like(self.labels)
         labels[at_random] = self.labels[in_order]
         return replace(
@@ -93,16 +103,24 @@ class Probe:
     def resampled(self, seed: int) -> "Probe":
         """Draw as many parallel sentences with replacement, alike in all concepts.
 
-        Each draw counts as a sentence of its own, numbered from 0.
+        Each draw counts as a sentence of its own, numbered from 0. Where texts are not parallel,
+        each concept's are drawn on their own.
 
         Args:
             seed: of the draw, 0 or more.
         """
-        names, sentence = np.unique(self.sentences, return_inverse=True)
-        # One row a sentence, its translations beside one another.
-        rows = np.argsort(sentence, kind="stable").reshape(len(names), -1)
-        drawn = np.random.default_rng(seed).integers(len(names), size=len(names))
-        chosen = rows[drawn].T.ravel()
+        generator = np.random.default_rng(seed)
+        sentences = None
+        if self.sentences is None:
+            own = [np.flatnonzero(self.labels == concept) for concept in range(len(self.concepts))]
+            chosen = np.concatenate([generator.choice(rows, size=len(rows)) for rows in own])
+        else:
+            names, sentence = np.unique(self.sentences, return_inverse=True)
+            # One row a sentence, its translations beside one another.
+            rows = np.argsort(sentence, kind="stable").reshape(len(names), -1)
+            drawn = generator.integers(len(names), size=len(names))
+            chosen = rows[drawn].T.ravel()
+            sentences = np.tile(np.arange(len(names)), len(self.concepts))
         index = torch.from_numpy(chosen)
         return replace(
             self,
@@ -110,7 +128,7 @@ class Probe:
             active=None if self.active is None else self.active[index],
             tokens=self.tokens[chosen],
             labels=self.labels[chosen],
-            sentences=np.tile(np.arange(len(names)), len(self.concepts)),
+            sentences=sentences,
             provenance={**self.provenance, "sentences": f"resampled, seed {seed}"},
         )
 
@@ -121,9 +139,9 @@ class ProbePass:
 
     Attributes:
         readings: the responses and, where they are wanted, the shares of active tokens.
-        labels: the concept of each text of `ParallelCorpus.labelled`, as an index into `concepts`.
+        labels: the concept of each text of `Corpus.labelled`, as an index into `concepts`.
         concepts: names of the concepts.
-        sentences: which parallel sentence each text is.
+        sentences: which parallel sentence each text is; None where none is parallel.
         space: which units respond.
         provenance: model, corpus and settings.
     """
@@ -131,7 +149,7 @@ class ProbePass:
     readings: tuple[Reading, ...]
     labels: Int[np.ndarray, " text"]
     concepts: tuple[str, ...]
-    sentences: Int[np.ndarray, " text"]
+    sentences: Int[np.ndarray, " text"] | None
     space: UnitSpace
     provenance: Mapping[str, Any]
 
@@ -139,7 +157,7 @@ class ProbePass:
     def over(
         cls,
         adapter: Adapter,
-        corpus: ParallelCorpus,
+        corpus: Corpus,
         settings: ProbeSettings,
         *,
         active: bool = False,
@@ -152,8 +170,8 @@ class ProbePass:
         return cls(
             readings=tuple(readings),
             labels=labels,
-            concepts=corpus.languages,
-            sentences=np.tile(np.arange(len(corpus)), len(corpus.languages)),
+            concepts=corpus.concepts,
+            sentences=corpus.translation_rows(),
             space=adapter.space(settings.site, settings.layers),
             provenance=provenance(
                 adapter.identify(), corpus, site=settings.site, pooling=settings.pooling
@@ -182,18 +200,18 @@ class ProbePass:
 
 def probe_units(
     adapter: Adapter,
-    corpus: ParallelCorpus,
+    corpus: Corpus,
     settings: ProbeSettings = ProbeSettings(),
     *,
     active: bool = False,
     budget: Budget = Budget(),
     progress: str | None = None,
 ) -> Probe:
-    """Read the responses of every unit to every sentence of a corpus, in one pass.
+    """Read the responses of every unit to every text of a corpus, in one pass.
 
     Args:
         adapter: the model.
-        corpus: each language is a concept.
+        corpus: each language or label is a concept.
         settings: site, pooling and layers.
         active: whether the same pass also counts the tokens at which each unit is active, for
             scores that need it besides the one of `settings`; see

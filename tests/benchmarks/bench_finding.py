@@ -15,7 +15,7 @@ from contest import Row, medians, times_as_long
 from steer_plugin import Budget, find_experts
 from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
-from steer_plugin.analyses.run.inputs import read_corpus
+from steer_plugin.corpora.named_corpora import read_corpus
 from steer_plugin.experts.table import score_units
 from steer_plugin.models.adapter import Reading
 from steer_plugin.responses.probe import probe_units

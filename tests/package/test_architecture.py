@@ -24,6 +24,7 @@ PUBLIC = [
     "Choice",
     "ExpertTable",
     "Intervention",
+    "LabelledCorpus",
     "ModelSettings",
     "ParallelCorpus",
     "Plan",

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steer_plugin.analyses.run.inputs import read_corpus, read_data
+from steer_plugin.analyses.run.inputs import read_data
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.analyses.run.settings import GenerationSettings, RunSettings
 from steer_plugin.analyses.run.stages.expert_tables import tied_lines
 from steer_plugin.cli.options import CorpusOptions
+from steer_plugin.corpora.named_corpora import read_corpus
 from steer_plugin.errors import CorpusError
 from steer_plugin.experts.table import ExpertTable
 

@@ -11,7 +11,7 @@ from steer_plugin.analyses.controls.chance import best_of_units_null, null_frame
 from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.settings import RunSettings
-from steer_plugin.corpora.parallel import ParallelCorpus
+from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.errors import ModelError
 from steer_plugin.experts.selection import tied_phrase
 from steer_plugin.experts.table import LINES, ExpertTable, score_units
@@ -66,7 +66,7 @@ class Finder:
     """
 
     adapter: Adapter
-    corpus: ParallelCorpus
+    corpus: Corpus
     settings: RunSettings
     steps: Checkpoints
     name: str
@@ -74,8 +74,10 @@ class Finder:
     @cached_property
     def probe(self) -> Probe:
         """Read all responses, in one pass whatever is made of them."""
-        languages = len(self.corpus.languages)
-        self.steps.say(f"Probing units with {len(self.corpus)} sentences in {languages} languages")
+        texts, _ = self.corpus.labelled()
+        self.steps.say(
+            f"Probing units with {len(texts)} texts of {', '.join(self.corpus.concepts)}"
+        )
         return probe_units(
             self.adapter,
             self.corpus,

@@ -18,14 +18,18 @@ from steer_plugin.responses.embeddings import FINAL
 AXES = {"top-1": "retrieval", "matched distance": "centred distance"}
 """What the figures of embeddings are called as axes."""
 
-WRITTEN = {"probability": "language probability", "perplexity": "perplexity"}
-"""What the figures of texts are called as axes, and what their change is called."""
+CHANGES = {"probability": "gain", "perplexity": "cost"}
+"""What the changes of the figures of texts are called."""
 
 METHOD = "method"
+NO_ROWS = pd.DataFrame(columns=["axis", *VALUES, "sentences"])
 
 
 def compare_rival(
-    rival: Rival, embedded: ConditionEmbeddings, writer: Writer | None, settings: RunSettings
+    rival: Rival,
+    embedded: ConditionEmbeddings | None,
+    writer: Writer | None,
+    settings: RunSettings,
 ) -> pd.DataFrame:
     """Put one method, or plan, on every axis, for one target, beside its control.
 
@@ -33,12 +37,15 @@ def compare_rival(
       texts counted as the translation, as in `Results.retrieval`;
     - `centred distance`: cosine distance between translations, each language's mean removed. (That
       over all pairs is 1 by construction once the means are gone.)
-    - `language probability`: of the target language, of texts from BOS alone;
-    - `perplexity`: of documents in the target language. Its changes are ratios: 1 is no change.
+    - `language probability`: of the target language, of texts from BOS alone; where the targets are
+      labels, `concept probability`;
+    - `perplexity`: of documents in the target language, or of the target's texts. Its changes are
+      ratios: 1 is no change.
 
     Args:
         rival: the method and its control.
-        embedded: the judging sentences, in the conditions of the rival.
+        embedded: the judging sentences, in the conditions of the rival; None where they are no
+            translations of each other, so that the first two axes are left out.
         writer: writes and scores; None where the run generates nothing.
         settings: of the run.
 
@@ -64,7 +71,9 @@ def compare_rival(
     return pd.DataFrame([keys] * len(frame)).join(frame[["axis", *VALUES, "sentences"]])
 
 
-def _of_embeddings(rival: Rival, embedded: ConditionEmbeddings) -> pd.DataFrame:
+def _of_embeddings(rival: Rival, embedded: ConditionEmbeddings | None) -> pd.DataFrame:
+    if embedded is None:
+        return NO_ROWS
     same, groups = embedded.corpus.same, embedded.corpus.groups
 
     def figures_of(condition: Condition) -> Figures:
@@ -87,7 +96,7 @@ def _of_embeddings(rival: Rival, embedded: ConditionEmbeddings) -> pd.DataFrame:
 
 def _of_texts(rival: Rival, writer: Writer | None, settings: RunSettings) -> pd.DataFrame:
     if writer is None:
-        return pd.DataFrame(columns=["axis", *VALUES, "sentences"])
+        return NO_ROWS
     before, steered, control = (
         writer.outcome(condition, name, k, rival.target)
         for condition, name, k in (
@@ -100,6 +109,7 @@ def _of_texts(rival: Rival, writer: Writer | None, settings: RunSettings) -> pd.
         rival.target,
         before,
         [steered, control],
+        identify=writer.identify,
         count=settings.resamples,
         seed=settings.bootstrap_seed,
     ).set_index("condition")
@@ -109,8 +119,8 @@ def _of_texts(rival: Rival, writer: Writer | None, settings: RunSettings) -> pd.
         "perplexity": method["resampled_units"],
     }
     rows = []
-    for figure, axis in WRITTEN.items():
-        change = {"probability": "gain", "perplexity": "cost"}[figure]
+    for figure, change in CHANGES.items():
+        axis = f"{writer.judged} {figure}" if figure == "probability" else figure
         row = {name: float("nan") for name in VALUES} | {
             "axis": axis,
             "pre": figures.loc[UNSTEERED, figure],

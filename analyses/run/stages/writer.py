@@ -6,6 +6,7 @@ from functools import partial
 
 import pandas as pd
 
+from steer_plugin.analyses.generation.language_id import Identifier, language_probabilities
 from steer_plugin.analyses.generation.pareto import recommend
 from steer_plugin.analyses.generation.texts import (
     generate_texts,
@@ -42,12 +43,16 @@ class Writer:
         data: of the run; its documents, or judging sentences, are what losses are of.
         generation: how it writes.
         steps: of the run.
+        identify: gives the probability that a text is of a target.
+        judged: what it tells apart, "language" or "concept".
     """
 
     adapter: Adapter
     data: RunData
     generation: GenerationSettings
     steps: Checkpoints
+    identify: Identifier = language_probabilities
+    judged: str = "language"
 
     def documents(self, target: str) -> tuple[str, ...]:
         """Give the texts whose perplexity is measured."""
@@ -138,7 +143,8 @@ def check_unsteered(writer: Writer | None, targets: Iterable[str]) -> None:
     if writer is None:
         return
     for target in targets:
-        tradeoff(target, writer.outcome(BEFORE, UNSTEERED, 0, target), [], count=1)
+        before = writer.outcome(BEFORE, UNSTEERED, 0, target)
+        tradeoff(target, before, [], identify=writer.identify, count=1)
 
 
 def curve(
@@ -167,7 +173,13 @@ def curve(
     for comparison in comparisons:
         steered.append(writer.outcome(comparison.experts, EXPERTS, comparison.top_k, target))
         steered.append(writer.outcome(comparison.matched[0], CONTROL, comparison.top_k, target))
-    measured = partial(tradeoff, target, count=settings.resamples, seed=settings.bootstrap_seed)
+    measured = partial(
+        tradeoff,
+        target,
+        identify=writer.identify,
+        count=settings.resamples,
+        seed=settings.bootstrap_seed,
+    )
     if len(before.texts) < FEWEST_SEEDS:
         frame = measured(before, steered)
         choice = frame.loc[frame["condition"] != CONTROL, ["top_k"]].assign(
