@@ -149,7 +149,7 @@ steering_options = bundle(
         type=click.Path(path_type=Path),
         help="Folder that `find` saved. Steers its units.",
     ),
-    click.option("--target", help="The language to steer towards."),
+    click.option("--target", help="The language or label to steer towards."),
     click.option(
         "--plan",
         "plans",
