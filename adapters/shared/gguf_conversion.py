@@ -1,12 +1,16 @@
 """A `.gguf` file as a model: read by transformers once, which takes minutes, and then kept."""
 
+import functools
 import json
 import math
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gguf
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -30,6 +34,7 @@ PACKAGES = ("steer-plugin", "torch", "transformers", "tokenizers", "gguf", "nump
 # Of a configuration, what saving a model sets anew.
 SET_BY_SAVING = ("architectures", "quantization_config")
 REST = "gguf.json"
+READER_LOCK = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -131,8 +136,9 @@ class GGUFLoader:
     def _read(self, **placement: Any) -> tuple[Any, Any, dict[str, Any]]:
         """Read the file itself, and what the model has besides what transformers saves of it."""
         source = {"gguf_file": self.path.name}
-        tokenizer = AutoTokenizer.from_pretrained(self.path.parent, **source)
-        model = self._from_pretrained(self.path.parent, **source, **placement)
+        with one_reader():
+            tokenizer = AutoTokenizer.from_pretrained(self.path.parent, **source)
+            model = self._from_pretrained(self.path.parent, **source, **placement)
         config = model.config.to_dict()
         rest = {name: config[name] for name in SET_BY_SAVING if name in config}
         divisors = rotary_divisors(self.path, model)
@@ -158,6 +164,22 @@ class GGUFLoader:
         return WholeCheckpoint(self.path.name, AutoModelForCausalLM).from_pretrained(
             str(folder), dtype=getattr(torch, self.dtype), attn_implementation=ATTENTION, **settings
         )
+
+
+@contextmanager
+def one_reader() -> Iterator[None]:
+    """Let transformers parse each file once.
+
+    It makes a reader each for configuration, tokenizer and weights, which takes 20 s a time for the
+    262,144 words of Gemma 3.
+    """
+    with READER_LOCK:
+        reader = gguf.GGUFReader
+        vars(gguf)["GGUFReader"] = functools.cache(reader)
+        try:
+            yield
+        finally:
+            vars(gguf)["GGUFReader"] = reader
 
 
 def _save(model: Any, tokenizer: Any, rest: dict[str, Any], folder: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 import torch
 
@@ -85,6 +86,21 @@ def test_what_is_kept_is_what_the_file_gives_and_is_converted_once(
     assert second.generate(["air"], max_new_tokens=4, temperature=0) == plain.generate(
         ["air"], max_new_tokens=4, temperature=0
     )
+
+
+def test_a_file_is_parsed_once(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+    parse = gguf.GGUFReader.__init__
+
+    def counted(self: gguf.GGUFReader, path: str, *options: Any) -> None:
+        parsed.append(Path(path))
+        parse(self, path, *options)
+
+    monkeypatch.setattr(gguf.GGUFReader, "__init__", counted)
+    reader = gguf.GGUFReader
+    load(file)
+    assert parsed == [file]
+    assert gguf.GGUFReader is reader
 
 
 def test_a_copy_under_another_name_is_not_converted_again(
