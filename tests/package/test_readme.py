@@ -51,29 +51,40 @@ def python_blocks() -> list[str]:
     return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 
 
+# Each block in a namespace of its own, as if it were alone.
+RUN = """
+import runpy, sys
+for block in sys.argv[1:]:
+    runpy.run_path(block)
+    print(end="\\0")
+"""
+
+
 def test_readme_python_runs_block_after_block(
     byte_model: Path, tmp_path: Path, ndif: NDIFServer
 ) -> None:
     settings = {"NDIF_HOST": ndif.url, "NDIF_API_KEY": ndif.key, "HF_HUB_OFFLINE": "1"}
-    printed = []
-    for number, block in enumerate(python_blocks()):
+    blocks = python_blocks()
+    scripts = [f"block{number}.py" for number in range(len(blocks))]
+    for script, block in zip(scripts, blocks, strict=True):
         assert HUB_ID in block
         # About ten lines each is what a reader has patience for.
         assert len(block.strip().splitlines()) <= 12
-        script = tmp_path / f"block{number}.py"
-        script.write_text(block.replace(HUB_ID, str(byte_model)), encoding="utf-8")
-        done = subprocess.run(
-            [sys.executable, "-P", script.name],
-            cwd=tmp_path,
-            env={**os.environ, **settings},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        printed.append(done.stdout)
+        text = block.replace(HUB_ID, str(byte_model))
+        (tmp_path / script).write_text(text, encoding="utf-8")
 
-    assert len(printed) == 4
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", RUN, *scripts],
+        cwd=tmp_path,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    *printed, rest = done.stdout.split("\0")
+    assert (len(printed), rest) == (4, "")
     assert "top-1" in printed[0]
     assert "torch.Size([1, 18, 16])" in printed[2]
     assert "top-1" in printed[3]

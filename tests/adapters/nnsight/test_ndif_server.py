@@ -121,27 +121,6 @@ def test_only_the_hurried_model_is_cut_off(ndif: NDIFServer, llama: Any) -> None
     hidden(llama, remote=True, seconds=limit + 1)
 
 
-def test_a_request_works_after_its_actor_was_killed(ndif: NDIFServer, llama: Any) -> None:
-    before = hidden(llama, remote=True)
-    start = time.monotonic()
-
-    ndif.kill_actor(ndif.models[0])
-    # Until Ray has noticed, a request would be refused.
-    ndif.ready(ndif.models[0])
-
-    torch.testing.assert_close(hidden(llama, remote=True), before, rtol=0, atol=0)
-    assert time.monotonic() - start < 60
-
-
-def test_a_request_works_after_the_api_was_killed(ndif: NDIFServer, llama: Any) -> None:
-    before = hidden(llama, remote=True)
-
-    ndif.kill_api()
-    ndif.start_api()
-
-    torch.testing.assert_close(hidden(llama, remote=True), before, rtol=0, atol=0)
-
-
 def test_a_start_that_fails_leaves_nothing(broken: Path) -> None:
     program(broken.with_name("ray"), "echo no room; exit 3")
     server = NDIFServer(broken, [])
