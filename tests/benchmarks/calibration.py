@@ -19,15 +19,11 @@ from steer_plugin.analyses.statistics.comparison import compare
 from steer_plugin.analyses.statistics.false_discoveries import control_false_discoveries
 from steer_plugin.analyses.statistics.figures import Figures, joined, weighted_means
 
-from support.populations import Population, repeated
+from support.populations import DESIGNS, repeated, shown_spans
 
+BEFORE = Path(__file__).with_name("coverage_before.csv")
 PAGE = Path(__file__).parents[2] / "docs" / "statistics.md"
 SAMPLES = 500
-DESIGNS = {
-    "200 sentences": (Population(1), 200),
-    "40 groups of 5": (Population(5), 200),
-    "10 groups of 20": (Population(20), 200),
-}
 
 
 def every_figure(embeddings: dict[str, Any], groups: Any) -> Figures:
@@ -44,20 +40,14 @@ def coverage() -> pd.DataFrame:
         held = (np.abs(change - change.mean(0)) <= half).mean(0)
         ratio = error.mean(0) / change.std(0)
         index = every_figure(*population.sample(sentences, 0)[::2]).index
-        frame = index.assign(coverage=held, ratio=ratio)
-        # Means over pairs, of the target, and one single pair.
-        shown = frame["query"].isin(["all", "deu_Latn"])
-        shown &= frame["candidates"].isin(["all", "others", "medoid", "eng_Latn"])
-        by_measure = frame[shown].groupby(["measure", "centring"], sort=False)
-        columns[f"{name}: coverage"] = by_measure["coverage"].agg(_span)
-        columns[f"{name}: ratio"] = by_measure["ratio"].agg(_span)
-    return pd.DataFrame(columns).reset_index()
+        columns |= shown_spans(name, index.assign(coverage=held, ratio=ratio))
+    return beside_before(pd.DataFrame(columns))
 
 
-def _span(values: pd.Series) -> str:
-    if values.isna().all() or (values == 0).all():
-        return "no interval"
-    return " to ".join(dict.fromkeys(f"{end:.2f}" for end in (values.min(), values.max())))
+def beside_before(now: pd.DataFrame) -> pd.DataFrame:
+    """Put each cell beside what it was before, as `before → now`."""
+    before = pd.read_csv(BEFORE, index_col=[0, 1])
+    return (before.loc[now.index, now.columns] + " → " + now).reset_index()
 
 
 def further_draws(trials: int = 4000) -> pd.DataFrame:

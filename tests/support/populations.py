@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from scipy.stats import t as student
 
 Array = np.ndarray[Any, Any]
@@ -89,3 +90,30 @@ def repeated(
         rows.append(np.stack([frame["change"], half / t, half]))
     change, error, half = np.moveaxis(np.stack(rows), 1, 0)
     return change, error, half
+
+
+DESIGNS = {
+    "200 sentences": (Population(1), 200),
+    "40 groups of 5": (Population(5), 200),
+    "10 groups of 20": (Population(20), 200),
+}
+
+
+def shown_spans(design: str, frame: pd.DataFrame) -> dict[str, "pd.Series[str]"]:
+    """Give the columns of one design, a row a measure and centring.
+
+    Args:
+        design: its name.
+        frame: one row a figure: what names it, `coverage` and `ratio`.
+    """
+    # Means over pairs, of the target, and one single pair.
+    shown = frame["query"].isin(["all", "deu_Latn"])
+    shown &= frame["candidates"].isin(["all", "others", "medoid", "eng_Latn"])
+    by_measure = frame[shown].groupby(["measure", "centring"], sort=False)
+    return {f"{design}: {name}": by_measure[name].agg(_span) for name in ("coverage", "ratio")}
+
+
+def _span(values: pd.Series) -> str:
+    if values.isna().all() or (values == 0).all():
+        return "no interval"
+    return " to ".join(dict.fromkeys(f"{end:.2f}" for end in (values.min(), values.max())))
