@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from steer_plugin.adapters.shared.checkpoint_weights import ATTENTION, WholeCheckpoint
 from steer_plugin.adapters.shared.gguf_conversion import GGUFLoader, LoadedFile
 from steer_plugin.adapters.shared.installers import installers
+from steer_plugin.adapters.shared.placement import Placement
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.settings.budget import Budget
@@ -93,26 +94,27 @@ def _load(
         "revision": source.revision,
     }
     file = None
-    if source.gguf is not None:
-        placement = {"device_map": settings.device}
-        loader = GGUFLoader(source.gguf, source.sha256, settings.dtype, placement)
+    remote = settings.host == "ndif"
+    placement = None if remote else Placement.of(settings)
+    if source.gguf is not None and placement is not None:
+        dtype = str(placement.dtype or torch.float32).removeprefix("torch.")
+        loader = GGUFLoader(source.gguf, source.sha256, dtype, {"device_map": placement.device})
         file = loader.load(budget, hashes, say)
     tokenizer = AutoTokenizer.from_pretrained(source.path) if file is None else file.tokenizer
-    if settings.host == "transformer_lens":
+    if settings.host == "transformer_lens" and placement is not None:
         from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 
-        bridge = _load_bridge(source, settings) if file is None else _bridge_of(file, source.name)
+        bridge = _load_bridge(source, placement) if file is None else _bridge_of(file, source.name)
         return BridgeAdapter(bridge, tokenizer=tokenizer, **shared)
     from nnsight.modeling.transformers import TransformersModel
 
     from steer_plugin.adapters.nnsight.ndif import NDIF
     from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 
-    remote = settings.host == "ndif"
     if file is not None:
         model = file.model
     else:
-        model = source.path if remote else _load_model(source, settings)
+        model = source.path if placement is None else _load_model(source, placement)
     traced = TransformersModel(
         model,
         task="text-generation",
@@ -167,16 +169,19 @@ def _source_of(settings: ModelSettings, hashes: FileHashes) -> Source:
     return Source(model, model)
 
 
-def _load_model(source: Source, settings: ModelSettings) -> Any:
-    return WholeCheckpoint(source.name, AutoModelForCausalLM).from_pretrained(
+def _load_model(source: Source, placement: Placement, model_class: Any = None) -> Any:
+    dtype = placement.dtype_for(AutoConfig.from_pretrained(source.path))
+    checkpoint = WholeCheckpoint(source.name, model_class or AutoModelForCausalLM)
+    return checkpoint.from_pretrained(
         source.path,
-        dtype=getattr(torch, settings.dtype),
-        device_map=settings.device,
+        dtype=dtype,
+        device_map=placement.device,
+        quantization_config=placement.quantization,
         attn_implementation=ATTENTION,
     )
 
 
-def _load_bridge(source: Source, settings: ModelSettings) -> Any:
+def _load_bridge(source: Source, placement: Placement) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
     from transformer_lens.model_bridge.sources.transformers import (
         determine_architecture_from_hf_config,
@@ -186,11 +191,16 @@ def _load_bridge(source: Source, settings: ModelSettings) -> Any:
     config = AutoConfig.from_pretrained(source.path)
     architecture = determine_architecture_from_hf_config(config)  # type: ignore[no-untyped-call]
     model_class = get_hf_model_class_for_architecture(architecture)
+    dtype = placement.dtype_for(config)
+    if placement.quantization is not None:
+        model = _load_model(source, placement, model_class)
+        return TransformerBridge.boot_transformers(source.path, hf_model=model, dtype=dtype)
+    place: dict[str, Any] = {"device_map" if placement.spread else "device": placement.device}
     return TransformerBridge.boot_transformers(
         source.path,
         model_class=WholeCheckpoint(source.name, model_class),
-        device=settings.device,
-        dtype=getattr(torch, settings.dtype),
+        dtype=dtype,
+        **place,
     )
 
 

@@ -20,6 +20,7 @@ from steer_plugin.adapters.nnsight.plan_in_trace import locate
 from steer_plugin.adapters.shared.fingerprint import identified
 from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
 from steer_plugin.adapters.shared.model_locks import alone
+from steer_plugin.adapters.shared.placement import devices_of
 from steer_plugin.adapters.shared.sampling import generation_settings, sampling
 from steer_plugin.adapters.shared.steered_tokens import require_units
 from steer_plugin.adapters.shared.tokens import TokenBatch, runs_over_padding, tokens_for
@@ -103,6 +104,7 @@ class TraceAdapter:
             d_model=int(text_config.hidden_size),
             dtype=self._run(trace_blocks.dtype_of),
             bos=self.tokens.bos,
+            device=devices_of(self._module) if ndif is None else "",
         )
 
     @property

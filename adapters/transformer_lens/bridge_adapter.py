@@ -24,6 +24,7 @@ from steer_plugin.adapters.shared.losses import (
     windows,
 )
 from steer_plugin.adapters.shared.model_locks import alone
+from steer_plugin.adapters.shared.placement import devices_of
 from steer_plugin.adapters.shared.sampling import generation_settings, nucleus, sampling
 from steer_plugin.adapters.shared.steered_tokens import SteeredTokens, require_units
 from steer_plugin.adapters.shared.tokens import TokenBatch, runs_over_padding, tokens_for
@@ -87,6 +88,7 @@ class BridgeAdapter:
             d_model=int(bridge.cfg.d_model),
             dtype=dtype_of(self._model),
             bos=self.tokens.bos,
+            device=devices_of(self._model),
         )
 
     @property

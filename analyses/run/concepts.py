@@ -32,7 +32,7 @@ def judge_concepts(
         it; `judge_score`, on the others; and, where the run permutes labels, `null_high` and `p` of
         `chance.null_frame`, which `find_score` has to beat.
     """
-    steps = Checkpoints(folder, say, memory, ran_with(settings))
+    steps = Checkpoints(folder, say, memory, ran_with(settings, adapter.info))
     finder = Finder(adapter, data.find, settings, steps, "experts")
     experts = finder.table("experts", settings.score, lines=settings.probe.lines)
     null, _ = measure_luck(finder, experts)

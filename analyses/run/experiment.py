@@ -87,7 +87,7 @@ def run_experiment(
         ModelError: a layer does not exist, or the model cannot write or score what is asked for.
         ArtifactError: the folder cannot be written.
     """
-    steps = Checkpoints(folder, say, memory, ran_with(settings))
+    steps = Checkpoints(folder, say, memory, ran_with(settings, adapter.info))
     judging = need_parallel(data.judge, "`run`")
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
@@ -170,7 +170,7 @@ def compare_methods(
         permutations=0,
         stability_resamples=0,
     )
-    steps = Checkpoints(folder, say, memory, ran_with(settings))
+    steps = Checkpoints(folder, say, memory, ran_with(settings, adapter.info))
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
     check_plans(settings, adapter.space, data.find.languages)

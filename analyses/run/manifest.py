@@ -10,7 +10,7 @@ from steer_plugin.analyses.run.settings import PlanSettings, RunSettings, StepSe
 from steer_plugin.analyses.run.stages.expert_tables import tied_lines
 from steer_plugin.analyses.run.stages.writer import BATCH, Writer
 from steer_plugin.experts.table import ExpertTable
-from steer_plugin.models.adapter import Adapter
+from steer_plugin.models.adapter import Adapter, ModelInfo
 from steer_plugin.models.provenance import provenance
 from steer_plugin.responses.embeddings import Layer
 
@@ -105,10 +105,10 @@ def run_provenance(
     return {**recorded, **remaining, **packages}
 
 
-def ran_with(settings: RunSettings) -> dict[str, str]:
+def ran_with(settings: RunSettings, info: ModelInfo) -> dict[str, str]:
     """Say what steps run with by these settings that no figure should depend on."""
     return {
-        "device": "the server's" if settings.host == "ndif" else settings.device,
+        "device": info.device or "the server's",
         "batch_tokens": str(settings.batch_tokens),
         "ndif_url": _setting(settings.ndif_url),
     }

@@ -15,6 +15,7 @@ from steer_plugin.settings.names import (
     Host,
     Operation,
     Positions,
+    Quantize,
     ScoreName,
     Selection,
     SentencePooling,
@@ -262,8 +263,9 @@ class RunSettings(ExpertSteering):
         resamples: of the bootstrap.
         bootstrap_seed: of everything that is resampled, permuted or projected; below 2**32.
         bos: whether BOS is put before each text; None does as the tokenizer ships.
-        dtype: of the model.
-        device: that the model runs on.
+        dtype: of the model; see `ModelSettings`.
+        device: that the model runs on; "auto" for the accelerator there is.
+        quantize: what weights are held as, "nf4" or "int8"; None as they come.
         batch_tokens: padded tokens a batch.
         host: what runs the model: TransformerLens or nnsight here, or an NDIF server, which
             decides device and dtype itself.
@@ -312,6 +314,7 @@ class RunSettings(ExpertSteering):
     bos: bool | None = None
     dtype: Dtype = ModelSettings.dtype
     device: str = ModelSettings.device
+    quantize: Quantize | None = ModelSettings.quantize
     batch_tokens: Count = ModelSettings.batch_tokens
     host: Host = ModelSettings.host
     ndif_url: str | None = None
@@ -345,6 +348,7 @@ class RunSettings(ExpertSteering):
             host=self.host,
             device=self.device,
             dtype=self.dtype,
+            quantize=self.quantize,
             bos=self.bos,
             batch_tokens=self.batch_tokens,
             threads=threads,

@@ -11,7 +11,7 @@ from steer_plugin.cli.output import print_frame
 
 @click.group()
 def cache() -> None:
-    """List, verify or delete the responses that `find` keeps, and converted .gguf files."""
+    """List, verify or delete kept responses and converted .gguf files."""
 
 
 @cache.command()

@@ -37,6 +37,8 @@ def load_model(settings: ModelSettings, budget: Budget | None = None) -> "Adapte
     if settings.model == DEMO:
         say(DEMO_TERMS)
     adapter = load_adapter(settings, budget=budget, say=say)
+    if device := adapter.info.device:
+        say(f"It runs on {device} in {adapter.info.dtype}")
     ndif = getattr(adapter, "ndif", None)
     if ndif is not None:
         click.get_current_context().call_on_close(partial(_tell_traffic, ndif.traffic))

@@ -13,6 +13,7 @@ from steer_plugin.settings.model import DEMO, ModelSettings
 from steer_plugin.settings.names import (
     DTYPES,
     HOSTS,
+    QUANTIZE,
     SCORES,
     SENTENCE_POOLINGS,
     SITES,
@@ -165,14 +166,17 @@ model_options = bundle(
         "--device",
         default=ModelSettings.device,
         show_default=True,
-        help="Such as cpu or cuda:0; with --host nnsight also auto, over all there are.",
+        help="Such as cpu or cuda:0; auto: the accelerator there is, or all there are.",
     ),
     click.option(
         "--dtype",
         type=click.Choice(DTYPES),
         default=ModelSettings.dtype,
         show_default=True,
-        help="Precision of the model.",
+        help="Precision of the model; auto is its own on an accelerator, float32 on the CPU.",
+    ),
+    click.option(
+        "--quantize", type=click.Choice(QUANTIZE), help="Hold weights so; takes bitsandbytes."
     ),
     click.option(
         "--bos/--no-bos",

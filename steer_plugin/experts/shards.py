@@ -179,5 +179,5 @@ def _common(config: Mapping[str, Any]) -> dict[str, Any]:
     Answers are compared to the last bit, which another device gives otherwise.
     """
     common = {name: value for name, value in config.items() if name not in ("shard", "pass")}
-    model = {**config["provenance"]["model"], "answers": ""}
+    model = {**config["provenance"]["model"], "answers": "", "device": ""}
     return {**common, "provenance": {**config["provenance"], "model": model}}

@@ -41,6 +41,8 @@ class ModelInfo:
         d_model: width of the residual stream.
         dtype: of the parameters, and what quantised weights are held as: `float32, weights int8`.
         bos: whether a BOS token is put before each text.
+        device: where the weights are, such as "cpu" or "cuda:0, cuda:1"; empty for a model on a
+            server.
         fingerprint: a hash of the weights, tokenizer, hooks, configuration and versions, where
             `Adapter.identify` was asked. Of a model on a server, of tokenizer and versions alone.
         answers: a hash of what it answered then to a fixed text, to the last bit, so that it hangs
@@ -54,6 +56,7 @@ class ModelInfo:
     d_model: int
     dtype: str
     bos: bool
+    device: str = ""
     fingerprint: str = ""
     answers: str = ""
 

@@ -1,11 +1,21 @@
 """Which model, and where and how it runs."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from steer_plugin.errors import ModelError
-from steer_plugin.settings.names import DTYPES, HOSTS, Dtype, Host, check_name
+from steer_plugin.settings.names import (
+    DTYPES,
+    HOSTS,
+    QUANTIZE,
+    Dtype,
+    Host,
+    Quantize,
+    check_name,
+)
 
 DEMO = "demo"
+AUTO: Final = "auto"
 BATCH_TOKENS = 2048
 
 
@@ -17,9 +27,13 @@ class ModelSettings:
         model: a hub id, a local folder, a `.gguf` file, or "demo" for the pinned weights of the
             extra `[demo]`. An NDIF server takes a hub id, or a folder that it has itself.
         host: `transformer_lens` or `nnsight` run it here; `ndif` on a server.
-        device: such as "cpu" or "cuda:0"; for `nnsight` also "auto", over all there are. An NDIF
-            server decides device and dtype itself, so that only the defaults may be given.
-        dtype: of the parameters.
+        device: such as "cpu" or "cuda:0"; "auto" takes the accelerator there is, all where there
+            are several, or else the CPU; how accelerate spreads a model ("balanced", "sequential")
+            is known too. An NDIF server decides device, dtype and quantisation itself, so that only
+            the defaults may be given.
+        dtype: of the parameters; "auto" is the checkpoint's own on an accelerator (float32 for a
+            `.gguf` file, which has none) and float32 on the CPU.
+        quantize: weights are held as "nf4" or "int8", by bitsandbytes; None as they come.
         bos: None puts around each text what the tokenizer does, True sees to it that BOS is in
             front, False puts nothing there.
         batch_tokens: padded tokens a batch.
@@ -33,8 +47,9 @@ class ModelSettings:
 
     model: str
     host: Host = "transformer_lens"
-    device: str = "cpu"
-    dtype: Dtype = "float32"
+    device: str = AUTO
+    dtype: Dtype = AUTO
+    quantize: Quantize | None = None
     bos: bool | None = None
     batch_tokens: int = BATCH_TOKENS
     threads: int | None = None
@@ -50,9 +65,18 @@ class ModelSettings:
                 f"an NDIF URL or patience was given for the host {self.host}; they go with the "
                 "host ndif"
             )
-        default = type(self)
-        if self.host == "ndif" and (self.device, self.dtype) != (default.device, default.dtype):
+        if self.quantize is not None:
+            check_name(self.quantize, QUANTIZE, "a quantisation", ModelError)
+        placed = {"device": self.device, "dtype": self.dtype, "quantize": self.quantize or AUTO}
+        chosen = [f"{name} {value}" for name, value in placed.items() if value != AUTO]
+        if self.host == "ndif" and chosen:
             raise ModelError(
-                f"device {self.device} and dtype {self.dtype} were given for the host ndif, where "
-                "the server decides both itself; leave them out"
+                f"{' and '.join(chosen)} given for the host ndif, where the server decides that "
+                "itself; leave it out"
+            )
+        in_fewer_bits = self.model == DEMO or self.model.lower().endswith(".gguf")
+        if self.quantize is not None and in_fewer_bits:
+            raise ModelError(
+                f"quantize {self.quantize} was given for {self.model}, whose weights come "
+                "quantised; leave it out"
             )

@@ -42,8 +42,11 @@ POSITIONS: tuple[Positions, ...] = get_args(Positions)
 Host = Literal["transformer_lens", "nnsight", "ndif"]
 HOSTS: tuple[Host, ...] = get_args(Host)
 
-Dtype = Literal["float32", "bfloat16", "float16"]
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 DTYPES: tuple[Dtype, ...] = get_args(Dtype)
+
+Quantize = Literal["nf4", "int8"]
+QUANTIZE: tuple[Quantize, ...] = get_args(Quantize)
 
 
 def check_name(

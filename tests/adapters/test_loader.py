@@ -208,7 +208,7 @@ def test_a_hub_id_that_cannot_be_reached_is_an_error() -> None:
 
 @pytest.mark.usefixtures("unchecked")
 def test_unknown_dtypes_and_devices_are_refused(folder: Path) -> None:
-    with pytest.raises(ModelError, match="'int8' is not a dtype; choose one of: float32, bfloat16"):
+    with pytest.raises(ModelError, match="'int8' is not a dtype; choose one of: auto, float32"):
         load_adapter(ModelSettings(str(folder), dtype="int8"))
     with pytest.raises(ModelError, match=r"cannot load the model .*abacus"):
         load_adapter(ModelSettings(str(folder), device="abacus"))

@@ -227,7 +227,7 @@ def test_find_goes_on_after_a_kill_and_after_ctrl_c_and_earlier_experts_stay(
     told = command_line.until(process, r"find: +\d+%.* [1-9]\d*/180 ")
     code, _, _ = command_line.stop(process, signal.SIGKILL)
 
-    assert told.startswith(f"Loading {at / 'llama'}\nPlan: ")
+    assert told.startswith(f"Loading {at / 'llama'}\nIt runs on cpu in float32\nPlan: ")
     assert (code, contents(out)) == (-signal.SIGKILL, earlier)
     after_kill = parts_in(cache)
     assert after_kill

@@ -178,8 +178,11 @@ def test_data_goes_to_stdout_and_progress_to_stderr(at: Path, tmp_path: Path, st
     assert [row["rank"] for row in json.loads(out)] == [1, 1, 1]
     lines = err.strip().split("\n")
     # In a process of its own transformers is told to show no bar; see `test_find`.
-    loading, *plan, bar, kept, saved = (line for line in lines if "Loading weights" not in line)
+    loading, place, *plan, bar, kept, saved = (
+        line for line in lines if "Loading weights" not in line
+    )
     assert loading == f"Loading {at / 'llama'}"
+    assert place == "It runs on cpu in float32"
     assert all(line.startswith("Plan: ") for line in plan)
     assert re.search(r"find: 100%.* 36/36 ", bar)
     assert kept.startswith("Responses are kept in ")

@@ -197,7 +197,7 @@ def test_shards_of_one_model_on_two_devices_are_merged(
     identity = adapter.identify()
     for number in (1, 2):
         # Another device gives other last bits.
-        answers = replace(identity, answers=f"device {number}")
+        answers = replace(identity, answers=f"device {number}", device=f"cuda:{number}")
         monkeypatch.setattr(adapter, "identify", lambda answers=answers: answers)
         read_shard(adapter, corpus, tmp_path / str(number), Shard(number, 2))
 
