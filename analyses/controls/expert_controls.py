@@ -15,7 +15,8 @@ from steer_plugin.errors import SelectionError
 from steer_plugin.experts.selection import TOP, Choice
 from steer_plugin.experts.table import ExpertTable
 from steer_plugin.interventions.plan import Intervention
-from steer_plugin.settings.names import Operation, ScoreName
+from steer_plugin.settings.names import Operation
+from steer_plugin.settings.parts import SCORES
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,7 @@ def check_controls(
     names: Collection[str],
     *,
     operation: Operation,
-    score: ScoreName,
+    score: str,
     choice: Choice,
     count: int,
     value: str | float,
@@ -145,16 +146,16 @@ def check_controls(
         raise equal_values_error(count)
 
 
-def _lowest(choice: Choice, score: ScoreName) -> Choice:
+def _lowest(choice: Choice, score: str) -> Choice:
     """Choose from the other end."""
     lowest = replace(choice, selection="bottom")
     if choice == lowest:
         raise SelectionError(
             "the lowest-scoring units are the plan itself; leave the control 'bottom' out"
         )
-    if score == "lape":
+    if not SCORES[score].below_chance:
         raise SelectionError(
-            "no unit scores below chance by lape; leave the control 'bottom' out, or take another "
-            "score"
+            f"no unit scores below chance by {score}; leave the control 'bottom' out, or take "
+            "another score"
         )
     return lowest

@@ -1,5 +1,6 @@
 """What one run does from end to end, as its TOML file says it."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -8,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from steer_plugin.experts.selection import Choice
 from steer_plugin.experts.table import usual_value
 from steer_plugin.methods.catalogue import METHODS, needs_lines
+from steer_plugin.registry import Registry
 from steer_plugin.settings.model import ModelSettings
 from steer_plugin.settings.names import (
     SITES,
@@ -15,10 +17,10 @@ from steer_plugin.settings.names import (
     Host,
     Operation,
     Positions,
-    ScoreName,
     Selection,
     SentencePooling,
 )
+from steer_plugin.settings.parts import SCORES
 from steer_plugin.settings.probe import ProbeSettings
 
 
@@ -26,6 +28,17 @@ def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(set(items)) < len(items):
         raise ValueError("Each item may be given once")
     return items
+
+
+def registered(registry: Registry[Any, Any]) -> Callable[[str], str]:
+    """Make a check that a name is one of a registry's."""
+
+    def check(name: str) -> str:
+        if name not in registry:
+            raise ValueError(f"Input should be one of {', '.join(registry)}")
+        return name
+
+    return check
 
 
 def _site(site: str) -> str:
@@ -86,6 +99,7 @@ Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Score = Annotated[str, AfterValidator(registered(SCORES))]
 Site = Annotated[str, AfterValidator(_site)]
 Written = Annotated[Positions, AfterValidator(_before_generation)]
 Blocks = Annotated[tuple[Index, Index], AfterValidator(_ascending)]
@@ -283,7 +297,7 @@ class RunSettings(ExpertSteering):
     sentences: Annotated[int, Field(ge=4)] | None = None
     site: Site = ProbeSettings.site
     pooling: SentencePooling = ProbeSettings.pooling
-    score: ScoreName = ProbeSettings.score
+    score: Score = ProbeSettings.score
     selection: Selection = "top"
     per_layer: bool = False
     unit_layers: Blocks | None = None

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Int
 
 from steer_plugin.errors import ScoreError, SiteError
-from steer_plugin.settings.names import FINAL_NORM, SITES, TOKEN_SCORES, check_name
+from steer_plugin.settings.names import FINAL_NORM, SITES, check_name
 
 _LABEL = re.compile(r"L([0-9]+)N([0-9]+)")
 
@@ -136,8 +136,8 @@ def active_site(site: str) -> str:
     """
     if site not in ACTIVE_AT:
         raise ScoreError(
-            f"{' and '.join(TOKEN_SCORES)} count the tokens at which a neuron's activation "
-            f"function is above 0, and units at {site} have none; take {' or '.join(ACTIVE_AT)}, "
+            "scores of active tokens count those at which a neuron's activation function is above "
+            f"0, and units at {site} have none; take {' or '.join(ACTIVE_AT)}, "
             "or another score"
         )
     return ACTIVE_AT[site]

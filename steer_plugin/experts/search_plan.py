@@ -9,6 +9,7 @@ from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import ArtifactError, ScoreError
 from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.responses.unit_chunks import BYTES_PER_RESPONSE, DISK_SHARE, units_at_a_time
+from steer_plugin.settings.parts import SCORES
 from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.disk_space import size
 
@@ -113,9 +114,9 @@ def plan_search(
         memory=memory,
         statistics=STATISTICS + len(settings.quantiles) + (LINE if settings.lines else 0),
     )
-    if settings.score == "lape" and len(plan.passes) > 1:
+    if SCORES[settings.score].all_units and len(plan.passes) > 1:
         raise ArtifactError(
-            "lape compares all units, whose responses take "
+            f"{settings.score} compares all units, whose responses take "
             f"{size(texts * response_bytes * len(space))}; there is room for {size(disk)}: "
             "free some, choose another cache folder, or another score"
         )

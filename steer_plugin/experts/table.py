@@ -13,11 +13,12 @@ from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import InterventionError, SelectionError
 from steer_plugin.experts.selection import TOP, Choice, count_tied, select_units
 from steer_plugin.interventions.plan import Intervention
+from steer_plugin.registry import with_origins
 from steer_plugin.responses.probe import Probe
 from steer_plugin.responses.unit_chunks import MEMORY
-from steer_plugin.scores.probe_scores import scores_and_typical_responses
-from steer_plugin.scores.rank_scores import chance_levels
-from steer_plugin.settings.names import Operation, Positions, ScoreName
+from steer_plugin.scores.probe_scores import chance_levels, scores_and_typical_responses
+from steer_plugin.settings.names import Operation, Positions
+from steer_plugin.settings.parts import SCORES
 from steer_plugin.settings.probe import QUANTILES
 from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, write_artifact
 
@@ -25,8 +26,6 @@ from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, writ
 LINE = {"values": "act_offset", "gains": "act_gain", "lows": "act_low", "highs": "act_high"}
 # What a table's provenance says of them.
 LINES = "linear transport"
-# The score's column beside the statistic of its name, which is the mean difference in activations.
-D_PRIME = "d_prime"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +38,7 @@ class ExpertTable:
         score: which score it is.
         scores: float64; higher is more expert.
         chance: what a unit that knows nothing scores for each concept; see
-            `steer_plugin.scores.rank_scores.chance_levels`.
+            `steer_plugin.scores.probe_scores.chance_levels`.
         statistics: what the units typically respond with, by name, float32; see
             `steer_plugin.scores.typical_responses.typical_responses`.
         provenance: model, corpus and settings that the table comes from.
@@ -47,7 +46,7 @@ class ExpertTable:
 
     concepts: tuple[str, ...]
     space: UnitSpace
-    score: ScoreName
+    score: str
     scores: Float[np.ndarray, "concept unit"]
     chance: tuple[float, ...]
     statistics: Mapping[str, Float[np.ndarray, "concept unit"]]
@@ -198,7 +197,7 @@ class ExpertTable:
                 "unit": [f"L{a}N{b}" for a, b in zip(layers, indices, strict=True)],
                 "layer": layers,
                 "index": indices,
-                D_PRIME if self.score == "mean_difference" else self.score: self.scores[row, units],
+                SCORES[self.score].column or self.score: self.scores[row, units],
                 **{name: values[row, units] for name, values in self.statistics.items()},
             }
         )
@@ -249,11 +248,14 @@ class ExpertTable:
 
         Raises:
             ArtifactError: the folder holds no expert table, or a damaged one.
+            ScoreError: its score is somebody's own, and not registered here.
         """
         artifact = read_artifact(folder, "experts")
         config, tensors = artifact.config, artifact.tensors()
         prefix = "statistic."
         with readable(Path(folder) / CONFIG):
+            parts = config["provenance"].get("parts", {})
+            SCORES.check(config["score"], parts.get("score"))
             return cls(
                 concepts=tuple(config["concepts"]),
                 space=UnitSpace(config["site"], tuple(config["layers"]), tuple(config["widths"])),
@@ -274,24 +276,24 @@ def usual_value(operation: Operation) -> str:
     return "mean_difference" if operation == "add" else "mean"
 
 
-def check_end(score: ScoreName, choice: Choice) -> None:
+def check_end(score: str, choice: Choice) -> None:
     """Refuse to choose from an end that a score does not have.
 
     Raises:
         SelectionError: the score has none.
     """
-    if score == "lape" and "bottom" in choice.selection:
+    if not SCORES[score].below_chance and "bottom" in choice.selection:
         raise SelectionError(
-            f"selection={choice.selection!r}, but no unit scores below chance by lape: its entropy "
-            "tells which concepts a unit is active in, not which it is silent in; take 'top', "
-            "or another score"
+            f"selection={choice.selection!r}, but no unit scores below chance by {score}: it tells "
+            "which concepts a unit responds to, not which it is silent in; take 'top', or another "
+            "score"
         )
 
 
 def check_value(
     operation: Operation,
     value: str | float,
-    score: ScoreName,
+    score: str,
     statistics: Collection[str],
     choice: Choice,
 ) -> None:
@@ -342,7 +344,7 @@ def check_value(
 
 def score_units(
     probe: Probe,
-    score: ScoreName,
+    score: str,
     *,
     quantiles: tuple[float, ...] = QUANTILES,
     lines: bool = False,
@@ -352,7 +354,7 @@ def score_units(
 
     Args:
         probe: the responses; see `steer_plugin.responses.probe.probe_units`.
-        score: one of `steer_plugin.settings.names.SCORES`.
+        score: one of `steer_plugin.settings.parts.SCORES`.
         quantiles: which quantiles of the positives' responses to keep, each in [0, 1].
         lines: whether to keep Linear-AcT's line of each unit too, which the operation `affine`
             takes and which is most of the work.
@@ -371,5 +373,9 @@ def score_units(
         scores=scores,
         chance=tuple(chance_levels(score, probe.labels).tolist()),
         statistics=statistics,
-        provenance={**probe.provenance, "score": score, **({"lines": LINES} if lines else {})},
+        provenance={
+            **with_origins(probe.provenance, score=(SCORES, score)),
+            "score": score,
+            **({"lines": LINES} if lines else {}),
+        },
     )

@@ -214,8 +214,7 @@ def probe_units(
         corpus: each language or label is a concept.
         settings: site, pooling and layers.
         active: whether the same pass also counts the tokens at which each unit is active, for
-            scores that need it besides the one of `settings`; see
-            `steer_plugin.settings.names.TOKEN_SCORES`.
+            scores that need it besides the one of `settings`: those that count tokens.
         budget: responses that would take more than an eighth of its memory stay on disk, where they
             are kept in its cache (see `steer_plugin.responses.forward_pass.gather`); without a
             cache all are held in memory.

@@ -1,7 +1,9 @@
-"""What can be chosen by name: sites, poolings, scores, operations, positions, hosts."""
+"""What can be chosen by name and is ours alone to add to: selections, positions, hosts, dtypes."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
+
+from steer_plugin.registry import unknown
 
 FINAL_NORM = "ln_final.hook_out"
 
@@ -22,13 +24,6 @@ SentencePooling = Literal["max", "mean", "min", "last"]
 Pooling = Literal[SentencePooling, "active"]
 SENTENCE_POOLINGS: tuple[SentencePooling, ...] = get_args(SentencePooling)
 POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
-
-RankScore = Literal["auroc", "average_precision"]
-TokenScore = Literal["activation_frequency", "lape"]
-ScoreName = Literal[RankScore, "mean_difference", TokenScore]
-RANK_SCORES: tuple[RankScore, ...] = get_args(RankScore)
-TOKEN_SCORES: tuple[TokenScore, ...] = get_args(TokenScore)
-SCORES: tuple[ScoreName, ...] = get_args(ScoreName)
 
 Selection = Literal["top", "bottom", "top+bottom"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
@@ -58,4 +53,4 @@ def check_name(
         error: what to raise.
     """
     if name not in choices:
-        raise error(f"{name!r} is not {article_and_noun}; choose one of: {', '.join(choices)}")
+        raise error(unknown(name, choices, article_and_noun))

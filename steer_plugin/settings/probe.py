@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 from steer_plugin.errors import ModelError, ScoreError, SiteError
 from steer_plugin.settings.names import (
-    SCORES,
     SENTENCE_POOLINGS,
     SITES,
-    TOKEN_SCORES,
-    ScoreName,
     SentencePooling,
     check_name,
 )
+from steer_plugin.settings.parts import SCORES
 
 QUANTILES = (0.05, 0.25, 0.75, 0.95)
 
@@ -24,7 +22,7 @@ class ProbeSettings:
     Attributes:
         site: where units are; one of `steer_plugin.settings.names.SITES`.
         pooling: how a sentence's tokens become one response.
-        score: what makes an expert.
+        score: what makes an expert; one of `SCORES`.
         layers: the blocks to look at; None for all.
         quantiles: which quantiles of the positives' responses are kept, each in [0, 1].
         lines: whether Linear-AcT's line of each unit is kept too, for the operation `affine`.
@@ -37,7 +35,7 @@ class ProbeSettings:
 
     site: str = "mlp.hook_post"
     pooling: SentencePooling = "max"
-    score: ScoreName = "auroc"
+    score: str = "auroc"
     layers: tuple[int, ...] | None = None
     quantiles: tuple[float, ...] = QUANTILES
     lines: bool = False
@@ -46,13 +44,13 @@ class ProbeSettings:
         """Check the names and the quantiles."""
         check_name(self.site, tuple(SITES), "a site", SiteError)
         check_name(self.pooling, SENTENCE_POOLINGS, "a pooling", ModelError)
-        check_name(self.score, SCORES, "a score", ScoreError)
+        SCORES.check(self.score)
         check_quantiles(self.quantiles)
 
     @property
     def counts_tokens(self) -> bool:
         """Whether the score counts the tokens at which a unit is active."""
-        return self.score in TOKEN_SCORES
+        return SCORES[self.score].counts_tokens
 
 
 def check_quantiles(quantiles: Sequence[float]) -> None:

@@ -32,7 +32,7 @@ from steer_plugin.models.adapter import Reading
 from steer_plugin.responses.forward_pass import gather
 from steer_plugin.responses.probe import Probe, probe_units
 from steer_plugin.scores.transport import linear_transport
-from steer_plugin.settings.names import FINAL_NORM, ScoreName
+from steer_plugin.settings.names import FINAL_NORM
 
 from support import tiny_models
 from support.oracle import Oracle, Plan
@@ -64,7 +64,7 @@ PROBE = _probe("mlp.hook_post")
 
 
 @cache
-def _experts(score: ScoreName = "auroc") -> ExpertTable:
+def _experts(score: str = "auroc") -> ExpertTable:
     return score_units(PROBE, score, lines=True)
 
 
@@ -78,7 +78,7 @@ def _plan(
     vectors: SteeringVectors | None,
     concept: str = "eng_Latn",
     layer: int = 3,
-    score: ScoreName = "auroc",
+    score: str = "auroc",
 ) -> Intervention:
     return plan_method(
         name,

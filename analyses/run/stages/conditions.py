@@ -25,7 +25,6 @@ from steer_plugin.experts.table import ExpertTable, check_end, check_value
 from steer_plugin.interventions.plan import AnyPlan, Intervention
 from steer_plugin.methods.catalogue import METHODS, VectorMethod, plan_method, suited_methods
 from steer_plugin.scores.typical_responses import typical_responses
-from steer_plugin.settings.names import ScoreName
 
 MATCHED = "random-in-layers"
 """The control that stands beside every figure."""
@@ -274,7 +273,7 @@ def check_plans(
 
 
 def _check_steering(
-    steering: ExpertSteering, space: UnitSpace, counts: Sequence[int], score: ScoreName
+    steering: ExpertSteering, space: UnitSpace, counts: Sequence[int], score: str
 ) -> None:
     for k in counts:
         check_choice(space, k, steering.choice)

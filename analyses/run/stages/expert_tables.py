@@ -20,7 +20,6 @@ from steer_plugin.methods.steering_vectors import VECTOR_SITE, SteeringVectors, 
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import provenance
 from steer_plugin.responses.probe import Probe, probe_units
-from steer_plugin.settings.names import ScoreName
 from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.artifacts import Artifact
 
@@ -102,7 +101,7 @@ class Finder:
         )
 
     def table(
-        self, name: str, score: ScoreName, shuffled: int | None = None, *, lines: bool = False
+        self, name: str, score: str, shuffled: int | None = None, *, lines: bool = False
     ) -> ExpertTable:
         """Score the units, or read the table that is kept.
 
