@@ -14,9 +14,11 @@ from steer_plugin.adapters.shared.steered_tokens import missing_unit, steered_to
 from steer_plugin.interventions.arithmetic import moved_once, steer_units
 from steer_plugin.interventions.plan import AnyPlan, Intervention, Plan, units_by_layer
 from steer_plugin.settings.names import FINAL_NORM
+from steer_plugin.settings.parts import Arithmetic
 
 parse_one_at_a_time()
-send_as_data(Intervention)
+send_as_data(Arithmetic)
+send_as_data(Intervention, "arithmetic")
 send_as_data(Plan)
 send_as_data(ModulePaths)
 

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from nnsight.intervention.interleaver import OutOfOrderError
 from transformers import AutoTokenizer
 
-from steer_plugin.activations.pooling import check_pooling
+from steer_plugin.activations.pooling import pooler
 from steer_plugin.activations.sites import UnitSpace, chosen_layers
 from steer_plugin.adapters.nnsight import trace_blocks
 from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS
@@ -205,7 +205,7 @@ class TraceAdapter:
             ModelError: a text has no tokens, or too many, or the server cannot be made to answer.
         """
         for reading in readings:
-            check_pooling(reading.pooling)
+            pooler(reading.pooling)
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
         require_units(self.space, intervention)
         places, keys = self._places(spaces)
@@ -254,7 +254,13 @@ class TraceAdapter:
             return (float("inf"), 0) if site == FINAL_NORM else (layer, order.index(site))
 
         ordered = sorted(poolings, key=reached)
-        places = [(*self._locate(*place), tuple(poolings[place])) for place in ordered]
+        functions = {
+            name: portable(pooler(name).function) for names in poolings.values() for name in names
+        }
+        places = [
+            (*self._locate(*place), tuple(functions[name] for name in poolings[place]))
+            for place in ordered
+        ]
         keys = [(*place, pooling) for place in ordered for pooling in poolings[place]]
         return places, keys
 

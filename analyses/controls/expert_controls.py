@@ -16,7 +16,7 @@ from steer_plugin.experts.selection import TOP, Choice
 from steer_plugin.experts.table import ExpertTable
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.settings.names import Operation
-from steer_plugin.settings.parts import SCORES
+from steer_plugin.settings.parts import OPERATIONS, SCORES
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +137,10 @@ def check_controls(
     """
     if "bottom" in names:
         _lowest(choice, score)
-        if operation == "aura":
+        if OPERATIONS[operation].value == "auroc":
             raise SelectionError(
-                "'aura' leaves units below chance as they are; leave the control 'bottom' out, or "
-                "take another operation"
+                f"{operation!r} leaves units below chance as they are; leave the control 'bottom' "
+                "out, or take another operation"
             )
     if "shuffled-values" in names and (count < 2 or not isinstance(value, str) or value == "zero"):
         raise equal_values_error(count)

@@ -15,12 +15,10 @@ from steer_plugin.settings.names import (
     SITES,
     Dtype,
     Host,
-    Operation,
     Positions,
     Selection,
-    SentencePooling,
 )
-from steer_plugin.settings.parts import SCORES
+from steer_plugin.settings.parts import OPERATIONS, POOLINGS, SCORES
 from steer_plugin.settings.probe import ProbeSettings
 
 
@@ -99,6 +97,8 @@ Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Operation = Annotated[str, AfterValidator(registered(OPERATIONS))]
+Pooling = Annotated[str, AfterValidator(registered(POOLINGS))]
 Score = Annotated[str, AfterValidator(registered(SCORES))]
 Site = Annotated[str, AfterValidator(_site)]
 Written = Annotated[Positions, AfterValidator(_before_generation)]
@@ -146,7 +146,7 @@ class GenerationSettings:
 class ExpertSteering:
     """What follows from the settings of a run, and of a step, on how experts are steered."""
 
-    operation: Operation
+    operation: str
     value: str | float | None
     strength: float
     positions: Positions
@@ -159,6 +159,11 @@ class ExpertSteering:
     def written_value(self) -> str | float:
         """The statistic or number that the operation writes."""
         return usual_value(self.operation) if self.value is None else self.value
+
+    @property
+    def moves_lines(self) -> bool:
+        """Whether each unit is moved along its line (Linear-AcT)."""
+        return OPERATIONS[self.operation].value == "line"
 
     @property
     def choice(self) -> Choice:
@@ -296,7 +301,7 @@ class RunSettings(ExpertSteering):
     seen: Annotated[tuple[str, ...], DISTINCT] | None = None
     sentences: Annotated[int, Field(ge=4)] | None = None
     site: Site = ProbeSettings.site
-    pooling: SentencePooling = ProbeSettings.pooling
+    pooling: Pooling = ProbeSettings.pooling
     score: Score = ProbeSettings.score
     selection: Selection = "top"
     per_layer: bool = False
@@ -337,9 +342,9 @@ class RunSettings(ExpertSteering):
             site=self.site,
             pooling=self.pooling,
             score=self.score,
-            lines=self.operation == "affine"
+            lines=self.moves_lines
             or any(map(needs_lines, self.methods))
-            or any(step.operation == "affine" for step in self.steps),
+            or any(step.moves_lines for step in self.steps),
         )
 
     def model_settings(

@@ -14,10 +14,9 @@ from steer_plugin.settings.model import DEMO, ModelSettings
 from steer_plugin.settings.names import (
     DTYPES,
     HOSTS,
-    SENTENCE_POOLINGS,
     SITES,
 )
-from steer_plugin.settings.parts import SCORES
+from steer_plugin.settings.parts import POOLINGS, SCORES
 from steer_plugin.settings.probe import ProbeSettings
 
 if TYPE_CHECKING:
@@ -224,7 +223,7 @@ probe_options = bundle(
     ),
     click.option(
         "--pooling",
-        type=click.Choice(SENTENCE_POOLINGS),
+        type=PartChoice(POOLINGS),
         default=ProbeSettings.pooling,
         show_default=True,
         help="How a sentence's tokens become one response.",

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from steer_plugin.cli.options import bundle, say
+from steer_plugin.cli.options import PartChoice, bundle, say
 from steer_plugin.settings.names import (
-    OPERATIONS,
     POSITIONS,
     SELECTIONS,
     SITES,
@@ -19,6 +18,7 @@ from steer_plugin.settings.names import (
     Positions,
     Selection,
 )
+from steer_plugin.settings.parts import OPERATIONS
 from steer_plugin.settings.probe import ProbeSettings
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ steering_options = bundle(
     ),
     click.option(
         "--operation",
-        type=click.Choice(OPERATIONS),
+        type=PartChoice(OPERATIONS),
         default="set",
         show_default=True,
         help="What is done to them.",

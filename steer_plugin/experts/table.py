@@ -18,7 +18,7 @@ from steer_plugin.responses.probe import Probe
 from steer_plugin.responses.unit_chunks import MEMORY
 from steer_plugin.scores.probe_scores import chance_levels, scores_and_typical_responses
 from steer_plugin.settings.names import Operation, Positions
-from steer_plugin.settings.parts import SCORES
+from steer_plugin.settings.parts import OPERATIONS, SCORES
 from steer_plugin.settings.probe import QUANTILES
 from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, write_artifact
 
@@ -26,6 +26,8 @@ from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, writ
 LINE = {"values": "act_offset", "gains": "act_gain", "lows": "act_low", "highs": "act_high"}
 # What a table's provenance says of them.
 LINES = "linear transport"
+# What is written to a unit where it is neither a statistic nor a number.
+WRITTEN = {"auroc": "auroc", "line": LINES}
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +167,7 @@ class ExpertTable:
                 "concept": concept,
                 "selection": f"{top_k} by {self.score}, {choice}",
                 "tied_at_edge": self.count_tied(concept, top_k, choice),
-                "value": {"aura": "auroc", "affine": "linear transport"}.get(operation, value),
+                "value": WRITTEN.get(OPERATIONS[operation].value, value),
             },
         )
 
@@ -174,9 +176,10 @@ class ExpertTable:
     ) -> dict[str, Float[np.ndarray, " k"]]:
         """Give the fields of a plan that say what is done to each unit."""
         row = self.row(concept)
-        if operation == "aura":
+        kind = OPERATIONS[operation].value
+        if kind == "auroc":
             return {"values": self.scores[row, units]}
-        if operation == "affine":
+        if kind == "line":
             return {field: self.statistics[name][row, units] for field, name in LINE.items()}
         if not isinstance(value, str) or value == "zero":
             return {"values": np.full(len(units), 0.0 if value == "zero" else float(value))}
@@ -273,7 +276,7 @@ class ExpertTable:
 
 def usual_value(operation: Operation) -> str:
     """Name what an operation writes where nothing is said: the mean, or `add` its difference."""
-    return "mean_difference" if operation == "add" else "mean"
+    return OPERATIONS[operation].usual
 
 
 def check_end(score: str, choice: Choice) -> None:
@@ -309,33 +312,35 @@ def check_value(
     Raises:
         InterventionError: it does not suit, or is not there.
     """
-    if operation == "aura" and (score != "auroc" or value != "mean"):
+    kind = OPERATIONS[operation].value
+    if kind == "auroc" and (score != "auroc" or value != "mean"):
         raise InterventionError(
-            f"'aura' scales by each unit's AUROC, but value is {value!r} and the table "
+            f"{operation!r} scales by each unit's AUROC, but value is {value!r} and the table "
             f"holds {score}; leave value out and find experts by auroc"
         )
-    if operation == "aura" and "bottom" in choice.selection:
+    if kind == "auroc" and "bottom" in choice.selection:
         raise InterventionError(
-            f"selection={choice.selection!r}, but 'aura' dampens units above chance and leaves "
-            "those below as they are; take 'top', or another operation"
+            f"selection={choice.selection!r}, but {operation!r} dampens units above chance and "
+            "leaves those below as they are; take 'top', or another operation"
         )
-    if operation == "affine":
+    if kind == "line":
         if value != "mean":
             raise InterventionError(
-                f"'affine' moves each unit along its own line, but value is {value!r}; leave "
-                "value out"
+                f"{operation!r} moves each unit along its own line, but value is {value!r}; "
+                "leave value out"
             )
         if not set(LINE.values()) <= set(statistics):
             raise InterventionError(
-                "'affine' moves each unit along its own line, and the expert table has none; "
-                "find the experts anew with --lines, or lines=True in Python"
+                f"{operation!r} moves each unit along its own line, and the expert table has "
+                "none; find the experts anew with --lines, or lines=True in Python"
             )
-    if operation == "scale" and isinstance(value, str):
+    if kind == "gain" and isinstance(value, str):
         raise InterventionError(
-            f"'scale' multiplies by a gain, but value is {value!r}; give a number, such as 2.0"
+            f"{operation!r} multiplies by a gain, but value is {value!r}; give a number, such "
+            "as 2.0"
         )
     choices = [*(name for name in statistics if name not in LINE.values()), "zero"]
-    if isinstance(value, str) and operation not in ("aura", "affine") and value not in choices:
+    if isinstance(value, str) and kind not in WRITTEN and value not in choices:
         raise InterventionError(
             f"{value!r} is not a value in the expert table; choose one of "
             f"{', '.join(choices)}, or a number"

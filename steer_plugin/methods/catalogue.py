@@ -10,6 +10,7 @@ from steer_plugin.experts.table import ExpertTable
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.methods.steering_vectors import SteeringVectors, VectorName
 from steer_plugin.settings.names import Operation, Positions
+from steer_plugin.settings.parts import OPERATIONS
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ METHODS: Mapping[str, UnitMethod | VectorMethod] = MappingProxyType(
 def needs_lines(name: str) -> bool:
     """Tell whether one of `METHODS` moves each unit along its line (Linear-AcT)."""
     method = METHODS[name]
-    return isinstance(method, UnitMethod) and method.operation == "affine"
+    return isinstance(method, UnitMethod) and OPERATIONS[method.operation].value == "line"
 
 
 def suited_methods(choice: Choice) -> tuple[str, ...]:

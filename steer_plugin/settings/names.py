@@ -18,18 +18,12 @@ SITES: dict[str, str] = {
     FINAL_NORM: "the residual stream after the final norm",
 }
 
-# What a sentence's response may be: an activation, which a unit can be set to.
-SentencePooling = Literal["max", "mean", "min", "last"]
-# `active` is a share of tokens, which no unit can be set to: it is for the token scores alone.
-Pooling = Literal[SentencePooling, "active"]
-SENTENCE_POOLINGS: tuple[SentencePooling, ...] = get_args(SentencePooling)
-POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
+# Names of `steer_plugin.settings.parts`, which anybody can add to.
+Pooling = str
+Operation = str
 
 Selection = Literal["top", "bottom", "top+bottom"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
-
-Operation = Literal["set", "add", "scale", "blend", "aura", "affine"]
-OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
 Positions = Literal["all", "prompt", "generated"]
 POSITIONS: tuple[Positions, ...] = get_args(Positions)

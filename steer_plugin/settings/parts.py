@@ -96,7 +96,7 @@ POOLINGS.add("mean", f"{_POOLING}:MEAN")
 POOLINGS.add("min", f"{_POOLING}:MIN")
 POOLINGS.add("last", f"{_POOLING}:LAST")
 
-_ARITHMETIC = "steer_plugin.interventions.arithmetic"
+_ARITHMETIC = "steer_plugin.interventions.operations"
 OPERATIONS.add("set", f"{_ARITHMETIC}:SET")
 OPERATIONS.add("add", f"{_ARITHMETIC}:ADD")
 OPERATIONS.add("scale", f"{_ARITHMETIC}:SCALE")

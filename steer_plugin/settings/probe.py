@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steer_plugin.errors import ModelError, ScoreError, SiteError
+from steer_plugin.errors import ScoreError, SiteError
 from steer_plugin.settings.names import (
-    SENTENCE_POOLINGS,
     SITES,
-    SentencePooling,
     check_name,
 )
-from steer_plugin.settings.parts import SCORES
+from steer_plugin.settings.parts import POOLINGS, SCORES
 
 QUANTILES = (0.05, 0.25, 0.75, 0.95)
 
@@ -21,7 +19,7 @@ class ProbeSettings:
 
     Attributes:
         site: where units are; one of `steer_plugin.settings.names.SITES`.
-        pooling: how a sentence's tokens become one response.
+        pooling: how a sentence's tokens become one response; one of `POOLINGS`.
         score: what makes an expert; one of `SCORES`.
         layers: the blocks to look at; None for all.
         quantiles: which quantiles of the positives' responses are kept, each in [0, 1].
@@ -34,7 +32,7 @@ class ProbeSettings:
     """
 
     site: str = "mlp.hook_post"
-    pooling: SentencePooling = "max"
+    pooling: str = "max"
     score: str = "auroc"
     layers: tuple[int, ...] | None = None
     quantiles: tuple[float, ...] = QUANTILES
@@ -43,7 +41,7 @@ class ProbeSettings:
     def __post_init__(self) -> None:
         """Check the names and the quantiles."""
         check_name(self.site, tuple(SITES), "a site", SiteError)
-        check_name(self.pooling, SENTENCE_POOLINGS, "a pooling", ModelError)
+        POOLINGS.check(self.pooling)
         SCORES.check(self.score)
         check_quantiles(self.quantiles)
 

@@ -19,7 +19,9 @@ from steer_plugin.methods.catalogue import METHODS, VectorMethod
 from steer_plugin.methods.steering_vectors import VECTOR_SITE, SteeringVectors, find_vectors
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import provenance
+from steer_plugin.registry import with_origins
 from steer_plugin.responses.probe import Probe, probe_units
+from steer_plugin.settings.parts import POOLINGS, SCORES
 from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.artifacts import Artifact
 
@@ -92,12 +94,17 @@ class Finder:
 
     def origin(self, **more: str) -> dict[str, Any]:
         """Say what everything that is made of the pass depends on, and what else this does."""
-        return provenance(
+        record = provenance(
             self.steps.model(self.adapter),
             self.corpus,
             site=self.settings.site,
             pooling=self.settings.pooling,
             **more,
+        )
+        return with_origins(
+            record,
+            pooling=(POOLINGS, self.settings.pooling),
+            score=(SCORES, more.get("score", self.settings.score)),
         )
 
     def table(
@@ -147,7 +154,7 @@ def find_all(finder: Finder) -> RunExperts:
     seeds = settings.control_seeds if "shuffled-labels" in settings.controls else ()
     shuffled = {
         seed: finder.table(
-            f"experts-shuffled-{seed}", settings.score, seed, lines=settings.operation == "affine"
+            f"experts-shuffled-{seed}", settings.score, seed, lines=settings.moves_lines
         )
         for seed in seeds
     }
