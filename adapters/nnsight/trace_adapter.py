@@ -17,6 +17,7 @@ from steer_plugin.adapters.nnsight import trace_blocks
 from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS
 from steer_plugin.adapters.nnsight.ndif import NDIF
 from steer_plugin.adapters.nnsight.plan_in_trace import locate
+from steer_plugin.adapters.nnsight.portable_code import portable
 from steer_plugin.adapters.shared.fingerprint import identified
 from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
 from steer_plugin.adapters.shared.model_locks import alone

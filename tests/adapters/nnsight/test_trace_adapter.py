@@ -181,7 +181,7 @@ def test_the_experts_are_the_same(name: str, hosts_of: Callable[[str], Hosts]) -
 def steered_cases() -> list[tuple[str, str, str]]:
     """Give each pair of an operation and a site the next architecture that has the site."""
     names, cases = [*ALL], []
-    for operation, site in pairwise(OPERATIONS, [*SITES]):
+    for operation, site in pairwise([*OPERATIONS], [*SITES]):
         name = next(name for name in names if site in PATHS[name])
         names.remove(name)
         names.append(name)

@@ -459,7 +459,7 @@ def test_steering_any_site_equals_plain_hugging_face(
 @pytest.mark.parametrize(
     ("operation", "strength", "positions", "front_and_bos", "name"),
     pairwise(
-        OPERATIONS,
+        [*OPERATIONS],
         [0.0, 0.4, 1.0],
         POSITIONS,
         [(True, True), (True, False), (False, True)],
