@@ -61,7 +61,7 @@ class Registry(Mapping[str, Part], Generic[Properties, Part]):
     def __init__(
         self,
         noun: str,
-        kind: "Callable[Concatenate[Callable[..., Any], Properties], Part]",
+        kind: "Callable[Concatenate[Any, Properties], Part]",
         error: type[SteerError],
     ) -> None:
         """Start without parts, but for those of installed packages."""
@@ -147,7 +147,7 @@ class Registry(Mapping[str, Part], Generic[Properties, Part]):
             self._load(name, _entry_points(self.group)[name])
         module, part = self._parts[name]
         if isinstance(part, str):
-            part = self._part(getattr(import_module(module), part.partition(":")[2]))
+            part = self._part(name, getattr(import_module(module), part.partition(":")[2]))
             self._parts[name] = module, part
         return part
 
@@ -215,13 +215,19 @@ class Registry(Mapping[str, Part], Generic[Properties, Part]):
                 f"the {self.noun} {name!r} of {whose[0]} cannot be loaded from {named[0].value}: "
                 f"{_one_line(error)}; mend or uninstall {whose[0]}"
             ) from error
-        self._parts.setdefault(name, (named[0].module, self._part(loaded)))
+        self._parts.setdefault(name, (named[0].module, self._part(name, loaded)))
 
-    def _part(self, loaded: Any) -> Part:
+    def _part(self, name: str, loaded: Any) -> Part:
         """Make a part of a bare function."""
-        if inspect.isfunction(loaded):
-            return cast("Callable[[Any], Part]", self.kind)(loaded)
-        return cast("Part", loaded)
+        kind: Any = self.kind
+        if isinstance(loaded, kind):
+            return cast("Part", loaded)
+        if callable(loaded) and "function" in kind.__dataclass_fields__:
+            return cast("Part", kind(loaded))
+        raise self.error(
+            f"the {self.noun} {name!r} is of type {type(loaded).__name__}; give a "
+            f"{kind.__module__}.{kind.__name__}, or a function where it is made of one"
+        )
 
 
 def with_origins(

@@ -29,6 +29,7 @@ from steer_plugin.interventions.plan import AnyPlan, acting_steps
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
 from steer_plugin.settings.model import BATCH_TOKENS
 from steer_plugin.settings.names import FINAL_NORM, Pooling
+from steer_plugin.settings.parts import SITES
 from steer_plugin.storage.artifacts import one_line
 
 Arguments = ParamSpec("Arguments")
@@ -161,7 +162,7 @@ class TraceAdapter:
 
     def _locate(self, site: str, layer: int) -> tuple[str, str]:
         try:
-            return locate(self.model, site, layer)
+            return locate(self.model, site, layer, SITES[site].paths)
         except LookupError as error:
             raise SiteError(f"{self._name}: {error.args[0]}") from error
 
@@ -250,9 +251,15 @@ class TraceAdapter:
                     wanted.append(reading.pooling)
         order = list(MODULE_PATHS[self._module.config.model_type].sites)
 
-        def reached(place: tuple[str, int]) -> tuple[float, int]:
+        def reached(place: tuple[str, int]) -> tuple[float, float]:
             site, layer = place
-            return (float("inf"), 0) if site == FINAL_NORM else (layer, order.index(site))
+            if site == FINAL_NORM:
+                return float("inf"), 0
+            # Somebody's own is half a step in front of the site that comes after it.
+            after = SITES[site].before
+            return layer, order.index(site) if site in order else (
+                order.index(after) - 0.5 if after in order else len(order)
+            )
 
         ordered = sorted(poolings, key=reached)
         functions = {

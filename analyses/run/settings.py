@@ -12,13 +12,12 @@ from steer_plugin.methods.catalogue import METHODS, needs_lines
 from steer_plugin.registry import Registry
 from steer_plugin.settings.model import ModelSettings
 from steer_plugin.settings.names import (
-    SITES,
     Dtype,
     Host,
     Positions,
     Selection,
 )
-from steer_plugin.settings.parts import OPERATIONS, POOLINGS, SCORES
+from steer_plugin.settings.parts import OPERATIONS, POOLINGS, SCORES, SITES
 from steer_plugin.settings.probe import ProbeSettings
 
 
@@ -37,12 +36,6 @@ def registered(registry: Registry[Any, Any]) -> Callable[[str], str]:
         return name
 
     return check
-
-
-def _site(site: str) -> str:
-    if site not in SITES:
-        raise ValueError(f"Input should be one of {', '.join(SITES)}")
-    return site
 
 
 def _method(method: str) -> str:
@@ -100,7 +93,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Operation = Annotated[str, AfterValidator(registered(OPERATIONS))]
 Pooling = Annotated[str, AfterValidator(registered(POOLINGS))]
 Score = Annotated[str, AfterValidator(registered(SCORES))]
-Site = Annotated[str, AfterValidator(_site)]
+Site = Annotated[str, AfterValidator(registered(SITES))]
 Written = Annotated[Positions, AfterValidator(_before_generation)]
 Blocks = Annotated[tuple[Index, Index], AfterValidator(_ascending)]
 ONE_OR_MORE = Field(min_length=1)
@@ -247,7 +240,7 @@ class RunSettings(ExpertSteering):
         seen: the languages that the model saw in pre-training, so that the others are marked; None
             marks none.
         sentences: how many of each corpus's ids to use, from the first; None for all.
-        site: where units are read and written; one of `steer_plugin.settings.names.SITES`.
+        site: where units are read and written; one of `steer_plugin.settings.parts.SITES`.
         pooling: how a sentence's tokens become one response.
         score: what makes an expert.
         selection: the units that score highest, lowest, or half of each.

@@ -14,9 +14,8 @@ from steer_plugin.settings.model import DEMO, ModelSettings
 from steer_plugin.settings.names import (
     DTYPES,
     HOSTS,
-    SITES,
 )
-from steer_plugin.settings.parts import POOLINGS, SCORES
+from steer_plugin.settings.parts import POOLINGS, SCORES, SITES
 from steer_plugin.settings.probe import ProbeSettings
 
 if TYPE_CHECKING:
@@ -216,7 +215,7 @@ probe_options = bundle(
     ProbeSettings,
     click.option(
         "--site",
-        type=click.Choice(list(SITES)),
+        type=PartChoice(SITES),
         default=ProbeSettings.site,
         show_default=True,
         help="Which tensor's coordinates are the units, by its TransformerLens name.",

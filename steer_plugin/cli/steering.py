@@ -13,12 +13,11 @@ from steer_plugin.cli.options import PartChoice, bundle, say
 from steer_plugin.settings.names import (
     POSITIONS,
     SELECTIONS,
-    SITES,
     Operation,
     Positions,
     Selection,
 )
-from steer_plugin.settings.parts import OPERATIONS
+from steer_plugin.settings.parts import OPERATIONS, SITES
 from steer_plugin.settings.probe import ProbeSettings
 
 if TYPE_CHECKING:
@@ -168,7 +167,7 @@ steering_options = bundle(
     ),
     click.option(
         "--unit-site",
-        type=click.Choice(list(SITES)),
+        type=PartChoice(SITES),
         default=ProbeSettings.site,
         show_default=True,
         help="Where the units of --unit are.",

@@ -18,7 +18,7 @@ from steer_plugin.responses.probe import Probe
 from steer_plugin.responses.unit_chunks import MEMORY
 from steer_plugin.scores.probe_scores import chance_levels, scores_and_typical_responses
 from steer_plugin.settings.names import Operation, Positions
-from steer_plugin.settings.parts import OPERATIONS, SCORES
+from steer_plugin.settings.parts import OPERATIONS, SCORES, SITES
 from steer_plugin.settings.probe import QUANTILES
 from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, write_artifact
 
@@ -252,6 +252,7 @@ class ExpertTable:
         Raises:
             ArtifactError: the folder holds no expert table, or a damaged one.
             ScoreError: its score is somebody's own, and not registered here.
+            SiteError: its site is.
         """
         artifact = read_artifact(folder, "experts")
         config, tensors = artifact.config, artifact.tensors()
@@ -259,6 +260,7 @@ class ExpertTable:
         with readable(Path(folder) / CONFIG):
             parts = config["provenance"].get("parts", {})
             SCORES.check(config["score"], parts.get("score"))
+            SITES.check(config["site"], parts.get("site"))
             return cls(
                 concepts=tuple(config["concepts"]),
                 space=UnitSpace(config["site"], tuple(config["layers"]), tuple(config["widths"])),

@@ -18,9 +18,9 @@ from torch import Tensor
 from steer_plugin.activations.sites import check_site, parse_unit
 from steer_plugin.errors import InterventionError
 from steer_plugin.interventions.operations import arithmetic_of
-from steer_plugin.registry import with_origins
+from steer_plugin.registry import Registry, with_origins
 from steer_plugin.settings.names import POSITIONS, Operation, Positions
-from steer_plugin.settings.parts import OPERATIONS, Arithmetic
+from steer_plugin.settings.parts import OPERATIONS, SITES, Arithmetic
 from steer_plugin.storage.artifacts import read_artifact, readable, write_artifact
 
 # The columns of a saved plan, one row a unit, and the fields they hold.
@@ -45,7 +45,7 @@ class Intervention:
     are kept in order of layer and index. `a + b` is the `Plan` that does a, and then b.
 
     Attributes:
-        site: one of `steer_plugin.settings.names.SITES`.
+        site: one of `steer_plugin.settings.parts.SITES`.
         layers: block index of each unit.
         indices: index of each unit within its block's site.
         values: what each unit is set to, moved by, or scaled with: an activation for `set`, `add`
@@ -210,8 +210,13 @@ class Intervention:
     def hash(self) -> str:
         """SHA-256 of all that makes the plan what it is, in hexadecimal."""
         identity = {**asdict(self), "provenance": None}
-        identity |= with_origins({}, operation=(OPERATIONS, self.operation))
+        identity |= with_origins({}, **self.parts)
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def parts(self) -> dict[str, tuple[Registry[Any, Any], str]]:
+        """By axis, the parts that the plan is made with."""
+        return {"operation": (OPERATIONS, self.operation), "site": (SITES, self.site)}
 
     @property
     def arithmetic(self) -> Arithmetic:
@@ -221,6 +226,11 @@ class Intervention:
             InterventionError: there is no such operation, or it cannot be what it is registered as.
         """
         return arithmetic_of(self.operation)
+
+    @property
+    def module_paths(self) -> dict[str, str]:
+        """Where the site is for nnsight, by kind of model; empty for ours."""
+        return dict(SITES[self.site].paths)
 
     @property
     def changes_nothing(self) -> bool:
@@ -280,7 +290,7 @@ def saved_form(step: Intervention) -> tuple[dict[str, Any], pd.DataFrame]:
         "strength": step.strength,
         "positions": step.positions,
         "bos": step.bos,
-        "provenance": with_origins(step.provenance, operation=(OPERATIONS, step.operation)),
+        "provenance": with_origins(step.provenance, **step.parts),
     }
     return config, pd.DataFrame(units)
 
@@ -290,9 +300,11 @@ def restored(config: dict[str, Any], units: pd.DataFrame) -> Intervention:
 
     Raises:
         InterventionError: its operation is somebody's own, and not registered here.
+        SiteError: its site is.
     """
     parts = config["provenance"].get("parts", {})
     OPERATIONS.check(config["operation"], parts.get("operation"))
+    SITES.check(config["site"], parts.get("site"))
     columns: dict[str, Any] = {
         name: tuple(units[column]) for column, name in COLUMNS.items() if column in units
     }

@@ -19,7 +19,7 @@ from steer_plugin.responses.disk_matrix import DiskMatrix
 from steer_plugin.responses.forward_pass import KeptResponses, Responses, gather, gather_on_disk
 from steer_plugin.responses.unit_chunks import DISK_SHARE
 from steer_plugin.settings.budget import Budget
-from steer_plugin.settings.parts import POOLINGS
+from steer_plugin.settings.parts import POOLINGS, SITES
 from steer_plugin.settings.probe import ProbeSettings
 
 
@@ -179,6 +179,7 @@ class ProbePass:
                 provenance(
                     adapter.identify(), corpus, site=settings.site, pooling=settings.pooling
                 ),
+                site=(SITES, settings.site),
                 pooling=(POOLINGS, settings.pooling),
             ),
         )

@@ -5,15 +5,28 @@ May import: errors, registry. Nothing slow: the command line reads it before it 
 
 from steer_plugin.settings.budget import Budget
 from steer_plugin.settings.model import ModelSettings
-from steer_plugin.settings.names import SITES
-from steer_plugin.settings.parts import SCORES, Score
+from steer_plugin.settings.parts import (
+    OPERATIONS,
+    POOLINGS,
+    SCORES,
+    SITES,
+    Arithmetic,
+    Pooler,
+    Score,
+    Site,
+)
 from steer_plugin.settings.probe import ProbeSettings
 
 __all__ = [
+    "OPERATIONS",
+    "POOLINGS",
     "SCORES",
     "SITES",
+    "Arithmetic",
     "Budget",
     "ModelSettings",
+    "Pooler",
     "ProbeSettings",
     "Score",
+    "Site",
 ]

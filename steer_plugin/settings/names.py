@@ -7,17 +7,6 @@ from steer_plugin.registry import unknown
 
 FINAL_NORM = "ln_final.hook_out"
 
-SITES: dict[str, str] = {
-    "mlp.hook_post": "post-activation MLP neurons, the input of the down projection",
-    "mlp.hook_pre": "pre-activation MLP neurons; the gate where the MLP is gated",
-    "mlp.hook_pre_linear": "the linear (up) half of a gated MLP, before it meets the gate",
-    "hook_mlp_out": "what the MLP adds to the residual stream",
-    "attn.hook_z": "attention head outputs before the output projection, heads side by side",
-    "hook_attn_out": "what attention adds to the residual stream",
-    "hook_resid_post": "the residual stream after the block",
-    FINAL_NORM: "the residual stream after the final norm",
-}
-
 # Names of `steer_plugin.settings.parts`, which anybody can add to.
 Pooling = str
 Operation = str

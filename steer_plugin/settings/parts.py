@@ -1,16 +1,17 @@
-"""What is chosen by name and can be anybody's: scores, poolings and operations, ours among them.
+"""What is chosen by name and can be anybody's: sites, poolings, scores, operations; ours too.
 
 Each axis has a registry: `SCORES.register("name")` decorates a function, and an installed package
 names what it has in its entry points (see `steer_plugin.registry`). What is registered here by
 where it is comes with this package.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from steer_plugin.errors import InterventionError, ModelError, ScoreError
+from steer_plugin.errors import InterventionError, ModelError, ScoreError, SiteError
 from steer_plugin.registry import Registry
+from steer_plugin.settings.names import FINAL_NORM
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,92 @@ class Arithmetic:
     whole: bool = False
 
 
+@dataclass(frozen=True)
+class Site:
+    """Where in a block activations are read and written, by the name of a TransformerLens hook.
+
+    Attributes:
+        help: what its units are.
+        hooks: of the bridge, one of which the hook of that name must be the same object as, since a
+            bridge may give a site's name to another tensor (the blocks of a mixture of experts call
+            their output `mlp.hook_post`); none takes the hook of that name as it is.
+        paths: for nnsight, by `config.model_type`, from the block to a module and its side, such as
+            `self_attn.q_proj.output`; those of ours are in
+            `steer_plugin.adapters.nnsight.module_paths`.
+        before: the site that a forward pass reaches next; None where it is the last of its block.
+        neurons: whether its units are those of the MLP, which a fused one does not have.
+        gated: whether it is there only where the MLP has a gate.
+        active_at: the site at which an activation above 0 says that a unit here is active; None
+            where units are never silent.
+    """
+
+    help: str
+    hooks: tuple[str, ...] = ()
+    paths: Mapping[str, str] = field(default_factory=dict, hash=False)
+    before: str | None = None
+    neurons: bool = False
+    gated: bool = False
+    active_at: str | None = None
+
+
+SITES = Registry("site", Site, SiteError)
 SCORES = Registry("score", Score, ScoreError)
 POOLINGS = Registry("pooling", Pooler, ModelError)
 OPERATIONS = Registry("operation", Arithmetic, InterventionError)
+
+# ReLU, GELU and SiLU keep the sign of what goes in, and in a gated MLP the neuron's product with
+# the linear half has another sign: so a neuron is active where its gate is above 0.
+_GATE = "mlp.hook_pre"
+SITES.add(
+    "mlp.hook_post",
+    Site(
+        "post-activation MLP neurons, the input of the down projection",
+        ("mlp.out.hook_in",),
+        neurons=True,
+        active_at=_GATE,
+    ),
+)
+SITES.add(
+    _GATE,
+    Site(
+        "pre-activation MLP neurons; the gate where the MLP is gated",
+        ("mlp.gate.hook_out", "mlp.in.hook_out"),
+        neurons=True,
+        active_at=_GATE,
+    ),
+)
+SITES.add(
+    "mlp.hook_pre_linear",
+    Site(
+        "the linear (up) half of a gated MLP, before it meets the gate",
+        ("mlp.in.hook_out",),
+        neurons=True,
+        gated=True,
+    ),
+)
+SITES.add(
+    "hook_mlp_out",
+    Site(
+        "what the MLP adds to the residual stream",
+        ("mlp.hook_out", "mlp.out.hook_out", "ln2_post.hook_out"),
+    ),
+)
+SITES.add(
+    "attn.hook_z",
+    Site(
+        "attention head outputs before the output projection, heads side by side",
+        ("attn.o.hook_in",),
+    ),
+)
+SITES.add(
+    "hook_attn_out",
+    Site(
+        "what attention adds to the residual stream",
+        ("attn.hook_out", "attn.o.hook_out", "ln1_post.hook_out"),
+    ),
+)
+SITES.add("hook_resid_post", Site("the residual stream after the block", ("hook_out",)))
+SITES.add(FINAL_NORM, Site("the residual stream after the final norm"))
 
 _RANKS = "steer_plugin.scores.rank_scores"
 _TOKENS = "steer_plugin.scores.token_scores"

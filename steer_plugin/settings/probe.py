@@ -3,12 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steer_plugin.errors import ScoreError, SiteError
-from steer_plugin.settings.names import (
-    SITES,
-    check_name,
-)
-from steer_plugin.settings.parts import POOLINGS, SCORES
+from steer_plugin.errors import ScoreError
+from steer_plugin.settings.parts import POOLINGS, SCORES, SITES
 
 QUANTILES = (0.05, 0.25, 0.75, 0.95)
 
@@ -18,7 +14,7 @@ class ProbeSettings:
     """What is read of a model's units, and what they are scored by.
 
     Attributes:
-        site: where units are; one of `steer_plugin.settings.names.SITES`.
+        site: where units are; one of `SITES`.
         pooling: how a sentence's tokens become one response; one of `POOLINGS`.
         score: what makes an expert; one of `SCORES`.
         layers: the blocks to look at; None for all.
@@ -40,7 +36,7 @@ class ProbeSettings:
 
     def __post_init__(self) -> None:
         """Check the names and the quantiles."""
-        check_name(self.site, tuple(SITES), "a site", SiteError)
+        SITES.check(self.site)
         POOLINGS.check(self.pooling)
         SCORES.check(self.score)
         check_quantiles(self.quantiles)

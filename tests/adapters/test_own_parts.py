@@ -19,10 +19,10 @@ from steer_plugin.activations.pooling import pooler
 from steer_plugin.adapters.nnsight.portable_code import portable
 from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
-from steer_plugin.errors import InterventionError, ModelError
+from steer_plugin.errors import InterventionError, ModelError, SiteError
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
-from steer_plugin.settings.parts import OPERATIONS, POOLINGS
+from steer_plugin.settings.parts import OPERATIONS, POOLINGS, SITES, Site
 
 from support.own_parts import as_before
 from support.plans import intervention, plan
@@ -30,6 +30,7 @@ from support.tiny_models import Tiny
 
 TEXTS = ["air ant apple bark bay", "cat", "rain owl garden sea ship fox"]
 SITE = "mlp.hook_post"
+QUERIES = "attn.q.hook_out"
 
 
 def part_way(h: Tensor, v: Tensor, share: float) -> Tensor:
@@ -42,7 +43,9 @@ def counted(activations: Tensor, valid: Tensor) -> Tensor:
 
 @pytest.fixture(autouse=True)
 def registered() -> Iterator[None]:
-    with as_before(OPERATIONS, POOLINGS):
+    with as_before(OPERATIONS, POOLINGS, SITES):
+        paths = {"gemma3_text": "self_attn.q_proj.output"}
+        SITES.add(QUERIES, Site("queries", paths=paths, before="attn.hook_z"))
 
         @OPERATIONS.register("part-way", verb="move")
         def move(h: Tensor, v: Tensor, strength: float) -> Tensor:
@@ -79,6 +82,41 @@ def test_they_do_what_ours_of_the_same_arithmetic_do(adapter: Adapter) -> None:
     np.testing.assert_allclose(
         found[Reading(SITE, "average")], wanted[Reading(SITE, "mean")], rtol=0, atol=1e-6
     )
+
+
+def test_a_site_of_ones_own_is_read_and_steered_alike_on_both_hosts(
+    tiny_model: Callable[[str], Tiny],
+) -> None:
+    model = tiny_model("gemma3")
+    seen: list[Tensor] = []
+    projection = model.plain.model.layers[1].self_attn.q_proj
+    handle = projection.register_forward_hook(lambda *given: seen.append(given[2]))
+    with torch.no_grad():
+        model.plain(torch.tensor([model.tokenizer(TEXTS[1])["input_ids"]]))
+    handle.remove()
+    step = Intervention(QUERIES, (1, 1), (0, 3), (2.0, -1.0), "set")
+    readings = [Reading(QUERIES, "last", (1,)), Reading("hook_resid_post", "last", (1,))]
+
+    answers = [
+        gather(each, TEXTS, readings, intervention=plan_)
+        for plan_ in (None, step)
+        for each in (
+            BridgeAdapter(model.bridge, tokenizer=model.tokenizer, bos=True),
+            TraceAdapter(
+                nnsight.NNsight(copy.deepcopy(model.plain)), tokenizer=model.tokenizer, bos=True
+            ),
+        )
+    ]
+
+    for reading in readings:
+        for bridge, trace in (answers[:2], answers[2:]):
+            np.testing.assert_allclose(bridge[reading], trace[reading], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(answers[0][readings[0]][1], seen[0][0, -1], atol=1e-5)
+    np.testing.assert_allclose(answers[2][readings[0]][:, [0, 3]], [[2.0, -1.0]] * 3)
+    assert (answers[2][readings[1]] - answers[0][readings[1]]).abs().max() > 1e-4
+    nearest = r"^'attn\.k' is not a site; choose one of: .*, attn\.q\.hook_out"
+    with pytest.raises(SiteError, match=nearest):
+        BridgeAdapter(model.bridge, tokenizer=model.tokenizer, bos=True).space("attn.k")
 
 
 def test_they_travel_as_source_to_where_neither_they_nor_this_package_are(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import provenance
 from steer_plugin.registry import with_origins
 from steer_plugin.responses.probe import Probe, probe_units
-from steer_plugin.settings.parts import POOLINGS, SCORES
+from steer_plugin.settings.parts import POOLINGS, SCORES, SITES
 from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.artifacts import Artifact
 
@@ -103,6 +103,7 @@ class Finder:
         )
         return with_origins(
             record,
+            site=(SITES, self.settings.site),
             pooling=(POOLINGS, self.settings.pooling),
             score=(SCORES, more.get("score", self.settings.score)),
         )

@@ -18,8 +18,8 @@ from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
-from steer_plugin.settings.names import FINAL_NORM, POSITIONS, SITES
-from steer_plugin.settings.parts import OPERATIONS, POOLINGS
+from steer_plugin.settings.names import FINAL_NORM, POSITIONS
+from steer_plugin.settings.parts import OPERATIONS, POOLINGS, SITES
 
 from support import tiny_models
 from support.covering import pairwise
