@@ -104,7 +104,7 @@ class Registry(Mapping[str, Part], Generic[Properties, Part]):
             raise self.error(
                 f"{name!r} is no name for a {self.noun}; take letters, digits, '.', '_' and '-'"
             )
-        module = _module(part) or sys._getframe(1).f_globals["__name__"]
+        module = _module(part) or _caller()
         before, _ = self._parts.get(name, (module, None))
         if before != module:
             raise self.error(
@@ -150,6 +150,10 @@ class Registry(Mapping[str, Part], Generic[Properties, Part]):
             part = self._part(name, getattr(import_module(module), part.partition(":")[2]))
             self._parts[name] = module, part
         return part
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Load a part; give `default` where there is no such name."""
+        return self[name] if name in self else default  # noqa: SIM401 (it is this)
 
     def __contains__(self, name: object) -> bool:
         """Tell whether there is such a name, without loading its part."""
@@ -266,6 +270,15 @@ def _module(part: object) -> str | None:
     if isinstance(part, str):
         return part.partition(":")[0]
     return getattr(getattr(part, "function", None), "__module__", None)
+
+
+def _caller() -> str:
+    """Name the module that calls `Registry.add`."""
+    frame = sys._getframe(2)
+    # Checks of annotations stand between.
+    while _package(frame.f_globals["__name__"]) in ("beartype", "jaxtyping") and frame.f_back:
+        frame = frame.f_back
+    return str(frame.f_globals["__name__"])
 
 
 def _source_hash(module: str, part: object) -> str:

@@ -8,7 +8,6 @@ from pydantic.dataclasses import dataclass
 
 from steer_plugin.experts.selection import Choice
 from steer_plugin.experts.table import usual_value
-from steer_plugin.methods.catalogue import METHODS, needs_lines
 from steer_plugin.registry import Registry
 from steer_plugin.settings.model import ModelSettings
 from steer_plugin.settings.names import (
@@ -17,7 +16,7 @@ from steer_plugin.settings.names import (
     Positions,
     Selection,
 )
-from steer_plugin.settings.parts import OPERATIONS, POOLINGS, SCORES, SITES
+from steer_plugin.settings.parts import CONTROLS, METHODS, OPERATIONS, POOLINGS, SCORES, SITES
 from steer_plugin.settings.probe import ProbeSettings
 
 
@@ -36,12 +35,6 @@ def registered(registry: Registry[Any, Any]) -> Callable[[str], str]:
         return name
 
     return check
-
-
-def _method(method: str) -> str:
-    if method not in METHODS:
-        raise ValueError(f"Input should be one of {', '.join(METHODS)}")
-    return method
 
 
 def _named_once(steps: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -76,16 +69,8 @@ def _ascending(ends: tuple[int, int]) -> tuple[int, int]:
 OWN = "experts"
 """What the rows of a target's own experts are called beside plans."""
 
-ControlName = Literal[
-    "random-in-layers",
-    "random-anywhere",
-    "shuffled-values",
-    "other-experts",
-    "bottom",
-    "shuffled-labels",
-    "constant-shift",
-    "centring",
-]
+Method = Annotated[str, AfterValidator(registered(METHODS))]
+Control = Annotated[str, AfterValidator(registered(CONTROLS))]
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -257,7 +242,7 @@ class RunSettings(ExpertSteering):
         controls: what stands beside the experts besides random units of the same layers; these
             always do, so naming "random-in-layers" changes nothing.
         control_seeds: one draw each, of every control that is drawn.
-        methods: the rival interventions to compare; see `steer_plugin.methods.catalogue.METHODS`.
+        methods: the rival interventions to compare; of `steer_plugin.settings.parts.METHODS`.
         plans: plans of several steps, each a table `[[plans]]` with tables `[[plans.steps]]`.
         method_layer: the block where the methods that steer the residual stream do it; None takes
             the one at half the depth.
@@ -305,9 +290,9 @@ class RunSettings(ExpertSteering):
     positions: Written = "all"
     steer_bos: bool = True
     layers: Annotated[tuple[Index, ...], DISTINCT] | Literal["all"] | None = None
-    controls: Annotated[tuple[ControlName, ...], DISTINCT] = ()
+    controls: Annotated[tuple[Control, ...], DISTINCT] = ()
     control_seeds: Seeds = (0,)
-    methods: Annotated[tuple[Annotated[str, AfterValidator(_method)], ...], DISTINCT] = ()
+    methods: Annotated[tuple[Method, ...], DISTINCT] = ()
     plans: Annotated[tuple[PlanSettings, ...], AfterValidator(_beside_targets)] = ()
     method_layer: Index | None = None
     permutations: Index = 0
@@ -336,7 +321,7 @@ class RunSettings(ExpertSteering):
             pooling=self.pooling,
             score=self.score,
             lines=self.moves_lines
-            or any(map(needs_lines, self.methods))
+            or any(METHODS[name].lines for name in self.methods)
             or any(step.moves_lines for step in self.steps),
         )
 

@@ -9,7 +9,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from steer_plugin.errors import InterventionError, ModelError, ScoreError, SiteError
+from steer_plugin.errors import (
+    CorpusError,
+    InterventionError,
+    ModelError,
+    ScoreError,
+    SelectionError,
+    SiteError,
+)
 from steer_plugin.registry import Registry
 from steer_plugin.settings.names import FINAL_NORM
 
@@ -107,10 +114,74 @@ class Site:
     active_at: str | None = None
 
 
+@dataclass(frozen=True)
+class Method:
+    """A rival way to steer towards a concept.
+
+    Attributes:
+        function: from a `steer_plugin.methods.MethodContext` to a plan.
+        title: for charts; None for the name.
+        citation: who proposed it.
+        lines: whether it takes each unit's line (Linear-AcT), which the experts then come with.
+        auroc: whether it takes experts by AUROC, and leaves units below chance as they are.
+        vectors: whether it takes steering vectors, and steers all of a block in place of units.
+    """
+
+    function: Callable[..., Any]
+    title: str | None = None
+    citation: str = ""
+    lines: bool = False
+    auroc: bool = False
+    vectors: bool = False
+
+
+@dataclass(frozen=True)
+class Control:
+    """What does as much as the experts without what is claimed of them.
+
+    Attributes:
+        function: of a `plan`, from a `steer_plugin.analyses.controls.ControlContext` and a seed to
+            a plan; of `embeddings`, from those before and after steering, language -> [sentence,
+            d_model], to such; of `figures`, from those of a layer before steering to such.
+        of: what it makes.
+        drawn: whether another seed gives another plan.
+        shuffled: whether it takes experts found under shuffled labels, a table a seed.
+        check: refuses a run that it cannot be made for, before one starts; see `check_controls`.
+        label: beside its lane on the page; None for the name.
+        subject: of a sentence, with its verb "to give".
+        what: it is, for a caption; `{end}` and `{layers}` stand for what the units of a run are.
+    """
+
+    function: Callable[..., Any]
+    of: Literal["plan", "embeddings", "figures"] = "plan"
+    drawn: bool = True
+    shuffled: bool = False
+    check: Callable[..., None] | None = None
+    label: str | None = None
+    subject: str | None = None
+    what: str | None = None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Where texts come from by a name, as `--corpus name` or `--corpus name:detail`.
+
+    Attributes:
+        function: from what follows the name ("" where nothing does) and the column of groups (None
+            for its own) to a corpus, or to anything that `LabelledCorpus.read` or
+            `ParallelCorpus.read` takes, such as a mapping from label to texts.
+    """
+
+    function: Callable[..., Any]
+
+
 SITES = Registry("site", Site, SiteError)
 SCORES = Registry("score", Score, ScoreError)
 POOLINGS = Registry("pooling", Pooler, ModelError)
 OPERATIONS = Registry("operation", Arithmetic, InterventionError)
+METHODS = Registry("method", Method, InterventionError)
+CONTROLS = Registry("control", Control, SelectionError)
+READERS = Registry("corpus reader", Reader, CorpusError)
 
 # ReLU, GELU and SiLU keep the sign of what goes in, and in a gated MLP the neuron's product with
 # the linear half has another sign: so a neuron is active where its gate is above 0.
@@ -187,3 +258,30 @@ OPERATIONS.add("scale", f"{_ARITHMETIC}:SCALE")
 OPERATIONS.add("blend", f"{_ARITHMETIC}:BLEND")
 OPERATIONS.add("aura", f"{_ARITHMETIC}:AURA")
 OPERATIONS.add("affine", f"{_ARITHMETIC}:AFFINE")
+
+_METHODS = "steer_plugin.methods.catalogue"
+METHODS.add("set-mean", f"{_METHODS}:SET_MEAN")
+METHODS.add("set-median", f"{_METHODS}:SET_MEDIAN")
+METHODS.add("blend-mean", f"{_METHODS}:BLEND_MEAN")
+METHODS.add("add-mean-difference", f"{_METHODS}:ADD_MEAN_DIFFERENCE")
+METHODS.add("linear-act", f"{_METHODS}:LINEAR_ACT")
+METHODS.add("aura", f"{_METHODS}:AURA")
+METHODS.add("zero", f"{_METHODS}:ZERO")
+METHODS.add("steer-mean-difference", f"{_METHODS}:STEER_MEAN_DIFFERENCE")
+METHODS.add("steer-pca", f"{_METHODS}:STEER_PCA")
+
+_CONTROLS = "steer_plugin.analyses.controls.expert_controls"
+_SHIFTS = "steer_plugin.analyses.controls.shifts"
+CONTROLS.add("random-in-layers", f"{_CONTROLS}:RANDOM_IN_LAYERS")
+CONTROLS.add("random-anywhere", f"{_CONTROLS}:RANDOM_ANYWHERE")
+CONTROLS.add("shuffled-values", f"{_CONTROLS}:SHUFFLED_VALUES")
+CONTROLS.add("other-experts", f"{_CONTROLS}:OTHER_EXPERTS")
+CONTROLS.add("bottom", f"{_CONTROLS}:BOTTOM")
+CONTROLS.add("shuffled-labels", f"{_CONTROLS}:SHUFFLED_LABELS")
+CONTROLS.add("constant-shift", f"{_SHIFTS}:CONSTANT_SHIFT")
+CONTROLS.add("centring", f"{_SHIFTS}:CENTRING")
+
+_CORPORA = "steer_plugin.corpora.named_corpora"
+READERS.add("everyday", f"{_CORPORA}:EVERYDAY")
+READERS.add("questions", f"{_CORPORA}:QUESTIONS")
+READERS.add("registers", f"{_CORPORA}:REGISTERS")

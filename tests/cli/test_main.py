@@ -421,7 +421,7 @@ BAD_USAGE = {
     "unknown option": ("find --colour red", "No such option '--colour'"),
     "missing option": ("find --out {new}", "Missing option '--model'"),
     "missing file name": ("run", "Missing argument 'FILE'"),
-    "unknown choice": ("find --pooling sum", "'sum' is not one of 'max', 'mean'"),
+    "unknown choice": ("find --pooling sum", "'sum' is not a pooling; choose one of: max, mean"),
     "no number": ("show {experts} --top-k many", "'many' is not a valid integer"),
     "negative": ("align --top-k -1", "-1 is not in the range x>=0"),
     "no threads": ("find --threads 0", "0 is not in the range x>=1"),

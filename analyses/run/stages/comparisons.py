@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
-from steer_plugin.analyses.controls.expert_controls import DRAWN
-from steer_plugin.analyses.controls.shifts import constant_shift
 from steer_plugin.analyses.measures.every_measure import all_figures
 from steer_plugin.analyses.measures.mixed_retrieval import mixed_figures
 from steer_plugin.analyses.run.results import layer_phrase
@@ -17,9 +15,10 @@ from steer_plugin.analyses.run.stages.conditions import BEFORE, MATCHED, Compari
 from steer_plugin.analyses.statistics.comparison import compare, compare_controls
 from steer_plugin.analyses.statistics.false_discoveries import control_false_discoveries
 from steer_plugin.analyses.statistics.figure_rows import is_pair
-from steer_plugin.analyses.statistics.figures import KEYS, Figures, joined
+from steer_plugin.analyses.statistics.figures import Figures, joined
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import FINAL, Embeddings, Layer
+from steer_plugin.settings.parts import CONTROLS
 
 CONTROLLED = ("pair distance", "matched distance", "gap", "top-1", "MEXA", "CKA")
 """The measures that every control of a run file is put beside."""
@@ -149,34 +148,19 @@ def _others(
     }
     if not comparison.headline:
         return others
-    if "constant-shift" in settings.controls:
-        before = figures.embedded.load(BEFORE, figures.layer)
-        after = figures.embedded.load(comparison.experts, figures.layer)
-        shifted = constant_shift(before, fit=(before, after))
-        # It is fitted on the sentences that judge it, and how it moves with them is not known.
-        others["constant-shift"] = [_controlled(figures.named(BEFORE, shifted)).unsure()]
-    if "centring" in settings.controls:
-        others["centring"] = [_centred(_controlled(measured[BEFORE]))]
+    for name in settings.controls:
+        control = CONTROLS[name]
+        if control.of == "embeddings":
+            before = figures.embedded.load(BEFORE, figures.layer)
+            after = figures.embedded.load(comparison.experts, figures.layer)
+            with CONTROLS.calling(name):
+                moved = control.function(before, after)
+            # It has seen the sentences that judge it, and how it moves with them is not known.
+            others[name] = [_controlled(figures.named(BEFORE, moved)).unsure()]
+        elif control.of == "figures":
+            with CONTROLS.calling(name):
+                others[name] = [control.function(_controlled(measured[BEFORE]))]
     return others
-
-
-def _centred(before: Figures) -> Figures:
-    """Give the unsteered figures without each language's mean, whatever centring is asked for.
-
-    Without the means of languages there is none left that they have in common. CKA has no such
-    figure of its own, since it takes means out by itself.
-    """
-    keys = [name for name in KEYS if name != "centring"]
-    place = {
-        tuple(row): number
-        for number, (row, centring) in enumerate(
-            zip(before.index[keys].itertuples(index=False), before.index["centring"], strict=True)
-        )
-        if centring == "language"
-    }
-    rows = before.index[keys].itertuples(index=False)
-    chosen = [place.get(tuple(row), number) for number, row in enumerate(rows)]
-    return replace(before, values=before.values[chosen], influence=before.influence[:, :, chosen])
 
 
 def _beside_all(
@@ -191,8 +175,12 @@ def _beside_all(
         _controlled(measured[BEFORE]),
         _controlled(measured[comparison.experts]),
         controls,
-        single=set(controls) - DRAWN,
+        single={name for name in controls if not _drawn(name)},
     )
+
+
+def _drawn(name: str) -> bool:
+    return CONTROLS[name].drawn and CONTROLS[name].of == "plan"
 
 
 def _controlled(measured: TableFigures) -> Figures:
