@@ -253,6 +253,13 @@ def with_origins(
     return {**provenance, **({"parts": parts} if parts else {})}
 
 
+def whose(origin: Mapping[str, str]) -> str:
+    """Print where a part is from: its package and version, module, and the hash of its source."""
+    package = f"{origin['package']} {origin['version']}" if "package" in origin else ""
+    about = f"{origin['module']}, source {origin['source']}"
+    return f"{package} ({about})" if package else about
+
+
 def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 

@@ -51,7 +51,7 @@ from steer_plugin.models.adapter import Adapter
 from steer_plugin.registry import with_origins
 from steer_plugin.responses.embeddings import FINAL
 from steer_plugin.settings.budget import MEMORY
-from steer_plugin.settings.parts import CONTROLS
+from steer_plugin.settings.parts import CONTROLS, MEASURES
 
 Tables = dict[str, pd.DataFrame]
 
@@ -207,7 +207,12 @@ def _comparison_tables(
                 embedded.origin(condition) for condition in (BEFORE, *comparison.conditions)
             ],
             "controls": list(settings.controls),
-            **with_origins({}, **{name: (CONTROLS, name) for name in settings.controls}),
+            **({"measures": list(settings.measures)} if settings.measures else {}),
+            **with_origins(
+                {},
+                **{name: (CONTROLS, name) for name in settings.controls},
+                **{name: (MEASURES, name) for name in settings.measures},
+            ),
             "headline": comparison.headline,
         }
         comparison_tables = steps.tables(

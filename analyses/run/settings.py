@@ -16,7 +16,15 @@ from steer_plugin.settings.names import (
     Positions,
     Selection,
 )
-from steer_plugin.settings.parts import CONTROLS, METHODS, OPERATIONS, POOLINGS, SCORES, SITES
+from steer_plugin.settings.parts import (
+    CONTROLS,
+    MEASURES,
+    METHODS,
+    OPERATIONS,
+    POOLINGS,
+    SCORES,
+    SITES,
+)
 from steer_plugin.settings.probe import ProbeSettings
 
 
@@ -35,6 +43,13 @@ def registered(registry: Registry[Any, Any]) -> Callable[[str], str]:
         return name
 
     return check
+
+
+def _further(measure: str) -> str:
+    registered(MEASURES)(measure)
+    if MEASURES[measure].usual:
+        raise ValueError("Input should be a measure that not every run takes by itself")
+    return measure
 
 
 def _named_once(steps: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -69,6 +84,7 @@ def _ascending(ends: tuple[int, int]) -> tuple[int, int]:
 OWN = "experts"
 """What the rows of a target's own experts are called beside plans."""
 
+Measure = Annotated[str, AfterValidator(_further)]
 Method = Annotated[str, AfterValidator(registered(METHODS))]
 Control = Annotated[str, AfterValidator(registered(CONTROLS))]
 Count = Annotated[int, Field(ge=1)]
@@ -243,6 +259,8 @@ class RunSettings(ExpertSteering):
             always do, so naming "random-in-layers" changes nothing.
         control_seeds: one draw each, of every control that is drawn.
         methods: the rival interventions to compare; of `steer_plugin.settings.parts.METHODS`.
+        measures: of embeddings, beside those that every run takes; their figures stand in the table
+            of alignment.
         plans: plans of several steps, each a table `[[plans]]` with tables `[[plans.steps]]`.
         method_layer: the block where the methods that steer the residual stream do it; None takes
             the one at half the depth.
@@ -293,6 +311,7 @@ class RunSettings(ExpertSteering):
     controls: Annotated[tuple[Control, ...], DISTINCT] = ()
     control_seeds: Seeds = (0,)
     methods: Annotated[tuple[Method, ...], DISTINCT] = ()
+    measures: Annotated[tuple[Measure, ...], DISTINCT] = ()
     plans: Annotated[tuple[PlanSettings, ...], AfterValidator(_beside_targets)] = ()
     method_layer: Index | None = None
     permutations: Index = 0

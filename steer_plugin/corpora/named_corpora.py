@@ -19,10 +19,6 @@ from steer_plugin.corpora.tables import local_path
 from steer_plugin.errors import CorpusError
 from steer_plugin.settings.parts import READERS, Reader
 
-EVERYDAY = Reader(lambda _, group: ParallelCorpus.everyday(*filter(None, [group])))
-QUESTIONS = Reader(lambda _, group: LabelledCorpus.bundled("questions", group or "topic"))
-REGISTERS = Reader(lambda _, group: LabelledCorpus.bundled("registers", group or "topic"))
-
 
 def read_corpus(
     source: str,
@@ -95,3 +91,21 @@ def _is_labelled_path(source: str) -> bool:
         return False
     path = local_path(source)
     return path.suffix.lower() in LABELLED_SUFFIXES or is_folder_of_labels(Path(path))
+
+
+def _everyday(detail: str, group: str | None) -> ParallelCorpus:  # noqa: ARG001
+    """Everyday sentences in several languages, bundled."""
+    return ParallelCorpus.everyday() if group is None else ParallelCorpus.everyday(group)
+
+
+def _questions(detail: str, group: str | None) -> LabelledCorpus:  # noqa: ARG001
+    """Questions and statements in English, bundled."""
+    return LabelledCorpus.bundled("questions", group or "topic")
+
+
+def _registers(detail: str, group: str | None) -> LabelledCorpus:  # noqa: ARG001
+    """Formal and casual English, bundled."""
+    return LabelledCorpus.bundled("registers", group or "topic")
+
+
+EVERYDAY, QUESTIONS, REGISTERS = map(Reader, (_everyday, _questions, _registers))

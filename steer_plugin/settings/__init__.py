@@ -6,8 +6,12 @@ May import: errors, registry. Nothing slow: the command line reads it before it 
 from steer_plugin.settings.budget import Budget
 from steer_plugin.settings.model import ModelSettings
 from steer_plugin.settings.parts import (
+    CONTROLS,
+    MEASURES,
+    METHODS,
     OPERATIONS,
     POOLINGS,
+    READERS,
     SCORES,
     SITES,
     Arithmetic,
@@ -18,8 +22,12 @@ from steer_plugin.settings.parts import (
 from steer_plugin.settings.probe import ProbeSettings
 
 __all__ = [
+    "CONTROLS",
+    "MEASURES",
+    "METHODS",
     "OPERATIONS",
     "POOLINGS",
+    "READERS",
     "SCORES",
     "SITES",
     "Arithmetic",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from steer_plugin.errors import (
+    AnalysisError,
     CorpusError,
     InterventionError,
     ModelError,
@@ -163,6 +164,23 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """What is measured of embeddings.
+
+    Attributes:
+        function: from embeddings, language -> [sentence, d_model], and by name the `target` (None
+            for none) and the `groups` of sentences (None where each is its own) to
+            `steer_plugin.analyses.statistics.Figures`, such as `weighted_means` gives.
+        same: whether it looks for translations, and takes by the name `same` which texts are equal.
+        usual: whether every run takes it.
+    """
+
+    function: Callable[..., Any]
+    same: bool = False
+    usual: bool = False
+
+
+@dataclass(frozen=True)
 class Reader:
     """Where texts come from by a name, as `--corpus name` or `--corpus name:detail`.
 
@@ -181,6 +199,7 @@ POOLINGS = Registry("pooling", Pooler, ModelError)
 OPERATIONS = Registry("operation", Arithmetic, InterventionError)
 METHODS = Registry("method", Method, InterventionError)
 CONTROLS = Registry("control", Control, SelectionError)
+MEASURES = Registry("measure", Measure, AnalysisError)
 READERS = Registry("corpus reader", Reader, CorpusError)
 
 # ReLU, GELU and SiLU keep the sign of what goes in, and in a gated MLP the neuron's product with
@@ -281,7 +300,19 @@ CONTROLS.add("shuffled-labels", f"{_CONTROLS}:SHUFFLED_LABELS")
 CONTROLS.add("constant-shift", f"{_SHIFTS}:CONSTANT_SHIFT")
 CONTROLS.add("centring", f"{_SHIFTS}:CENTRING")
 
+_MEASURES = "steer_plugin.analyses.measures"
+MEASURES.add("alignment", f"{_MEASURES}.alignment:ALIGNMENT")
+MEASURES.add("retrieval", f"{_MEASURES}.retrieval:RETRIEVAL")
+MEASURES.add("neighbours", f"{_MEASURES}.neighbours:NEIGHBOURS")
+MEASURES.add("geometry", f"{_MEASURES}.geometry:GEOMETRY")
+
 _CORPORA = "steer_plugin.corpora.named_corpora"
 READERS.add("everyday", f"{_CORPORA}:EVERYDAY")
 READERS.add("questions", f"{_CORPORA}:QUESTIONS")
 READERS.add("registers", f"{_CORPORA}:REGISTERS")
+
+REGISTRIES: tuple[Registry[Any, Any], ...] = (
+    *(SITES, POOLINGS, SCORES, OPERATIONS),
+    *(METHODS, CONTROLS, MEASURES, READERS),
+)
+"""Every axis that anybody can add to."""

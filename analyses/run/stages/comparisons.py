@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from steer_plugin.analyses.measures.every_measure import all_figures
+from steer_plugin.analyses.measures.every_measure import all_figures, figures_by
 from steer_plugin.analyses.measures.mixed_retrieval import mixed_figures
 from steer_plugin.analyses.run.results import layer_phrase
 from steer_plugin.analyses.run.settings import RunSettings
@@ -70,7 +70,7 @@ def compare_experts(
     """
     frames: dict[str, list[pd.DataFrame]] = {}
     for layer in embedded.layers:
-        figures = _LayerFigures(embedded, layer, comparison)
+        figures = _LayerFigures(embedded, layer, comparison, settings.measures)
         measured = {
             condition: figures.of(condition) for condition in (BEFORE, *comparison.conditions)
         }
@@ -94,11 +94,13 @@ class _LayerFigures:
         embedded: the judging sentences, in all conditions.
         layer: where.
         comparison: of what.
+        measures: further ones, whose figures stand in the table of alignment.
     """
 
     embedded: ConditionEmbeddings
     layer: Layer
     comparison: Comparison
+    measures: tuple[str, ...] = ()
 
     def of(self, condition: Condition) -> TableFigures:
         """Measure a condition as it is embedded."""
@@ -114,7 +116,19 @@ class _LayerFigures:
                 same=corpus.same,
                 groups=corpus.groups,
             )
-        return {table: joined([figures[name] for name in names]) for table, names in TABLES.items()}
+            own = [
+                figures_by(
+                    name,
+                    embeddings,
+                    target=self.comparison.target,
+                    same=corpus.same,
+                    groups=corpus.groups,
+                )
+                for name in self.measures
+            ]
+        tables = {table: [figures[name] for name in names] for table, names in TABLES.items()}
+        tables["alignment"] += own
+        return {table: joined(parts) for table, parts in tables.items()}
 
 
 def _labelled(frame: pd.DataFrame, keys: Mapping[str, object]) -> pd.DataFrame:
