@@ -15,8 +15,17 @@ from .models import Adapter as Adapter
 from .models import Reading as Reading
 from .responses import embed as embed
 from .responses import embed_layers as embed_layers
+from .responses import gather as gather
 from .responses import probe_units as probe_units
+from .settings import CONTROLS as CONTROLS
+from .settings import MEASURES as MEASURES
+from .settings import METHODS as METHODS
+from .settings import OPERATIONS as OPERATIONS
+from .settings import POOLINGS as POOLINGS
+from .settings import READERS as READERS
+from .settings import SCORES as SCORES
 from .settings import SITES as SITES
 from .settings import Budget as Budget
 from .settings import ModelSettings as ModelSettings
 from .settings import ProbeSettings as ProbeSettings
+from .settings import Site as Site

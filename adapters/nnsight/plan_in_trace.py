@@ -1,5 +1,6 @@
 """Interventions inside nnsight traces: a user's own, and the adapter's."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,20 +15,23 @@ from steer_plugin.adapters.shared.steered_tokens import missing_unit, steered_to
 from steer_plugin.interventions.arithmetic import moved_once, steer_units
 from steer_plugin.interventions.plan import AnyPlan, Intervention, Plan, units_by_layer
 from steer_plugin.settings.names import FINAL_NORM
+from steer_plugin.settings.parts import Arithmetic
 
 parse_one_at_a_time()
-send_as_data(Intervention)
+send_as_data(Arithmetic)
+send_as_data(Intervention, "arithmetic", "module_paths")
 send_as_data(Plan)
 send_as_data(ModulePaths)
 
 
-def locate(model: Any, site: str, layer: int) -> tuple[str, str]:
+def locate(model: Any, site: str, layer: int, own: Mapping[str, str]) -> tuple[str, str]:
     """Give the path of the module that a site is at, and its side, `input` or `output`.
 
     Args:
         model: an nnsight model.
-        site: one of `steer_plugin.settings.names.SITES`.
+        site: one of `steer_plugin.settings.parts.SITES`.
         layer: a block's index; 0 for the final norm.
+        own: the `Site.paths` of the site.
 
     Raises:
         LookupError: the architecture is unknown, or has no such site or block.
@@ -46,7 +50,8 @@ def locate(model: Any, site: str, layer: int) -> tuple[str, str]:
             raise LookupError(f"{FINAL_NORM} is one place, layer 0; layer {layer} was given")
         module, _, side = paths.final_norm.rpartition(".")
         return ".".join([*base, module]), side
-    if site not in paths.sites:
+    place = own.get(kind) or paths.sites.get(site)
+    if place is None:
         reason = paths.unreachable.get(site, "it has no such tensor")
         raise LookupError(
             f"{kind} has no {site} in layer {layer}: {reason}; choose one of: "
@@ -57,7 +62,7 @@ def locate(model: Any, site: str, layer: int) -> tuple[str, str]:
         raise LookupError(
             f"layer {layer} does not exist; the model has blocks 0..{len(blocks) - 1}"
         )
-    module, _, side = paths.sites[site].rpartition(".")
+    module, _, side = place.rpartition(".")
     return ".".join([*base, paths.blocks, str(layer), *filter(None, [module])]), side
 
 
@@ -65,7 +70,7 @@ def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None, fi
     """Steer the texts of one invoke in each pass; `first` is the row of the first of them."""
     layers = []
     for layer, (indices, parameters) in units_by_layer(intervention).items():
-        path, side = locate(model, intervention.site, layer)
+        path, side = locate(model, intervention.site, layer, intervention.module_paths)
         last, moved = int(indices[-1]), moved_once(indices, parameters)
         layers.append((layer, model.get(path), side, last, moved))
     prompt = None

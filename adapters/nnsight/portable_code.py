@@ -23,9 +23,10 @@ def portable(function: Function) -> Function:
     """Copy a function so that nnsight sends its source, and that of each of ours it calls.
 
     The copy has no annotations, since those would be sent as references. All else that the function
-    names must be plain data, or of a package that the server has: torch, nnsight.
+    names must be plain data, of its own package, or of one that the server has: torch, nnsight.
     """
     plain = cast("FunctionType", inspect.unwrap(function))
+    packages = {PACKAGE, plain.__module__.partition(".")[0]}
     copies: dict[FunctionType, FunctionType] = {}
 
     def copied(original: FunctionType) -> FunctionType:
@@ -48,8 +49,10 @@ def portable(function: Function) -> Function:
                 if name in original.__globals__:
                     value = original.__globals__[name]
                     named = inspect.unwrap(value) if callable(value) else value
-                    ours = isinstance(named, FunctionType) and named.__module__.startswith(PACKAGE)
-                    globals_[name] = copied(named) if ours else value
+                    travels = isinstance(named, FunctionType) and (
+                        named.__module__.partition(".")[0] in packages
+                    )
+                    globals_[name] = copied(named) if travels else value
         return copies[original]
 
     return cast("Function", copied(plain))
@@ -66,11 +69,21 @@ def _names(function: FunctionType) -> set[str]:
     return names
 
 
-def send_as_data(kind: type) -> None:
-    """Make nnsight send the instances of a dataclass as a namespace with the same fields."""
+def send_as_data(kind: type, *more: str) -> None:
+    """Make nnsight send the instances of a dataclass as a namespace with the same fields.
+
+    Args:
+        kind: the dataclass; of a field that is a function, the source is sent.
+        more: properties that are sent as well.
+    """
+    names = [*(part.name for part in fields(kind)), *more]
 
     def reduce(instance: Any) -> tuple[Any, ...]:
-        data = {part.name: getattr(instance, part.name) for part in fields(kind)}
+        values = {name: getattr(instance, name) for name in names}
+        data = {
+            name: portable(value) if isinstance(value, FunctionType) else value
+            for name, value in values.items()
+        }
         return partial(SimpleNamespace, **data), ()
 
     CustomCloudPickler.dispatch_table = ChainMap({kind: reduce}, CustomCloudPickler.dispatch_table)

@@ -11,12 +11,13 @@ from jaxtyping import Float, Int
 from nnsight.intervention.interleaver import OutOfOrderError
 from transformers import AutoTokenizer
 
-from steer_plugin.activations.pooling import check_pooling
+from steer_plugin.activations.pooling import pooler
 from steer_plugin.activations.sites import UnitSpace, chosen_layers
 from steer_plugin.adapters.nnsight import trace_blocks
 from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS
 from steer_plugin.adapters.nnsight.ndif import NDIF
 from steer_plugin.adapters.nnsight.plan_in_trace import locate
+from steer_plugin.adapters.nnsight.portable_code import portable
 from steer_plugin.adapters.shared.fingerprint import identified
 from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
 from steer_plugin.adapters.shared.model_locks import alone
@@ -29,6 +30,7 @@ from steer_plugin.interventions.plan import AnyPlan, acting_steps
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
 from steer_plugin.settings.model import BATCH_TOKENS
 from steer_plugin.settings.names import FINAL_NORM, Pooling
+from steer_plugin.settings.parts import SITES
 from steer_plugin.storage.artifacts import one_line
 
 Arguments = ParamSpec("Arguments")
@@ -162,7 +164,7 @@ class TraceAdapter:
 
     def _locate(self, site: str, layer: int) -> tuple[str, str]:
         try:
-            return locate(self.model, site, layer)
+            return locate(self.model, site, layer, SITES[site].paths)
         except LookupError as error:
             raise SiteError(f"{self._name}: {error.args[0]}") from error
 
@@ -207,7 +209,7 @@ class TraceAdapter:
             ModelError: a text has no tokens, or too many, or the server cannot be made to answer.
         """
         for reading in readings:
-            check_pooling(reading.pooling)
+            pooler(reading.pooling)
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
         require_units(self.space, intervention)
         places, keys = self._places(spaces)
@@ -251,12 +253,24 @@ class TraceAdapter:
                     wanted.append(reading.pooling)
         order = list(MODULE_PATHS[self._module.config.model_type].sites)
 
-        def reached(place: tuple[str, int]) -> tuple[float, int]:
+        def reached(place: tuple[str, int]) -> tuple[float, float]:
             site, layer = place
-            return (float("inf"), 0) if site == FINAL_NORM else (layer, order.index(site))
+            if site == FINAL_NORM:
+                return float("inf"), 0
+            # Somebody's own is half a step in front of the site that comes after it.
+            after = SITES[site].before
+            return layer, order.index(site) if site in order else (
+                order.index(after) - 0.5 if after in order else len(order)
+            )
 
         ordered = sorted(poolings, key=reached)
-        places = [(*self._locate(*place), tuple(poolings[place])) for place in ordered]
+        functions = {
+            name: portable(pooler(name).function) for names in poolings.values() for name in names
+        }
+        places = [
+            (*self._locate(*place), tuple(functions[name] for name in poolings[place]))
+            for place in ordered
+        ]
         keys = [(*place, pooling) for place in ordered for pooling in poolings[place]]
         return places, keys
 

@@ -4,7 +4,7 @@ A server has never heard of this package: what a block names is torch, nnsight, 
 portable function. Of several batches one session is made, which is one request to a server.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,19 +12,18 @@ from jaxtyping import Bool, Float, Int
 from nnsight.tracing.tracer import save
 from torch import Tensor
 
-from steer_plugin.activations.pooling import pool
+from steer_plugin.activations.pooling import pooled_by
 from steer_plugin.adapters.nnsight.plan_in_trace import steer_beside
 from steer_plugin.adapters.nnsight.portable_code import portable
 from steer_plugin.adapters.shared import dtypes, sampling
 from steer_plugin.adapters.shared import losses as losses_module
 from steer_plugin.interventions.plan import Intervention
-from steer_plugin.settings.names import Pooling
 
 Inputs = dict[str, Any]
-# A place that is read: the module's path, its side, the poolings of what is there.
-Place = tuple[str, str, tuple[Pooling, ...]]
+# A place that is read: the module's path, its side, what pools what is there.
+Place = tuple[str, str, tuple[Callable[..., Tensor], ...]]
 
-pooled = portable(pool)
+pooled = portable(pooled_by)
 named_dtype = portable(dtypes.dtype_of)
 nucleus = portable(sampling.nucleus)
 token_losses = portable(losses_module.token_losses)
@@ -65,7 +64,7 @@ def read_pooled(
                         value = module.input if side == "input" else module.output
                         tensor = value[0] if isinstance(value, tuple) else value
                         flat = tensor.reshape(*content.shape, -1)
-                        parts += [pooled(flat, content, pooling) for pooling in poolings]
+                        parts += [pooled(flat, content, function) for function in poolings]
                     answers.append([part.cpu() for part in parts])
                     tracer.stop()
     return answers

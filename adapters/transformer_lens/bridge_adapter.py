@@ -12,7 +12,7 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoTokenizer
 
-from steer_plugin.activations.pooling import check_pooling, pool
+from steer_plugin.activations.pooling import pool, pooler
 from steer_plugin.activations.sites import UnitSpace, chosen_layers, hook_name
 from steer_plugin.adapters.shared.dtypes import dtype_of
 from steer_plugin.adapters.shared.fingerprint import identified
@@ -179,7 +179,7 @@ class BridgeAdapter:
         """
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
         for reading in readings:
-            check_pooling(reading.pooling)
+            pooler(reading.pooling)
         for batch in self.tokens.batches(texts, self._batch_tokens):
             readers = {
                 (reading, layer): (

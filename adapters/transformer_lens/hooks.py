@@ -9,7 +9,7 @@ from transformer_lens.hook_points import HookFunction
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.exceptions import StopAtLayerException
 
-from steer_plugin.activations.sites import check_site, hook_name
+from steer_plugin.activations.sites import hook_name
 from steer_plugin.adapters.shared.steered_tokens import (
     PassContext,
     SteeredTokens,
@@ -20,6 +20,7 @@ from steer_plugin.errors import InterventionError, SiteError
 from steer_plugin.interventions.arithmetic import moved_once, steer_units
 from steer_plugin.interventions.plan import AnyPlan, Intervention, acting_steps, check_intervention
 from steer_plugin.settings.names import FINAL_NORM
+from steer_plugin.settings.parts import SITES
 
 Hook = Callable[..., Tensor | None]
 NamedHook = tuple[str, Hook]
@@ -27,19 +28,6 @@ Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
 
 EMBEDDING_IN = "embed.hook_in"
-
-# The hook that each site must really be. A bridge may give a site's name to another tensor: the
-# blocks of a mixture of experts call their output `mlp.hook_post`.
-CANONICAL: dict[str, tuple[str, ...]] = {
-    "mlp.hook_post": ("mlp.out.hook_in",),
-    "mlp.hook_pre": ("mlp.gate.hook_out", "mlp.in.hook_out"),
-    "mlp.hook_pre_linear": ("mlp.in.hook_out",),
-    "hook_mlp_out": ("mlp.hook_out", "mlp.out.hook_out", "ln2_post.hook_out"),
-    "attn.hook_z": ("attn.o.hook_in",),
-    "hook_attn_out": ("attn.hook_out", "attn.o.hook_out", "ln1_post.hook_out"),
-    "hook_resid_post": ("hook_out",),
-}
-ONLY_WITH_GATE = "mlp.hook_pre_linear"
 
 
 def fwd_hooks(bridge: TransformerBridge, intervention: AnyPlan) -> list[NamedHook]:
@@ -181,7 +169,7 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
     Raises:
         SiteError: `site` in block `layer` is not there, or not itself.
     """
-    check_site(site)
+    place = SITES[site]
     points = bridge.hook_dict
     name = hook_name(site, layer)
     if site == FINAL_NORM:
@@ -195,11 +183,11 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
         raise SiteError(f"layer {layer} does not exist; the model has blocks 0..{blocks - 1}")
     if name not in points:
         raise SiteError(f"{bridge.cfg.model_name} has no {site} in layer {layer}")
-    meant = [f"blocks.{layer}.{canonical}" for canonical in CANONICAL[site]]
+    meant = [f"blocks.{layer}.{canonical}" for canonical in place.hooks or (site,)]
     gated = f"blocks.{layer}.mlp.gate.hook_out" in points
     owns = any(points[name] is points.get(canonical) for canonical in meant)
-    neurons = not site.startswith("mlp.") or f"blocks.{layer}.mlp.out.hook_in" in points
-    if not owns or not neurons or (site == ONLY_WITH_GATE and not gated):
+    neurons = not place.neurons or f"blocks.{layer}.mlp.out.hook_in" in points
+    if not owns or not neurons or (place.gated and not gated):
         held = next(
             (other for other, point in points.items() if point is points[name] and other != name),
             "another tensor",

@@ -2,3 +2,9 @@
 
 May import: measures, statistics and the core; no host.
 """
+
+from steer_plugin.analyses.controls.expert_controls import ControlContext
+
+__all__ = [
+    "ControlContext",
+]

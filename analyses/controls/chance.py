@@ -17,9 +17,8 @@ from steer_plugin.experts.selection import TOP, Choice
 from steer_plugin.experts.table import ExpertTable
 from steer_plugin.responses.probe import Probe
 from steer_plugin.responses.unit_chunks import MEMORY
-from steer_plugin.scores.probe_scores import probe_scores
-from steer_plugin.scores.rank_scores import chance_levels, doubled_midranks
-from steer_plugin.settings.names import ScoreName
+from steer_plugin.scores.probe_scores import chance_levels, probe_scores
+from steer_plugin.scores.rank_scores import doubled_midranks
 
 PERMUTATIONS = 1000
 RESAMPLES = 100
@@ -27,7 +26,7 @@ RESAMPLES = 100
 
 def best_of_units_null(
     probe: Probe,
-    score: ScoreName = "auroc",
+    score: str = "auroc",
     *,
     permutations: int = PERMUTATIONS,
     seed: int = 0,
@@ -41,8 +40,8 @@ def best_of_units_null(
 
     Args:
         probe: the responses.
-        score: one of `settings.names.SCORES`. AUROC is ranked once for all permutations; the
-            others are worked out anew for each.
+        score: one of `steer_plugin.settings.parts.SCORES`. AUROC is ranked once for all
+            permutations; the others are worked out anew for each.
         permutations: how many, at least 1.
         seed: of the permutations.
         memory: bytes of working memory.
@@ -98,7 +97,7 @@ def null_frame(
 
 def stability(
     probe: Probe,
-    score: ScoreName,
+    score: str,
     top_ks: Sequence[int],
     choice: Choice = TOP,
     *,
@@ -121,7 +120,7 @@ def stability(
 
     Args:
         probe: the responses.
-        score: one of `steer_plugin.settings.names.SCORES`.
+        score: one of `steer_plugin.settings.parts.SCORES`.
         top_ks: numbers of experts.
         choice: which experts; see `ExpertTable.top`.
         concepts: which of the probe's to look at; None for all.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 
 from steer_plugin.analyses.controls.random_units import (
     equal_values_error,
@@ -14,8 +13,9 @@ from steer_plugin.analyses.controls.random_units import (
 from steer_plugin.errors import SelectionError
 from steer_plugin.experts.selection import TOP, Choice
 from steer_plugin.experts.table import ExpertTable
-from steer_plugin.interventions.plan import Intervention
-from steer_plugin.settings.names import Operation, ScoreName
+from steer_plugin.interventions.plan import AnyPlan, Intervention
+from steer_plugin.settings.names import Operation
+from steer_plugin.settings.parts import CONTROLS, OPERATIONS, SCORES, Control
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,31 +92,35 @@ def shuffled_labels(context: ControlContext, seed: int) -> Intervention:
     return with_control_note(plan, f"labels shuffled, seed {seed}")
 
 
-PLAN_CONTROLS: Mapping[str, Callable[[ControlContext, int], Intervention]] = MappingProxyType(
-    {
-        "random-in-layers": lambda context, seed: random_control(
-            context.plan, context.experts.space, seed=seed
-        ),
-        "random-anywhere": lambda context, seed: random_anywhere(
-            context.plan, context.experts.space, seed=seed
-        ),
-        "shuffled-values": lambda context, seed: shuffled_values(context.plan, seed=seed),
-        "other-experts": other_experts,
-        "bottom": bottom,
-        "shuffled-labels": shuffled_labels,
-    }
-)
-"""What each word of a run file plans, given a seed."""
+def plan_control(name: str, context: ControlContext, seed: int) -> AnyPlan:
+    """Plan a control.
 
-DRAWN = frozenset(PLAN_CONTROLS) - {"bottom"}
-"""Those of `PLAN_CONTROLS` that are another plan with another seed."""
+    Args:
+        name: one of `steer_plugin.settings.parts.CONTROLS` that make plans.
+        context: what it is made from.
+        seed: of the draw.
+
+    Raises:
+        SelectionError: there is no such control, it cannot be drawn, or somebody's own gives no
+            plan.
+    """
+    control = CONTROLS[name]
+    with CONTROLS.calling(name):
+        plan = control.function(context, seed)
+    if not isinstance(plan, AnyPlan):
+        raise SelectionError(
+            f"the control {name!r} gave an object of type {type(plan).__name__}; give an "
+            "Intervention, or several in order as a + b"
+        )
+    noted = all("control" in step.provenance for step in plan.steps)
+    return plan if noted else with_control_note(plan, f"{name}, seed {seed}")
 
 
 def check_controls(
     names: Collection[str],
     *,
     operation: Operation,
-    score: ScoreName,
+    score: str,
     choice: Choice,
     count: int,
     value: str | float,
@@ -124,7 +128,7 @@ def check_controls(
     """Refuse controls that no table of experts has a plan for.
 
     Args:
-        names: of `PLAN_CONTROLS`, among others.
+        names: of `steer_plugin.settings.parts.CONTROLS`.
         operation: what is done to the units.
         score: of the experts.
         choice: of the units that are steered.
@@ -134,27 +138,77 @@ def check_controls(
     Raises:
         SelectionError: a control would be the plan itself, would do nothing, or has no units.
     """
-    if "bottom" in names:
-        _lowest(choice, score)
-        if operation == "aura":
-            raise SelectionError(
-                "'aura' leaves units below chance as they are; leave the control 'bottom' out, or "
-                "take another operation"
-            )
-    if "shuffled-values" in names and (count < 2 or not isinstance(value, str) or value == "zero"):
+    for name in names:
+        if check := CONTROLS[name].check:
+            check(operation=operation, score=score, choice=choice, count=count, value=value)
+
+
+def _check_bottom(*, operation: str, score: str, choice: Choice, **_: object) -> None:
+    _lowest(choice, score)
+    if OPERATIONS[operation].value == "auroc":
+        raise SelectionError(
+            f"{operation!r} leaves units below chance as they are; leave the control 'bottom' "
+            "out, or take another operation"
+        )
+
+
+def _check_values(*, count: int, value: str | float, **_: object) -> None:
+    if count < 2 or not isinstance(value, str) or value == "zero":
         raise equal_values_error(count)
 
 
-def _lowest(choice: Choice, score: ScoreName) -> Choice:
+def _lowest(choice: Choice, score: str) -> Choice:
     """Choose from the other end."""
     lowest = replace(choice, selection="bottom")
     if choice == lowest:
         raise SelectionError(
             "the lowest-scoring units are the plan itself; leave the control 'bottom' out"
         )
-    if score == "lape":
+    if not SCORES[score].below_chance:
         raise SelectionError(
-            "no unit scores below chance by lape; leave the control 'bottom' out, or take another "
-            "score"
+            f"no unit scores below chance by {score}; leave the control 'bottom' out, or take "
+            "another score"
         )
     return lowest
+
+
+RANDOM_IN_LAYERS = Control(
+    lambda context, seed: random_control(context.plan, context.experts.space, seed=seed),
+    label="Random, same layers",
+    subject="Random neurons of the same layers give",
+    what="as many other neurons of the same layers with the experts' values",
+)
+RANDOM_ANYWHERE = Control(
+    lambda context, seed: random_anywhere(context.plan, context.experts.space, seed=seed),
+    label="Random, any layer",
+    subject="Random neurons of any layer give",
+    what="as many other neurons of all layers with the experts' values",
+)
+SHUFFLED_VALUES = Control(
+    lambda context, seed: shuffled_values(context.plan, seed=seed),
+    check=_check_values,
+    label="Shuffled values",
+    subject="The experts with each other's values give",
+    what="the experts with each other's values",
+)
+OTHER_EXPERTS = Control(
+    other_experts,
+    label="Other languages' experts",
+    subject="Other languages' experts give",
+    what="another language's experts with their own values",
+)
+BOTTOM = Control(
+    bottom,
+    drawn=False,
+    check=_check_bottom,
+    label="Lowest-scoring neurons",
+    subject="The lowest-scoring neurons give",
+    what="the neurons{layers} that score lowest, with their own values",
+)
+SHUFFLED_LABELS = Control(
+    shuffled_labels,
+    shuffled=True,
+    label="Shuffled labels",
+    subject="Experts found with shuffled labels give",
+    what="the {end} neurons{layers} under shuffled labels, with those labels' values",
+)

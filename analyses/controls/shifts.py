@@ -1,13 +1,16 @@
 """Embeddings moved without a model: what adding or subtracting a few vectors does by itself."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
 
 from steer_plugin.analyses.measures.unit_vectors import check_alike
+from steer_plugin.analyses.statistics.figures import KEYS, Figures
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import Embeddings
+from steer_plugin.settings.parts import Control
 
 Fitted = Mapping[str, Float[np.ndarray, "fit_sentence d_model"]]
 Moved = dict[str, Float[np.ndarray, "sentence d_model"]]
@@ -78,6 +81,25 @@ def centred(before: Embeddings, *, fit: Fitted) -> Moved:
     }
 
 
+def centred_figures(before: Figures) -> Figures:
+    """Give the unsteered figures without each language's mean, whatever centring is asked for.
+
+    Without the means of languages there is none left that they have in common. CKA has no such
+    figure of its own, since it takes means out by itself.
+    """
+    keys = [name for name in KEYS if name != "centring"]
+    place = {
+        tuple(row): number
+        for number, (row, centring) in enumerate(
+            zip(before.index[keys].itertuples(index=False), before.index["centring"], strict=True)
+        )
+        if centring == "language"
+    }
+    rows = before.index[keys].itertuples(index=False)
+    chosen = [place.get(tuple(row), number) for number, row in enumerate(rows)]
+    return replace(before, values=before.values[chosen], influence=before.influence[:, :, chosen])
+
+
 def _check_width(before: Embeddings, fit: Fitted) -> None:
     widths = {rows.shape[1] for embeddings in (before, fit) for rows in embeddings.values()}
     counts = {len(rows) for rows in fit.values()}
@@ -86,3 +108,19 @@ def _check_width(before: Embeddings, fit: Fitted) -> None:
             f"embeddings of {sorted(widths)} numbers and {sorted(counts)} sentences have no mean "
             "in common; embed with the same model, at the same layer, one sentence or more"
         )
+
+
+CONSTANT_SHIFT = Control(
+    lambda before, after: constant_shift(before, fit=(before, after)),
+    of="embeddings",
+    label="Constant shift",
+    subject="Adding the intervention's mean effect alone gives",
+    what="one vector, the experts' mean effect, added to all embeddings made without steering",
+)
+CENTRING = Control(
+    centred_figures,
+    of="figures",
+    label="Centring",
+    subject="Subtracting each language's mean, without steering, gives",
+    what="each language's mean taken off its embeddings made without steering",
+)

@@ -25,6 +25,7 @@ from steer_plugin.analyses.statistics.figures import (
 )
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import Embeddings
+from steer_plugin.settings.parts import Measure
 
 NOWHERE = 1e-12
 """The mean of unit vectors has no direction where it is no longer than this."""
@@ -211,3 +212,6 @@ def _lengths(
                 "or to another language's; give more sentences"
             )
     return np.asarray(lengths)
+
+
+ALIGNMENT = Measure(alignment_figures, usual=True)

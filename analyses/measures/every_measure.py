@@ -6,7 +6,42 @@ from steer_plugin.analyses.measures.cosines import Same, searches
 from steer_plugin.analyses.measures.geometry import geometry_of
 from steer_plugin.analyses.measures.unit_vectors import CENTRINGS, check_target, unit_vectors
 from steer_plugin.analyses.statistics.figures import Figures, Groups, Pair, joined
+from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import Embeddings
+from steer_plugin.settings.parts import MEASURES
+
+
+def figures_by(
+    name: str,
+    embeddings: Embeddings,
+    *,
+    target: str | None,
+    same: Same | None = None,
+    groups: Groups | None = None,
+) -> Figures:
+    """Measure embeddings by one of `steer_plugin.settings.parts.MEASURES`.
+
+    Args:
+        name: of the measure.
+        embeddings: language -> one row a sentence, the same sentences in each.
+        target: the language that is steered towards; None for none.
+        same: see `all_figures`.
+        groups: the same.
+
+    Raises:
+        AnalysisError: there is no such measure, it is not defined for these, or somebody's own
+            fails or gives something else than figures.
+    """
+    measure = MEASURES[name]
+    more = {"same": same} if measure.same else {}
+    with MEASURES.calling(name):
+        figures = measure.function(embeddings, target=target, groups=groups, **more)
+    if not isinstance(figures, Figures):
+        raise AnalysisError(
+            f"the measure {name!r} gave an object of type {type(figures).__name__}; give Figures, "
+            "such as steer_plugin.analyses.statistics.weighted_means makes"
+        )
+    return figures
 
 
 def all_figures(

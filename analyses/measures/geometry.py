@@ -28,6 +28,7 @@ from steer_plugin.analyses.statistics.figures import (
 )
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import Embeddings
+from steer_plugin.settings.parts import Measure
 
 
 def geometry_figures(
@@ -276,3 +277,6 @@ def effective_rank_of(embeddings: Embeddings, centring: Centring, groups: Groups
     gradient = sentences * squares.reshape(len(embeddings), sentences).sum(0)
     keys: list[Key] = [("effective rank", centring, *WHOLE)]
     return figures_of(keys, np.array([value]), gradient[:, None], groups)
+
+
+GEOMETRY = Measure(geometry_figures, usual=True)

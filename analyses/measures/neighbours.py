@@ -36,6 +36,7 @@ from steer_plugin.analyses.statistics.figures import (
     spread,
 )
 from steer_plugin.responses.embeddings import Embeddings
+from steer_plugin.settings.parts import Measure
 
 CENTRINGS: tuple[Centring, ...] = ("raw", "language")
 
@@ -187,3 +188,6 @@ def _hubness(occurrences: Float[np.ndarray, " sentence"]) -> float:
 
 def _antihubs(occurrences: Float[np.ndarray, " sentence"]) -> float:
     return float((occurrences < TIE).mean())
+
+
+NEIGHBOURS = Measure(neighbour_figures, same=True, usual=True)

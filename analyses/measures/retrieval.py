@@ -39,6 +39,7 @@ from steer_plugin.analyses.statistics.figures import (
 )
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import Embeddings
+from steer_plugin.settings.parts import Measure
 
 CENTRINGS: tuple[Centring, ...] = ("raw", "language")
 
@@ -240,3 +241,6 @@ def bitext_ranks(
         inside = Translations(answers.queries[in_chunk], answers.candidates[in_chunk] - start)
         before += ahead(asked @ (candidates[chunk] / long[chunk, None]).T, best, inside)
     return np.asarray(1 / (1 + before))
+
+
+RETRIEVAL = Measure(retrieval_figures, same=True, usual=True)

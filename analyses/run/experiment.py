@@ -48,8 +48,10 @@ from steer_plugin.errors import AnalysisError
 from steer_plugin.experts.summaries import experts_by_layer, overlap, score_curve
 from steer_plugin.methods.catalogue import suited_methods
 from steer_plugin.models.adapter import Adapter
+from steer_plugin.registry import with_origins
 from steer_plugin.responses.embeddings import FINAL
 from steer_plugin.settings.budget import MEMORY
+from steer_plugin.settings.parts import CONTROLS, MEASURES
 
 Tables = dict[str, pd.DataFrame]
 
@@ -205,6 +207,12 @@ def _comparison_tables(
                 embedded.origin(condition) for condition in (BEFORE, *comparison.conditions)
             ],
             "controls": list(settings.controls),
+            **({"measures": list(settings.measures)} if settings.measures else {}),
+            **with_origins(
+                {},
+                **{name: (CONTROLS, name) for name in settings.controls},
+                **{name: (MEASURES, name) for name in settings.measures},
+            ),
             "headline": comparison.headline,
         }
         comparison_tables = steps.tables(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
+from typing import Any
 
 from steer_plugin.analyses.measures.projection import described
 from steer_plugin.analyses.run.checkpoints import Checkpoints
@@ -12,7 +13,17 @@ from steer_plugin.analyses.run.stages.writer import BATCH, Writer
 from steer_plugin.experts.table import ExpertTable
 from steer_plugin.models.adapter import Adapter, ModelInfo
 from steer_plugin.models.provenance import provenance
+from steer_plugin.registry import Registry, whose
 from steer_plugin.responses.embeddings import Layer
+from steer_plugin.settings.parts import (
+    CONTROLS,
+    MEASURES,
+    METHODS,
+    OPERATIONS,
+    POOLINGS,
+    SCORES,
+    SITES,
+)
 
 
 def run_provenance(
@@ -102,7 +113,27 @@ def run_provenance(
         if name not in recorded and name != "generation"
     }
     packages = {f"version of {name}": version for name, version in origin["versions"].items()}
-    return {**recorded, **remaining, **packages}
+    return {**recorded, **remaining, **_own_parts(settings), **packages}
+
+
+def _own_parts(settings: RunSettings) -> dict[str, str]:
+    """Say whose the parts are that are not ours; nothing where all are."""
+    used: list[tuple[Registry[Any, Any], Sequence[str]]] = [
+        (SITES, (settings.site, *(step.site for step in settings.steps if step.site))),
+        (POOLINGS, (settings.pooling,)),
+        (SCORES, (settings.score,)),
+        (OPERATIONS, (settings.operation, *(step.operation for step in settings.steps))),
+        (METHODS, settings.methods),
+        (CONTROLS, settings.controls),
+        (MEASURES, settings.measures),
+    ]
+    theirs = [
+        f"{registry.noun} {name} of {whose(origin)}"
+        for registry, names in used
+        for name in dict.fromkeys(names)
+        if (origin := registry.origin(name)) is not None
+    ]
+    return {"parts": "; ".join(theirs)} if theirs else {}
 
 
 def ran_with(settings: RunSettings, info: ModelInfo) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """What one run does from end to end, as its TOML file says it."""
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -7,18 +8,23 @@ from pydantic.dataclasses import dataclass
 
 from steer_plugin.experts.selection import Choice
 from steer_plugin.experts.table import usual_value
-from steer_plugin.methods.catalogue import METHODS, needs_lines
+from steer_plugin.registry import Registry
 from steer_plugin.settings.model import ModelSettings
 from steer_plugin.settings.names import (
-    SITES,
     Dtype,
     Host,
-    Operation,
     Positions,
     Quantize,
-    ScoreName,
     Selection,
-    SentencePooling,
+)
+from steer_plugin.settings.parts import (
+    CONTROLS,
+    MEASURES,
+    METHODS,
+    OPERATIONS,
+    POOLINGS,
+    SCORES,
+    SITES,
 )
 from steer_plugin.settings.probe import ProbeSettings
 
@@ -29,16 +35,22 @@ def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
     return items
 
 
-def _site(site: str) -> str:
-    if site not in SITES:
-        raise ValueError(f"Input should be one of {', '.join(SITES)}")
-    return site
+def registered(registry: Registry[Any, Any]) -> Callable[[str], str]:
+    """Make a check that a name is one of a registry's."""
+
+    def check(name: str) -> str:
+        if name not in registry:
+            raise ValueError(f"Input should be one of {', '.join(registry)}")
+        return name
+
+    return check
 
 
-def _method(method: str) -> str:
-    if method not in METHODS:
-        raise ValueError(f"Input should be one of {', '.join(METHODS)}")
-    return method
+def _further(measure: str) -> str:
+    registered(MEASURES)(measure)
+    if MEASURES[measure].usual:
+        raise ValueError("Input should be a measure that not every run takes by itself")
+    return measure
 
 
 def _named_once(steps: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -73,21 +85,17 @@ def _ascending(ends: tuple[int, int]) -> tuple[int, int]:
 OWN = "experts"
 """What the rows of a target's own experts are called beside plans."""
 
-ControlName = Literal[
-    "random-in-layers",
-    "random-anywhere",
-    "shuffled-values",
-    "other-experts",
-    "bottom",
-    "shuffled-labels",
-    "constant-shift",
-    "centring",
-]
+Measure = Annotated[str, AfterValidator(_further)]
+Method = Annotated[str, AfterValidator(registered(METHODS))]
+Control = Annotated[str, AfterValidator(registered(CONTROLS))]
 Count = Annotated[int, Field(ge=1)]
 Index = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Site = Annotated[str, AfterValidator(_site)]
+Operation = Annotated[str, AfterValidator(registered(OPERATIONS))]
+Pooling = Annotated[str, AfterValidator(registered(POOLINGS))]
+Score = Annotated[str, AfterValidator(registered(SCORES))]
+Site = Annotated[str, AfterValidator(registered(SITES))]
 Written = Annotated[Positions, AfterValidator(_before_generation)]
 Blocks = Annotated[tuple[Index, Index], AfterValidator(_ascending)]
 ONE_OR_MORE = Field(min_length=1)
@@ -133,7 +141,7 @@ class GenerationSettings:
 class ExpertSteering:
     """What follows from the settings of a run, and of a step, on how experts are steered."""
 
-    operation: Operation
+    operation: str
     value: str | float | None
     strength: float
     positions: Positions
@@ -146,6 +154,11 @@ class ExpertSteering:
     def written_value(self) -> str | float:
         """The statistic or number that the operation writes."""
         return usual_value(self.operation) if self.value is None else self.value
+
+    @property
+    def moves_lines(self) -> bool:
+        """Whether each unit is moved along its line (Linear-AcT)."""
+        return OPERATIONS[self.operation].value == "line"
 
     @property
     def choice(self) -> Choice:
@@ -229,7 +242,7 @@ class RunSettings(ExpertSteering):
         seen: the languages that the model saw in pre-training, so that the others are marked; None
             marks none.
         sentences: how many of each corpus's ids to use, from the first; None for all.
-        site: where units are read and written; one of `steer_plugin.settings.names.SITES`.
+        site: where units are read and written; one of `steer_plugin.settings.parts.SITES`.
         pooling: how a sentence's tokens become one response.
         score: what makes an expert.
         selection: the units that score highest, lowest, or half of each.
@@ -246,7 +259,9 @@ class RunSettings(ExpertSteering):
         controls: what stands beside the experts besides random units of the same layers; these
             always do, so naming "random-in-layers" changes nothing.
         control_seeds: one draw each, of every control that is drawn.
-        methods: the rival interventions to compare; see `steer_plugin.methods.catalogue.METHODS`.
+        methods: the rival interventions to compare; of `steer_plugin.settings.parts.METHODS`.
+        measures: of embeddings, beside those that every run takes; their figures stand in the table
+            of alignment.
         plans: plans of several steps, each a table `[[plans]]` with tables `[[plans.steps]]`.
         method_layer: the block where the methods that steer the residual stream do it; None takes
             the one at half the depth.
@@ -284,8 +299,8 @@ class RunSettings(ExpertSteering):
     seen: Annotated[tuple[str, ...], DISTINCT] | None = None
     sentences: Annotated[int, Field(ge=4)] | None = None
     site: Site = ProbeSettings.site
-    pooling: SentencePooling = ProbeSettings.pooling
-    score: ScoreName = ProbeSettings.score
+    pooling: Pooling = ProbeSettings.pooling
+    score: Score = ProbeSettings.score
     selection: Selection = "top"
     per_layer: bool = False
     unit_layers: Blocks | None = None
@@ -295,9 +310,10 @@ class RunSettings(ExpertSteering):
     positions: Written = "all"
     steer_bos: bool = True
     layers: Annotated[tuple[Index, ...], DISTINCT] | Literal["all"] | None = None
-    controls: Annotated[tuple[ControlName, ...], DISTINCT] = ()
+    controls: Annotated[tuple[Control, ...], DISTINCT] = ()
     control_seeds: Seeds = (0,)
-    methods: Annotated[tuple[Annotated[str, AfterValidator(_method)], ...], DISTINCT] = ()
+    methods: Annotated[tuple[Method, ...], DISTINCT] = ()
+    measures: Annotated[tuple[Measure, ...], DISTINCT] = ()
     plans: Annotated[tuple[PlanSettings, ...], AfterValidator(_beside_targets)] = ()
     method_layer: Index | None = None
     permutations: Index = 0
@@ -326,9 +342,9 @@ class RunSettings(ExpertSteering):
             site=self.site,
             pooling=self.pooling,
             score=self.score,
-            lines=self.operation == "affine"
-            or any(map(needs_lines, self.methods))
-            or any(step.operation == "affine" for step in self.steps),
+            lines=self.moves_lines
+            or any(METHODS[name].lines for name in self.methods)
+            or any(step.moves_lines for step in self.steps),
         )
 
     def model_settings(

@@ -6,7 +6,7 @@ May import: errors. Knows nothing of models, runs or reports.
 from steer_plugin.analyses.statistics.bootstrap import interval, resamples
 from steer_plugin.analyses.statistics.comparison import compare, compare_controls
 from steer_plugin.analyses.statistics.false_discoveries import control_false_discoveries
-from steer_plugin.analyses.statistics.figures import Figures
+from steer_plugin.analyses.statistics.figures import Figures, weighted_means
 
 __all__ = [
     "Figures",
@@ -15,4 +15,5 @@ __all__ = [
     "control_false_discoveries",
     "interval",
     "resamples",
+    "weighted_means",
 ]

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Int
 
 from steer_plugin.errors import ScoreError, SiteError
-from steer_plugin.settings.names import FINAL_NORM, SITES, TOKEN_SCORES, check_name
+from steer_plugin.settings.names import FINAL_NORM
+from steer_plugin.settings.parts import SITES
 
 _LABEL = re.compile(r"L([0-9]+)N([0-9]+)")
 
@@ -23,7 +24,7 @@ def check_site(site: str) -> None:
     Raises:
         SiteError: `site` is not one of `SITES`.
     """
-    check_name(site, tuple(SITES), "a site", SiteError)
+    SITES.check(site)
 
 
 def chosen_layers(site: str, layers: tuple[int, ...] | None, n_layers: int) -> tuple[int, ...]:
@@ -120,11 +121,6 @@ def parse_unit(label: str) -> tuple[int, int]:
     return int(written[1]), int(written[2])
 
 
-# Where the sign of a neuron's activation function is read. ReLU, GELU and SiLU keep the sign of
-# what goes in, and in a gated MLP the neuron's product with the linear half has another sign.
-ACTIVE_AT = {"mlp.hook_post": "mlp.hook_pre", "mlp.hook_pre": "mlp.hook_pre"}
-
-
 def active_site(site: str) -> str:
     """Name the site at which an activation above 0 says that a neuron is active.
 
@@ -134,10 +130,12 @@ def active_site(site: str) -> str:
     Raises:
         ScoreError: units of `site` have no activation function, so none is ever silent.
     """
-    if site not in ACTIVE_AT:
+    active = SITES[site].active_at
+    if active is None:
+        choices = [name for name in SITES if SITES[name].active_at is not None]
         raise ScoreError(
-            f"{' and '.join(TOKEN_SCORES)} count the tokens at which a neuron's activation "
-            f"function is above 0, and units at {site} have none; take {' or '.join(ACTIVE_AT)}, "
+            "scores of active tokens count those at which a neuron's activation function is above "
+            f"0, and units at {site} have none; take {' or '.join(choices)}, "
             "or another score"
         )
-    return ACTIVE_AT[site]
+    return active

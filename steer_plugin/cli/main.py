@@ -9,8 +9,9 @@ import click
 from steer_plugin.cli.cache import cache
 from steer_plugin.cli.find import find, merge
 from steer_plugin.cli.generate import generate
-from steer_plugin.cli.measure import align, retrieve
+from steer_plugin.cli.measure import align, measure, retrieve
 from steer_plugin.cli.options import say
+from steer_plugin.cli.parts import parts
 from steer_plugin.cli.plan import plan
 from steer_plugin.cli.report import report
 from steer_plugin.cli.run import compare, demo, run
@@ -61,7 +62,7 @@ def steer_plugin() -> None:
 
 
 for command in (
-    *(find, merge, show, plan, align, retrieve, generate),
-    *(run, compare, demo, report, cache),
+    *(find, merge, show, plan, align, retrieve, measure, generate),
+    *(run, compare, demo, report, cache, parts),
 ):
     steer_plugin.add_command(command)

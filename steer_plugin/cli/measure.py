@@ -1,6 +1,5 @@
 """`align` and `retrieve`: a measurement before and after steering."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ import click
 from steer_plugin.cli.model import load_model
 from steer_plugin.cli.options import (
     CorpusOptions,
+    PartChoice,
     bundle,
     corpus_options,
     distinct,
@@ -20,6 +20,7 @@ from steer_plugin.cli.options import (
 from steer_plugin.cli.output import print_frame
 from steer_plugin.cli.steering import Steering, steering_options
 from steer_plugin.settings.model import ModelSettings
+from steer_plugin.settings.parts import MEASURES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,21 +43,18 @@ class Measurement:
     layer: str
     control_seeds: tuple[int, ...]
 
-    def frame(
-        self, figures: "Callable[..., Figures]", what: str, *, search: bool = False
-    ) -> "pd.DataFrame":
+    def frame(self, measure: str) -> "pd.DataFrame":
         """Measure the half of the corpus that judges.
 
         Args:
-            figures: from embeddings and a target to figures.
-            what: they are, for messages.
-            search: whether they look for translations, and so take `same` as well: equal texts.
+            measure: one of `steer_plugin.settings.parts.MEASURES`.
 
         Returns:
             The figures as the model is; with a plan, the figures before and after steering beside
             those of the controls.
         """
         from steer_plugin.analyses.controls.random_units import matched_control
+        from steer_plugin.analyses.measures.every_measure import figures_by
         from steer_plugin.analyses.run.inputs import check_groups, check_targets
         from steer_plugin.analyses.statistics.comparison import compare
         from steer_plugin.corpora.named_corpora import need_parallel
@@ -64,7 +62,7 @@ class Measurement:
         from steer_plugin.responses.embeddings import embed
 
         target = self.steering.target
-        finding, judging = need_parallel(self.corpus.read(), what).split(seed=self.split_seed)
+        finding, judging = need_parallel(self.corpus.read(), measure).split(seed=self.split_seed)
         check_groups(judging)
         if target is not None:
             check_targets(judging, [target])
@@ -73,7 +71,6 @@ class Measurement:
         if "generated" in (self.steering.positions, *steered):
             raise click.UsageError("embeddings have no generated tokens; steer all or prompt")
         adapter = load_model(self.model)
-        same = {"same": judging.same} if search else {}
 
         def measured(name: str, intervention: "AnyPlan | None") -> "Figures":
             embedded = embed(
@@ -83,7 +80,9 @@ class Measurement:
                 intervention=intervention,
                 progress=name,
             )
-            return figures(embedded, target=target, groups=judging.groups, **same)
+            return figures_by(
+                measure, embedded, target=target, same=judging.same, groups=judging.groups
+            )
 
         if plan is None:
             return measured("before", None).frame()
@@ -140,9 +139,7 @@ def align(measurement: Measurement, as_json: bool) -> None:
 
     With --experts, --plan or --unit: before and after steering, beside random controls.
     """
-    from steer_plugin.analyses.measures.alignment import alignment_figures
-
-    print_frame(measurement.frame(alignment_figures, "alignment"), as_json)
+    print_frame(measurement.frame("alignment"), as_json)
 
 
 @click.command()
@@ -153,6 +150,16 @@ def retrieve(measurement: Measurement, as_json: bool) -> None:
 
     With --experts, --plan or --unit: before and after steering, beside random controls.
     """
-    from steer_plugin.analyses.measures.retrieval import retrieval_figures
+    print_frame(measurement.frame("retrieval"), as_json)
 
-    print_frame(measurement.frame(retrieval_figures, "retrieval", search=True), as_json)
+
+@click.command()
+@click.argument("name", type=PartChoice(MEASURES))
+@measurement_options
+@json_option
+def measure(name: str, measurement: Measurement, as_json: bool) -> None:
+    """Measure embeddings by any measure that is registered.
+
+    With --experts, --plan or --unit: before and after steering, beside random controls.
+    """
+    print_frame(measurement.frame(name), as_json)

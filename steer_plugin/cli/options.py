@@ -9,21 +9,41 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from steer_plugin.errors import SteerError
+from steer_plugin.registry import Registry, unknown
 from steer_plugin.settings.model import DEMO, ModelSettings
 from steer_plugin.settings.names import (
     DTYPES,
     HOSTS,
     QUANTIZE,
-    SCORES,
-    SENTENCE_POOLINGS,
-    SITES,
 )
+from steer_plugin.settings.parts import POOLINGS, SCORES, SITES
 from steer_plugin.settings.probe import ProbeSettings
 
 if TYPE_CHECKING:
     from steer_plugin.corpora.corpus import Corpus
 
 Command = Callable[..., Any]
+
+
+class PartChoice(click.Choice[str]):
+    """A name of a registry, whose names are read when a command is asked for its help or run."""
+
+    def __init__(self, registry: Registry[Any, Any]) -> None:
+        """Leave the names until they are wanted."""
+        self.registry, self.case_sensitive = registry, True
+
+    @property
+    def choices(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The names that there are."""
+        return tuple(self.registry)
+
+    def get_invalid_choice_message(
+        self,
+        value: Any,
+        ctx: click.Context | None,  # noqa: ARG002 (click hands it over)
+    ) -> str:
+        """Say what there is, and which is nearest."""
+        return unknown(value, self.choices, f"a {self.registry.noun}")
 
 
 def say(line: str) -> None:
@@ -199,21 +219,21 @@ probe_options = bundle(
     ProbeSettings,
     click.option(
         "--site",
-        type=click.Choice(list(SITES)),
+        type=PartChoice(SITES),
         default=ProbeSettings.site,
         show_default=True,
         help="Which tensor's coordinates are the units, by its TransformerLens name.",
     ),
     click.option(
         "--pooling",
-        type=click.Choice(SENTENCE_POOLINGS),
+        type=PartChoice(POOLINGS),
         default=ProbeSettings.pooling,
         show_default=True,
         help="How a sentence's tokens become one response.",
     ),
     click.option(
         "--score",
-        type=click.Choice(SCORES),
+        type=PartChoice(SCORES),
         default=ProbeSettings.score,
         show_default=True,
         help="How well a unit tells a language or label from the others.",

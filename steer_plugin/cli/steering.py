@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from steer_plugin.cli.options import bundle, say
+from steer_plugin.cli.options import PartChoice, bundle, say
 from steer_plugin.settings.names import (
-    OPERATIONS,
     POSITIONS,
     SELECTIONS,
-    SITES,
     Operation,
     Positions,
     Selection,
 )
+from steer_plugin.settings.parts import OPERATIONS, SITES
 from steer_plugin.settings.probe import ProbeSettings
 
 if TYPE_CHECKING:
@@ -168,7 +167,7 @@ steering_options = bundle(
     ),
     click.option(
         "--unit-site",
-        type=click.Choice(list(SITES)),
+        type=PartChoice(SITES),
         default=ProbeSettings.site,
         show_default=True,
         help="Where the units of --unit are.",
@@ -182,7 +181,7 @@ steering_options = bundle(
     ),
     click.option(
         "--operation",
-        type=click.Choice(OPERATIONS),
+        type=PartChoice(OPERATIONS),
         default="set",
         show_default=True,
         help="What is done to them.",

@@ -1,22 +1,23 @@
 """Corpora as the command line and run files name them, parallel or labelled."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from os import PathLike
 from pathlib import Path
 
 from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.corpora.hub import is_hub
-from steer_plugin.corpora.labelled import BUNDLED, LabelledCorpus
+from steer_plugin.corpora.labelled import LabelledCorpus
 from steer_plugin.corpora.labelled_rows import (
     LABELLED_SUFFIXES,
     is_folder_of_labels,
     is_labelled,
 )
+from steer_plugin.corpora.language_codes import is_language
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.corpora.sources import read_source
 from steer_plugin.corpora.tables import local_path
 from steer_plugin.errors import CorpusError
-
-EVERYDAY = "everyday"
+from steer_plugin.settings.parts import READERS, Reader
 
 
 def read_corpus(
@@ -28,29 +29,42 @@ def read_corpus(
     """Read a corpus; a source with the columns `text` and `label`, and no languages, is labelled.
 
     Args:
-        source: file, folder, folder with a split of FLORES-200, "hf:name", or one that is bundled:
-            "everyday", "questions", "registers".
+        source: file, folder, folder with a split of FLORES-200, "hf:name", or the name of one of
+            `steer_plugin.settings.parts.READERS` and what it takes, as in "name:detail": those that
+            are bundled are "everyday", "questions" and "registers".
         concepts: which of its languages or labels, in this order; None for all.
         group: the column that says which texts belong together; None for the source's own.
         against: texts that those of `source` are told from; see `LabelledCorpus.read`.
 
     Raises:
-        CorpusError: it cannot be read, or lacks a concept or the column.
+        CorpusError: it cannot be read, lacks a concept or the column, or somebody's own reader
+            fails.
     """
     chosen = None if concepts is None else list(concepts)
-    for name in BUNDLED:
-        if source == name and against is None:
-            bundled = LabelledCorpus.bundled(name, group or "topic")
-            return bundled if chosen is None else bundled.select(chosen)
-    if source == EVERYDAY and against is None:
-        everyday = ParallelCorpus.everyday() if group is None else ParallelCorpus.everyday(group)
-        return everyday if chosen is None else everyday.select(chosen)
+    reader, _, detail = source.partition(":")
+    if reader in READERS and against is None and not Path(source).exists():
+        corpus = _by_reader(reader, detail, group)
+        return corpus if chosen is None else corpus.select(chosen)
     if against is not None or _is_labelled_path(source):
         return LabelledCorpus.read(source, labels=chosen, group=group, against=against)
     read = read_source(source, None, group)
     if is_labelled(read):
         return LabelledCorpus.read(read, labels=chosen, group=group)
     return ParallelCorpus.read(read, languages=chosen, group=group)
+
+
+def _by_reader(name: str, detail: str, group: str | None) -> Corpus:
+    with READERS.calling(name):
+        texts = READERS[name].function(detail, group)
+    if isinstance(texts, ParallelCorpus | LabelledCorpus):
+        return texts
+    if isinstance(texts, str | PathLike):
+        return read_corpus(str(texts), None, group)
+    read = read_source(texts, None, group)
+    by_label = isinstance(texts, Mapping) and not any(map(is_language, texts))
+    if by_label or is_labelled(read):
+        return LabelledCorpus.read(texts, group=group)
+    return ParallelCorpus.read(texts, group=group)
 
 
 def need_parallel(corpus: Corpus, what: str) -> ParallelCorpus:
@@ -77,3 +91,21 @@ def _is_labelled_path(source: str) -> bool:
         return False
     path = local_path(source)
     return path.suffix.lower() in LABELLED_SUFFIXES or is_folder_of_labels(Path(path))
+
+
+def _everyday(detail: str, group: str | None) -> ParallelCorpus:  # noqa: ARG001
+    """Everyday sentences in several languages, bundled."""
+    return ParallelCorpus.everyday() if group is None else ParallelCorpus.everyday(group)
+
+
+def _questions(detail: str, group: str | None) -> LabelledCorpus:  # noqa: ARG001
+    """Questions and statements in English, bundled."""
+    return LabelledCorpus.bundled("questions", group or "topic")
+
+
+def _registers(detail: str, group: str | None) -> LabelledCorpus:  # noqa: ARG001
+    """Formal and casual English, bundled."""
+    return LabelledCorpus.bundled("registers", group or "topic")
+
+
+EVERYDAY, QUESTIONS, REGISTERS = map(Reader, (_everyday, _questions, _registers))

@@ -12,9 +12,11 @@ from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.experts.search_plan import Say, SearchPlan, plan_search
 from steer_plugin.experts.table import ExpertTable, score_units
 from steer_plugin.models.adapter import Adapter
+from steer_plugin.registry import with_origins
 from steer_plugin.responses.pass_folder import PassFolder
 from steer_plugin.responses.probe import ProbePass, probe_units
 from steer_plugin.settings.budget import Budget
+from steer_plugin.settings.parts import SCORES
 from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.artifacts import CONFIG
 from steer_plugin.storage.disk_space import free_disk
@@ -115,9 +117,11 @@ class _Search:
         """Score the units of some layers at a time, and put the tables beside one another."""
         settings = self.settings
         labels = [] if self.shuffled is None else [self.shuffled]
+        theirs = with_origins({}, score=(SCORES, settings.score))
         scored = short_hash(
             json.dumps(
                 [self.corpus.hash, settings.score, settings.quantiles, settings.lines, *labels]
+                + ([theirs] if theirs else [])
             ).encode()
         )
         tables, pieces = [], []

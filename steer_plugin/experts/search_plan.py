@@ -9,13 +9,12 @@ from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import ArtifactError, ScoreError
 from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.responses.unit_chunks import BYTES_PER_RESPONSE, DISK_SHARE, units_at_a_time
+from steer_plugin.settings.parts import POOLINGS, SCORES
 from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.disk_space import size
 
 Say = Callable[[str], None]
 
-# Poolings whose response is one of the tokens' activations, so the model's own dtype holds it.
-EXACT = ("max", "min", "last")
 STATISTICS = 4  # of each unit and concept, beside the quantiles
 LINE = 4  # statistics that make a line of Linear-AcT
 
@@ -101,7 +100,7 @@ def plan_search(
         ScoreError: the memory is too small for the scores of so many units and concepts.
         ArtifactError: the disk is too small for one layer, or for all where the score needs them.
     """
-    exact = settings.pooling in EXACT
+    exact = POOLINGS[settings.pooling].exact
     response_bytes = (model.computes_in if exact else _wide(model)).itemsize
     if settings.counts_tokens:
         response_bytes += _wide(model).itemsize
@@ -113,9 +112,9 @@ def plan_search(
         memory=memory,
         statistics=STATISTICS + len(settings.quantiles) + (LINE if settings.lines else 0),
     )
-    if settings.score == "lape" and len(plan.passes) > 1:
+    if SCORES[settings.score].all_units and len(plan.passes) > 1:
         raise ArtifactError(
-            "lape compares all units, whose responses take "
+            f"{settings.score} compares all units, whose responses take "
             f"{size(texts * response_bytes * len(space))}; there is room for {size(disk)}: "
             "free some, choose another cache folder, or another score"
         )

@@ -13,11 +13,12 @@ from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import InterventionError, SelectionError
 from steer_plugin.experts.selection import TOP, Choice, count_tied, select_units
 from steer_plugin.interventions.plan import Intervention
+from steer_plugin.registry import with_origins
 from steer_plugin.responses.probe import Probe
 from steer_plugin.responses.unit_chunks import MEMORY
-from steer_plugin.scores.probe_scores import scores_and_typical_responses
-from steer_plugin.scores.rank_scores import chance_levels
-from steer_plugin.settings.names import Operation, Positions, ScoreName
+from steer_plugin.scores.probe_scores import chance_levels, scores_and_typical_responses
+from steer_plugin.settings.names import Operation, Positions
+from steer_plugin.settings.parts import OPERATIONS, SCORES, SITES
 from steer_plugin.settings.probe import QUANTILES
 from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, write_artifact
 
@@ -25,8 +26,8 @@ from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, writ
 LINE = {"values": "act_offset", "gains": "act_gain", "lows": "act_low", "highs": "act_high"}
 # What a table's provenance says of them.
 LINES = "linear transport"
-# The score's column beside the statistic of its name, which is the mean difference in activations.
-D_PRIME = "d_prime"
+# What is written to a unit where it is neither a statistic nor a number.
+WRITTEN = {"auroc": "auroc", "line": LINES}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,7 @@ class ExpertTable:
         score: which score it is.
         scores: float64; higher is more expert.
         chance: what a unit that knows nothing scores for each concept; see
-            `steer_plugin.scores.rank_scores.chance_levels`.
+            `steer_plugin.scores.probe_scores.chance_levels`.
         statistics: what the units typically respond with, by name, float32; see
             `steer_plugin.scores.typical_responses.typical_responses`.
         provenance: model, corpus and settings that the table comes from.
@@ -47,7 +48,7 @@ class ExpertTable:
 
     concepts: tuple[str, ...]
     space: UnitSpace
-    score: ScoreName
+    score: str
     scores: Float[np.ndarray, "concept unit"]
     chance: tuple[float, ...]
     statistics: Mapping[str, Float[np.ndarray, "concept unit"]]
@@ -166,7 +167,7 @@ class ExpertTable:
                 "concept": concept,
                 "selection": f"{top_k} by {self.score}, {choice}",
                 "tied_at_edge": self.count_tied(concept, top_k, choice),
-                "value": {"aura": "auroc", "affine": "linear transport"}.get(operation, value),
+                "value": WRITTEN.get(OPERATIONS[operation].value, value),
             },
         )
 
@@ -175,9 +176,10 @@ class ExpertTable:
     ) -> dict[str, Float[np.ndarray, " k"]]:
         """Give the fields of a plan that say what is done to each unit."""
         row = self.row(concept)
-        if operation == "aura":
+        kind = OPERATIONS[operation].value
+        if kind == "auroc":
             return {"values": self.scores[row, units]}
-        if operation == "affine":
+        if kind == "line":
             return {field: self.statistics[name][row, units] for field, name in LINE.items()}
         if not isinstance(value, str) or value == "zero":
             return {"values": np.full(len(units), 0.0 if value == "zero" else float(value))}
@@ -198,7 +200,7 @@ class ExpertTable:
                 "unit": [f"L{a}N{b}" for a, b in zip(layers, indices, strict=True)],
                 "layer": layers,
                 "index": indices,
-                D_PRIME if self.score == "mean_difference" else self.score: self.scores[row, units],
+                SCORES[self.score].column or self.score: self.scores[row, units],
                 **{name: values[row, units] for name, values in self.statistics.items()},
             }
         )
@@ -249,11 +251,16 @@ class ExpertTable:
 
         Raises:
             ArtifactError: the folder holds no expert table, or a damaged one.
+            ScoreError: its score is somebody's own, and not registered here.
+            SiteError: its site is.
         """
         artifact = read_artifact(folder, "experts")
         config, tensors = artifact.config, artifact.tensors()
         prefix = "statistic."
         with readable(Path(folder) / CONFIG):
+            parts = config["provenance"].get("parts", {})
+            SCORES.check(config["score"], parts.get("score"))
+            SITES.check(config["site"], parts.get("site"))
             return cls(
                 concepts=tuple(config["concepts"]),
                 space=UnitSpace(config["site"], tuple(config["layers"]), tuple(config["widths"])),
@@ -271,27 +278,27 @@ class ExpertTable:
 
 def usual_value(operation: Operation) -> str:
     """Name what an operation writes where nothing is said: the mean, or `add` its difference."""
-    return "mean_difference" if operation == "add" else "mean"
+    return OPERATIONS[operation].usual
 
 
-def check_end(score: ScoreName, choice: Choice) -> None:
+def check_end(score: str, choice: Choice) -> None:
     """Refuse to choose from an end that a score does not have.
 
     Raises:
         SelectionError: the score has none.
     """
-    if score == "lape" and "bottom" in choice.selection:
+    if not SCORES[score].below_chance and "bottom" in choice.selection:
         raise SelectionError(
-            f"selection={choice.selection!r}, but no unit scores below chance by lape: its entropy "
-            "tells which concepts a unit is active in, not which it is silent in; take 'top', "
-            "or another score"
+            f"selection={choice.selection!r}, but no unit scores below chance by {score}: it tells "
+            "which concepts a unit responds to, not which it is silent in; take 'top', or another "
+            "score"
         )
 
 
 def check_value(
     operation: Operation,
     value: str | float,
-    score: ScoreName,
+    score: str,
     statistics: Collection[str],
     choice: Choice,
 ) -> None:
@@ -307,33 +314,35 @@ def check_value(
     Raises:
         InterventionError: it does not suit, or is not there.
     """
-    if operation == "aura" and (score != "auroc" or value != "mean"):
+    kind = OPERATIONS[operation].value
+    if kind == "auroc" and (score != "auroc" or value != "mean"):
         raise InterventionError(
-            f"'aura' scales by each unit's AUROC, but value is {value!r} and the table "
+            f"{operation!r} scales by each unit's AUROC, but value is {value!r} and the table "
             f"holds {score}; leave value out and find experts by auroc"
         )
-    if operation == "aura" and "bottom" in choice.selection:
+    if kind == "auroc" and "bottom" in choice.selection:
         raise InterventionError(
-            f"selection={choice.selection!r}, but 'aura' dampens units above chance and leaves "
-            "those below as they are; take 'top', or another operation"
+            f"selection={choice.selection!r}, but {operation!r} dampens units above chance and "
+            "leaves those below as they are; take 'top', or another operation"
         )
-    if operation == "affine":
+    if kind == "line":
         if value != "mean":
             raise InterventionError(
-                f"'affine' moves each unit along its own line, but value is {value!r}; leave "
-                "value out"
+                f"{operation!r} moves each unit along its own line, but value is {value!r}; "
+                "leave value out"
             )
         if not set(LINE.values()) <= set(statistics):
             raise InterventionError(
-                "'affine' moves each unit along its own line, and the expert table has none; "
-                "find the experts anew with --lines, or lines=True in Python"
+                f"{operation!r} moves each unit along its own line, and the expert table has "
+                "none; find the experts anew with --lines, or lines=True in Python"
             )
-    if operation == "scale" and isinstance(value, str):
+    if kind == "gain" and isinstance(value, str):
         raise InterventionError(
-            f"'scale' multiplies by a gain, but value is {value!r}; give a number, such as 2.0"
+            f"{operation!r} multiplies by a gain, but value is {value!r}; give a number, such "
+            "as 2.0"
         )
     choices = [*(name for name in statistics if name not in LINE.values()), "zero"]
-    if isinstance(value, str) and operation not in ("aura", "affine") and value not in choices:
+    if isinstance(value, str) and kind not in WRITTEN and value not in choices:
         raise InterventionError(
             f"{value!r} is not a value in the expert table; choose one of "
             f"{', '.join(choices)}, or a number"
@@ -342,7 +351,7 @@ def check_value(
 
 def score_units(
     probe: Probe,
-    score: ScoreName,
+    score: str,
     *,
     quantiles: tuple[float, ...] = QUANTILES,
     lines: bool = False,
@@ -352,7 +361,7 @@ def score_units(
 
     Args:
         probe: the responses; see `steer_plugin.responses.probe.probe_units`.
-        score: one of `steer_plugin.settings.names.SCORES`.
+        score: one of `steer_plugin.settings.parts.SCORES`.
         quantiles: which quantiles of the positives' responses to keep, each in [0, 1].
         lines: whether to keep Linear-AcT's line of each unit too, which the operation `affine`
             takes and which is most of the work.
@@ -371,5 +380,9 @@ def score_units(
         scores=scores,
         chance=tuple(chance_levels(score, probe.labels).tolist()),
         statistics=statistics,
-        provenance={**probe.provenance, "score": score, **({"lines": LINES} if lines else {})},
+        provenance={
+            **with_origins(probe.provenance, score=(SCORES, score)),
+            "score": score,
+            **({"lines": LINES} if lines else {}),
+        },
     )

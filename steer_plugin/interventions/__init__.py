@@ -3,7 +3,7 @@
 May import: activations, storage, settings.
 """
 
-from steer_plugin.interventions.arithmetic import steer
+from steer_plugin.interventions.operations import steer
 from steer_plugin.interventions.plan import AnyPlan, Intervention, Plan
 
 __all__ = [

@@ -17,7 +17,10 @@ from torch import Tensor
 
 from steer_plugin.activations.sites import check_site, parse_unit
 from steer_plugin.errors import InterventionError
-from steer_plugin.settings.names import OPERATIONS, POSITIONS, Operation, Positions
+from steer_plugin.interventions.operations import arithmetic_of
+from steer_plugin.registry import Registry, with_origins
+from steer_plugin.settings.names import POSITIONS, Operation, Positions
+from steer_plugin.settings.parts import OPERATIONS, SITES, Arithmetic
 from steer_plugin.storage.artifacts import read_artifact, readable, write_artifact
 
 # The columns of a saved plan, one row a unit, and the fields they hold.
@@ -30,16 +33,6 @@ COLUMNS = {
     "high": "highs",
 }
 
-
-# What each operation is called where a plan is printed.
-VERBS: dict[Operation, str] = {
-    "set": "set",
-    "add": "add to",
-    "scale": "scale",
-    "blend": "blend",
-    "aura": "dampen by AUROC",
-    "affine": "move along their lines",
-}
 # So many units are printed one by one.
 FEW = 4
 
@@ -52,7 +45,7 @@ class Intervention:
     are kept in order of layer and index. `a + b` is the `Plan` that does a, and then b.
 
     Attributes:
-        site: one of `steer_plugin.settings.names.SITES`.
+        site: one of `steer_plugin.settings.parts.SITES`.
         layers: block index of each unit.
         indices: index of each unit within its block's site.
         values: what each unit is set to, moved by, or scaled with: an activation for `set`, `add`
@@ -88,10 +81,7 @@ class Intervention:
     def __post_init__(self) -> None:
         """Check the fields and put the units in order."""
         check_site(self.site)
-        if self.operation not in OPERATIONS:
-            raise InterventionError(
-                f"{self.operation!r} is not an operation; choose one of: {', '.join(OPERATIONS)}"
-            )
+        arithmetic = self.arithmetic
         if self.positions not in POSITIONS:
             raise InterventionError(
                 f"{self.positions!r} is not a choice of positions; choose one of: "
@@ -107,10 +97,10 @@ class Intervention:
             raise InterventionError("layers and indices count from 0; one of them is negative")
         if not np.isfinite([*self.values, self.strength]).all():
             raise InterventionError("values and strength must be finite; one is NaN or infinite")
-        if self.operation == "set" and self.strength not in (0, 1):
+        if arithmetic.whole and self.strength not in (0, 1):
             raise InterventionError(
-                f"'set' writes the value itself and takes strength 1 (or 0 for nothing), not "
-                f"{self.strength}; use operation='blend' to go part of the way"
+                f"{self.operation!r} writes the value itself and takes strength 1 (or 0 for "
+                f"nothing), not {self.strength}; use operation='blend' to go part of the way"
             )
         numbers = [self.values, self.gains, self.lows, self.highs]
         columns: list[Iterable[Any]] = [map(index, self.layers), map(index, self.indices)]
@@ -127,7 +117,7 @@ class Intervention:
     def _check_ranges(self) -> None:
         """Refuse gains and ranges that do not suit the operation, or one another."""
         counts = [len(self.gains), len(self.lows), len(self.highs)]
-        wanted = len(self) if self.operation == "affine" else 0
+        wanted = len(self) if self.arithmetic.value == "line" else 0
         if counts != [wanted] * 3:
             raise InterventionError(
                 f"{counts[0]} gains, {counts[1]} lows and {counts[2]} highs were given; "
@@ -203,7 +193,8 @@ class Intervention:
         elif self.layers:
             ends = sorted({min(self.layers), max(self.layers)})
             layers = f" in layer{'s' * (len(ends) > 1)} {'..'.join(map(str, ends))}"
-        parts = [f"{VERBS[self.operation]} {units} at {self.site}{layers}"]
+        verb = self.arithmetic.verb or self.operation
+        parts = [f"{verb} {units} at {self.site}{layers}"]
         if self.strength != 1:
             parts.append(f"strength {self.strength:g}")
         if self.positions != "all":
@@ -219,7 +210,27 @@ class Intervention:
     def hash(self) -> str:
         """SHA-256 of all that makes the plan what it is, in hexadecimal."""
         identity = {**asdict(self), "provenance": None}
+        identity |= with_origins({}, **self.parts)
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def parts(self) -> dict[str, tuple[Registry[Any, Any], str]]:
+        """By axis, the parts that the plan is made with."""
+        return {"operation": (OPERATIONS, self.operation), "site": (SITES, self.site)}
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """What the operation does.
+
+        Raises:
+            InterventionError: there is no such operation, or it cannot be what it is registered as.
+        """
+        return arithmetic_of(self.operation)
+
+    @property
+    def module_paths(self) -> dict[str, str]:
+        """Where the site is for nnsight, by kind of model; empty for ours."""
+        return dict(SITES[self.site].paths)
 
     @property
     def changes_nothing(self) -> bool:
@@ -279,13 +290,21 @@ def saved_form(step: Intervention) -> tuple[dict[str, Any], pd.DataFrame]:
         "strength": step.strength,
         "positions": step.positions,
         "bos": step.bos,
-        "provenance": dict(step.provenance),
+        "provenance": with_origins(step.provenance, **step.parts),
     }
     return config, pd.DataFrame(units)
 
 
 def restored(config: dict[str, Any], units: pd.DataFrame) -> Intervention:
-    """Make a step of its saved form."""
+    """Make a step of its saved form.
+
+    Raises:
+        InterventionError: its operation is somebody's own, and not registered here.
+        SiteError: its site is.
+    """
+    parts = config["provenance"].get("parts", {})
+    OPERATIONS.check(config["operation"], parts.get("operation"))
+    SITES.check(config["site"], parts.get("site"))
     columns: dict[str, Any] = {
         name: tuple(units[column]) for column, name in COLUMNS.items() if column in units
     }
@@ -307,7 +326,7 @@ def units_by_layer(
     layers = torch.tensor(intervention.layers, dtype=torch.int64)
     indices = torch.tensor(intervention.indices, dtype=torch.int64)
     rows = [intervention.values]
-    if intervention.operation == "affine":
+    if intervention.gains:
         rows += [intervention.gains, intervention.lows, intervention.highs]
     parameters = torch.tensor(rows, dtype=torch.float64)
     return {

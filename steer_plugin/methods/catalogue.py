@@ -1,85 +1,114 @@
 """The rival ways to steer towards a concept, by name."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 from steer_plugin.errors import InterventionError
 from steer_plugin.experts.selection import TOP, Choice
 from steer_plugin.experts.table import ExpertTable
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.plan import AnyPlan, Intervention, each_step
 from steer_plugin.methods.steering_vectors import SteeringVectors, VectorName
-from steer_plugin.settings.names import Operation, Positions
+from steer_plugin.registry import with_origins
+from steer_plugin.settings.names import Positions
+from steer_plugin.settings.parts import METHODS, OPERATIONS, Method
 
 
-@dataclass(frozen=True)
-class UnitMethod:
-    """A way to steer a concept's experts.
+@dataclass(frozen=True, eq=False)
+class MethodContext:
+    """What a method plans with.
 
     Attributes:
+        experts: the units that most methods steer.
+        vectors: what methods of the residual stream add; None where none of them is planned.
+        concept: what to steer towards.
+        top_k: how many experts.
+        layer: the block whose residual stream is steered.
+        positions: `all`, `prompt` or `generated` tokens.
+        bos: whether the BOS token is steered as well.
+        choice: which experts; see `ExpertTable.top`.
+    """
+
+    experts: ExpertTable
+    vectors: SteeringVectors | None
+    concept: str
+    top_k: int
+    layer: int
+    positions: Positions = "all"
+    bos: bool = True
+    choice: Choice = TOP
+
+
+def unit_method(
+    title: str, citation: str, operation: str, value: str | float, strength: float = 1.0
+) -> Method:
+    """Make a method that does an operation to a concept's experts.
+
+    Args:
         title: for charts.
         citation: who proposed it.
-        operation: see `steer_plugin.interventions.arithmetic.steer`.
+        operation: one of `steer_plugin.settings.parts.OPERATIONS`.
         value: see `ExpertTable.intervention`.
         strength: of the operation.
     """
 
-    title: str
-    citation: str
-    operation: Operation
-    value: str
-    strength: float = 1.0
+    def plan(given: MethodContext) -> Intervention:
+        return given.experts.intervention(
+            given.concept,
+            top_k=given.top_k,
+            operation=operation,
+            value=value,
+            strength=strength,
+            positions=given.positions,
+            bos=given.bos,
+            choice=given.choice,
+        )
+
+    kind = OPERATIONS[operation].value
+    return Method(plan, title, citation, lines=kind == "line", auroc=kind == "auroc")
 
 
-@dataclass(frozen=True)
-class VectorMethod:
-    """A way to steer the residual stream after one block.
+def vector_method(title: str, citation: str, vector: VectorName) -> Method:
+    """Make a method that adds a steering vector to the residual stream after one block.
 
-    Attributes:
+    Args:
         title: for charts.
         citation: who proposed it.
         vector: see `steer_plugin.methods.steering_vectors.find_vectors`.
     """
 
-    title: str
-    citation: str
-    vector: VectorName
+    def plan(given: MethodContext) -> Intervention:
+        assert given.vectors is not None  # noqa: S101 (`plan_method` sees to it)
+        return given.vectors.intervention(
+            given.concept,
+            layer=given.layer,
+            method=vector,
+            positions=given.positions,
+            bos=given.bos,
+        )
+
+    return Method(plan, title, citation, vectors=True)
 
 
-METHODS: Mapping[str, UnitMethod | VectorMethod] = MappingProxyType(
-    {
-        "set-mean": UnitMethod("set to mean", "Sundar et al. 2025", "set", "mean"),
-        "set-median": UnitMethod(
-            "set to median", "Suau et al. 2022; Kojima et al. 2024", "set", "median"
-        ),
-        "blend-mean": UnitMethod(
-            "half way to mean", "half of Sundar et al. 2025", "blend", "mean", strength=0.5
-        ),
-        "add-mean-difference": UnitMethod(
-            "add mean difference", "Rimsky et al. 2024, on experts", "add", "mean_difference"
-        ),
-        "linear-act": UnitMethod("Linear-AcT", "Rodriguez et al. 2024", "affine", "mean"),
-        "aura": UnitMethod("AurA", "Suau et al. 2024", "aura", "mean"),
-        "zero": UnitMethod("set to zero", "zero ablation", "set", "zero"),
-        "steer-mean-difference": VectorMethod(
-            "residual mean difference",
-            "Marks and Tegmark 2023; Rimsky et al. 2024",
-            "mean_difference",
-        ),
-        "steer-pca": VectorMethod("residual PCA", "Zou et al. 2023", "pca"),
-    }
+SET_MEAN = unit_method("set to mean", "Sundar et al. 2025", "set", "mean")
+SET_MEDIAN = unit_method("set to median", "Suau et al. 2022; Kojima et al. 2024", "set", "median")
+BLEND_MEAN = unit_method(
+    "half way to mean", "half of Sundar et al. 2025", "blend", "mean", strength=0.5
 )
-
-
-def needs_lines(name: str) -> bool:
-    """Tell whether one of `METHODS` moves each unit along its line (Linear-AcT)."""
-    method = METHODS[name]
-    return isinstance(method, UnitMethod) and method.operation == "affine"
+ADD_MEAN_DIFFERENCE = unit_method(
+    "add mean difference", "Rimsky et al. 2024, on experts", "add", "mean_difference"
+)
+LINEAR_ACT = unit_method("Linear-AcT", "Rodriguez et al. 2024", "affine", "mean")
+AURA = unit_method("AurA", "Suau et al. 2024", "aura", "mean")
+ZERO = unit_method("set to zero", "zero ablation", "set", "zero")
+STEER_MEAN_DIFFERENCE = vector_method(
+    "residual mean difference", "Marks and Tegmark 2023; Rimsky et al. 2024", "mean_difference"
+)
+STEER_PCA = vector_method("residual PCA", "Zou et al. 2023", "pca")
 
 
 def suited_methods(choice: Choice) -> tuple[str, ...]:
-    """List those of `METHODS` that do something to every unit of a choice."""
-    return tuple(name for name in METHODS if name != "aura" or "bottom" not in choice.selection)
+    """List the methods that do something to every unit of a choice."""
+    low = "bottom" in choice.selection
+    return tuple(name for name in METHODS if not (low and METHODS[name].auroc))
 
 
 def plan_method(
@@ -93,7 +122,7 @@ def plan_method(
     positions: Positions = "all",
     bos: bool = True,
     choice: Choice = TOP,
-) -> Intervention:
+) -> AnyPlan:
     """Plan one of the methods.
 
     Args:
@@ -112,24 +141,20 @@ def plan_method(
         SelectionError: see `ExpertTable.top` and `SteeringVectors.intervention`.
         SiteError: the vectors have no such block.
     """
-    if name not in METHODS:
-        raise InterventionError(f"{name!r} is not a method; choose one of: {', '.join(METHODS)}")
     method = METHODS[name]
-    if isinstance(method, UnitMethod):
-        plan = experts.intervention(
-            concept,
-            top_k=top_k,
-            operation=method.operation,
-            value=method.value,
-            strength=method.strength,
-            positions=positions,
-            bos=bos,
-            choice=choice,
-        )
-    elif vectors is None:
+    if method.vectors and vectors is None:
         raise InterventionError(f"{name!r} adds a steering vector; give vectors")
-    else:
-        plan = vectors.intervention(
-            concept, layer=layer, method=method.vector, positions=positions, bos=bos
+    given = MethodContext(experts, vectors, concept, top_k, layer, positions, bos, choice)
+    with METHODS.calling(name):
+        plan = method.function(given)
+    if not isinstance(plan, AnyPlan):
+        raise InterventionError(
+            f"the method {name!r} gave an object of type {type(plan).__name__}; give an "
+            "Intervention, or several in order as a + b"
         )
-    return replace(plan, provenance={**plan.provenance, "method": name})
+    return each_step(plan, lambda step: _signed(step, name))
+
+
+def _signed(step: Intervention, name: str) -> Intervention:
+    origin = with_origins(step.provenance, method=(METHODS, name))
+    return replace(step, provenance={**origin, "method": name})

@@ -19,7 +19,7 @@ class Reading:
     """What to read from each text: one site, one pooling.
 
     Attributes:
-        site: one of `steer_plugin.settings.names.SITES`.
+        site: one of `steer_plugin.settings.parts.SITES`.
         pooling: how tokens become one response.
         layers: the block indices to read, ascending; None for all.
     """

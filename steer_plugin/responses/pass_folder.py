@@ -22,6 +22,8 @@ from torch import Tensor
 from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
+from steer_plugin.registry import with_origins
+from steer_plugin.settings.parts import POOLINGS, SITES
 from steer_plugin.storage.artifacts import one_line, readable, whole_file
 from steer_plugin.storage.kept_folders import delete, short_hash, writing_alone
 
@@ -110,11 +112,20 @@ class PassFolder:
                 "too; say which these are with adapt(..., revision=...)"
             )
         steered = None if intervention is None else intervention.hash
+        parts = {
+            **{reading.site: (SITES, reading.site) for reading in readings},
+            **{
+                reading.pooling: (POOLINGS, reading.pooling)
+                for reading in readings
+                if reading.pooling in POOLINGS
+            },
+        }
         identity = {
             "format_version": FORMAT_VERSION,
             "model": asdict(model),
             "texts": list(texts),
             "readings": [asdict(reading) for reading in readings],
+            **with_origins({}, **parts),
             "intervention": steered,
         }
         name = short_hash(json.dumps(identity).encode())

@@ -14,10 +14,12 @@ from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.errors import ScoreError
 from steer_plugin.models.adapter import Adapter, ModelInfo, Reading
 from steer_plugin.models.provenance import provenance
+from steer_plugin.registry import with_origins
 from steer_plugin.responses.disk_matrix import DiskMatrix
 from steer_plugin.responses.forward_pass import KeptResponses, Responses, gather, gather_on_disk
 from steer_plugin.responses.unit_chunks import DISK_SHARE
 from steer_plugin.settings.budget import Budget
+from steer_plugin.settings.parts import POOLINGS, SITES
 from steer_plugin.settings.probe import ProbeSettings
 
 
@@ -173,8 +175,12 @@ class ProbePass:
             concepts=corpus.concepts,
             sentences=corpus.translation_rows(),
             space=adapter.space(settings.site, settings.layers),
-            provenance=provenance(
-                adapter.identify(), corpus, site=settings.site, pooling=settings.pooling
+            provenance=with_origins(
+                provenance(
+                    adapter.identify(), corpus, site=settings.site, pooling=settings.pooling
+                ),
+                site=(SITES, settings.site),
+                pooling=(POOLINGS, settings.pooling),
             ),
         )
 
@@ -214,8 +220,7 @@ def probe_units(
         corpus: each language or label is a concept.
         settings: site, pooling and layers.
         active: whether the same pass also counts the tokens at which each unit is active, for
-            scores that need it besides the one of `settings`; see
-            `steer_plugin.settings.names.TOKEN_SCORES`.
+            scores that need it besides the one of `settings`: those that count tokens.
         budget: responses that would take more than an eighth of its memory stay on disk, where they
             are kept in its cache (see `steer_plugin.responses.forward_pass.gather`); without a
             cache all are held in memory.

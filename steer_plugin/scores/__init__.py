@@ -9,8 +9,10 @@ from steer_plugin.scores.rank_scores import auroc, average_precision, scores
 from steer_plugin.scores.token_scores import activation_frequency, lape
 from steer_plugin.scores.transport import Transport, linear_transport
 from steer_plugin.scores.typical_responses import typical_responses
+from steer_plugin.scores.unit_measures import SortedUnits
 
 __all__ = [
+    "SortedUnits",
     "Transport",
     "activation_frequency",
     "auroc",

@@ -10,6 +10,7 @@ from torch import Tensor
 from steer_plugin.responses.unit_chunks import MEMORY, Labels, Matrix
 from steer_plugin.scores.concept_sums import sum_by_concept
 from steer_plugin.scores.unit_measures import SortedUnits, measure_units
+from steer_plugin.settings.parts import Score
 
 INFINITE = float(np.finfo(np.float64).max)
 LARGEST_SHIFT = 1000  # powers of two beyond it are too large for a float64
@@ -127,3 +128,6 @@ def mean_difference_of(units: SortedUnits) -> Float[Tensor, "unit concept"]:
     difference = (origin - others.origin) + (mean - others.away)
     spread = ((squares / size + others.squares / others.size) / 2).sqrt()
     return torch.where(spread > 0, difference / spread, difference.sign() * INFINITE)
+
+
+MEAN_DIFFERENCE = Score(mean_difference_of, title="d\N{PRIME}", column="d_prime")

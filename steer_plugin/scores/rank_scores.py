@@ -1,4 +1,4 @@
-"""The scores of units by name, and the two that look at ranks: AUROC and average precision.
+"""The scores that look at ranks: AUROC and average precision.
 
 These are exact under ties, do not depend on the order of the sentences, and all concepts come from
 one sort of each unit. After it, ranks are positions, and what ties share is where their run starts
@@ -12,34 +12,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from steer_plugin.errors import ScoreError
 from steer_plugin.responses.unit_chunks import MEMORY, Labels, Matrix, as_matrix, map_units
 from steer_plugin.scores.concept_sums import sum_by_concept
-from steer_plugin.scores.unit_measures import Measure, SortedUnits, measure_units
+from steer_plugin.scores.unit_measures import SortedUnits, measure_units
 from steer_plugin.scores.unit_sort import run_ends, run_starts, sort_units
-from steer_plugin.settings.names import RANK_SCORES, SCORES, RankScore, ScoreName, check_name
+from steer_plugin.settings.parts import SCORES, Score
 
-
-def check_score(name: str) -> None:
-    """Refuse a name that is no score.
-
-    Raises:
-        ScoreError: `name` is not one of `SCORES`.
-    """
-    check_name(name, SCORES, "a score", ScoreError)
-
-
-def chance_levels(
-    name: ScoreName, labels: Int[np.ndarray, " sentence"]
-) -> Float[np.ndarray, " concept"]:
-    """Give what a unit that knows nothing scores for each concept.
-
-    0.5 for AUROC, the concept's share of the sentences for average precision, 0 for the others.
-    """
-    counts = np.bincount(labels)
-    if name == "average_precision":
-        return counts / len(labels)
-    return np.full(len(counts), 0.5 if name == "auroc" else 0.0)
+RANK_SCORES = ("auroc", "average_precision")
 
 
 def auroc(
@@ -63,7 +42,9 @@ def auroc(
     Raises:
         ScoreError: a response is NaN or infinite, or the labels are not as described.
     """
-    return scores(responses, labels, ("auroc",), memory=memory)["auroc"]
+    return measure_units(
+        responses, labels, lambda units: {"scores": auroc_of(units)}, memory=memory
+    )["scores"]
 
 
 def average_precision(
@@ -77,21 +58,23 @@ def average_precision(
 
     Arguments, range and errors are those of `auroc`.
     """
-    return scores(responses, labels, ("average_precision",), memory=memory)["average_precision"]
+    return measure_units(
+        responses, labels, lambda units: {"scores": average_precision_of(units)}, memory=memory
+    )["scores"]
 
 
 def scores(
     responses: Matrix,
     labels: Labels,
-    names: Sequence[RankScore] = RANK_SCORES,
+    names: Sequence[str] = RANK_SCORES,
     *,
     memory: int = MEMORY,
-) -> dict[RankScore, Float[np.ndarray, "concept unit"]]:
+) -> dict[str, Float[np.ndarray, "concept unit"]]:
     """Give several scores from the same sort; arguments and errors are those of `auroc`."""
-    return measure_units(  # type: ignore[return-value]
+    return measure_units(
         responses,
         labels,
-        lambda units: {name: RANK_MEASURES[name](units) for name in names},
+        lambda units: {name: SCORES[name].function(units) for name in names},
         memory=memory,
     )
 
@@ -141,7 +124,7 @@ def average_precision_of(units: SortedUnits) -> Float[Tensor, "unit concept"]:
     return torch.where(units.first[:, -1:] > 0, precision, counts.double() / sentences)
 
 
-RANK_MEASURES: dict[str, Measure] = {
-    "auroc": auroc_of,
-    "average_precision": average_precision_of,
-}
+AUROC = Score(auroc_of, chance=0.5, title="AUROC")
+AVERAGE_PRECISION = Score(
+    average_precision_of, chance=lambda counts: counts / counts.sum(), title="average precision"
+)

@@ -21,6 +21,7 @@ from steer_plugin.responses.unit_chunks import (
     map_units,
 )
 from steer_plugin.scores.concept_sums import sum_by_concept
+from steer_plugin.settings.parts import Score
 
 BAR = 0.95  # LAPE's percentile of all shares, above which a neuron belongs to a language
 ROUNDING = 1e-6  # of a share in float32, and of nothing else that could be taken for one
@@ -112,3 +113,7 @@ def _count_active(
     counts = map_units(count, matrix, memory)["counts"]
     totals = sum_by_concept(lengths.T, sizes)
     return by_concept(counts), by_concept(totals)
+
+
+ACTIVATION_FREQUENCY = Score(activation_frequency, counts_tokens=True, title="activation frequency")
+LAPE = Score(lape, counts_tokens=True, below_chance=False, all_units=True, title="1 - LAPE")

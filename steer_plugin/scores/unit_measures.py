@@ -1,6 +1,6 @@
 """Whatever is measured of units by the order of their responses, from one sort of each unit."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,6 +52,14 @@ class SortedUnits:
         """The responses to concept 0's sentences, ascending, then to concept 1's, ..."""
         return self.ascending.gather(1, self.order)
 
+    def against_others(
+        self,
+    ) -> Iterator[tuple[Float[Tensor, "unit _own"], Float[Tensor, "unit _other"]]]:
+        """Give the responses to each concept's sentences, and those to all others."""
+        concepts = self.own.split(self.counts.tolist(), 1)
+        for place, own in enumerate(concepts):
+            yield own, torch.cat([*concepts[:place], *concepts[place + 1 :]], 1)
+
     @cached_property
     def steps(self) -> Bool[Tensor, "unit gap"]:
         """Between which neighbours the response changes."""
@@ -61,9 +69,6 @@ class SortedUnits:
     def first(self) -> Int[Tensor, "unit sentence"]:
         """The place of the first of the responses that tie with each."""
         return run_starts(self.steps)
-
-
-Measure = Callable[[SortedUnits], Float[Tensor, "unit concept"]]
 
 
 def measure_units(

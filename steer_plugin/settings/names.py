@@ -1,40 +1,18 @@
-"""What can be chosen by name: sites, poolings, scores, operations, positions, hosts."""
+"""What can be chosen by name and is ours alone to add to: selections, positions, hosts, dtypes."""
 
 from collections.abc import Sequence
 from typing import Literal, get_args
 
+from steer_plugin.registry import unknown
+
 FINAL_NORM = "ln_final.hook_out"
 
-SITES: dict[str, str] = {
-    "mlp.hook_post": "post-activation MLP neurons, the input of the down projection",
-    "mlp.hook_pre": "pre-activation MLP neurons; the gate where the MLP is gated",
-    "mlp.hook_pre_linear": "the linear (up) half of a gated MLP, before it meets the gate",
-    "hook_mlp_out": "what the MLP adds to the residual stream",
-    "attn.hook_z": "attention head outputs before the output projection, heads side by side",
-    "hook_attn_out": "what attention adds to the residual stream",
-    "hook_resid_post": "the residual stream after the block",
-    FINAL_NORM: "the residual stream after the final norm",
-}
-
-# What a sentence's response may be: an activation, which a unit can be set to.
-SentencePooling = Literal["max", "mean", "min", "last"]
-# `active` is a share of tokens, which no unit can be set to: it is for the token scores alone.
-Pooling = Literal[SentencePooling, "active"]
-SENTENCE_POOLINGS: tuple[SentencePooling, ...] = get_args(SentencePooling)
-POOLINGS: tuple[Pooling, ...] = get_args(Pooling)
-
-RankScore = Literal["auroc", "average_precision"]
-TokenScore = Literal["activation_frequency", "lape"]
-ScoreName = Literal[RankScore, "mean_difference", TokenScore]
-RANK_SCORES: tuple[RankScore, ...] = get_args(RankScore)
-TOKEN_SCORES: tuple[TokenScore, ...] = get_args(TokenScore)
-SCORES: tuple[ScoreName, ...] = get_args(ScoreName)
+# Names of `steer_plugin.settings.parts`, which anybody can add to.
+Pooling = str
+Operation = str
 
 Selection = Literal["top", "bottom", "top+bottom"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
-
-Operation = Literal["set", "add", "scale", "blend", "aura", "affine"]
-OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
 Positions = Literal["all", "prompt", "generated"]
 POSITIONS: tuple[Positions, ...] = get_args(Positions)
@@ -61,4 +39,4 @@ def check_name(
         error: what to raise.
     """
     if name not in choices:
-        raise error(f"{name!r} is not {article_and_noun}; choose one of: {', '.join(choices)}")
+        raise error(unknown(name, choices, article_and_noun))

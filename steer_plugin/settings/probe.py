@@ -3,16 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from steer_plugin.errors import ModelError, ScoreError, SiteError
-from steer_plugin.settings.names import (
-    SCORES,
-    SENTENCE_POOLINGS,
-    SITES,
-    TOKEN_SCORES,
-    ScoreName,
-    SentencePooling,
-    check_name,
-)
+from steer_plugin.errors import ScoreError
+from steer_plugin.settings.parts import POOLINGS, SCORES, SITES
 
 QUANTILES = (0.05, 0.25, 0.75, 0.95)
 
@@ -22,9 +14,9 @@ class ProbeSettings:
     """What is read of a model's units, and what they are scored by.
 
     Attributes:
-        site: where units are; one of `steer_plugin.settings.names.SITES`.
-        pooling: how a sentence's tokens become one response.
-        score: what makes an expert.
+        site: where units are; one of `SITES`.
+        pooling: how a sentence's tokens become one response; one of `POOLINGS`.
+        score: what makes an expert; one of `SCORES`.
         layers: the blocks to look at; None for all.
         quantiles: which quantiles of the positives' responses are kept, each in [0, 1].
         lines: whether Linear-AcT's line of each unit is kept too, for the operation `affine`.
@@ -36,23 +28,23 @@ class ProbeSettings:
     """
 
     site: str = "mlp.hook_post"
-    pooling: SentencePooling = "max"
-    score: ScoreName = "auroc"
+    pooling: str = "max"
+    score: str = "auroc"
     layers: tuple[int, ...] | None = None
     quantiles: tuple[float, ...] = QUANTILES
     lines: bool = False
 
     def __post_init__(self) -> None:
         """Check the names and the quantiles."""
-        check_name(self.site, tuple(SITES), "a site", SiteError)
-        check_name(self.pooling, SENTENCE_POOLINGS, "a pooling", ModelError)
-        check_name(self.score, SCORES, "a score", ScoreError)
+        SITES.check(self.site)
+        POOLINGS.check(self.pooling)
+        SCORES.check(self.score)
         check_quantiles(self.quantiles)
 
     @property
     def counts_tokens(self) -> bool:
         """Whether the score counts the tokens at which a unit is active."""
-        return self.score in TOKEN_SCORES
+        return SCORES[self.score].counts_tokens
 
 
 def check_quantiles(quantiles: Sequence[float]) -> None:

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from steer_plugin.activations.pooling import check_pooling, pool
+from steer_plugin.activations.pooling import ACTIVE, pool, pooler
 from steer_plugin.errors import ModelError
-from steer_plugin.settings.names import POOLINGS, SENTENCE_POOLINGS, Pooling
+from steer_plugin.settings.names import Pooling
+from steer_plugin.settings.parts import POOLINGS
 
 from support.oracle import pooled
 
@@ -26,7 +27,7 @@ def padded(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return activations, valid
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", [*POOLINGS, ACTIVE])
 @settings(max_examples=40)
 @given(sentences=padded())
 def test_each_sentence_is_pooled_over_its_valid_tokens(
@@ -42,7 +43,7 @@ def test_each_sentence_is_pooled_over_its_valid_tokens(
 
 
 @pytest.mark.parametrize("garbage", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", [*POOLINGS, ACTIVE])
 def test_what_stands_in_padding_does_not_leak(pooling: Pooling, garbage: float) -> None:
     activations = torch.tensor([[[1.0], [garbage], [-2.0], [garbage]]])
     valid = torch.tensor([[True, False, True, False]])
@@ -63,7 +64,7 @@ def test_nan_at_a_valid_token_is_not_hidden(pooling: Pooling) -> None:
         assert nan[:, 0].tolist() == few[:, 1].tolist()
 
 
-@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("pooling", [*POOLINGS, ACTIVE])
 @pytest.mark.parametrize(
     ("given_", "answered"),
     [
@@ -102,10 +103,9 @@ def test_active_counts_tokens_above_zero_and_their_number_comes_back(dtype: torc
 
 def test_a_pooling_that_is_not_to_be_had_is_refused_by_name() -> None:
     with pytest.raises(ModelError, match="'median' is not a pooling; choose one of: max, mean, mi"):
-        check_pooling("median")
+        pooler("median")
     with pytest.raises(ModelError, match=r"'active' is not a pooling; .*: max, mean, min, last$"):
-        check_pooling("active", SENTENCE_POOLINGS)
-    check_pooling("active")
+        POOLINGS.check("active")
 
 
 def test_the_mean_of_bfloat16_is_summed_in_float32() -> None:

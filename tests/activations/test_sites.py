@@ -3,7 +3,8 @@ import pytest
 
 from steer_plugin.activations.sites import UnitSpace, check_site, hook_name
 from steer_plugin.errors import SiteError
-from steer_plugin.settings.names import FINAL_NORM, SITES
+from steer_plugin.settings.names import FINAL_NORM
+from steer_plugin.settings.parts import SITES
 
 SPACE = UnitSpace("mlp.hook_post", (1, 4, 5), (3, 1, 4))
 UNITS = [(1, 0), (1, 1), (1, 2), (4, 0), (5, 0), (5, 1), (5, 2), (5, 3)]

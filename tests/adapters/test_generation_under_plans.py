@@ -21,7 +21,8 @@ from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 from steer_plugin.adapters.shared.sampling import generation_settings, nucleus
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import InterventionError
-from steer_plugin.settings.names import OPERATIONS, POSITIONS
+from steer_plugin.settings.names import POSITIONS
+from steer_plugin.settings.parts import OPERATIONS
 
 from support import tiny_models
 from support.covering import pairwise

@@ -12,11 +12,10 @@ from joblib import Parallel, delayed
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from steer_plugin.scores.mean_difference import mean_difference
-from steer_plugin.scores.probe_scores import MEASURES
-from steer_plugin.scores.rank_scores import scores
+from steer_plugin.scores.rank_scores import RANK_SCORES, scores
 from steer_plugin.scores.typical_responses import typical_responses, typical_responses_of
 from steer_plugin.scores.unit_measures import SortedUnits, measure_units
-from steer_plugin.settings.names import RANK_SCORES
+from steer_plugin.settings.parts import SCORES
 from steer_plugin.settings.probe import QUANTILES
 
 SENTENCES, UNITS, FEWER_UNITS = 10_000, 4_096, 1_024
@@ -124,7 +123,7 @@ def _one_sort(responses: np.ndarray, labels: np.ndarray) -> list[Row]:
 
     def together(names: Sequence[str], *, lines: bool) -> Callable[[], object]:
         def measures(units: SortedUnits) -> dict[str, torch.Tensor]:
-            own = {f"score {name}": MEASURES[name](units) for name in names}
+            own = {f"score {name}": SCORES[name].function(units) for name in names}
             return own | typical_responses_of(units, QUANTILES, lines=lines)
 
         return partial(measure_units, fewer, labels, measures)
@@ -141,7 +140,9 @@ def _one_sort(responses: np.ndarray, labels: np.ndarray) -> list[Row]:
                 "apart": apart,
                 "AUROC + statistics": together(["auroc"], lines=False),
                 "AUROC + statistics + lines": together(["auroc"], lines=True),
-                "AUROC + AP + d' + statistics": together(list(MEASURES), lines=False),
+                "AUROC + AP + d' + statistics": together(
+                    [*RANK_SCORES, "mean_difference"], lines=False
+                ),
             },
             repeats=REPEATS,
         )

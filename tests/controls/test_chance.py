@@ -18,7 +18,7 @@ from steer_plugin.experts.selection import Choice
 from steer_plugin.experts.table import ExpertTable, score_units
 from steer_plugin.responses.probe import Probe
 from steer_plugin.scores.probe_scores import probe_scores
-from steer_plugin.settings.names import SCORES
+from steer_plugin.settings.parts import SCORES
 
 Array = np.ndarray[Any, Any]
 

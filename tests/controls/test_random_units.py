@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import permutations
 from typing import Any
 
@@ -14,10 +15,9 @@ from hypothesis import strategies as st
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.analyses.controls.expert_controls import (
-    DRAWN,
-    PLAN_CONTROLS,
     ControlContext,
     check_controls,
+    plan_control,
 )
 from steer_plugin.analyses.controls.random_units import (
     adds_to_whole_blocks,
@@ -32,6 +32,7 @@ from steer_plugin.experts.selection import TOP, Choice
 from steer_plugin.experts.table import ExpertTable
 from steer_plugin.interventions.plan import Intervention, Plan
 from steer_plugin.settings.names import SELECTIONS, Selection
+from steer_plugin.settings.parts import CONTROLS
 
 SPACE = UnitSpace("mlp.hook_post", (0, 2, 3, 7), (40, 30, 20, 10))
 EXPERTS = {0: range(5, 17), 2: (29,), 3: range(0, 20, 2)}
@@ -442,6 +443,9 @@ def context(choice: Choice = TOP, **fields: Any) -> ControlContext:
     )
 
 
+PLANNED = [name for name in CONTROLS if CONTROLS[name].of == "plan"]
+
+
 @pytest.mark.parametrize(
     ("word", "draw"),
     [
@@ -458,24 +462,24 @@ def test_each_word_plans_its_control_and_its_provenance_says_so(
 ) -> None:
     given = context(shuffled={5: table(5), 6: table(6)})
 
-    control = PLAN_CONTROLS[word](given, 5)
+    control = plan_control(word, given, 5)
 
     assert control == draw(given.plan) != given.plan
     assert control.provenance["control"]
     assert "control" not in given.plan.provenance
-    other = PLAN_CONTROLS[word](given, 6)
-    assert (other != control) == (word in DRAWN)
-    assert (other.provenance["control"] != control.provenance["control"]) == (word in DRAWN)
+    other = plan_control(word, given, 6)
+    assert (other != control) == (CONTROLS[word].drawn)
+    assert (other.provenance["control"] != control.provenance["control"]) == (CONTROLS[word].drawn)
 
 
 def test_all_controls_but_one_are_another_plan_with_another_seed() -> None:
-    assert len(PLAN_CONTROLS) == 6
-    assert PLAN_CONTROLS.keys() - DRAWN == {"bottom"}
+    assert len(PLANNED) == 6
+    assert {name for name in PLANNED if not CONTROLS[name].drawn} == {"bottom"}
 
 
 def test_the_other_concepts_take_turns_from_the_next_one_on() -> None:
     notes = [
-        PLAN_CONTROLS["other-experts"](context(), seed).provenance["control"] for seed in range(4)
+        plan_control("other-experts", context(), seed).provenance["control"] for seed in range(4)
     ]
     languages = ["jpn_Jpan", "deu_Latn", "jpn_Jpan", "deu_Latn"]
     assert notes == [f"experts of {language}" for language in languages]
@@ -488,25 +492,25 @@ def test_the_other_concepts_take_turns_from_the_next_one_on() -> None:
 )
 def test_what_is_drawn_from_a_table_is_drawn_as_the_plan_was(choice: Choice) -> None:
     given = context(choice, shuffled={0: table(1)})
-    other = PLAN_CONTROLS["other-experts"](given, 0)
+    other = plan_control("other-experts", given, 0)
     assert other == plan_from(table(), "jpn_Jpan", choice)
-    shuffled = PLAN_CONTROLS["shuffled-labels"](given, 0)
+    shuffled = plan_control("shuffled-labels", given, 0)
     assert shuffled == plan_from(table(1), "eng_Latn", choice)
     if choice != LOWEST:
-        lowest = PLAN_CONTROLS["bottom"](given, 0)
+        lowest = plan_control("bottom", given, 0)
         assert lowest == plan_from(table(), "eng_Latn", replace(choice, selection="bottom"))
 
 
 def test_a_control_that_would_be_the_plan_itself_is_refused() -> None:
     with pytest.raises(SelectionError, match="are the plan itself; leave the control 'bottom' out"):
-        PLAN_CONTROLS["bottom"](context(LOWEST), 0)
+        plan_control("bottom", context(LOWEST), 0)
     alone = replace(table(), concepts=CONCEPTS[1:2])
     with pytest.raises(SelectionError, match="the expert table has no concept but eng_Latn"):
-        PLAN_CONTROLS["other-experts"](replace(context(), experts=alone), 0)
+        plan_control("other-experts", replace(context(), experts=alone), 0)
 
 
 def test_a_table_by_shuffled_labels_of_another_seed_or_other_units_is_refused() -> None:
-    draw = PLAN_CONTROLS["shuffled-labels"]
+    draw = partial(plan_control, "shuffled-labels")
     with pytest.raises(SelectionError, match=r"labels shuffled with seed 2, only with \[0, 1\]"):
         draw(context(shuffled={0: table(), 1: table()}), 2)
     other = UnitSpace("hook_mlp_out", (0,), (60,))
@@ -515,7 +519,7 @@ def test_a_table_by_shuffled_labels_of_another_seed_or_other_units_is_refused() 
         draw(context(shuffled={0: table(space=other)}), 0)
 
 
-EVERY = dict.fromkeys(PLAN_CONTROLS) | dict.fromkeys(("constant-shift", "centring"))
+EVERY = dict.fromkeys(CONTROLS)
 
 
 @pytest.mark.parametrize(
@@ -550,7 +554,7 @@ def test_what_no_table_has_a_control_for_is_refused_without_one(
 @pytest.mark.parametrize("selection", SELECTIONS)
 def test_what_the_check_lets_through_can_be_drawn(selection: Selection) -> None:
     choice = Choice(selection)
-    asked = [name for name in PLAN_CONTROLS if (name, selection) != ("bottom", "bottom")]
+    asked = [name for name in PLANNED if (name, selection) != ("bottom", "bottom")]
     check_controls(asked, operation="set", score="auroc", choice=choice, count=3, value="mean")
     for name in asked:
-        PLAN_CONTROLS[name](context(choice, shuffled={0: table(1)}), 0)
+        plan_control(name, context(choice, shuffled={0: table(1)}), 0)

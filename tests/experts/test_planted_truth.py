@@ -21,7 +21,7 @@ from steer_plugin.experts.table import score_units
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.responses.probe import Probe, probe_units
 from steer_plugin.scores.probe_scores import probe_scores
-from steer_plugin.settings.names import SCORES, ScoreName
+from steer_plugin.settings.parts import SCORES
 
 from support import planted, saved_models
 
@@ -58,7 +58,7 @@ def probe(adapter: Adapter, corpus: ParallelCorpus) -> Probe:
 
 
 @pytest.fixture(scope="module")
-def experts_by(probe: Probe) -> Callable[[ScoreName], ExpertTable]:
+def experts_by(probe: Probe) -> Callable[[str], ExpertTable]:
     return cache(lambda score: score_units(probe, score))
 
 
@@ -70,7 +70,7 @@ def chosen(table: ExpertTable, language: str, k: int) -> set[tuple[int, int]]:
 @pytest.mark.parametrize("language", planted.LANGUAGES)
 @pytest.mark.parametrize("score", SCORES)
 def test_every_score_finds_exactly_the_planted_units(
-    score: ScoreName, language: str, experts_by: Callable[[ScoreName], ExpertTable]
+    score: str, language: str, experts_by: Callable[[str], ExpertTable]
 ) -> None:
     units = planted.PLANTED[language]
 
@@ -78,7 +78,7 @@ def test_every_score_finds_exactly_the_planted_units(
 
 
 def test_a_planted_unit_tells_its_language_for_certain_and_no_other_unit_beats_chance(
-    probe: Probe, experts_by: Callable[[ScoreName], ExpertTable]
+    probe: Probe, experts_by: Callable[[str], ExpertTable]
 ) -> None:
     null = best_of_units_null(probe, "auroc", permutations=200, seed=0)
 
@@ -92,7 +92,7 @@ def test_a_planted_unit_tells_its_language_for_certain_and_no_other_unit_beats_c
 
 @pytest.mark.usefixtures("unchecked")
 def test_shuffled_labels_find_units_beyond_the_bar_no_more_often_than_stated(
-    probe: Probe, experts_by: Callable[[ScoreName], ExpertTable]
+    probe: Probe, experts_by: Callable[[str], ExpertTable]
 ) -> None:
     found = []
     for seed in range(40):
@@ -109,7 +109,7 @@ def test_shuffled_labels_find_units_beyond_the_bar_no_more_often_than_stated(
 @pytest.mark.parametrize("language", planted.LANGUAGES)
 def test_setting_the_units_does_what_algebra_says(
     language: str,
-    experts_by: Callable[[ScoreName], ExpertTable],
+    experts_by: Callable[[str], ExpertTable],
     adapter: Adapter,
     corpus: ParallelCorpus,
     model: Any,

@@ -15,7 +15,7 @@ from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ArtifactError, ScoreError, SelectionError
 from steer_plugin.experts.search_plan import SearchPlan, plan_search
 from steer_plugin.models.adapter import ModelInfo
-from steer_plugin.settings.names import SCORES
+from steer_plugin.settings.parts import SCORES
 
 from support import saved_models
 from support.kills import Kill

@@ -15,9 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from steer_plugin.errors import ArtifactError, InterventionError, SiteError
-from steer_plugin.interventions.arithmetic import steer, steer_units
+from steer_plugin.interventions.arithmetic import steer_units
+from steer_plugin.interventions.operations import steer
 from steer_plugin.interventions.plan import Intervention, Plan, acting_steps
-from steer_plugin.settings.names import OPERATIONS, Operation
+from steer_plugin.settings.names import Operation
+from steer_plugin.settings.parts import OPERATIONS
 
 PLAN = Intervention(
     "mlp.hook_post",

@@ -21,9 +21,6 @@ from steer_plugin.experts.selection import Choice
 from steer_plugin.experts.table import ExpertTable, score_units
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.methods.catalogue import (
-    METHODS,
-    UnitMethod,
-    VectorMethod,
     plan_method,
     suited_methods,
 )
@@ -32,7 +29,8 @@ from steer_plugin.models.adapter import Reading
 from steer_plugin.responses.forward_pass import gather
 from steer_plugin.responses.probe import Probe, probe_units
 from steer_plugin.scores.transport import linear_transport
-from steer_plugin.settings.names import FINAL_NORM, ScoreName
+from steer_plugin.settings.names import FINAL_NORM
+from steer_plugin.settings.parts import METHODS
 
 from support import tiny_models
 from support.oracle import Oracle, Plan
@@ -64,7 +62,7 @@ PROBE = _probe("mlp.hook_post")
 
 
 @cache
-def _experts(score: ScoreName = "auroc") -> ExpertTable:
+def _experts(score: str = "auroc") -> ExpertTable:
     return score_units(PROBE, score, lines=True)
 
 
@@ -78,7 +76,7 @@ def _plan(
     vectors: SteeringVectors | None,
     concept: str = "eng_Latn",
     layer: int = 3,
-    score: ScoreName = "auroc",
+    score: str = "auroc",
 ) -> Intervention:
     return plan_method(
         name,
@@ -317,8 +315,7 @@ def test_what_is_missing_is_told(vectors: SteeringVectors) -> None:
     with pytest.raises(InterventionError, match="'caa' is not a method; choose one of: set-mean, "):
         _plan("caa", vectors)
     for name, method in METHODS.items():
-        assert isinstance(method, UnitMethod | VectorMethod)
-        if isinstance(method, VectorMethod):
+        if method.vectors:
             with pytest.raises(InterventionError, match=f"'{name}' adds a steering vector; give v"):
                 _plan(name, None)
             with pytest.raises(SiteError, match="layer 1 has no units at hook_resid_post"):

@@ -18,6 +18,13 @@ SLOW = ("torch", "numpy", "pandas", "altair", "transformers", "pydantic", *HOSTS
 MAX_LINES = 400
 
 PUBLIC = [
+    "CONTROLS",
+    "MEASURES",
+    "METHODS",
+    "OPERATIONS",
+    "POOLINGS",
+    "READERS",
+    "SCORES",
     "SITES",
     "Adapter",
     "Budget",
@@ -30,6 +37,7 @@ PUBLIC = [
     "Plan",
     "ProbeSettings",
     "Reading",
+    "Site",
     "SteerError",
     "adapt",
     "apply_in_trace",
@@ -37,6 +45,7 @@ PUBLIC = [
     "embed_layers",
     "find_experts",
     "find_vectors",
+    "gather",
     "probe_units",
     "score_units",
     "steered",

@@ -19,9 +19,9 @@ from steer_plugin.responses.pass_folder import BatchFile, PassFolder
 from steer_plugin.responses.probe import Probe
 from steer_plugin.responses.unit_chunks import units_at_a_time
 from steer_plugin.scores.mean_difference import mean_difference
-from steer_plugin.scores.rank_scores import doubled_midranks, scores
+from steer_plugin.scores.rank_scores import RANK_SCORES, doubled_midranks, scores
 from steer_plugin.scores.typical_responses import typical_responses
-from steer_plugin.settings.names import RANK_SCORES, SCORES
+from steer_plugin.settings.parts import SCORES
 
 Array = np.ndarray[Any, Any]
 

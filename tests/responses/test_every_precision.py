@@ -29,7 +29,7 @@ from steer_plugin.scores.mean_difference import mean_difference
 from steer_plugin.scores.probe_scores import probe_scores
 from steer_plugin.scores.rank_scores import auroc
 from steer_plugin.scores.typical_responses import typical_responses
-from steer_plugin.settings.names import SCORES, ScoreName
+from steer_plugin.settings.parts import SCORES
 from steer_plugin.settings.probe import ProbeSettings
 
 from support import saved_models, tiny_models
@@ -83,7 +83,7 @@ def probe_in(
     return probe
 
 
-def by_score(name: ScoreName, probe: Probe) -> Any:
+def by_score(name: str, probe: Probe) -> Any:
     return probe_scores(probe, name)
 
 
@@ -170,7 +170,7 @@ def test_steering_vectors_are_the_same_wherever_the_responses_are(
 @pytest.mark.parametrize("numbers", NUMBERS)
 def test_experts_are_the_same_wherever_the_responses_are(
     numbers: str,
-    score: ScoreName,
+    score: str,
     adapters: Callable[[str], Adapter],
     corpus: ParallelCorpus,
     tmp_path: Path,

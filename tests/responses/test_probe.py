@@ -21,7 +21,7 @@ from steer_plugin.scores.mean_difference import mean_difference
 from steer_plugin.scores.probe_scores import probe_scores
 from steer_plugin.scores.rank_scores import scores
 from steer_plugin.scores.token_scores import activation_frequency, lape
-from steer_plugin.settings.names import SCORES
+from steer_plugin.settings.parts import SCORES
 
 from support import tiny_models
 from support.oracle import Oracle

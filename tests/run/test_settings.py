@@ -1,6 +1,5 @@
 """Run files: what they may say, and what they are told when they say something else."""
 
-import typing
 from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
@@ -8,10 +7,8 @@ from pathlib import Path
 import pytest
 
 from steer_plugin import ParallelCorpus
-from steer_plugin.analyses.controls.expert_controls import PLAN_CONTROLS
 from steer_plugin.analyses.run.files import read_settings
 from steer_plugin.analyses.run.settings import (
-    ControlName,
     GenerationSettings,
     PlanSettings,
     RunSettings,
@@ -19,6 +16,7 @@ from steer_plugin.analyses.run.settings import (
 )
 from steer_plugin.errors import SettingsError
 from steer_plugin.experts.selection import Choice
+from steer_plugin.settings.parts import CONTROLS
 
 NEEDED = 'model = "m"\ntargets = ["deu_Latn"]\ntop_k = [3]\n'
 
@@ -64,6 +62,7 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
         "controls": (),
         "control_seeds": (0,),
         "methods": (),
+        "measures": (),
         "plans": (),
         "method_layer": None,
         "permutations": 0,
@@ -218,7 +217,10 @@ def test_a_step_has_the_defaults_of_a_run_and_a_choice_of_its_own(tmp_path: Path
         ("[generation]\nseeds = [1, 1]", "generation.seeds: Each item may be given once"),
         ("[generation]\ntop_p = 0", "generation.top_p: Input should be greater than 0, not 0"),
         ("generation = 3", "generation: Input should be .*GenerationSettings, not 3"),
-        ('controls = ["none"]', r"controls\.0: Input should be 'random-in-layers', .*, not 'none'"),
+        (
+            'controls = ["none"]',
+            r"controls\.0: Input should be one of random-in-la.*, not 'none'",
+        ),
         ('methods = ["none"]', r"methods\.0: Input should be one of set-mean, .*, not 'none'"),
         ('selection = "best"', "selection: Input should be 'top', 'bottom' or 'top.bottom'"),
         ("unit_layers = [5, 2]", "unit_layers: The first block should not come after the last"),
@@ -242,9 +244,9 @@ def test_a_step_has_the_defaults_of_a_run_and_a_choice_of_its_own(tmp_path: Path
         ('languages = "deu_Latn"', "languages: Input should be a valid list, not 'deu_Latn'"),
         ("sentences = 3", "sentences: Input should be greater than or equal to 4, not 3"),
         ('site = "mlp"', r"site: Input should be one of mlp\.hook_post, .*, not 'mlp'"),
-        ('pooling = "sum"', "pooling: Input should be 'max', 'mean', 'min' or 'last', not 'sum'"),
-        ('score = "f1"', "score: Input should be 'auroc', 'average_precision', .*, not 'f1'"),
-        ('operation = "zap"', "operation: Input should be 'set', 'add', .*, not 'zap'"),
+        ('pooling = "sum"', "pooling: Input should be one of max, mean, min, last, not 'sum'"),
+        ('score = "f1"', "score: Input should be one of auroc, average_precision, .*, not 'f1'"),
+        ('operation = "zap"', "operation: Input should be one of set, add, .*, not 'zap'"),
         ('positions = "odd"', "positions: Input should be 'all', .*, not 'odd'"),
         ('dtype = "int8"', "dtype: Input should be 'auto', 'float32', 'bfloat16' or 'float16'"),
         ("strength = inf", "strength: Input should be a finite number, not inf"),
@@ -449,9 +451,8 @@ def test_the_papers_protocol_ships_with_a_variant_for_each_of_its_models() -> No
 
 
 def test_the_controls_that_can_be_said_are_those_that_can_be_made() -> None:
-    names = set(typing.get_args(ControlName))
-
-    assert names == {*PLAN_CONTROLS, "constant-shift", "centring"}
+    assert {CONTROLS[name].of for name in CONTROLS} == {"plan", "embeddings", "figures"}
+    assert RunSettings(model="m", targets=("a",), top_k=(1,), controls=tuple(CONTROLS)).controls
 
 
 @pytest.mark.parametrize(

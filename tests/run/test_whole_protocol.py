@@ -4,7 +4,6 @@ import json
 import math
 import random
 import re
-import typing
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from importlib.metadata import version
@@ -27,12 +26,12 @@ from steer_plugin.analyses.run.experiment import compare_methods, run_experiment
 from steer_plugin.analyses.run.files import read_settings
 from steer_plugin.analyses.run.inputs import read_data
 from steer_plugin.analyses.run.results import Results
-from steer_plugin.analyses.run.settings import ControlName, GenerationSettings, RunSettings
+from steer_plugin.analyses.run.settings import GenerationSettings, RunSettings
 from steer_plugin.cli.main import run_command
 from steer_plugin.corpora.documents import documents_hash
 from steer_plugin.errors import CorpusError
-from steer_plugin.methods.catalogue import METHODS
 from steer_plugin.models.adapter import Adapter
+from steer_plugin.settings.parts import CONTROLS, METHODS
 
 from support import saved_models, tiny_models
 from support.kills import Kill
@@ -120,7 +119,7 @@ def file(source: Path) -> Path:
         "top_k = [3, 6, 9]",
         'layers = "all"',
         "resamples = 40",
-        f"controls = {list(typing.get_args(ControlName))}",
+        f"controls = {list(CONTROLS)}",
         "control_seeds = [0, 1]",
         f"methods = {list(METHODS)}",
         "permutations = 10",
@@ -213,7 +212,7 @@ def test_every_difference_has_its_interval_its_number_and_its_control(run: Run) 
 def test_every_control_stands_beside_the_experts_at_the_middle_k(run: Run) -> None:
     controls = run.results.controls
 
-    assert set(controls["control"]) == set(typing.get_args(ControlName))
+    assert set(controls["control"]) == set(CONTROLS)
     assert set(controls["top_k"]) == {6}
     assert set(controls["layer"]) == set(LAYERS)
     seeds = controls.groupby("control")["n_seeds"].unique().map(list).to_dict()

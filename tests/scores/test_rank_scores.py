@@ -14,15 +14,15 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from steer_plugin.errors import ScoreError
 from steer_plugin.responses.unit_chunks import map_units
+from steer_plugin.scores.probe_scores import chance_levels
 from steer_plugin.scores.rank_scores import (
+    RANK_SCORES,
     auroc,
     average_precision,
-    chance_levels,
-    check_score,
     doubled_midranks,
     scores,
 )
-from steer_plugin.settings.names import RANK_SCORES, SCORES
+from steer_plugin.settings.parts import SCORES
 
 Array = np.ndarray[Any, Any]
 
@@ -231,7 +231,7 @@ def test_each_score_has_a_level_of_chance() -> None:
 def test_a_name_that_is_no_score_is_refused() -> None:
     message = r"'f1' is not a score; choose one of: auroc, .*, mean_difference, .*, lape$"
     with pytest.raises(ScoreError, match=message):
-        check_score("f1")
+        SCORES.check("f1")
 
 
 @pytest.mark.parametrize("positives", [1, 3, 7, 10, 49, 333])

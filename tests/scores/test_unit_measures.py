@@ -13,15 +13,11 @@ from steer_plugin.errors import ScoreError
 from steer_plugin.responses.probe import Probe
 from steer_plugin.scores import unit_measures
 from steer_plugin.scores.mean_difference import mean_difference
-from steer_plugin.scores.probe_scores import (
-    MEASURES,
-    probe_scores,
-    scores_and_typical_responses,
-)
+from steer_plugin.scores.probe_scores import probe_scores, scores_and_typical_responses
 from steer_plugin.scores.rank_scores import auroc, average_precision
 from steer_plugin.scores.typical_responses import typical_responses, typical_responses_of
 from steer_plugin.scores.unit_measures import SortedUnits, measure_units
-from steer_plugin.settings.names import SCORES, ScoreName
+from steer_plugin.settings.parts import SCORES
 
 Array = np.ndarray[Any, Any]
 
@@ -47,7 +43,7 @@ def test_one_sort_gives_the_bits_of_separate_calls(
     case: tuple[torch.Tensor, Array], lines: bool, memory: int
 ) -> None:
     def everything(units: SortedUnits) -> dict[str, torch.Tensor]:
-        scores = {f"score {name}": measure(units) for name, measure in MEASURES.items()}
+        scores = {f"score {name}": SCORES[name].function(units) for name in ALONE}
         return scores | typical_responses_of(units, LEVELS, lines=lines)
 
     together = measure_units(*case, everything, memory=memory)
@@ -78,7 +74,7 @@ def probe(active: bool) -> Probe:
 
 @pytest.mark.parametrize("name", SCORES)
 def test_each_chunk_is_sorted_once_for_a_score_and_all_statistics(
-    name: ScoreName, monkeypatch: pytest.MonkeyPatch
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = probe(active=True)
     scores = probe_scores(read, name)
@@ -103,7 +99,7 @@ def test_each_chunk_is_sorted_once_for_a_score_and_all_statistics(
 @pytest.mark.usefixtures("unchecked")
 def test_what_cannot_be_scored_is_refused_before_anything_is_sorted() -> None:
     with pytest.raises(ScoreError, match="'f1' is not a score; choose one of: auroc, "):
-        scores_and_typical_responses(probe(active=True), "f1")  # type: ignore[arg-type]
+        scores_and_typical_responses(probe(active=True), "f1")
     with pytest.raises(ScoreError, match=r"quantiles are \(2,\); give numbers from 0 to 1"):
         scores_and_typical_responses(probe(active=True), "auroc", (2,))
     with pytest.raises(ScoreError, match="lape counts active tokens, which this probe has not"):

@@ -22,7 +22,7 @@ from steer_plugin.analyses.report.words.method_titles import (
 from steer_plugin.analyses.report.words.phrases import listed
 from steer_plugin.corpora.language_codes import language_label
 from steer_plugin.experts.selection import TOP, Choice
-from steer_plugin.methods.catalogue import METHODS
+from steer_plugin.settings.parts import METHODS
 
 BESIDE = "The method's control"
 

@@ -19,6 +19,7 @@ from steer_plugin.analyses.run.results import Results, at_headline, layer_phrase
 from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_name
 from steer_plugin.experts.selection import TOP, Choice
+from steer_plugin.settings.parts import SCORES
 
 _NAMED = 3
 
@@ -62,14 +63,8 @@ def short_of_experts(layers: pd.DataFrame) -> str:
 def score_name(results: Results) -> str:
     """Name the expertise score as axes and sentences do."""
     score = results.provenance.get("score", "score")
-    names = {
-        "auroc": "AUROC",
-        "average_precision": "average precision",
-        "mean_difference": "d\N{PRIME}",
-        "activation_frequency": "activation frequency",
-        "lape": "1 - LAPE",
-    }
-    return names.get(score, score)
+    # What is saved can be reported where somebody's own score is not registered.
+    return (SCORES[score].title if score in SCORES else None) or score
 
 
 def score_curves_title(curve: pd.DataFrame, score: str) -> str:

@@ -16,6 +16,7 @@ from steer_plugin.analyses.report.words.phrases import (
 from steer_plugin.analyses.run.results import layer_order
 from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 from steer_plugin.corpora.language_codes import language_name
+from steer_plugin.settings.parts import CONTROLS
 
 _NAMED = 3
 
@@ -35,52 +36,6 @@ class ControlPhrases:
     subject: str
     what: str
 
-
-CONTROLS: Mapping[str, ControlPhrases] = MappingProxyType(
-    {
-        "random-in-layers": ControlPhrases(
-            "Random, same layers",
-            "Random neurons of the same layers give",
-            "as many other neurons of the same layers with the experts' values",
-        ),
-        "random-anywhere": ControlPhrases(
-            "Random, any layer",
-            "Random neurons of any layer give",
-            "as many other neurons of all layers with the experts' values",
-        ),
-        "shuffled-values": ControlPhrases(
-            "Shuffled values",
-            "The experts with each other's values give",
-            "the experts with each other's values",
-        ),
-        "other-experts": ControlPhrases(
-            "Other languages' experts",
-            "Other languages' experts give",
-            "another language's experts with their own values",
-        ),
-        "bottom": ControlPhrases(
-            "Lowest-scoring neurons",
-            "The lowest-scoring neurons give",
-            "the neurons{layers} that score lowest, with their own values",
-        ),
-        "shuffled-labels": ControlPhrases(
-            "Shuffled labels",
-            "Experts found with shuffled labels give",
-            "the {end} neurons{layers} under shuffled labels, with those labels' values",
-        ),
-        "constant-shift": ControlPhrases(
-            "Constant shift",
-            "Adding the intervention's mean effect alone gives",
-            "one vector, the experts' mean effect, added to all embeddings made without steering",
-        ),
-        "centring": ControlPhrases(
-            "Centring",
-            "Subtracting each language's mean, without steering, gives",
-            "each language's mean taken off its embeddings made without steering",
-        ),
-    }
-)
-"""The controls by their word in a run file, in the order they are shown."""
 
 MEASURES: Mapping[str, str] = MappingProxyType(
     {"pair distance": "raw distance", "top-1": "top-1 retrieval", "gap": "the gap"}
@@ -117,7 +72,10 @@ def control_order(table: pd.DataFrame) -> list[str]:
 
 def control_phrases(control: str) -> ControlPhrases:
     """Give what a control is called; a word that is not known stands for itself."""
-    return CONTROLS.get(control, ControlPhrases(control, f"The control {control} gives", control))
+    known = CONTROLS.get(control)
+    words = (None, None, None) if known is None else (known.label, known.subject, known.what)
+    usual = control, f"The control {control} gives", control
+    return ControlPhrases(*(given or own for given, own in zip(words, usual, strict=True)))
 
 
 def reliable(rows: pd.DataFrame) -> pd.Series:

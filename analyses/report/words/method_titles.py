@@ -10,7 +10,7 @@ from steer_plugin.analyses.report.words.phrases import (
     several_draws,
     span,
 )
-from steer_plugin.methods.catalogue import METHODS
+from steer_plugin.settings.parts import METHODS
 
 RETRIEVAL, DISTANCE = "retrieval", "centred distance"
 PROBABILITY, PERPLEXITY = "language probability", "perplexity"
@@ -27,7 +27,7 @@ def method_order(table: pd.DataFrame) -> list[str]:
 
 def method_title(name: str) -> str:
     """Name a method as sentences do; a word that is not known stands for itself."""
-    return METHODS[name].title if name in METHODS else name
+    return (METHODS[name].title if name in METHODS else None) or name
 
 
 def methods_title(table: pd.DataFrame) -> str:

@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pandas as pd
 
-from steer_plugin.analyses.controls.expert_controls import DRAWN
-from steer_plugin.analyses.controls.shifts import constant_shift
-from steer_plugin.analyses.measures.every_measure import all_figures
+from steer_plugin.analyses.measures.every_measure import all_figures, figures_by
 from steer_plugin.analyses.measures.mixed_retrieval import mixed_figures
 from steer_plugin.analyses.run.results import layer_phrase
 from steer_plugin.analyses.run.settings import RunSettings
@@ -17,9 +15,10 @@ from steer_plugin.analyses.run.stages.conditions import BEFORE, MATCHED, Compari
 from steer_plugin.analyses.statistics.comparison import compare, compare_controls
 from steer_plugin.analyses.statistics.false_discoveries import control_false_discoveries
 from steer_plugin.analyses.statistics.figure_rows import is_pair
-from steer_plugin.analyses.statistics.figures import KEYS, Figures, joined
+from steer_plugin.analyses.statistics.figures import Figures, joined
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import FINAL, Embeddings, Layer
+from steer_plugin.settings.parts import CONTROLS
 
 CONTROLLED = ("pair distance", "matched distance", "gap", "top-1", "MEXA", "CKA")
 """The measures that every control of a run file is put beside."""
@@ -71,7 +70,7 @@ def compare_experts(
     """
     frames: dict[str, list[pd.DataFrame]] = {}
     for layer in embedded.layers:
-        figures = _LayerFigures(embedded, layer, comparison)
+        figures = _LayerFigures(embedded, layer, comparison, settings.measures)
         measured = {
             condition: figures.of(condition) for condition in (BEFORE, *comparison.conditions)
         }
@@ -95,11 +94,13 @@ class _LayerFigures:
         embedded: the judging sentences, in all conditions.
         layer: where.
         comparison: of what.
+        measures: further ones, whose figures stand in the table of alignment.
     """
 
     embedded: ConditionEmbeddings
     layer: Layer
     comparison: Comparison
+    measures: tuple[str, ...] = ()
 
     def of(self, condition: Condition) -> TableFigures:
         """Measure a condition as it is embedded."""
@@ -115,7 +116,19 @@ class _LayerFigures:
                 same=corpus.same,
                 groups=corpus.groups,
             )
-        return {table: joined([figures[name] for name in names]) for table, names in TABLES.items()}
+            own = [
+                figures_by(
+                    name,
+                    embeddings,
+                    target=self.comparison.target,
+                    same=corpus.same,
+                    groups=corpus.groups,
+                )
+                for name in self.measures
+            ]
+        tables = {table: [figures[name] for name in names] for table, names in TABLES.items()}
+        tables["alignment"] += own
+        return {table: joined(parts) for table, parts in tables.items()}
 
 
 def _labelled(frame: pd.DataFrame, keys: Mapping[str, object]) -> pd.DataFrame:
@@ -149,34 +162,19 @@ def _others(
     }
     if not comparison.headline:
         return others
-    if "constant-shift" in settings.controls:
-        before = figures.embedded.load(BEFORE, figures.layer)
-        after = figures.embedded.load(comparison.experts, figures.layer)
-        shifted = constant_shift(before, fit=(before, after))
-        # It is fitted on the sentences that judge it, and how it moves with them is not known.
-        others["constant-shift"] = [_controlled(figures.named(BEFORE, shifted)).unsure()]
-    if "centring" in settings.controls:
-        others["centring"] = [_centred(_controlled(measured[BEFORE]))]
+    for name in settings.controls:
+        control = CONTROLS[name]
+        if control.of == "embeddings":
+            before = figures.embedded.load(BEFORE, figures.layer)
+            after = figures.embedded.load(comparison.experts, figures.layer)
+            with CONTROLS.calling(name):
+                moved = control.function(before, after)
+            # It has seen the sentences that judge it, and how it moves with them is not known.
+            others[name] = [_controlled(figures.named(BEFORE, moved)).unsure()]
+        elif control.of == "figures":
+            with CONTROLS.calling(name):
+                others[name] = [control.function(_controlled(measured[BEFORE]))]
     return others
-
-
-def _centred(before: Figures) -> Figures:
-    """Give the unsteered figures without each language's mean, whatever centring is asked for.
-
-    Without the means of languages there is none left that they have in common. CKA has no such
-    figure of its own, since it takes means out by itself.
-    """
-    keys = [name for name in KEYS if name != "centring"]
-    place = {
-        tuple(row): number
-        for number, (row, centring) in enumerate(
-            zip(before.index[keys].itertuples(index=False), before.index["centring"], strict=True)
-        )
-        if centring == "language"
-    }
-    rows = before.index[keys].itertuples(index=False)
-    chosen = [place.get(tuple(row), number) for number, row in enumerate(rows)]
-    return replace(before, values=before.values[chosen], influence=before.influence[:, :, chosen])
 
 
 def _beside_all(
@@ -191,8 +189,12 @@ def _beside_all(
         _controlled(measured[BEFORE]),
         _controlled(measured[comparison.experts]),
         controls,
-        single=set(controls) - DRAWN,
+        single={name for name in controls if not _drawn(name)},
     )
+
+
+def _drawn(name: str) -> bool:
+    return CONTROLS[name].drawn and CONTROLS[name].of == "plan"
 
 
 def _controlled(measured: TableFigures) -> Figures:

@@ -10,10 +10,9 @@ import numpy as np
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.analyses.controls.expert_controls import (
-    DRAWN,
-    PLAN_CONTROLS,
     ControlContext,
     check_controls,
+    plan_control,
 )
 from steer_plugin.analyses.controls.random_units import matched_control
 from steer_plugin.analyses.run.results import middle
@@ -23,9 +22,9 @@ from steer_plugin.errors import InterventionError, SelectionError
 from steer_plugin.experts.selection import Choice, check_choice
 from steer_plugin.experts.table import ExpertTable, check_end, check_value
 from steer_plugin.interventions.plan import AnyPlan, Intervention
-from steer_plugin.methods.catalogue import METHODS, VectorMethod, plan_method, suited_methods
+from steer_plugin.methods.catalogue import plan_method, suited_methods
 from steer_plugin.scores.typical_responses import typical_responses
-from steer_plugin.settings.names import ScoreName
+from steer_plugin.settings.parts import CONTROLS, METHODS
 
 MATCHED = "random-in-layers"
 """The control that stands beside every figure."""
@@ -79,7 +78,7 @@ class Rival:
     """One of the methods, or a plan of the run file, for one target, beside its control.
 
     Attributes:
-        method: one of `steer_plugin.methods.catalogue.METHODS`, the name of a plan, or `OWN`.
+        method: one of `steer_plugin.settings.parts.METHODS`, the name of a plan, or `OWN`.
         target: the language that is steered towards.
         top_k: how many units, those of all steps; 0 for a vector in the residual stream.
         block: the block whose residual stream is steered; -1 for units.
@@ -142,11 +141,11 @@ class Planner:
         )
         draws = {}
         for control in (MATCHED, *controls):
-            seeds = settings.control_seeds if control in DRAWN else settings.control_seeds[:1]
+            seeds = settings.control_seeds[: None if CONTROLS[control].drawn else 1]
             conditions = [
                 self.condition(
                     f"{name}-{_FOLDERS.get(control, control)}-{seed}",
-                    PLAN_CONTROLS[control](context, seed),
+                    plan_control(control, context, seed),
                 )
                 for seed in seeds
             ]
@@ -164,7 +163,7 @@ class Planner:
         tables, settings = self.tables, self.settings
         plan = plan_method(
             method,
-            tables.by_auroc if method == "aura" and tables.by_auroc is not None else tables.experts,
+            tables.by_auroc if METHODS[method].auroc and tables.by_auroc else tables.experts,
             tables.vectors,
             target,
             top_k=k,
@@ -173,7 +172,7 @@ class Planner:
             bos=settings.steer_bos,
             choice=settings.choice,
         )
-        vector = isinstance(METHODS[method], VectorMethod)
+        vector = METHODS[method].vectors
         space = tables.vectors.space if vector and tables.vectors else tables.experts.space
         steered = self.condition(f"{target}-{method}", plan)
         seed = settings.control_seeds[0]
@@ -274,7 +273,7 @@ def check_plans(
 
 
 def _check_steering(
-    steering: ExpertSteering, space: UnitSpace, counts: Sequence[int], score: ScoreName
+    steering: ExpertSteering, space: UnitSpace, counts: Sequence[int], score: str
 ) -> None:
     for k in counts:
         check_choice(space, k, steering.choice)
@@ -300,7 +299,9 @@ def plan_comparisons(planner: Planner) -> list[Comparison]:
         InterventionError: value and operation do not go together.
     """
     settings = planner.settings
-    controls = [name for name in settings.controls if name in PLAN_CONTROLS and name != MATCHED]
+    controls = [
+        name for name in settings.controls if CONTROLS[name].of == "plan" and name != MATCHED
+    ]
     headline = middle(settings.top_k)
     return [
         planner.comparison(target, k, controls if k == headline else ())

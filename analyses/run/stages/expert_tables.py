@@ -15,12 +15,12 @@ from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.errors import ModelError
 from steer_plugin.experts.selection import tied_phrase
 from steer_plugin.experts.table import LINES, ExpertTable, score_units
-from steer_plugin.methods.catalogue import METHODS, VectorMethod
 from steer_plugin.methods.steering_vectors import VECTOR_SITE, SteeringVectors, find_vectors
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import provenance
+from steer_plugin.registry import with_origins
 from steer_plugin.responses.probe import Probe, probe_units
-from steer_plugin.settings.names import ScoreName
+from steer_plugin.settings.parts import CONTROLS, METHODS, POOLINGS, SCORES, SITES
 from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.artifacts import Artifact
 
@@ -93,16 +93,22 @@ class Finder:
 
     def origin(self, **more: str) -> dict[str, Any]:
         """Say what everything that is made of the pass depends on, and what else this does."""
-        return provenance(
+        record = provenance(
             self.steps.model(self.adapter),
             self.corpus,
             site=self.settings.site,
             pooling=self.settings.pooling,
             **more,
         )
+        return with_origins(
+            record,
+            site=(SITES, self.settings.site),
+            pooling=(POOLINGS, self.settings.pooling),
+            score=(SCORES, more.get("score", self.settings.score)),
+        )
 
     def table(
-        self, name: str, score: ScoreName, shuffled: int | None = None, *, lines: bool = False
+        self, name: str, score: str, shuffled: int | None = None, *, lines: bool = False
     ) -> ExpertTable:
         """Score the units, or read the table that is kept.
 
@@ -142,13 +148,14 @@ def find_all(finder: Finder) -> RunExperts:
     for line in tied_lines(experts, settings):
         finder.steps.say(line)
     by_auroc = None
-    if "aura" in settings.methods:
+    if any(METHODS[name].auroc for name in settings.methods):
         auroc = settings.score == "auroc"
         by_auroc = experts if auroc else finder.table("experts-auroc", "auroc")
-    seeds = settings.control_seeds if "shuffled-labels" in settings.controls else ()
+    shuffling = any(CONTROLS[name].shuffled for name in settings.controls)
+    seeds = settings.control_seeds if shuffling else ()
     shuffled = {
         seed: finder.table(
-            f"experts-shuffled-{seed}", settings.score, seed, lines=settings.operation == "affine"
+            f"experts-shuffled-{seed}", settings.score, seed, lines=settings.moves_lines
         )
         for seed in seeds
     }
@@ -260,7 +267,7 @@ def method_block(adapter: Adapter, settings: RunSettings) -> int:
 
 def _vectors(finder: Finder) -> SteeringVectors | None:
     settings, steps = finder.settings, finder.steps
-    if not any(isinstance(METHODS[name], VectorMethod) for name in settings.methods):
+    if not any(METHODS[name].vectors for name in settings.methods):
         return None
     block = method_block(finder.adapter, settings)
     model = steps.model(finder.adapter)

@@ -58,10 +58,10 @@ def compare_rival(
     Raises:
         AnalysisError: a condition cannot be measured, such as one that makes all embeddings alike.
     """
-    frame = pd.concat(
-        [_of_embeddings(rival, embedded), _of_texts(rival, writer, settings)],
-        ignore_index=True,
-    )
+    parts = [_of_embeddings(rival, embedded), _of_texts(rival, writer, settings)]
+    # One without rows would make objects of numbers.
+    parts = [part for part in parts if not part.empty] or [NO_ROWS]
+    frame = pd.concat(parts, ignore_index=True)
     keys = {
         METHOD: rival.method,
         "target": rival.target,

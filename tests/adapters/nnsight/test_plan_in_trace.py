@@ -295,14 +295,15 @@ def test_ids_without_a_mask_are_all_steered(oracle: Oracle) -> None:
 
 
 def test_a_function_of_ours_travels_with_those_it_calls() -> None:
-    from steer_plugin.interventions.arithmetic import steer, steer_units
+    from steer_plugin.interventions.arithmetic import steer_units
+    from steer_plugin.interventions.operations import done
 
     copy = portable(steer_units)
 
-    assert copy.__globals__["steer"] is not steer
-    assert copy.__globals__["steer"].__code__ is steer.__wrapped__.__code__  # type: ignore[attr-defined]
+    assert copy.__globals__["done"] is not done
+    assert copy.__globals__["done"].__code__ is done.__wrapped__.__code__  # type: ignore[attr-defined]
     assert copy.__annotations__ == {}
-    assert set(copy.__globals__) == {"__builtins__", "steer", "torch"}
+    assert set(copy.__globals__) == {"__builtins__", "done", "torch"}
 
 
 CELLS = """

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from steer_plugin import ExpertTable, ParallelCorpus, adapt, find_experts
+from steer_plugin.activations.pooling import ACTIVE
 from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.adapters.nnsight.ndif import NDIF
 from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
@@ -25,7 +26,8 @@ from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
-from steer_plugin.settings.names import FINAL_NORM, OPERATIONS, POOLINGS, POSITIONS
+from steer_plugin.settings.names import FINAL_NORM, POSITIONS
+from steer_plugin.settings.parts import OPERATIONS, POOLINGS
 
 from support import command_line, ndif_fixture, saved_models, tiny_models
 from support.covering import pairwise
@@ -90,7 +92,7 @@ def assert_close(found: np.ndarray, wanted: np.ndarray) -> None:
 def test_every_site_and_pooling_is_what_transformer_lens_gives(
     name: str, ndif: NDIFServer, local_of: Callable[[str], BridgeAdapter]
 ) -> None:
-    readings = [Reading(site, pooling) for site in PATHS[name] for pooling in POOLINGS]
+    readings = [Reading(site, pooling) for site in PATHS[name] for pooling in (*POOLINGS, ACTIVE)]
     far = adapt(ndif_fixture.remote_model(folder_of(ndif, name)), remote=True, ndif_url=ndif.url)
 
     found, wanted = (gather(adapter, TEXTS, readings) for adapter in (far, local_of(name)))

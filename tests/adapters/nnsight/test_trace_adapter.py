@@ -18,6 +18,7 @@ from nnsight.modeling.language import LanguageModel
 from nnsight.modeling.transformers import TransformersModel
 
 from steer_plugin import ParallelCorpus, ProbeSettings, adapt, embed, find_experts, steered
+from steer_plugin.activations.pooling import ACTIVE
 from steer_plugin.adapters.nnsight.module_paths import (
     MODULE_PATHS,
     ModulePaths,
@@ -29,7 +30,8 @@ from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
-from steer_plugin.settings.names import FINAL_NORM, OPERATIONS, POOLINGS, POSITIONS, SITES
+from steer_plugin.settings.names import FINAL_NORM, POSITIONS
+from steer_plugin.settings.parts import OPERATIONS, POOLINGS, SITES
 
 from support import saved_models, tiny_models
 from support.covering import pairwise
@@ -113,7 +115,7 @@ def test_every_site_and_pooling_in_one_pass_is_the_same_on_all_hosts(
     name: str, hosts_of: Callable[[str], Hosts]
 ) -> None:
     hosts = hosts_of(name)
-    readings = [Reading(site, pooling) for site in PATHS[name] for pooling in POOLINGS]
+    readings = [Reading(site, pooling) for site in PATHS[name] for pooling in (*POOLINGS, ACTIVE)]
     # In an order that no forward pass has.
     random.Random(0).shuffle(readings)  # noqa: S311
 
@@ -179,7 +181,7 @@ def test_the_experts_are_the_same(name: str, hosts_of: Callable[[str], Hosts]) -
 def steered_cases() -> list[tuple[str, str, str]]:
     """Give each pair of an operation and a site the next architecture that has the site."""
     names, cases = [*ALL], []
-    for operation, site in pairwise(OPERATIONS, [*SITES]):
+    for operation, site in pairwise([*OPERATIONS], [*SITES]):
         name = next(name for name in names if site in PATHS[name])
         names.remove(name)
         names.append(name)

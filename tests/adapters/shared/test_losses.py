@@ -24,7 +24,8 @@ from steer_plugin.adapters.shared.losses import WindowBatch, token_losses, windo
 from steer_plugin.adapters.shared.tokens import TokenBatch, Tokens
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.models.adapter import Adapter
-from steer_plugin.settings.names import OPERATIONS, POSITIONS
+from steer_plugin.settings.names import POSITIONS
+from steer_plugin.settings.parts import OPERATIONS
 
 from support import tiny_models
 from support.covering import pairwise

@@ -12,7 +12,8 @@ from steer_plugin import steered
 from steer_plugin.adapters.shared.steered_tokens import PassContext, SteeredTokens, without_padding
 from steer_plugin.errors import InterventionError
 from steer_plugin.interventions.plan import Intervention
-from steer_plugin.settings.names import OPERATIONS, POSITIONS
+from steer_plugin.settings.names import POSITIONS
+from steer_plugin.settings.parts import OPERATIONS
 
 from support import tiny_models
 from support.covering import pairwise

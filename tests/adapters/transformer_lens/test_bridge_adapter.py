@@ -12,12 +12,14 @@ import pytest
 import torch
 
 from steer_plugin import ParallelCorpus, adapt, embed, embed_layers, find_experts, steered
+from steer_plugin.activations.pooling import ACTIVE
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.plan import Intervention
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
-from steer_plugin.settings.names import FINAL_NORM, OPERATIONS, POOLINGS, POSITIONS, SITES
+from steer_plugin.settings.names import FINAL_NORM, POSITIONS
+from steer_plugin.settings.parts import OPERATIONS, POOLINGS, SITES
 
 from support import tiny_models
 from support.covering import pairwise
@@ -61,7 +63,7 @@ def expected(oracle_of: Callable[..., Oracle]) -> Callable[[str, bool], dict[Rea
 
 
 def _readings(name: str) -> list[Reading]:
-    return [Reading(site, pooling) for site in PATHS[name] for pooling in POOLINGS]
+    return [Reading(site, pooling) for site in PATHS[name] for pooling in (*POOLINGS, ACTIVE)]
 
 
 def _keys(site: str) -> list[Key]:
@@ -457,7 +459,7 @@ def test_steering_any_site_equals_plain_hugging_face(
 @pytest.mark.parametrize(
     ("operation", "strength", "positions", "front_and_bos", "name"),
     pairwise(
-        OPERATIONS,
+        [*OPERATIONS],
         [0.0, 0.4, 1.0],
         POSITIONS,
         [(True, True), (True, False), (False, True)],

@@ -13,13 +13,12 @@ from steer_plugin.analyses.report.charts.control_shares import (
     control_shares_table,
 )
 from steer_plugin.analyses.report.words.control_titles import (
-    CONTROLS,
     advantages_title,
     centring_sentence,
     share_sentence,
     shares_title,
 )
-from steer_plugin.analyses.run.settings import ControlName
+from steer_plugin.settings.parts import CONTROLS
 
 from support.frames_of_extras import SEVEN, controls_frame, set_where
 from support.specs import encodings, rows_of, said_on, spec_of, tooltips_of, width_of
@@ -62,7 +61,7 @@ def everything(spec: dict[str, Any]) -> pd.DataFrame:
 
 
 def test_every_control_of_a_run_file_has_its_words() -> None:
-    assert set(CONTROLS) == set(ControlName.__args__)
+    assert all(words.label and words.subject and words.what for words in CONTROLS.values())
 
 
 def test_only_means_over_pairs_of_raw_embeddings_at_the_last_layer_are_drawn(

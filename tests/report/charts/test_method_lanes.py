@@ -14,7 +14,7 @@ from steer_plugin.analyses.report.charts.method_lanes import (
 )
 from steer_plugin.analyses.report.theme import LANGUAGE_COLOURS, LANGUAGE_SHAPES
 from steer_plugin.analyses.report.words.method_titles import methods_title, methods_tradeoff_title
-from steer_plugin.methods.catalogue import METHODS
+from steer_plugin.settings.parts import METHODS
 
 from support.frames_of_extras import SEVEN, methods_frame, set_where
 from support.specs import encodings, rows_of, said_on, spec_of, tooltips_of, width_of
