@@ -51,10 +51,18 @@ def read_data(settings: RunSettings) -> RunData:
             of a set, no document of a target.
     """
     corpus = _corpus(settings.corpus, settings, settings.against)
-    if settings.judge_corpus in (None, settings.corpus):
+    judging, judge_against = settings.judge_corpus, settings.judge_against
+    split = judging in (None, settings.corpus)
+    if (judge_against is not None) != (settings.against is not None and not split):
+        raise CorpusError(
+            "against is what the texts of corpus are told from, judge_against those of "
+            "judge_corpus; give both with judge_corpus, and without it against alone, which is "
+            "split in two as corpus is"
+        )
+    if split:
         find, judge = corpus.split(seed=settings.split_seed)
     else:
-        find, judge = corpus, _corpus(str(settings.judge_corpus), settings)
+        find, judge = corpus, _corpus(str(judging), settings, judge_against)
     return _data(find, judge, settings)
 
 
