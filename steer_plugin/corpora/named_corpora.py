@@ -1,6 +1,6 @@
 """Corpora as the command line and run files name them, parallel or labelled."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from steer_plugin.corpora.corpus import Corpus
@@ -45,8 +45,11 @@ def read_corpus(
     if source == EVERYDAY and against is None:
         everyday = ParallelCorpus.everyday() if group is None else ParallelCorpus.everyday(group)
         return everyday if chosen is None else everyday.select(chosen)
-    if against is not None or _is_labelled_path(source):
-        return LabelledCorpus.read(source, labels=chosen, group=group, against=against)
+    if against is not None:
+        concept, others = _bundled_texts(source), _bundled_texts(against)
+        return LabelledCorpus.read(concept, labels=chosen, group=group, against=others)
+    if _is_labelled_path(source):
+        return LabelledCorpus.read(source, labels=chosen, group=group)
     read = read_source(source, None, group)
     if is_labelled(read):
         return LabelledCorpus.read(read, labels=chosen, group=group)
@@ -70,6 +73,14 @@ def need_parallel(corpus: Corpus, what: str) -> ParallelCorpus:
             "column a language"
         )
     return corpus
+
+
+def _bundled_texts(source: str) -> str | Mapping[str, tuple[str, ...]]:
+    """Give the texts of what is bundled, by label, and any other source as it is."""
+    for name in BUNDLED:
+        if source == name:
+            return LabelledCorpus.bundled(name).sentences
+    return source
 
 
 def _is_labelled_path(source: str) -> bool:

@@ -452,6 +452,17 @@ def test_a_file_of_texts_and_labels_is_taken_as_such_and_others_as_before(tmp_pa
     assert read_corpus("questions", ["statement", "question"]).groups is not None
 
 
+def test_what_is_bundled_has_a_background_and_is_one_by_its_name(tmp_path: Path) -> None:
+    alone = write(tmp_path / "toxic.txt", "a\nb")
+
+    corpus = read_corpus(str(alone), against="questions")
+    bundled = LabelledCorpus.bundled("questions")
+    assert Counter(corpus.sentences["background"]) == Counter(bundled.texts)
+    corpus = read_corpus("questions", ["question", "background"], against=str(alone))
+    assert corpus.sentences["question"] == bundled.sentences["question"]
+    assert corpus.sentences["background"] == ("a", "b")
+
+
 def test_a_data_set_on_a_hub_is_taken_by_its_columns(tmp_path: Path) -> None:
     name = hub_folder(tmp_path, {"default": {"train": {"text": FLAT, "label": LABELS}}})
 
