@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import softmax
+from scipy.special import expit, logsumexp
 
 from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.corpora.text_forms import normal_form
@@ -46,29 +46,34 @@ class ConceptIdentifier:
         Raises:
             AnalysisError: it does not know the concept.
         """
-        if concept not in self.concepts:
-            raise AnalysisError(
-                f"{concept!r} is none of the concepts that were learnt: {', '.join(self.concepts)}"
-            )
-        row = self.concepts.index(concept)
-        return np.array([softmax(self._log_likelihood(text))[row] for text in texts])
+        return np.asarray(expit(self._log_odds(texts, concept)))
 
     def auroc(self, corpus: Corpus) -> Mapping[str, float]:
-        """Say how well its probabilities tell each concept of other texts from the rest.
+        """Say how well its odds tell each concept of other texts from the rest.
 
         Args:
             corpus: texts of the same concepts, which it did not learn from.
         """
         texts, labels = corpus.labelled()
-        given = np.stack([self(texts, concept) for concept in corpus.concepts], axis=1)
+        # Of many n-grams a probability is 1 to the last bit, and no longer tells texts apart.
+        given = np.stack([self._log_odds(texts, concept) for concept in corpus.concepts], axis=1)
         return {
             concept: float(score)
             for concept, score in zip(corpus.concepts, np.diag(auroc(given, labels)), strict=True)
         }
 
+    def _log_odds(self, texts: Sequence[str], concept: str) -> Float[np.ndarray, " text"]:
+        if concept not in self.concepts:
+            raise AnalysisError(
+                f"{concept!r} is none of the concepts that were learnt: {', '.join(self.concepts)}"
+            )
+        row = self.concepts.index(concept)
+        each = [self._log_likelihood(text) for text in texts]
+        return np.array([given[row] - logsumexp(np.delete(given, row)) for given in each])
+
     def _log_likelihood(self, text: str) -> Float[np.ndarray, " concept"]:
         known = [self.columns[ngram] for ngram in _ngrams(text) if ngram in self.columns]
-        return self.log_shares[:, sorted(known)].sum(1)
+        return np.asarray(self.log_shares[:, sorted(known)].sum(1))
 
 
 def fit_concepts(corpus: Corpus) -> ConceptIdentifier:
@@ -89,7 +94,9 @@ def _places(ngrams: Iterable[str], columns: Mapping[str, int]) -> list[int]:
 
 
 def _ngrams(text: str) -> set[str]:
-    padded = f" {normal_form(text).casefold()} "
+    form = normal_form(text).casefold()
+    # The spaces around nothing say nothing.
+    padded = f" {form} " if form else ""
     return {
         padded[start : start + length]
         for length in range(1, LONGEST + 1)

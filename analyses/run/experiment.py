@@ -95,7 +95,7 @@ def run_experiment(
     block = method_block(adapter, settings)
     for method in settings.projections:
         check_method(method)
-    check_plans(settings, adapter.space, data.find.languages)
+    check_plans(settings, adapter.space, data.find.concepts)
     writer = _writer(adapter, data, settings, steps)
     check_unsteered(writer, settings.targets)
     finder = Finder(adapter, data.find, settings, steps, "experts")
@@ -158,13 +158,9 @@ def compare_methods(
     out. Of a corpus of labels, the methods are put on the axes of what is written alone.
 
     Raises:
-        As `run_experiment`; or a corpus of labels is given and nothing is generated.
+        As `run_experiment` and `check_axes`.
     """
-    if settings.generation is None and not isinstance(data.judge, ParallelCorpus):
-        raise AnalysisError(
-            f"{', '.join(data.judge.concepts)} are labels, and what steering does to them is seen "
-            "in what is written; say in [generation] how much to write"
-        )
+    check_axes(data, settings)
     settings = replace(
         settings,
         methods=settings.methods or suited_methods(settings.choice),
@@ -175,7 +171,7 @@ def compare_methods(
     steps = Checkpoints(folder, say, memory, ran_with(settings, adapter.info))
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
-    check_plans(settings, adapter.space, data.find.languages)
+    check_plans(settings, adapter.space, data.find.concepts)
     writer = _writer(adapter, data, settings, steps)
     check_unsteered(writer, settings.targets)
     finder = Finder(adapter, data.find, settings, steps, "experts")
@@ -191,6 +187,19 @@ def compare_methods(
     if isinstance(data.judge, ParallelCorpus):
         embedded = embed_conditions(adapter, data.judge, layers, list(conditions), steps)
     return _methods_table(rivals, embedded, writer, data, settings, steps)
+
+
+def check_axes(data: RunData, settings: RunSettings) -> None:
+    """Refuse a comparison of methods that would have no axis.
+
+    Raises:
+        AnalysisError: a corpus of labels is given and nothing is generated.
+    """
+    if settings.generation is None and not isinstance(data.judge, ParallelCorpus):
+        raise AnalysisError(
+            f"{', '.join(data.judge.concepts)} are labels, and what steering does to them is seen "
+            "in what is written; say in [generation] how much to write"
+        )
 
 
 def _comparison_tables(

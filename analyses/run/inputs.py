@@ -48,13 +48,21 @@ def read_data(settings: RunSettings) -> RunData:
     Raises:
         CorpusError: something cannot be read, a target is not there, or too little is left to judge
             on when the texts that find are dropped from it: fewer than `FEWEST` sentences, no query
-            of a set, no document of a target.
+            of a set, no document of a target; or `against` and `judge_against` do not go together.
     """
+    judging, judge_against = settings.judge_corpus, settings.judge_against
+    split = judging in (None, settings.corpus)
+    if (judge_against is not None) != (settings.against is not None and not split):
+        raise CorpusError(
+            "against is what the texts of corpus are told from, judge_against those of "
+            "judge_corpus; give both with judge_corpus, and without it against alone, which is "
+            "split in two as corpus is"
+        )
     corpus = _corpus(settings.corpus, settings, settings.against)
-    if settings.judge_corpus in (None, settings.corpus):
+    if split:
         find, judge = corpus.split(seed=settings.split_seed)
     else:
-        find, judge = corpus, _corpus(str(settings.judge_corpus), settings)
+        find, judge = corpus, _corpus(str(judging), settings, judge_against)
     return _data(find, judge, settings)
 
 

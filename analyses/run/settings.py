@@ -233,6 +233,8 @@ class RunSettings(ExpertSteering):
             `LabelledCorpus.read`.
         judge_corpus: the same, for the sentences that judge; None, or `corpus` itself, splits that
             in two.
+        judge_against: texts that those of `judge_corpus` are told from, where those of `corpus` are
+            told from `against`; others than these.
         group: column of the corpus that says which sentences belong together, such as a document:
             they find or judge together. None takes the topics of "everyday" and the documents of
             FLORES.
@@ -293,6 +295,7 @@ class RunSettings(ExpertSteering):
     corpus: str = "everyday"
     against: str | None = None
     judge_corpus: str | None = None
+    judge_against: str | None = None
     group: str | None = None
     languages: Languages | None = None
     find_languages: Languages | None = None

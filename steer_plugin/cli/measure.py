@@ -16,6 +16,7 @@ from steer_plugin.cli.options import (
     model_options,
     say,
     split_option,
+    usage,
 )
 from steer_plugin.cli.output import print_frame
 from steer_plugin.cli.steering import Steering, steering_options
@@ -62,7 +63,9 @@ class Measurement:
         from steer_plugin.responses.embeddings import embed
 
         target = self.steering.target
-        finding, judging = need_parallel(self.corpus.read(), measure).split(seed=self.split_seed)
+        finding, judging = usage(need_parallel, corpus=self.corpus.read(), what=measure).split(
+            seed=self.split_seed
+        )
         check_groups(judging)
         if target is not None:
             check_targets(judging, [target])

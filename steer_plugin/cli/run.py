@@ -1,5 +1,6 @@
 """`run`, `compare` and `demo`: a run file, carried out step by step."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,20 +74,22 @@ class Running:
         url = settings.ndif_url if host == "ndif" else None
         return replace(settings, host=host, ndif_url=self.ndif_url or url)
 
-    def prepare(self, settings: "RunSettings", out: Path) -> "tuple[RunData, Adapter]":
-        """Read the sentences, then load the model.
-
-        What can be refused at once is refused before the model is loaded.
-        """
+    def read(self, settings: "RunSettings", out: Path) -> "RunData":
+        """Read the sentences, before the model is loaded: what can be refused is refused here."""
         from steer_plugin.analyses.run.inputs import read_data
 
         check_out(out, settings.model)
         data = read_data(settings)
         out.mkdir(parents=True, exist_ok=True)
-        model = usage(
-            settings.model_settings, threads=self.threads, ndif_patience_s=self.ndif_patience_s
+        return data
+
+    def load(self, settings: "RunSettings") -> "Adapter":
+        """Load the model."""
+        return load_model(
+            usage(
+                settings.model_settings, threads=self.threads, ndif_patience_s=self.ndif_patience_s
+            )
         )
-        return data, load_model(model)
 
     def carry_out(self, settings: "RunSettings", out: Path) -> Path:
         """Take every step that is not taken yet, and give the path of the report.
@@ -98,30 +101,35 @@ class Running:
         from steer_plugin.analyses.measures.projection import check_method
         from steer_plugin.analyses.report.output_folder import write_report
         from steer_plugin.analyses.run.experiment import run_experiment
+        from steer_plugin.corpora.named_corpora import need_parallel
 
         settings = self.on_host(settings)
         for method in settings.projections:
             check_method(method)
-        data, adapter = self.prepare(settings, out)
+        data = self.read(settings, out)
+        need_parallel(data.judge, "`run`")
+        adapter = self.load(settings)
         results = run_experiment(adapter, data, settings, out, say=say, memory=self.memory)
         results.save(out / "results")
         return write_report(results, out)
 
-    def show_concepts(self, settings: "RunSettings", out: Path) -> None:
+    def show_concepts(self, run_files: Sequence[RunFile], out: Path) -> None:
         """Print how well units tell concepts, then what steering them does to what is written.
 
         Args:
-            settings: what to do.
-            out: folder for results.
+            run_files: what to do, all with the same model.
+            out: folder for results, in a folder a run file.
         """
         from steer_plugin.analyses.run.concepts import judge_concepts
         from steer_plugin.analyses.run.experiment import compare_methods
 
-        settings = self.on_host(settings)
-        data, adapter = self.prepare(settings, out)
-        for take in (judge_concepts, compare_methods):
-            frame = take(adapter, data, settings, out, say=say, memory=self.memory)
-            print_frame(frame, as_json=False)
+        runs = [(self.on_host(file.read()), out / file.name) for file in run_files]
+        texts = [self.read(settings, folder) for settings, folder in runs]
+        adapter = self.load(runs[0][0])
+        for (settings, folder), data in zip(runs, texts, strict=True):
+            for take in (judge_concepts, compare_methods):
+                frame = take(adapter, data, settings, folder, say=say, memory=self.memory)
+                print_frame(frame, as_json=False)
 
 
 running_options = bundle("running", Running, threads_option, memory_option, host_options(None))
@@ -171,11 +179,13 @@ def compare(run_file: RunFile, out: Path | None, running: Running, as_json: bool
     retrieval, in mean-centred distance and, where the file generates, in language probability and
     perplexity, beside its control.
     """
-    from steer_plugin.analyses.run.experiment import compare_methods
+    from steer_plugin.analyses.run.experiment import check_axes, compare_methods
 
     out = out or Path("out") / run_file.name
     settings = running.on_host(run_file.read())
-    data, adapter = running.prepare(settings, out)
+    data = running.read(settings, out)
+    check_axes(data, settings)
+    adapter = running.load(settings)
     print_frame(
         compare_methods(adapter, data, settings, out, say=say, memory=running.memory), as_json
     )
@@ -202,9 +212,9 @@ def demo(out: Path | None, concepts: bool, running: Running) -> None:
     with the path of the report on stdout.
     """
     if concepts:
-        for variant in (None, "registers"):
-            run_file = RunFile(Path("concepts.toml"), variant, None, ())
-            running.show_concepts(run_file.read(), (out or Path("out/concepts")) / run_file.name)
+        variants = (None, "registers")
+        run_files = [RunFile(Path("concepts.toml"), variant, None, ()) for variant in variants]
+        running.show_concepts(run_files, out or Path("out/concepts"))
         return
     out = out or Path("out/demo")
     click.echo(running.carry_out(RunFile(Path("demo.toml"), None, None, ()).read(), out))

@@ -81,8 +81,7 @@ def read_rows(
             f"{table.name} has texts with the label {BACKGROUND!r} and others to be told from as "
             "well; leave against out, or rename the label"
         )
-    others = _rows(_background(against), group, BACKGROUND)
-    rows += [row._replace(key=f"{BACKGROUND}-{row.key}") for row in others]
+    rows += _rows(_background(against), group, BACKGROUND, f"{BACKGROUND}-")
     return table.name, rows
 
 
@@ -137,13 +136,14 @@ def _background(against: object) -> Table:
     return read_labelled(against, None)
 
 
-def _rows(table: Table, group: str | None, label: str | None) -> Iterator[Row]:
-    """Check the rows of a table, all of one label where that is given."""
+def _rows(table: Table, group: str | None, label: str | None, prefix: str = "") -> Iterator[Row]:
+    """Check the rows of a table, all of one label where that is given, ids after a prefix."""
     text = TEXT if TEXT in table.columns or "sentence" not in table.columns else "sentence"
     need_columns(table, (text,) if group is None else (text, group))
     for row, cell in enumerate(table.columns[text]):
         place = table.place(row)
-        key = check_id(table.columns["id"][row], place) if "id" in table.columns else str(row + 1)
+        stated_id = "id" in table.columns
+        key = prefix + (check_id(table.columns["id"][row], place) if stated_id else str(row + 1))
         stated = (
             None
             if group is None

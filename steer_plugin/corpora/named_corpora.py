@@ -41,19 +41,25 @@ def read_corpus(
             fails.
     """
     chosen = None if concepts is None else list(concepts)
-    reader, _, detail = source.partition(":")
-    if reader in READERS and against is None and not Path(source).exists():
-        corpus = _by_reader(reader, detail, group)
-        return corpus if chosen is None else corpus.select(chosen)
-    if against is not None or _is_labelled_path(source):
-        return LabelledCorpus.read(source, labels=chosen, group=group, against=against)
+    if against is not None:
+        concept, background = _texts_of(source), _texts_of(against)
+        return LabelledCorpus.read(concept, labels=chosen, group=group, against=background)
+    named = _by_reader(source, group)
+    if named is not None:
+        return named if chosen is None else named.select(chosen)
+    if _is_labelled_path(source):
+        return LabelledCorpus.read(source, labels=chosen, group=group)
     read = read_source(source, None, group)
     if is_labelled(read):
         return LabelledCorpus.read(read, labels=chosen, group=group)
     return ParallelCorpus.read(read, languages=chosen, group=group)
 
 
-def _by_reader(name: str, detail: str, group: str | None) -> Corpus:
+def _by_reader(source: str, group: str | None) -> Corpus | None:
+    """Read what names a reader; None where it names none."""
+    name, _, detail = source.partition(":")
+    if name not in READERS or Path(source).exists():
+        return None
     with READERS.calling(name):
         texts = READERS[name].function(detail, group)
     if isinstance(texts, ParallelCorpus | LabelledCorpus):
@@ -84,6 +90,12 @@ def need_parallel(corpus: Corpus, what: str) -> ParallelCorpus:
             "column a language"
         )
     return corpus
+
+
+def _texts_of(source: str) -> str | Mapping[str, tuple[str, ...]]:
+    """Give the texts of what names a reader, by label, and any other source as it is."""
+    named = _by_reader(source, None)
+    return source if named is None else named.sentences
 
 
 def _is_labelled_path(source: str) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import InterventionError, ScoreError, SelectionError
@@ -19,6 +19,7 @@ VECTOR_SITE = "hook_resid_post"
 VectorName = Literal["mean_difference", "pca"]
 VECTORS: tuple[VectorName, ...] = get_args(VectorName)
 
+Rows = Int[np.ndarray, " row"]
 Block = Float[np.ndarray, "row d_model"]
 # A mean, rows, and how many times their second moment the rows' products are.
 Differences = tuple[Float[np.ndarray, " d_model"], Block, int]
@@ -164,10 +165,14 @@ def find_vectors(probe: Probe) -> SteeringVectors:
                 f"a response at {space.site} in layer {layer} is NaN or infinite; check the "
                 "model's weights and dtype"
             )
-        differences = _all_pairs if probe.sentences is None else _matched
+        differences = (
+            _all_pairs(probe.labels, block)
+            if probe.sentences is None
+            else _matched(probe.labels, probe.sentences, block)
+        )
         vectors = [
             _directions(*means_and_rows, f"{concept} in layer {layer}")
-            for concept, means_and_rows in zip(concepts, differences(probe, block), strict=True)
+            for concept, means_and_rows in zip(concepts, differences, strict=True)
         ]
         for name, each in zip(VECTORS, zip(*vectors, strict=True), strict=True):
             found[name].append(np.stack(each))
@@ -182,11 +187,11 @@ def find_vectors(probe: Probe) -> SteeringVectors:
     )
 
 
-def _matched(probe: Probe, block: Block) -> Iterator[Differences]:
+def _matched(labels: Rows, sentences: Rows, block: Block) -> Iterator[Differences]:
     """Give each concept's sentences minus the mean of their translations."""
-    concepts = len(probe.concepts)
+    concepts = len(np.unique(labels))
     # A probe has each sentence once in each concept.
-    rows = np.lexsort((probe.sentences, probe.labels)).reshape(concepts, -1)
+    rows = np.lexsort((sentences, labels)).reshape(concepts, -1)
     # From here on relative to the first concept: equal responses differ by zero exactly.
     cube = block[rows] - block[rows[0]]
     total = cube.sum(0)
@@ -195,14 +200,14 @@ def _matched(probe: Probe, block: Block) -> Iterator[Differences]:
         yield differences.mean(0), differences, len(differences)
 
 
-def _all_pairs(probe: Probe, block: Block) -> Iterator[Differences]:
+def _all_pairs(labels: Rows, block: Block) -> Iterator[Differences]:
     """Give, for each concept, rows with the second moment of all pairs of its texts and others.
 
     The mean of (x - y)(x - y)' over all pairs is cov(x) + cov(y) + (mean x - mean y)(...)'.
     """
     block = block - block[0]
-    for concept in range(len(probe.concepts)):
-        own, others = block[probe.labels == concept], block[probe.labels != concept]
+    for concept in np.unique(labels):
+        own, others = block[labels == concept], block[labels != concept]
         mean = own.mean(0) - others.mean(0)
         spread = [(rows - rows.mean(0)) / np.sqrt(len(rows)) for rows in (own, others)]
         yield mean, np.concatenate([*spread, mean[None]]), 1

@@ -156,15 +156,44 @@ def test_one_concept_against_a_background_is_a_corpus_of_two(kind: str, tmp_path
         assert corpus.sentences == {"toxic": TEXTS["toxic"], "background": TEXTS["calm"]}
 
 
-def test_a_streaming_data_set_is_read_as_parallel_sentences_too() -> None:
-    rows = {"id": ["1", "2"], "eng_Latn": ["one", "two"], "deu_Latn": ["eins", "zwei"]}
-    whole = datasets.Dataset.from_dict(rows)
+PARALLEL = {
+    "wide": {"id": ["1", "2"], "eng_Latn": ["one", "two"], "deu_Latn": ["eins", "zwei"]},
+    "long": {
+        "id": ["1", "1", "2", "2"],
+        "language": ["eng_Latn", "deu_Latn", "deu_Latn", "eng_Latn"],
+        "text": ["one", "eins", "zwei", "two"],
+    },
+}
 
-    wanted = ParallelCorpus.read(whole)
 
-    assert ParallelCorpus.read(whole.to_iterable_dataset()) == wanted
+@pytest.mark.parametrize("form", PARALLEL)
+@pytest.mark.parametrize("by", [None, "topic"])
+def test_a_streaming_data_set_is_read_as_parallel_sentences_too(form: str, by: str | None) -> None:
+    topics = ["a" if i == "1" else "b" for i in PARALLEL[form]["id"]]
+    whole = datasets.Dataset.from_dict({**PARALLEL[form], "topic": topics})
+
+    wanted = ParallelCorpus.read(whole, group=by)
+
+    assert wanted.sentences == {"eng_Latn": ("one", "two"), "deu_Latn": ("eins", "zwei")}
+    assert wanted.groups == (None if by is None else (0, 1))
+    for stream in (
+        whole.to_iterable_dataset(),
+        whole.to_iterable_dataset(num_shards=2).with_format("numpy"),
+        datasets.IterableDataset.from_generator(lambda: iter(whole)),
+    ):
+        assert ParallelCorpus.read(stream, group=by) == wanted
     several = datasets.IterableDatasetDict({"dev": whole.to_iterable_dataset()})
-    assert ParallelCorpus.read(several, split="dev") == wanted
+    assert ParallelCorpus.read(several, split="dev", group=by) == wanted
+
+
+def test_a_stream_is_read_to_where_its_reader_cut_it() -> None:
+    stream = classes().to_iterable_dataset()
+
+    corpus = LabelledCorpus.read(stream.take(4))
+    assert corpus.counts == {"toxic": 3, "calm": 1}
+    assert LabelledCorpus.read(stream.take(4)) == corpus
+    shuffled = LabelledCorpus.read(stream.shuffle(seed=1, buffer_size=5))
+    assert Counter(shuffled.sentences["toxic"]) == Counter(TEXTS["toxic"])
 
 
 def test_a_stream_that_breaks_off_is_an_error() -> None:
@@ -184,6 +213,16 @@ def test_ids_and_groups_are_those_of_the_columns() -> None:
 
     assert corpus.ids == tuple(IDS)
     assert corpus.groups == (0, 1, 0, 2, 3)
+
+
+def test_texts_without_a_group_are_of_none_with_those_they_are_told_from() -> None:
+    concept = {"text": FLAT[:3], "label": LABELS[:3], "author": [None, "ann", None]}
+    background = {"text": FLAT[3:], "label": LABELS[3:], "author": [None, "ann"]}
+
+    corpus = LabelledCorpus.read(concept, against=background, group="author")
+
+    assert corpus.ids == ("1", "2", "3", "background-1", "background-2")
+    assert corpus.groups == (0, 1, 2, 3, 1)
 
 
 @pytest.mark.parametrize("numbers", [[1, 1, 1, 0, 0], np.array([1, 1, 1, 0, 0])])
@@ -411,6 +450,17 @@ def test_a_file_of_texts_and_labels_is_taken_as_such_and_others_as_before(tmp_pa
     assert isinstance(read_corpus(str(languages)), ParallelCorpus)
     assert read_corpus("registers").concepts == ("formal", "casual")
     assert read_corpus("questions", ["statement", "question"]).groups is not None
+
+
+def test_what_is_bundled_has_a_background_and_is_one_by_its_name(tmp_path: Path) -> None:
+    alone = write(tmp_path / "toxic.txt", "a\nb")
+
+    corpus = read_corpus(str(alone), against="questions")
+    bundled = LabelledCorpus.bundled("questions")
+    assert Counter(corpus.sentences["background"]) == Counter(bundled.texts)
+    corpus = read_corpus("questions", ["question", "background"], against=str(alone))
+    assert corpus.sentences["question"] == bundled.sentences["question"]
+    assert corpus.sentences["background"] == ("a", "b")
 
 
 def test_a_data_set_on_a_hub_is_taken_by_its_columns(tmp_path: Path) -> None:

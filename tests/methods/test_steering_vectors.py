@@ -88,6 +88,45 @@ def test_the_mean_difference_is_that_of_the_concepts_sentences_and_all_others(
         np.testing.assert_allclose(found[row], wanted, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("counts", [(6, 6), (1, 5), (9, 2, 4), (30, 3)])
+@pytest.mark.parametrize("seed", range(3))
+def test_without_pairs_both_are_those_of_every_text_minus_every_other_text(
+    seed: int, counts: tuple[int, ...]
+) -> None:
+    generator = np.random.default_rng(seed)
+    labels = generator.permutation(np.repeat(np.arange(len(counts)), counts))
+    shifts = generator.normal(size=(len(counts), len(SPACE)))
+    responses = generator.normal(size=(len(labels), len(SPACE))) + shifts[labels]
+
+    found = find_vectors(
+        Probe(
+            responses=torch.from_numpy(responses),
+            active=None,
+            tokens=np.ones(len(labels), dtype=np.int64),
+            labels=labels,
+            concepts=CONCEPTS[: len(counts)],
+            sentences=None,
+            space=SPACE,
+            provenance={"model": "planted"},
+        )
+    ).vectors
+
+    for row in range(len(counts)):
+        for layer in LAYERS:
+            block = responses[:, SPACE.layer_slice(layer)]
+            differences = np.array(
+                [own - other for own in block[labels == row] for other in block[labels != row]]
+            )
+            mean = block[labels == row].mean(0) - block[labels != row].mean(0)
+            component = np.linalg.svd(differences)[2][0]
+            for name, wanted in (
+                ("mean_difference", mean),
+                ("pca", (mean @ component) * component),
+            ):
+                vector = found[name][row, SPACE.layer_slice(layer)]  # type: ignore[index]
+                np.testing.assert_allclose(vector, wanted, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("sentences", [2, 5, 40])
 @pytest.mark.parametrize("seed", range(3))
 def test_the_component_is_that_of_numpys_svd_and_scikit_learns_pca_of_pairs_both_ways_round(

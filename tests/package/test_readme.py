@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import transformers
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
+from support import saved_models
 from support.ndif_server import NDIFServer
 
 README = Path(__file__).parents[2] / "README.md"
@@ -19,32 +18,7 @@ HUB_ID = "google/gemma-3-270m"
 @pytest.fixture(scope="module")
 def byte_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Save a tiny Llama that reads bytes, so that it can read the bundled corpus."""
-    folder = tmp_path_factory.mktemp("byte-llama")
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    special = ["<pad>", "<bos>", "<eos>"]
-    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
-    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<bos> $A", special_tokens=[("<bos>", 1)]
-    )
-    transformers.PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>"
-    ).save_pretrained(folder)
-    transformers.set_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=16,
-        intermediate_size=256,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    transformers.LlamaForCausalLM(config).save_pretrained(folder)
-    return folder
+    return saved_models.save_byte_model(tmp_path_factory.mktemp("byte-llama"))
 
 
 def python_blocks() -> list[str]:

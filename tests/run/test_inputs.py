@@ -184,3 +184,33 @@ def test_a_run_and_its_page_say_how_many_units_tie_at_k(finished_run: FinishedRu
         f"deu_Latn: {left_out} more units score as the last of the 6 does; lower layers and "
         "indices go first"
     )
+
+
+def concept(folder: Path, name: str, texts: int, *, start: int = 0) -> str:
+    folder.mkdir(exist_ok=True)
+    lines = [f"{name} {number}" for number in range(start, start + texts)]
+    path = folder / f"{name}.txt"
+    path.write_text("\n".join(lines), "utf-8")
+    return str(path)
+
+
+def test_what_judges_a_concept_is_told_from_texts_of_its_own(tmp_path: Path) -> None:
+    train, test = tmp_path / "train", tmp_path / "test"
+    rude = settings(
+        targets=("rude",), corpus=concept(train, "rude", 6), against=concept(train, "calm", 9)
+    )
+    judged = {"judge_corpus": concept(test, "rude", 5, start=50)}
+
+    data = read_data(
+        replace(rude, **judged, judge_against=concept(test, "calm", 4, start=50))  # type: ignore[arg-type]
+    )
+
+    sides = (data.find, data.held_out, data.judge)
+    assert [side.concepts for side in sides] == [("rude", "background")] * 3
+    assert [len(side) for side in sides] == [15, 9, 9]
+    assert data.judge.sentences["background"] == tuple(f"calm {n}" for n in range(50, 54))
+    assert read_data(rude).judge.concepts == ("rude", "background")
+    alone = {"judge_against": rude.against}
+    for changes in (judged, alone, {"against": None, **judged, **alone}):
+        with pytest.raises(CorpusError, match=r"judge_against those of judge_corpus; give both"):
+            read_data(replace(rude, **changes))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import gguf
 import torch
 import transformers
-from tokenizers import pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from support import tiny_models
 
@@ -33,6 +33,43 @@ def save_model(folder: Path, architecture: str = "llama", *, weight: float | Non
                     parameter[0] = weight
     model.save_pretrained(folder)
     tiny_models.tokenizer(folder, adds_bos=architecture not in tiny_models.WITHOUT_OWN_BOS)
+    return folder
+
+
+def save_byte_model(folder: Path, width: int = 256) -> Path:
+    """Save a tiny Llama that reads bytes, so that it can read any text, and its tokenizer.
+
+    Args:
+        folder: made where it is missing.
+        width: neurons of each of its three layers.
+    """
+    special = tiny_models.SPECIAL[:3]
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {token: number for number, token in enumerate([*special, *letters])}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{tiny_models.BOS} $A", special_tokens=[(tiny_models.BOS, 1)]
+    )
+    transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token=tiny_models.PAD,
+        bos_token=tiny_models.BOS,
+        eos_token=tiny_models.EOS,
+    ).save_pretrained(folder)
+    transformers.set_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=len(vocabulary),
+        hidden_size=16,
+        intermediate_size=width,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    transformers.LlamaForCausalLM(config).save_pretrained(folder)
     return folder
 
 

@@ -1,0 +1,63 @@
+"""What was saved before there were labelled texts and plans of several steps is still read.
+
+`format_1/` was saved by the package at commit 465992b, of a tiny random Llama.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load_file
+
+from steer_plugin import ExpertTable, Intervention, Plan
+from steer_plugin.methods.steering_vectors import SteeringVectors
+
+SAVED = Path(__file__).parent / "format_1"
+LANGUAGES = ("eng_Latn", "deu_Latn", "fra_Latn")
+
+
+def content(name: str) -> Any:
+    return json.loads((SAVED / name / "config.json").read_text("utf-8"))["content"]
+
+
+def test_a_table_of_experts_has_its_scores_values_and_provenance(tmp_path: Path) -> None:
+    wanted = load_file(SAVED / "experts" / "tensors.safetensors")
+
+    table = ExpertTable.load(SAVED / "experts")
+
+    assert (table.concepts, table.score, table.chance) == (LANGUAGES, "auroc", (0.5, 0.5, 0.5))
+    assert (table.space.site, table.space.layers) == ("mlp.hook_post", (0, 2))
+    assert table.space.widths == (24, 24)
+    np.testing.assert_array_equal(table.scores, wanted.pop("scores"))
+    assert {f"statistic.{name}" for name in table.statistics} == set(wanted)
+    for name, values in table.statistics.items():
+        np.testing.assert_array_equal(values, wanted[f"statistic.{name}"])
+    assert table.provenance == content("experts")["provenance"]
+    table.save(tmp_path / "again")
+    again = json.loads((tmp_path / "again" / "config.json").read_text("utf-8"))["content"]
+    assert again == content("experts")
+
+
+def test_the_experts_of_a_table_are_the_plan_that_was_saved_of_them() -> None:
+    plan = Intervention.load(SAVED / "plan")
+
+    units = pd.read_parquet(SAVED / "plan" / "units.parquet")
+    assert plan == ExpertTable.load(SAVED / "experts").intervention("deu_Latn", top_k=5)
+    assert Plan.load(SAVED / "plan") == Plan((plan,))
+    assert list(plan.layers) == units["layer"].tolist()
+    assert list(plan.indices) == units["index"].tolist()
+    assert list(plan.values) == units["value"].tolist()
+    assert plan.provenance == content("plan")["provenance"]
+
+
+def test_steering_vectors_have_their_numbers() -> None:
+    wanted = load_file(SAVED / "vectors" / "tensors.safetensors")
+
+    vectors = SteeringVectors.load(SAVED / "vectors")
+
+    assert (vectors.concepts, vectors.space.layers) == (LANGUAGES, (1,))
+    assert set(vectors.vectors) == set(wanted)
+    for name, values in vectors.vectors.items():
+        np.testing.assert_array_equal(values, wanted[name])
