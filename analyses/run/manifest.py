@@ -1,6 +1,6 @@
 """What the figures of a run depend on, as its results record it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 

@@ -111,7 +111,8 @@ def done(
     """Do what `steer` does by an operation's arithmetic; on a server, by the fields of one."""
     wide = torch.promote_types(activations.dtype, torch.float32)
     h, given = activations.to(wide), parameters.to(wide).to(activations.device)
-    return arithmetic.function(h, given[0], strength, *given[1:]).to(activations.dtype)
+    steered: Tensor = arithmetic.function(h, given[0], strength, *given[1:])
+    return steered.to(activations.dtype)
 
 
 @cache

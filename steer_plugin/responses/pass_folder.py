@@ -22,7 +22,7 @@ from torch import Tensor
 from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
-from steer_plugin.registry import with_origins
+from steer_plugin.registry import Registry, with_origins
 from steer_plugin.settings.parts import POOLINGS, SITES
 from steer_plugin.storage.artifacts import one_line, readable, whole_file
 from steer_plugin.storage.kept_folders import delete, short_hash, writing_alone
@@ -112,7 +112,7 @@ class PassFolder:
                 "too; say which these are with adapt(..., revision=...)"
             )
         steered = None if intervention is None else intervention.hash
-        parts = {
+        parts: dict[str, tuple[Registry[Any, Any], str]] = {
             **{reading.site: (SITES, reading.site) for reading in readings},
             **{
                 reading.pooling: (POOLINGS, reading.pooling)

@@ -1,10 +1,11 @@
 """One pass over a corpus, from which every score of every unit follows."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -38,6 +39,8 @@ class Probe:
             where the concepts have texts of their own, any number of them.
         space: which units these are.
         provenance: model, corpus and settings that the responses come from.
+        texts: what each row is the response to; None where that is not known.
+        ids: of each row in its corpus; the same for translations of each other.
 
     Raises:
         ScoreError: rows, units or sentences do not fit together.
@@ -51,6 +54,8 @@ class Probe:
     sentences: Int[np.ndarray, " row"] | None
     space: UnitSpace
     provenance: Mapping[str, Any]
+    texts: tuple[str, ...] | None = None
+    ids: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         """Check that every concept has its rows, and that there is one column a unit."""
@@ -79,6 +84,36 @@ class Probe:
                 f"{rows} rows are not each of {len(names)} sentences once in each of {concepts} "
                 "concepts; a probe needs parallel sentences"
             )
+
+    def frame(self, units: Sequence[str] | None = None) -> pd.DataFrame:
+        """Give the responses as a table, one row a text and one column a unit.
+
+        Args:
+            units: labels such as "L12N345"; None for all, in the order of `space`.
+
+        Returns:
+            `concept`, `id`, `text` (these two where they are known), `tokens`, then a column for
+            each unit by its label, in float32 or wider.
+
+        Raises:
+            SiteError: there is no such unit.
+        """
+        about: dict[str, Any] = {"concept": [self.concepts[label] for label in self.labels]}
+        about |= {} if self.ids is None else {"id": self.ids}
+        about |= {} if self.texts is None else {"text": self.texts}
+        about["tokens"] = self.tokens
+        if units is None:
+            layers, indices = self.space.addresses(np.arange(len(self.space)))
+            labels = [f"L{layer}N{index}" for layer, index in zip(layers, indices, strict=True)]
+            responses = self.responses[:, :]
+        else:
+            labels, numbers = list(units), map(self.space.parse, units)
+            columns = [self.responses[:, number : number + 1] for number in numbers]
+            responses = torch.cat(columns, 1) if columns else torch.empty(len(self.labels), 0)
+        # NumPy has no bfloat16.
+        wide = torch.promote_types(responses.dtype, torch.float32)
+        numbers_of = pd.DataFrame(responses.to(wide).cpu().numpy(), columns=labels)
+        return pd.concat([pd.DataFrame(about), numbers_of], axis=1)
 
     def shuffled(self, seed: int) -> "Probe":
         """Give the same responses under labels that say nothing.
@@ -131,6 +166,8 @@ class Probe:
             tokens=self.tokens[chosen],
             labels=self.labels[chosen],
             sentences=sentences,
+            texts=None if self.texts is None else tuple(self.texts[row] for row in chosen),
+            ids=None if self.ids is None else tuple(self.ids[row] for row in chosen),
             provenance={**self.provenance, "sentences": f"resampled, seed {seed}"},
         )
 
@@ -146,6 +183,8 @@ class ProbePass:
         sentences: which parallel sentence each text is; None where none is parallel.
         space: which units respond.
         provenance: model, corpus and settings.
+        texts: of the corpus; None where only their responses are known.
+        ids: of each text.
     """
 
     readings: tuple[Reading, ...]
@@ -154,6 +193,8 @@ class ProbePass:
     sentences: Int[np.ndarray, " text"] | None
     space: UnitSpace
     provenance: Mapping[str, Any]
+    texts: tuple[str, ...] | None = None
+    ids: tuple[str, ...] | None = None
 
     @classmethod
     def over(
@@ -168,12 +209,16 @@ class ProbePass:
         readings = [Reading(settings.site, settings.pooling, settings.layers)]
         if active or settings.counts_tokens:
             readings.append(Reading(active_site(settings.site), "active", settings.layers))
-        _, labels = corpus.labelled()
+        texts, labels = corpus.labelled()
+        rows = corpus.translation_rows()
+        numbers = range(len(texts)) if rows is None else rows
         return cls(
             readings=tuple(readings),
             labels=labels,
             concepts=corpus.concepts,
-            sentences=corpus.translation_rows(),
+            sentences=rows,
+            texts=tuple(texts),
+            ids=tuple(corpus.ids[number] for number in numbers),
             space=adapter.space(settings.site, settings.layers),
             provenance=with_origins(
                 provenance(
@@ -201,6 +246,8 @@ class ProbePass:
             sentences=self.sentences,
             space=self.space,
             provenance=self.provenance,
+            texts=self.texts,
+            ids=self.ids,
         )
 
 

@@ -56,7 +56,7 @@ class SortedUnits:
         self,
     ) -> Iterator[tuple[Float[Tensor, "unit _own"], Float[Tensor, "unit _other"]]]:
         """Give the responses to each concept's sentences, and those to all others."""
-        concepts = self.own.split(self.counts.tolist(), 1)
+        concepts = torch.split(self.own, self.counts.tolist(), 1)
         for place, own in enumerate(concepts):
             yield own, torch.cat([*concepts[:place], *concepts[place + 1 :]], 1)
 

@@ -154,6 +154,28 @@ def test_token_scores_count_the_tokens_at_which_the_activation_function_is_above
     assert found["lape"].space.site == site
 
 
+def test_responses_are_a_table_with_texts_ids_and_labels_of_units(adapter: BridgeAdapter) -> None:
+    probe = probe_units(adapter, CORPUS)
+    texts, labels = CORPUS.labelled()
+
+    frame = probe.frame()
+    some = probe.frame(["L1N2", "L0N0"])
+
+    assert list(frame.columns[:6]) == ["concept", "id", "text", "tokens", "L0N0", "L0N1"]
+    assert list(frame["text"]) == texts
+    assert list(frame["concept"]) == [LANGUAGES[label] for label in labels]
+    assert list(frame["id"]) == [*CORPUS.ids] * 3
+    np.testing.assert_array_equal(frame.iloc[:, 4:], probe.responses)
+    assert list(some.columns[4:]) == ["L1N2", "L0N0"]
+    np.testing.assert_array_equal(some["L1N2"], frame["L1N2"])
+    drawn = probe.resampled(0).frame(["L0N0"])
+    first = frame.drop_duplicates("text").set_index("text")["L0N0"]
+    np.testing.assert_array_equal(drawn["L0N0"], first[drawn["text"]])
+    assert "text" not in made_up().frame()
+    with pytest.raises(SiteError, match="unit L0N999 does not exist"):
+        probe.frame(["L0N999"])
+
+
 def test_a_score_looks_at_what_it_is_of() -> None:
     probe = made_up()
     for name in ("auroc", "average_precision"):
