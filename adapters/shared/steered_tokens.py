@@ -1,16 +1,21 @@
 """Which units and which tokens of a forward pass an intervention touches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from steer_plugin.activations.sites import UnitSpace
+from steer_plugin.adapters.shared.losses import Window
+from steer_plugin.adapters.shared.tokens import TokenBatch
 from steer_plugin.errors import InterventionError, SiteError
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
-from steer_plugin.settings.names import Positions
+from steer_plugin.interventions.positions import mask_of_others
 
 
 def require_units(
@@ -43,6 +48,26 @@ def missing_unit(site: str, layer: int, index: int, width: int) -> str:
     )
 
 
+Touched = tuple[Bool[Tensor, "text prompt_token"], bool]
+"""Which tokens of prompts a step touches, and whether it touches all that follow them."""
+
+Steered = tuple[Intervention, Touched]
+"""What is done, and to which tokens."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A call to `generate`.
+
+    Attributes:
+        ids: of the prompts, as they were given, padding among them; None where they are not known.
+        attention: their mask, where one was given.
+    """
+
+    ids: Int[Tensor, "text token"] | None = None
+    attention: Bool[Tensor, "text token_and_past"] | None = None
+
+
 @dataclass(frozen=True)
 class PassContext:
     """What surrounds a forward pass.
@@ -50,12 +75,12 @@ class PassContext:
     Attributes:
         past: how many tokens the cache holds that the pass is given.
         attention: the mask that the pass is given, where it is a plain one.
-        run: the call to `generate` that the pass is in, as an object of its own; None outside.
+        run: the call to `generate` that the pass is in; None outside.
     """
 
     past: int = 0
     attention: Bool[Tensor, "text token_and_past"] | None = None
-    run: object | None = None
+    run: Run | None = None
 
 
 ALONE = PassContext()
@@ -64,55 +89,58 @@ ALONE = PassContext()
 class SteeredTokens:
     """Follows the token ids of a model's forward passes, prompt and generation alike.
 
+    Where a pass is in its text is told by the length of the cache that it is given. Without
+    `touched`, a call to `generate` begins a text, and outside of one a pass without a cache does.
+
     Args:
-        positions: `all`, `prompt` or `generated`.
-        bos: whether the BOS token is touched.
+        step: what is done, and where.
         bos_id: the BOS token's id, or None.
-        attention: the real tokens of the one prompt that all passes belong to, where they are
-            known. None takes any pass for a new prompt but the later ones of a call to `generate`
-            and one token that is given with a cache; its real tokens are those of its mask or,
-            without one, all but the pad ids at its edges.
-        pad_id: the pad token's id, or None; needed only without `attention`, as is `eos_id`.
+        touched: what the step touches of the one prompt that all passes belong to, where it is
+            known; see `touched_tokens`.
+        prompt_length: how many tokens each prompt has, padding included; needed, without `touched`,
+            only where prompts are given in several passes outside of `generate`.
+        pad_id: the pad token's id, or None; needed only without `touched`, as is `eos_id`.
         eos_id: the end token's id, or None.
     """
 
     def __init__(
         self,
-        positions: Positions,
-        bos: bool,
+        step: Intervention,
         bos_id: int | None,
         *,
-        attention: Bool[Tensor, "text token"] | None = None,
+        touched: Touched | None = None,
+        prompt_length: int | None = None,
         pad_id: int | None = None,
         eos_id: int | None = None,
     ) -> None:
         """Start before the first pass."""
-        self._positions = positions
-        self._bos = bos
+        self._step = step
         self._bos_id = bos_id
-        self._attention = attention
+        self._known = touched is not None
+        self._touched = touched
+        self._prompt_length = prompt_length
         self._pad_id = pad_id
         self._eos_id = eos_id
-        self._run: object | None = None
+        self._run: Run | None = None
+        self._seen = 0
         self._ids: Tensor | None = None
-        self._real: Tensor | None = None
         self._where: Bool[Tensor, "text token"] | bool = False
 
     def follow(self, ids: Int[Tensor, "text token"], context: PassContext = ALONE) -> None:
-        """Work out which tokens are steered in the pass that begins with these ids."""
-        begins = self._real is None or (
-            self._attention is None and not self._continues(ids, context)
-        )
-        if begins:
-            self._run = context.run
-            self._real = self._real_tokens(ids, context)
-        self._where = steered_tokens(
-            ids,
-            self._real if begins or ids.shape[1] > 1 else None,
-            self._positions,
-            self._bos,
-            self._bos_id,
-        )
+        """Work out which tokens are steered in the pass that begins with these ids.
+
+        Raises:
+            InterventionError: which of them are meant cannot be told.
+        """
+        with refused_as_ours():
+            touched = self._touched
+            if touched is None or self._begins(ids, touched[0], context):
+                touched = self._touched = self._of_prompt(ids, context)
+                self._run = context.run
+            elif not self._known and context.run is None:
+                require_told(self._step.positions, context.past, ids, self._prompt_length)
+            self._where = touched_in_pass(touched, context.past, ids)
+        self._seen = context.past + ids.shape[1]
         self._ids = ids
 
     def where(
@@ -130,52 +158,324 @@ class SteeredTokens:
             )
         return self._where
 
-    def _real_tokens(self, prompt: Tensor, context: PassContext) -> Tensor:
-        if self._attention is not None:
-            return self._attention
-        if context.attention is not None and context.attention.shape == prompt.shape:
-            return context.attention
-        return without_padding(prompt, self._pad_id, self._bos_id, self._eos_id)
-
-    def _continues(self, ids: Tensor, context: PassContext) -> bool:
+    def _begins(self, ids: Tensor, prompt: Tensor, context: PassContext) -> bool:
+        """Tell whether a pass begins a text, or brings more of a prompt in several passes."""
+        if self._known:
+            return False
+        if context.run is not self._run or 0 < context.past < prompt.shape[1]:
+            return True
         if context.run is not None:
-            return context.run is self._run
-        return context.past > 0 and ids.shape[1] == 1
+            return False
+        return (
+            context.past == 0
+            or context.past > self._seen
+            or len(ids) != len(prompt)
+            # Whatever it is of, its mask says what is padding.
+            or (self._step.positions == "all" and ids.shape[1] > 1)
+        )
+
+    def _of_prompt(self, ids: Tensor, context: PassContext) -> Touched:
+        attention, run = context.attention, context.run or Run()
+        if attention is None or attention.shape != (len(ids), context.past + ids.shape[1]):
+            attention = None
+        if attention is None and context.past == 0:
+            attention = without_padding(ids, self._pad_id, self._bos_id, self._eos_id)
+        if run.attention is not None and len(ids) % len(run.attention) == 0:
+            attention = run.attention.repeat_interleave(len(ids) // len(run.attention), 0)
+        length = self._prompt_length
+        if run.ids is not None and length is None:
+            # Where `generate` is given a cache, its ids may be those of the new tokens alone.
+            masked = 0 if run.attention is None else run.attention.shape[1]
+            length = max(run.ids.shape[1], masked)
+        return touched_from(
+            self._step,
+            ids,
+            self._bos_id,
+            past=context.past,
+            attention=attention,
+            whole=run.ids,
+            prompt_length=length,
+            texts=None if run.ids is None else len(run.ids),
+        )
 
 
-def steered_tokens(
-    ids: Int[Tensor, "text token"],
-    prompt: Bool[Tensor, "text prompt_token"] | None,
-    positions: Positions,
-    bos: bool,
-    bos_id: int | None,
-) -> Bool[Tensor, "text token"] | bool:
-    """Tell which tokens of one forward pass are steered.
+@contextmanager
+def refused_as_ours() -> Iterator[None]:
+    """Turn what the functions below refuse, which travel to servers, into an error of ours.
+
+    Raises:
+        InterventionError: the block raised ValueError.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise InterventionError(str(error)) from error
+
+
+def steered_in_batch(
+    plan: AnyPlan | None, batch: TokenBatch, bos_id: int | None, texts: int
+) -> list[Steered]:
+    """List what acts of a plan, and which tokens of a batch it touches.
 
     Args:
-        ids: the pass's tokens.
-        prompt: the real tokens of the prompt that the pass begins with; None where all of its
-            tokens are generated.
-        positions: `all`, `prompt` or `generated`.
-        bos: whether the BOS token is steered.
-        bos_id: its id, or None.
+        plan: if there is one.
+        batch: some of the texts.
+        bos_id: the BOS token's id, or None.
+        texts: how many texts there are.
+
+    Raises:
+        InterventionError: a mask or function does not suit the texts.
+    """
+    with refused_as_ours():
+        return [
+            (step, touched_tokens(step, batch.ids, batch.attention, bos_id, batch.rows, texts))
+            for step in acting_steps(plan)
+        ]
+
+
+def steered_in_windows(
+    plan: AnyPlan | None,
+    windows: Sequence[Window],
+    encoded: Sequence[list[int]],
+    bos_id: int | None,
+) -> Callable[[TokenBatch], list[Steered]]:
+    """Give what lists what acts of a plan, and which tokens of some windows it touches.
+
+    It touches in a window what it touches of the whole text.
+
+    Args:
+        plan: if there is one.
+        windows: of all texts.
+        encoded: the ids of each text.
+        bos_id: the BOS token's id, or None.
+
+    Raises:
+        InterventionError: a mask or function does not suit the texts.
+    """
+    texts = [torch.tensor([ids]) for ids in encoded]
+    with refused_as_ours():
+        wholes = [
+            (
+                step,
+                [
+                    touched_tokens(step, ids, ids >= 0, bos_id, [text], len(texts))[0][0]
+                    for text, ids in enumerate(texts)
+                ],
+            )
+            for step in acting_steps(plan)
+        ]
+
+    def in_batch(batch: TokenBatch) -> list[Steered]:
+        steps: list[Steered] = []
+        for step, whole in wholes:
+            prompt = torch.zeros_like(batch.attention)
+            for place, number in enumerate(batch.rows):
+                window = windows[number]
+                cut = whole[window.text][window.start : window.start + len(window.ids)]
+                prompt[place, batch.attention[place]] = cut
+            steps.append((step, (prompt, False)))
+        return steps
+
+    return in_batch
+
+
+# From here on what travels to servers: nothing of this package is named but its functions, no
+# errors of its own among them.
+
+
+def cached_tokens(inputs: Any, width: int) -> int:
+    """Count the tokens that come before those of a pass, by the cache that it is given.
+
+    Args:
+        inputs: what the model is called with, by name.
+        width: how many tokens the pass is of.
+    """
+    cache = inputs.get("past_key_values", inputs.get("cache_params"))
+    if cache is None:
+        return 0
+    if hasattr(cache, "get_seq_length"):
+        return int(cache.get_seq_length())
+    mask = inputs.get("attention_mask")
+    return 0 if mask is None or mask.dim() != 2 else int(mask.shape[1]) - width
+
+
+def require_told(
+    positions: Any, past: int, ids: Int[Tensor, "text token"], prompt_length: int | None
+) -> None:
+    """Refuse to guess whether several tokens that follow others are a prompt's or generated.
+
+    Raises:
+        ValueError: it is not told, and matters.
+    """
+    if past and ids.shape[1] > 1 and prompt_length is None and positions != "all":
+        raise ValueError(
+            f"this pass gives {ids.shape[1]} tokens to a cache of {past}, and which of them are of "
+            "the prompt is not told; say how long it is: prompt_length=..."
+        )
+
+
+def touched_from(
+    step: Any,
+    ids: Int[Tensor, "text token"],
+    bos_id: int | None,
+    *,
+    past: int,
+    attention: Bool[Tensor, "text known_token"] | None,
+    whole: Int[Tensor, "prompt whole_token"] | None,
+    prompt_length: int | None,
+    texts: int | None,
+) -> Touched:
+    """Tell what a step touches of the prompts that a pass begins, and of what follows them.
+
+    Args:
+        step: what is done, and where.
+        ids: of the pass.
+        bos_id: the BOS token's id, or None.
+        past: how many tokens the cache holds that the pass is given.
+        attention: the real tokens, as far as they are known; all others are.
+        whole: the last tokens of the prompts, or all of them, each once, where they are known.
+        prompt_length: how many tokens each prompt has; None takes those of the pass.
+        texts: how many prompts there are; None for one a row. Beams of a prompt are neighbours.
+
+    Raises:
+        ValueError: which tokens are meant cannot be told.
+    """
+    rows, width = ids.shape
+    length = past + width if prompt_length is None else prompt_length
+    if past and prompt_length is None and step.positions != "all":
+        raise ValueError(
+            f"this pass is given a cache of {past} tokens from before the plan was set, and which "
+            "are of the prompt is not told; say how long it is: prompt_length=..."
+        )
+    count = rows if texts is None else texts
+    if rows % count:
+        raise ValueError(f"a pass of {rows} rows is no whole number of beams for {count} prompts")
+    real = torch.ones((rows, length), dtype=torch.bool)
+    if attention is not None:
+        real[:, : attention.shape[1]] = attention[:, :length].cpu()
+    text = torch.full((rows, max(length, past + width)), -1)
+    text[:, past : past + width] = ids.cpu()
+    if whole is not None:
+        start = length - whole.shape[1]
+        text[:, start:length] = whole.cpu().repeat_interleave(rows // count, 0)
+    text = text[:, :length]
+    if hasattr(step.positions, "function") and bool((text[real] == -1).any()):
+        raise ValueError(
+            f"positions by {step.positions.name} need the whole prompt, and it comes in several "
+            "passes; give it in one, or to generate"
+        )
+    owners = [row // (rows // count) for row in range(rows)]
+    return touched_tokens(step, text, real, bos_id, owners, count)
+
+
+def touched_tokens(
+    step: Any,
+    ids: Int[Tensor, "text token"],
+    real: Bool[Tensor, "text token"],
+    bos_id: int | None,
+    owners: Sequence[int],
+    texts: int,
+) -> Touched:
+    """Tell which tokens of prompts a step touches, and whether it touches what follows them.
+
+    Args:
+        step: what is done, and where.
+        ids: of the prompts.
+        real: their real tokens; the others are padding.
+        bos_id: the BOS token's id, or None.
+        owners: which text each row is of, from 0.
+        texts: how many there are.
+
+    Raises:
+        ValueError: its mask or function does not suit the texts.
+    """
+    positions = step.positions
+    if isinstance(positions, tuple) and len(positions) != texts:
+        raise ValueError(mask_of_others(len(positions), texts))
+    prompt = torch.zeros_like(real)
+    if positions in ("all", "prompt"):
+        prompt |= real
+    elif positions != "generated":
+        for row, owner in enumerate(owners):
+            prompt[row, real[row]] = chosen_in_text(positions, ids[row, real[row]], owner)
+    if not step.bos and bos_id is not None:
+        first = real & (real.cumsum(1) == 1)
+        prompt &= ~(first & (ids == bos_id))
+    return prompt, positions in ("all", "generated")
+
+
+def chosen_in_text(
+    positions: Any, ids: Int[Tensor, " token"], owner: int
+) -> Bool[Tensor, " token"]:
+    """Tell which tokens of one text a slice, a mask or a function chooses.
+
+    Args:
+        positions: as a plan holds them.
+        ids: of the text, without padding.
+        owner: which text it is.
+
+    Raises:
+        ValueError: the mask or function does not suit the text.
+    """
+    count = len(ids)
+    if isinstance(positions, str):
+        chosen = torch.zeros(count, dtype=torch.bool)
+        cut = "-1:" if positions == "last" else positions
+        ends = [int(end) if end else None for end in cut.split(":")]
+        chosen[torch.tensor([*range(count)[slice(*ends)]], dtype=torch.int64)] = True
+        return chosen
+    if isinstance(positions, tuple):
+        row = positions[owner]
+        if len(row) < count or "1" in row[count:]:
+            raise ValueError(
+                f"text {owner} has {count} tokens, and its row of the mask of positions has "
+                f"{len(row)} places, {row.count('1')} of them True; give one for each token, "
+                "counted without padding, and False for what comes after"
+            )
+        return torch.tensor([bit == "1" for bit in row[:count]], dtype=torch.bool)
+    text = ids[None].cpu()
+    try:
+        answer = positions.function(text, torch.ones_like(text, dtype=torch.bool))
+    except Exception as error:
+        raise ValueError(
+            f"positions by {positions.name} failed with {type(error).__name__}: {error}"
+        ) from error
+    shape, dtype = tuple(getattr(answer, "shape", ())), getattr(answer, "dtype", type(answer))
+    if shape != tuple(text.shape) or dtype != torch.bool:
+        raise ValueError(
+            f"positions by {positions.name} gave {dtype} of shape {shape}, for ids of shape "
+            f"{tuple(text.shape)}; give a boolean tensor of that shape"
+        )
+    return torch.as_tensor(answer[0]).cpu()
+
+
+def touched_in_pass(
+    touched: Touched, past: int, ids: Int[Tensor, "text token"]
+) -> Bool[Tensor, "text token"] | bool:
+    """Tell which tokens of one forward pass are touched.
+
+    Args:
+        touched: of the pass's text.
+        past: how many tokens the cache holds that the pass is given.
+        ids: of the pass.
 
     Returns:
         Which; True for all of them, False for none.
+
+    Raises:
+        ValueError: the pass is of other texts.
     """
-    if prompt is None:
-        return positions != "prompt"
-    real = torch.ones_like(ids, dtype=torch.bool)
-    width = prompt.shape[1]
-    real[:, :width] = prompt
-    if not bos and bos_id is not None:
-        first = real & (real.cumsum(1) == 1)
-        real &= ~(first & (ids == bos_id))
-    if positions == "prompt":
-        real[:, width:] = False
-    if positions == "generated":
-        real[:, :width] = False
-    return real
+    prompt, generated = touched
+    rest = prompt[:, past : past + ids.shape[1]]
+    if not rest.shape[1]:
+        return generated
+    if len(ids) % len(prompt):
+        raise ValueError(
+            f"a pass of {len(ids)} rows is no whole number of beams for {len(prompt)} prompts"
+        )
+    where = torch.full(ids.shape, generated, dtype=torch.bool)
+    where[:, : rest.shape[1]] = rest.repeat_interleave(len(ids) // len(prompt), 0)
+    return where.to(ids.device)
 
 
 def without_padding(

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from steer_plugin.errors import InterventionError
 from steer_plugin.experts.selection import Choice
 from steer_plugin.experts.table import usual_value
 from steer_plugin.methods.catalogue import METHODS, needs_lines
@@ -14,11 +15,11 @@ from steer_plugin.settings.names import (
     Dtype,
     Host,
     Operation,
-    Positions,
     ScoreName,
     Selection,
     SentencePooling,
 )
+from steer_plugin.settings.positions import positions_text
 from steer_plugin.settings.probe import ProbeSettings
 
 
@@ -58,9 +59,13 @@ def _beside_targets(plans: tuple[Any, ...], info: Any) -> tuple[Any, ...]:
 
 
 def _before_generation(positions: str) -> str:
+    expected = "Input should be all, prompt, last, or a slice of each text's tokens such as -3:"
     if positions == "generated":
-        raise ValueError("Input should be all or prompt, since embeddings have no generated tokens")
-    return positions
+        raise ValueError(f"{expected}, since embeddings have no generated tokens")
+    try:
+        return positions_text(positions)
+    except InterventionError as error:
+        raise ValueError(expected) from error
 
 
 def _ascending(ends: tuple[int, int]) -> tuple[int, int]:
@@ -87,7 +92,7 @@ Index = Annotated[int, Field(ge=0)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Site = Annotated[str, AfterValidator(_site)]
-Written = Annotated[Positions, AfterValidator(_before_generation)]
+Written = Annotated[str, AfterValidator(_before_generation)]
 Blocks = Annotated[tuple[Index, Index], AfterValidator(_ascending)]
 ONE_OR_MORE = Field(min_length=1)
 DISTINCT = AfterValidator(_distinct)
@@ -135,7 +140,7 @@ class ExpertSteering:
     operation: Operation
     value: str | float | None
     strength: float
-    positions: Positions
+    positions: str
     steer_bos: bool
     selection: Selection
     per_layer: bool
@@ -167,7 +172,8 @@ class StepSettings(ExpertSteering):
         value: statistic, or number, that the operation writes; None takes the mean, and the mean
             difference for "add".
         strength: of the operation.
-        positions: which tokens are steered.
+        positions: which tokens are steered: all, those of the prompt, its last, or a slice of each
+            text's tokens, such as "-3:".
         steer_bos: whether the BOS token is steered as well.
         selection: the units that score highest, lowest, or half of each.
         per_layer: whether top_k units are chosen in each layer instead of in all of them.
@@ -238,7 +244,8 @@ class RunSettings(ExpertSteering):
         value: statistic, or number, that the operation writes; None takes the mean, and the mean
             difference for "add".
         strength: of the operation.
-        positions: which tokens are steered.
+        positions: which tokens are steered: all, those of the prompt, its last, or a slice of each
+            text's tokens, such as "-3:".
         steer_bos: whether the BOS token is steered as well.
         layers: blocks to embed at beside the final norm, or "all"; None takes those at one and two
             thirds of the depth.

@@ -12,12 +12,13 @@ from jaxtyping import Float, Int
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import InterventionError, SelectionError
 from steer_plugin.experts.selection import TOP, Choice, count_tied, select_units
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
+from steer_plugin.interventions.positions import Positions
 from steer_plugin.responses.probe import Probe
 from steer_plugin.responses.unit_chunks import MEMORY
 from steer_plugin.scores.probe_scores import scores_and_typical_responses
 from steer_plugin.scores.rank_scores import chance_levels
-from steer_plugin.settings.names import Operation, Positions, ScoreName
+from steer_plugin.settings.names import Operation, ScoreName
 from steer_plugin.settings.probe import QUANTILES
 from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, write_artifact
 
@@ -139,7 +140,7 @@ class ExpertTable:
                 `scale` takes a number, its gain; `aura` uses each unit's AUROC and `affine` each
                 unit's line (Linear-AcT), and both take the default.
             strength: 0 leaves the model as it is, 1 is the whole operation.
-            positions: `all`, `prompt` or `generated` tokens.
+            positions: which tokens are touched; see `Intervention`.
             bos: whether the BOS token is steered as well.
             choice: which experts; see `top`.
 

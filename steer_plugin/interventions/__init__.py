@@ -4,7 +4,8 @@ May import: activations, storage, settings.
 """
 
 from steer_plugin.interventions.arithmetic import steer
-from steer_plugin.interventions.plan import AnyPlan, Intervention, Plan
+from steer_plugin.interventions.intervention import Intervention
+from steer_plugin.interventions.plan import AnyPlan, Plan
 
 __all__ = [
     "AnyPlan",

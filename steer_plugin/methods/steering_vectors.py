@@ -10,9 +10,9 @@ from jaxtyping import Float
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import InterventionError, ScoreError, SelectionError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
+from steer_plugin.interventions.positions import Positions
 from steer_plugin.responses.probe import Probe
-from steer_plugin.settings.names import Positions
 from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, write_artifact
 
 VECTOR_SITE = "hook_resid_post"
@@ -62,7 +62,7 @@ class SteeringVectors:
             layer: the block.
             method: the name of one of `vectors`.
             strength: how many times the vector is added.
-            positions: `all`, `prompt` or `generated` tokens.
+            positions: which tokens are touched; see `Intervention`.
             bos: whether the BOS token is steered as well.
 
         Raises:

@@ -36,8 +36,8 @@ SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 Operation = Literal["set", "add", "scale", "blend", "aura", "affine"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
-Positions = Literal["all", "prompt", "generated"]
-POSITIONS: tuple[Positions, ...] = get_args(Positions)
+PositionName = Literal["all", "prompt", "generated", "last"]
+POSITIONS: tuple[PositionName, ...] = get_args(PositionName)
 
 Host = Literal["transformer_lens", "nnsight", "ndif"]
 HOSTS: tuple[Host, ...] = get_args(Host)

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,15 @@ import pytest
 import torch
 
 from steer_plugin import steered
-from steer_plugin.adapters.shared.steered_tokens import PassContext, SteeredTokens, without_padding
+from steer_plugin.adapters.shared.steered_tokens import (
+    PassContext,
+    Run,
+    SteeredTokens,
+    touched_tokens,
+    without_padding,
+)
 from steer_plugin.errors import InterventionError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.settings.names import OPERATIONS, POSITIONS
 
 from support import tiny_models
@@ -49,7 +56,7 @@ def _logits(model: Tiny) -> torch.Tensor:
 
 
 def _close(found: torch.Tensor, wanted: torch.Tensor) -> None:
-    np.testing.assert_allclose(found.detach(), wanted, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(found.detach(), wanted, rtol=1e-6, atol=TOLERANCE)
 
 
 # Composition
@@ -475,12 +482,16 @@ def test_nothing_stays_on_the_model_once_hooks_are_gone(model: Tiny) -> None:
 
 def _followed(
     passes: list[list[list[int]]],
-    positions: str = "all",
+    positions: Any = "all",
     bos: bool = True,
     contexts: Sequence[PassContext] | None = None,
     **known: Any,
 ) -> list[list[list[int]]]:
-    tokens = SteeredTokens(positions, bos, BOS_ID, **known)  # type: ignore[arg-type]
+    step = Intervention("mlp.hook_post", (0,), (0,), (1.0,), positions=positions, bos=bos)
+    if "attention" in known:
+        real, first = known.pop("attention"), torch.tensor(passes[0])
+        known["touched"] = touched_tokens(step, first, real, BOS_ID, range(len(real)), len(real))
+    tokens = SteeredTokens(step, BOS_ID, **known)
     touched = []
     for ids, context in zip(passes, contexts or [PassContext()] * len(passes), strict=True):
         tokens.follow(torch.tensor(ids), context)
@@ -508,15 +519,14 @@ def test_tokens_are_followed_from_prompt_to_generation(
     positions: str, bos: bool, first: list[list[int]], later: int
 ) -> None:
     attention = torch.tensor([[0, 1, 1], [1, 1, 1]], dtype=torch.bool)
-    run = PassContext(run=object())
-    masked = PassContext(attention=attention, run=run.run)
-    for known in (
-        {"attention": attention},
-        {"pad_id": PAD_ID, "contexts": [run] * 3},
-        {"contexts": [masked, run, run]},
-    ):
-        cached = _followed(CACHED, positions, bos, **known)
-        whole = _followed(WHOLE, positions, bos, **known)
+    run = Run()
+    for known in ({"attention": attention}, {"pad_id": PAD_ID}, {"mask": attention}):
+        mask = known.pop("mask", None)
+        begin, *later_ones = (PassContext(past, run=run) for past in (0, 3, 4))
+        contexts = [replace(begin, attention=mask), *later_ones]
+        cached = _followed(CACHED, positions, bos, contexts, **known)
+        contexts = [replace(begin, attention=mask), begin, begin]
+        whole = _followed(WHOLE, positions, bos, contexts, **known)
 
         assert cached == [first, [[later]] * 2, [[later]] * 2]
         assert whole == [first] + [[row + [later] * n for row in first] for n in (1, 2)]
@@ -525,8 +535,13 @@ def test_tokens_are_followed_from_prompt_to_generation(
 def test_a_known_prompt_is_the_only_one() -> None:
     attention = torch.ones((1, 2), dtype=torch.bool)
     passes = [[[BOS_ID, 7]], [[BOS_ID]], [[5]]]
+    contexts = [PassContext(past) for past in (0, 2, 3)]
 
-    assert _followed(passes, "generated", attention=attention) == [[[0, 0]], [[1]], [[1]]]
+    assert _followed(passes, "generated", contexts=contexts, attention=attention) == [
+        [[0, 0]],
+        [[1]],
+        [[1]],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -548,7 +563,7 @@ def test_one_token_with_a_cache_is_generated_and_without_one_a_prompt() -> None:
 
 
 def test_each_call_to_generate_has_a_prompt_of_its_own() -> None:
-    runs = [PassContext(run=object()) for _ in range(2)]
+    runs = [PassContext(run=Run()) for _ in range(2)]
     passes = [[[7]], [[7, 5]], [[7, 5]], [[7, 5, 6]]]
     contexts = [runs[0], runs[0], runs[1], runs[1]]
 
