@@ -29,15 +29,17 @@ class PassWatch:
         def note(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             ids = kwargs.get("input_ids", args[0] if args else None)
             width = ids.shape[1] if isinstance(ids, Tensor) else 0
-            mask = kwargs.get("attention_mask")
+            mask: Any = kwargs.get("attention_mask")
             plain = isinstance(mask, Tensor) and mask.dim() == 2
             inputs["past"] = cached_tokens(kwargs, width)
             inputs["attention"] = mask.bool() if plain else None
 
         model: Any = bridge.original_model
         self._owners = (bridge, model)
-        handle = model.base_model.register_forward_pre_hook(note, with_kwargs=True)
-        weakref.finalize(self, handle.remove)
+        # OPT's calls a module inside of its base model.
+        for module in {model: None, model.base_model: None}:
+            handle = module.register_forward_pre_hook(note, with_kwargs=True)
+            weakref.finalize(self, handle.remove)
         self._inputs = inputs
 
     def context(self) -> PassContext:
@@ -76,7 +78,7 @@ def _run_of(owner: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
     if not isinstance(owner, GenerationMixin):
         return Run()  # its first pass is given the whole prompt
     ids = kwargs.get("input_ids", args[0] if args else kwargs.get("inputs"))
-    mask = kwargs.get("attention_mask")
+    mask: Any = kwargs.get("attention_mask")
     plain = isinstance(ids, Tensor) and ids.dim() == 2 and not ids.is_floating_point()
     masked = isinstance(mask, Tensor) and mask.dim() == 2
     return Run(ids if plain else None, mask.bool() if masked else None)

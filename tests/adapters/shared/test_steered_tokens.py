@@ -428,6 +428,23 @@ def test_a_loop_of_ones_own_with_a_cache_is_told_by_the_cache(
             _close(answer.logits[0, -1], oracle.forward(IDS[:5], acts, 3)[0][-1])
 
 
+@pytest.mark.parametrize("positions", POSITIONS)
+def test_the_cache_of_a_model_that_passes_by_its_base_model_is_seen(
+    positions: str, tiny_model: TinyModel
+) -> None:
+    model = tiny_model("opt")
+    oracle = Oracle("opt", model.plain, model.tokenizer, bos=True)
+    acts = plan("hook_resid_post", "add", positions=positions, strength=1.0)
+
+    with steered(model.bridge, intervention(acts)):
+        ids = model.bridge.original_model.generate(
+            torch.tensor([IDS]), max_new_tokens=5, do_sample=False
+        )
+
+    text = model.tokenizer.decode(ids[0, len(IDS) :], skip_special_tokens=True)
+    assert text == oracle.greedy(TEXT, 5, acts)
+
+
 def test_a_sentence_that_ends_in_a_pad_token_that_is_the_end_token_is_steered_to_its_end(
     shipped: Callable[[str], Any],
 ) -> None:
@@ -470,14 +487,15 @@ def test_hooks_that_are_reset_inside_leave_the_block_steered(model: Tiny, oracle
 
 def test_nothing_stays_on_the_model_once_hooks_are_gone(model: Tiny) -> None:
     gc.collect()
-    before = dict(model.bridge.original_model.base_model._forward_pre_hooks)
+    modules = (model.bridge.original_model, model.bridge.original_model.base_model)
+    before = [dict(module._forward_pre_hooks) for module in modules]
     hooks = intervention(plan("mlp.hook_post", "set")).fwd_hooks(model.bridge)
     model.bridge.run_with_hooks(TEXT, fwd_hooks=hooks)
 
     del hooks
     gc.collect()
 
-    assert dict(model.bridge.original_model.base_model._forward_pre_hooks) == before
+    assert [dict(module._forward_pre_hooks) for module in modules] == before
 
 
 def _followed(
