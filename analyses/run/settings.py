@@ -68,6 +68,16 @@ def _before_generation(positions: str) -> str:
         raise ValueError(expected) from error
 
 
+def _told_from(source: str, info: Any) -> str:
+    """Refuse a source that is a target, or beside figures that are of all languages at once."""
+    if source in info.data.get("targets", ()):
+        raise ValueError("Input should be none of the targets")
+    for name in ("permutations", "stability_resamples"):
+        if info.data.get(name):
+            raise ValueError(f"Input should be left out beside {name}, which compares with all")
+    return source
+
+
 def _ascending(ends: tuple[int, int]) -> tuple[int, int]:
     if ends[0] > ends[1]:
         raise ValueError("The first block should not come after the last")
@@ -259,6 +269,8 @@ class RunSettings(ExpertSteering):
         permutations: of the labels, for what the best unit scores by chance; 0 leaves it out.
         stability_resamples: of the sentences, for how stable the choice of experts is; 0 leaves it
             out.
+        source: the language that each target is told from, so that experts and vectors lead from it
+            to the target; None tells each from all others together.
         tatoeba: folder of Tatoeba in the layout of XTREME, or "hf:name"; None leaves it out.
         bucc: the same for BUCC-18.
         pawsx: the same for PAWS-X; "paraphrases" for the bundled pairs.
@@ -307,6 +319,7 @@ class RunSettings(ExpertSteering):
     method_layer: Index | None = None
     permutations: Index = 0
     stability_resamples: Index = 0
+    source: Annotated[str, AfterValidator(_told_from)] | None = None
     tatoeba: str | None = None
     bucc: str | None = None
     pawsx: str | None = None
@@ -330,6 +343,7 @@ class RunSettings(ExpertSteering):
             site=self.site,
             pooling=self.pooling,
             score=self.score,
+            source=self.source,
             lines=self.operation == "affine"
             or any(map(needs_lines, self.methods))
             or any(step.operation == "affine" for step in self.steps),

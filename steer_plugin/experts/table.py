@@ -1,6 +1,6 @@
 """How well each unit of a model tells each concept, and what it is then set to."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -347,9 +347,10 @@ def score_units(
     *,
     quantiles: tuple[float, ...] = QUANTILES,
     lines: bool = False,
+    source: str | None = None,
     memory: int = MEMORY,
 ) -> ExpertTable:
-    """Score every unit of a probe as a detector of each concept against the others.
+    """Score every unit of a probe as a detector of each concept against the others, or one of them.
 
     Args:
         probe: the responses; see `steer_plugin.responses.probe.probe_units`.
@@ -357,11 +358,22 @@ def score_units(
         quantiles: which quantiles of the positives' responses to keep, each in [0, 1].
         lines: whether to keep Linear-AcT's line of each unit too, which the operation `affine`
             takes and which is most of the work.
+        source: the concept whose texts are the negatives of each other one; it has no row in the
+            table. None takes those of all others.
         memory: bytes of working memory for the scores.
 
     Raises:
-        ScoreError: there is no such score or quantile, or the probe did not read what it needs.
+        ScoreError: there is no such score, quantile or source, or the probe did not read what it
+            needs.
     """
+    if source is not None:
+        pairs = probe.against_each(source)
+        return _first_rows(
+            [
+                score_units(pair, score, quantiles=quantiles, lines=lines, memory=memory)
+                for pair in pairs
+            ]
+        )
     scores, statistics = scores_and_typical_responses(
         probe, score, quantiles, lines=lines, memory=memory
     )
@@ -373,4 +385,19 @@ def score_units(
         chance=tuple(chance_levels(score, probe.labels).tolist()),
         statistics=statistics,
         provenance={**probe.provenance, "score": score, **({"lines": LINES} if lines else {})},
+    )
+
+
+def _first_rows(tables: Sequence[ExpertTable]) -> ExpertTable:
+    """Make one table of the first row of each of several."""
+    first = tables[0]
+    return replace(
+        first,
+        concepts=tuple(table.concepts[0] for table in tables),
+        scores=np.stack([table.scores[0] for table in tables]),
+        chance=tuple(table.chance[0] for table in tables),
+        statistics={
+            name: np.stack([table.statistics[name][0] for table in tables])
+            for name in first.statistics
+        },
     )

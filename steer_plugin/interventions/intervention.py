@@ -223,9 +223,10 @@ class Intervention:
             parts.append(token_positions.described(self.where))
         if not self.bos:
             parts.append("BOS left alone")
-        names = [
-            str(self.provenance[key]) for key in ("concept", "control") if key in self.provenance
-        ]
+        origin = self.provenance
+        names = [str(origin[key]) for key in ("concept", "control") if key in origin]
+        if "concept" in origin and "source" in origin:
+            names[0] += f" against {origin['source']}"
         return ", ".join(parts) + (f" ({', '.join(names)})" if names else "")
 
     @property

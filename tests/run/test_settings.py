@@ -42,6 +42,7 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
         "targets": ("deu_Latn",),
         "top_k": (3,),
         "corpus": "everyday",
+        "against": None,
         "judge_corpus": None,
         "group": None,
         "languages": None,
@@ -67,6 +68,7 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
         "method_layer": None,
         "permutations": 0,
         "stability_resamples": 0,
+        "source": None,
         "tatoeba": None,
         "bucc": None,
         "pawsx": None,
@@ -252,6 +254,11 @@ def test_a_step_has_the_defaults_of_a_run_and_a_choice_of_its_own(tmp_path: Path
         ("value = nan", "value.*finite number, not nan"),
         ('bos = "yes"', "bos: Input should be a valid boolean, not 'yes'"),
         ("resamples = 0", "resamples: Input should be greater than or equal to 1, not 0"),
+        ('source = "deu_Latn"', "source: Input should be none of the targets, not 'deu_Latn'"),
+        (
+            'permutations = 3\nsource = "eng_Latn"',
+            "source: Input should be left out beside permutations, which compares with all, not",
+        ),
         (PLAN, r"'steps' of \[plans\.0\] is missing; it has no default"),
         (PLAN + "steps = 3", r"plans\.0\.steps: Input should be a valid list, not 3"),
         (

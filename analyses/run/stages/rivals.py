@@ -58,10 +58,9 @@ def compare_rival(
     Raises:
         AnalysisError: a condition cannot be measured, such as one that makes all embeddings alike.
     """
-    frame = pd.concat(
-        [_of_embeddings(rival, embedded), _of_texts(rival, writer, settings)],
-        ignore_index=True,
-    )
+    parts = [_of_embeddings(rival, embedded), _of_texts(rival, writer, settings)]
+    # Beside a table without rows, and so without types, what is NaN would be saved as nothing.
+    frame = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
     keys = {
         METHOD: rival.method,
         "target": rival.target,
