@@ -50,7 +50,7 @@ def test_a_run_goes_from_its_source_to_its_targets(
     assert table.provenance["source"] == "eng_Latn"
     vectors = SteeringVectors.load(tmp_path / "out" / "vectors")
     assert "eng_Latn" not in vectors.concepts
-    provenance = Results.load(tmp_path / "out").provenance
+    provenance = Results.load(tmp_path / "out" / "results").provenance
     assert (provenance["source"], provenance["positions"]) == ("eng_Latn", "-2:")
     assert "positions :-1" in provenance["plans"]
     pages = [path.read_text() for path in (tmp_path / "out").rglob("*.html")]
