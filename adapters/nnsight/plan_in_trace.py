@@ -10,9 +10,9 @@ from nnsight.intervention.iterator import Iterations
 from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS, ModulePaths
 from steer_plugin.adapters.nnsight.portable_code import keep_here, portable, send_as_data
 from steer_plugin.adapters.nnsight.source_capture import parse_one_at_a_time
-from steer_plugin.adapters.shared.steered_tokens import (
+from steer_plugin.adapters.shared.steered_tokens import missing_unit
+from steer_plugin.adapters.shared.touched_tokens import (
     cached_tokens,
-    missing_unit,
     require_told,
     touched_from,
     touched_in_pass,

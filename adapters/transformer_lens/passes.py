@@ -12,7 +12,8 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import GenerationMixin
 
-from steer_plugin.adapters.shared.steered_tokens import PassContext, Run, cached_tokens
+from steer_plugin.adapters.shared.steered_tokens import PassContext, Run
+from steer_plugin.adapters.shared.touched_tokens import cached_tokens
 
 # The calls to `generate` that run, each inside the one before it, with what each was called on.
 _running: ContextVar[tuple[tuple[object, Run], ...]] = ContextVar("running", default=())

@@ -68,7 +68,7 @@ class ConceptIdentifier:
 
     def _log_likelihood(self, text: str) -> Float[np.ndarray, " concept"]:
         known = [self.columns[ngram] for ngram in _ngrams(text) if ngram in self.columns]
-        return self.log_shares[:, sorted(known)].sum(1)
+        return np.asarray(self.log_shares[:, sorted(known)].sum(1))
 
 
 def fit_concepts(corpus: Corpus) -> ConceptIdentifier:

@@ -390,14 +390,11 @@ def score_units(
 
 def _first_rows(tables: Sequence[ExpertTable]) -> ExpertTable:
     """Make one table of the first row of each of several."""
-    first = tables[0]
+    names = tables[0].statistics
     return replace(
-        first,
+        tables[0],
         concepts=tuple(table.concepts[0] for table in tables),
         scores=np.stack([table.scores[0] for table in tables]),
         chance=tuple(table.chance[0] for table in tables),
-        statistics={
-            name: np.stack([table.statistics[name][0] for table in tables])
-            for name in first.statistics
-        },
+        statistics={name: np.stack([one.statistics[name][0] for one in tables]) for name in names},
     )

@@ -197,7 +197,7 @@ def _matched(probe: Probe, block: Block) -> Iterator[Differences]:
     """Give each concept's sentences minus the mean of their translations."""
     concepts = len(probe.concepts)
     # A probe has each sentence once in each concept.
-    rows = np.lexsort((probe.sentences, probe.labels)).reshape(concepts, -1)
+    rows = np.lexsort((np.asarray(probe.sentences), probe.labels)).reshape(concepts, -1)
     # From here on relative to the first concept: equal responses differ by zero exactly.
     cube = block[rows] - block[rows[0]]
     total = cube.sum(0)

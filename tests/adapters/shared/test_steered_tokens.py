@@ -14,9 +14,9 @@ from steer_plugin.adapters.shared.steered_tokens import (
     PassContext,
     Run,
     SteeredTokens,
-    touched_tokens,
     without_padding,
 )
+from steer_plugin.adapters.shared.touched_tokens import touched_tokens
 from steer_plugin.errors import InterventionError
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.settings.names import OPERATIONS, POSITIONS
