@@ -76,12 +76,19 @@ def adapt(
     )
 
 
-def steered(model: Any, intervention: AnyPlan) -> AbstractContextManager[Any]:
+def steered(
+    model: Any, intervention: AnyPlan, *, prompt_length: int | None = None
+) -> AbstractContextManager[Any]:
     """Steer every forward pass of a model inside the block, and none after it.
+
+    What `generate` is given is a prompt. Outside of it the tokens of a pass without a cache are,
+    and single ones that come with a cache are generated.
 
     Args:
         model: a TransformerLens `TransformerBridge`.
         intervention: what to do to it.
+        prompt_length: how many tokens each prompt has, padding included; needed only where prompts
+            are given in several passes outside of `generate`.
 
     Raises:
         ModelError: the model is of another host.
@@ -95,7 +102,7 @@ def steered(model: Any, intervention: AnyPlan) -> AbstractContextManager[Any]:
         )
     from steer_plugin.adapters.transformer_lens import hooks
 
-    return hooks.steered(model, intervention)
+    return hooks.steered(model, intervention, prompt_length)
 
 
 def _is_bridge(model: Any) -> bool:

@@ -9,11 +9,19 @@ from nnsight.intervention.interleaver import Mediator, OutOfOrderError
 from nnsight.intervention.iterator import Iterations
 
 from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS, ModulePaths
-from steer_plugin.adapters.nnsight.portable_code import portable, send_as_data
+from steer_plugin.adapters.nnsight.portable_code import keep_here, portable, send_as_data
 from steer_plugin.adapters.nnsight.source_capture import parse_one_at_a_time
-from steer_plugin.adapters.shared.steered_tokens import missing_unit, steered_tokens
+from steer_plugin.adapters.shared.steered_tokens import missing_unit
+from steer_plugin.adapters.shared.touched_tokens import (
+    cached_tokens,
+    require_told,
+    touched_from,
+    touched_in_pass,
+)
 from steer_plugin.interventions.arithmetic import moved_once, steer_units
-from steer_plugin.interventions.plan import AnyPlan, Intervention, Plan, units_by_layer
+from steer_plugin.interventions.intervention import Intervention, units_by_layer
+from steer_plugin.interventions.plan import AnyPlan, Plan
+from steer_plugin.interventions.positions import TokenFunction
 from steer_plugin.settings.names import FINAL_NORM
 from steer_plugin.settings.parts import Arithmetic
 
@@ -22,6 +30,11 @@ send_as_data(Arithmetic)
 send_as_data(Intervention, "arithmetic", "module_paths")
 send_as_data(Plan)
 send_as_data(ModulePaths)
+keep_here(
+    TokenFunction,
+    "positions by a function do not travel to a server; run the plan by adapt(model, remote=True), "
+    "whose verbs ask the function here, or give a mask",
+)
 
 
 def locate(model: Any, site: str, layer: int, own: Mapping[str, str]) -> tuple[str, str]:
@@ -66,35 +79,65 @@ def locate(model: Any, site: str, layer: int, own: Mapping[str, str]) -> tuple[s
     return ".".join([*base, paths.blocks, str(layer), *filter(None, [module])]), side
 
 
-def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None, first: int) -> None:
-    """Steer the texts of one invoke in each pass; `first` is the row of the first of them."""
+def _steer_passes(
+    model: Any,
+    intervention: Intervention,
+    bos_id: int | None,
+    group: Any,
+    given: Any,
+    prompt_length: int | None,
+) -> None:
+    """Steer the texts of one invoke in each pass.
+
+    Args:
+        model: the nnsight model.
+        intervention: one step of a plan.
+        bos_id: the BOS token's id, or None.
+        group: the first of the invoke's texts and how many they are, and how many all invokes have.
+        given: which tokens are touched, where it is known; see `touched_tokens`.
+        prompt_length: how many tokens each prompt has, where it is told.
+    """
     layers = []
     for layer, (indices, parameters) in units_by_layer(intervention).items():
         path, side = locate(model, intervention.site, layer, intervention.module_paths)
         last, moved = int(indices[-1]), moved_once(indices, parameters)
         layers.append((layer, model.get(path), side, last, moved))
-    prompt = None
+    touched, everywhere = given, intervention.positions == "all"
     try:
-        for step in Iterations()[:]:
+        for _ in Iterations()[:]:
             args, kwargs = model.inputs
             ids = kwargs.get("input_ids", args[0] if args else None)
             if ids is None or ids.dim() != 2:
                 raise ValueError("a steered pass takes token ids [text, token]; none were given")
-            if prompt is None:
-                mask = kwargs.get("attention_mask")
-                prompt = torch.ones_like(ids) if mask is None else mask
-                if prompt.shape != ids.shape:
+            past, mask = cached_tokens(kwargs, ids.shape[1]), kwargs.get("attention_mask")
+            first, texts, total = (0, len(ids), len(ids)) if group is None else group
+            if len(ids) != texts:
+                # Of beams nnsight gives an invoke those of all.
+                beams = len(ids) // total
+                first, rows = first * beams, texts * beams
+                ids = ids[first : first + rows]
+                mask = None if mask is None else mask[first : first + rows]
+            # More of a prompt in several passes brings the mask of its own tokens.
+            more = touched is None or 0 < past < touched[0].shape[1]
+            if given is None and (more or (everywhere and past and ids.shape[1] > 1)):
+                if mask is not None and mask.shape != (len(ids), past + ids.shape[1]):
                     raise ValueError(
-                        f"the mask has shape {tuple(prompt.shape)}, the token ids "
-                        f"{tuple(ids.shape)}; give a mask [text, token]"
+                        f"the mask has shape {tuple(mask.shape)}, the token ids "
+                        f"{tuple(ids.shape)} after {past}; give a mask [text, token]"
                     )
-            where = steered_tokens(
-                ids,
-                prompt.to(ids.device).bool() if step == 0 or ids.shape[1] > 1 else None,
-                intervention.positions,
-                intervention.bos,
-                bos_id,
-            )
+                touched = touched_from(
+                    intervention,
+                    ids,
+                    bos_id,
+                    past=past,
+                    attention=None if mask is None else mask.bool(),
+                    whole=None,
+                    prompt_length=prompt_length,
+                    texts=texts,
+                )
+            elif given is None:
+                require_told(intervention.positions, past, ids, prompt_length)
+            where = touched_in_pass(touched, past, ids)
             if where is False:
                 continue
             for layer, module, side, last, moved in layers:
@@ -118,23 +161,50 @@ def _steer_passes(model: Any, intervention: Intervention, bos_id: int | None, fi
                     module.output = steered
     except OutOfOrderError:
         # How nnsight ends a loop over passes when there are no more, or the last was stopped.
-        if prompt is None:
+        if touched is None:
             raise
 
 
 @portable
-def steer_beside(model: Any, intervention: Intervention, bos_id: int | None) -> None:
-    """Start steering in a worker of its own, so that the body's reads keep their own order."""
+def steer_beside(
+    model: Any,
+    intervention: Intervention,
+    bos_id: int | None,
+    touched: Any = None,
+    prompt_length: int | None = None,
+) -> None:
+    """Start steering in a worker of its own, so that the body's reads keep their own order.
+
+    Args:
+        model: the nnsight model.
+        intervention: one step of a plan.
+        bos_id: the BOS token's id, or None.
+        touched: which tokens are touched; None works it out of the passes.
+        prompt_length: see `apply_in_trace`.
+    """
     if len(intervention.layers) == 0 or intervention.strength == 0:
         return
     body = getcurrent().mediator()
     if model.interleaver.counts != body.counts_at_start:
         raise ValueError("the trace has already read something; call apply_in_trace before")
-    first = 0 if body.batch_group is None else body.batch_group[0]
+    batcher = model.interleaver.batcher
+    group = None
+    if body.batch_group is not None and batcher is not None:
+        first, size = body.batch_group
+        inputs, named = batcher.invokes[0]
+        ids = named.get("input_ids", inputs[0] if inputs else None)
+        if len(batcher.invokes) == 1 and isinstance(ids, torch.Tensor) and ids.dim() == 2:
+            # A plain NNsight takes whatever it is given for one text.
+            size = len(ids)
+        group = (first, size, max(batcher.total, size))
     worker = Mediator(
         compile("steer()", "<steer_plugin>", "exec"),
         {},
-        {"steer": lambda: _steer_passes(model, intervention, bos_id, first)},
+        {
+            "steer": lambda: _steer_passes(
+                model, intervention, bos_id, group, touched, prompt_length
+            )
+        },
     )
     worker.batch_group = body.batch_group
     # Ahead of the body, which then reads what is steered.
@@ -144,7 +214,7 @@ def steer_beside(model: Any, intervention: Intervention, bos_id: int | None) -> 
 
 
 @portable
-def apply_in_trace(model: Any, intervention: AnyPlan) -> None:
+def apply_in_trace(model: Any, intervention: AnyPlan, *, prompt_length: int | None = None) -> None:
     """Steer a model in the nnsight trace that is being written.
 
     Call it in the body of `trace`, `generate`, `edit` or `tracer.invoke`, local or remote, before
@@ -154,7 +224,10 @@ def apply_in_trace(model: Any, intervention: AnyPlan) -> None:
 
     Args:
         model: the nnsight model that is traced, or the edited one.
-        intervention: what to do to it.
+        intervention: what to do to it. A function that says which tokens does not travel to a
+            server; the verbs of `adapt(..., remote=True)` ask it here.
+        prompt_length: how many tokens each prompt has, padding included; needed only where passes
+            after the first are of several tokens, as in chunked prefill and assisted generation.
 
     Raises:
         LookupError: the model's architecture is unknown, or it lacks the site, a layer or a unit.
@@ -172,4 +245,4 @@ def apply_in_trace(model: Any, intervention: AnyPlan) -> None:
     tokenizer = getattr(model, "tokenizer", None)
     source = model.config.get_text_config() if tokenizer is None else tokenizer
     for step in steps:
-        steer_beside(model, step, source.bos_token_id)
+        steer_beside(model, step, source.bos_token_id, None, prompt_length)

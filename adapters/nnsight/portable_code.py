@@ -15,6 +15,8 @@ from typing import Any, TypeVar, cast
 
 from nnsight.intervention.serialization import CustomCloudPickler
 
+from steer_plugin.errors import InterventionError
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 PACKAGE = __name__.partition(".")[0]
 
@@ -86,4 +88,22 @@ def send_as_data(kind: type, *more: str) -> None:
         }
         return partial(SimpleNamespace, **data), ()
 
+    _reduce(kind, reduce)
+
+
+def keep_here(kind: type, reason: str) -> None:
+    """Make nnsight refuse to send the instances of a class.
+
+    Args:
+        kind: the class.
+        reason: on one line, what to do instead.
+    """
+
+    def reduce(instance: Any) -> tuple[Any, ...]:
+        raise InterventionError(f"{instance}: {reason}")
+
+    _reduce(kind, reduce)
+
+
+def _reduce(kind: type, reduce: Callable[[Any], tuple[Any, ...]]) -> None:
     CustomCloudPickler.dispatch_table = ChainMap({kind: reduce}, CustomCloudPickler.dispatch_table)

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -23,10 +24,15 @@ from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_bat
 from steer_plugin.adapters.shared.model_locks import alone
 from steer_plugin.adapters.shared.placement import devices_of
 from steer_plugin.adapters.shared.sampling import generation_settings, sampling
-from steer_plugin.adapters.shared.steered_tokens import require_units
+from steer_plugin.adapters.shared.steered_tokens import (
+    Steered,
+    require_units,
+    steered_in_batch,
+    steered_in_windows,
+)
 from steer_plugin.adapters.shared.tokens import TokenBatch, runs_over_padding, tokens_for
 from steer_plugin.errors import ModelError, SiteError
-from steer_plugin.interventions.plan import AnyPlan, acting_steps
+from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
 from steer_plugin.settings.model import BATCH_TOKENS
 from steer_plugin.settings.names import FINAL_NORM, Pooling
@@ -218,10 +224,16 @@ class TraceAdapter:
         def read(batches: Sequence[TokenBatch]) -> Any:
             return self._run(
                 trace_blocks.read_pooled,
-                [({**self._inputs(batch), "use_cache": False}, batch.content) for batch in batches],
+                [
+                    (
+                        {**self._inputs(batch), "use_cache": False},
+                        batch.content,
+                        self._sent(steered_in_batch(intervention, batch, self._bos_id, len(texts))),
+                    )
+                    for batch in batches
+                ],
                 places,
-                acting_steps(intervention),
-                self.tokens.tokenizer.bos_token_id,
+                self._bos_id,
             )
 
         for batch, answers in self._in_sessions(
@@ -311,8 +323,8 @@ class TraceAdapter:
                 {**self._inputs(batch), **settings},
                 processors,
                 seed + number,
-                acting_steps(intervention),
-                self.tokens.tokenizer.bos_token_id,
+                self._sent(steered_in_batch(intervention, batch, self._bos_id, len(prompts))),
+                self._bos_id,
             )
             new = self.tokens.decode(ids[:, batch.ids.shape[1] :])
             texts |= zip(batch.rows, new, strict=True)
@@ -333,19 +345,32 @@ class TraceAdapter:
             ModelError: a text is too short, or the window does not fit.
         """
         require_units(self.space, intervention)
-        text_windows = windows(self.tokens, texts, context, stride)
+        encoded, text_windows = windows(self.tokens, texts, context, stride)
+        steered = steered_in_windows(intervention, text_windows, encoded, self._bos_id)
         groups = window_batches(self.tokens, text_windows, self._batch_tokens, self._module.config)
 
         def score(groups: Sequence[WindowBatch]) -> Any:
             return self._run(
                 trace_blocks.score_windows,
-                [(self._scoring_inputs(group), group.scored) for group in groups],
-                acting_steps(intervention),
-                self.tokens.tokenizer.bos_token_id,
+                [
+                    (self._scoring_inputs(group), group.scored, self._sent(steered(group.batch)))
+                    for group in groups
+                ],
+                self._bos_id,
             )
 
         answers = self._in_sessions(groups, score, lambda group: 8 * int(group.scored.sum()))
         return by_text(text_windows, answers)
+
+    @property
+    def _bos_id(self) -> int | None:
+        bos_id: int | None = self.tokens.tokenizer.bos_token_id
+        return bos_id
+
+    @staticmethod
+    def _sent(steps: Sequence[Steered]) -> list[Steered]:
+        """Leave out what said which tokens are touched, since that is worked out by now."""
+        return [(replace(step, positions="all"), touched) for step, touched in steps]
 
     def _scoring_inputs(self, group: WindowBatch) -> trace_blocks.Inputs:
         inputs = {**self._inputs(group.batch), "use_cache": False}

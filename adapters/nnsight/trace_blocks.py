@@ -17,7 +17,7 @@ from steer_plugin.adapters.nnsight.plan_in_trace import steer_beside
 from steer_plugin.adapters.nnsight.portable_code import portable
 from steer_plugin.adapters.shared import dtypes, sampling
 from steer_plugin.adapters.shared import losses as losses_module
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.adapters.shared.steered_tokens import Steered
 
 Inputs = dict[str, Any]
 # A place that is read: the module's path, its side, what pools what is there.
@@ -40,9 +40,8 @@ def dtype_of(model: Any, backend: Any) -> str:
 def read_pooled(
     model: Any,
     backend: Any,
-    batches: Sequence[tuple[Inputs, Bool[Tensor, "_text _token"]]],
+    batches: Sequence[tuple[Inputs, Bool[Tensor, "_text _token"], Sequence[Steered]]],
     places: Sequence[Place],
-    steps: Sequence[Intervention],
     bos_id: int | None,
 ) -> list[list[Float[Tensor, "_text _unit"]]]:
     """Read places in forward order, each pooled where it is, and stop after the last.
@@ -54,10 +53,10 @@ def read_pooled(
     with model.session(backend=backend):
         answers = save([])
         with torch.no_grad():
-            for inputs, content in batches:
+            for inputs, content, steps in batches:
                 with model.trace(**inputs) as tracer:
-                    for step in steps:
-                        steer_beside(model, step, bos_id)
+                    for step, touched in steps:
+                        steer_beside(model, step, bos_id, touched)
                     parts = []
                     for path, side, poolings in places:
                         module = model.get(path)
@@ -76,7 +75,7 @@ def continue_prompts(
     inputs: Inputs,
     sampling: Sequence[Any],
     seed: int,
-    steps: Sequence[Intervention],
+    steps: Sequence[Steered],
     bos_id: int | None,
 ) -> Int[Tensor, "text token"]:
     """Give prompts and what the model continues them with; the settings are among the inputs."""
@@ -85,8 +84,8 @@ def continue_prompts(
         with torch.random.fork_rng():
             with model.trace(**inputs, logits_processor=sampling, fn="generate") as tracer:
                 torch.manual_seed(seed)
-                for step in steps:
-                    steer_beside(model, step, bos_id)
+                for step, touched in steps:
+                    steer_beside(model, step, bos_id, touched)
                 generated = tracer.result
             ids = save(generated.cpu())
     return ids
@@ -95,8 +94,7 @@ def continue_prompts(
 def score_windows(
     model: Any,
     backend: Any,
-    batches: Sequence[tuple[Inputs, Bool[Tensor, "_window _token"]]],
-    steps: Sequence[Intervention],
+    batches: Sequence[tuple[Inputs, Bool[Tensor, "_window _token"], Sequence[Steered]]],
     bos_id: int | None,
 ) -> list[Float[Tensor, " _scored"]]:
     """Give the losses of each batch's scored tokens, window after window."""
@@ -104,10 +102,10 @@ def score_windows(
     with model.session(backend=backend):
         answers = save([])
         with torch.no_grad():
-            for inputs, scored in batches:
+            for inputs, scored, steps in batches:
                 with model.trace(**inputs):
-                    for step in steps:
-                        steer_beside(model, step, bos_id)
+                    for step, touched in steps:
+                        steer_beside(model, step, bos_id, touched)
                     losses = token_losses(model.output.logits, inputs["input_ids"], scored)
                     answers.append(losses.cpu())
     return answers

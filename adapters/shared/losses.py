@@ -28,11 +28,13 @@ class Window:
         text: which text.
         ids: of its tokens.
         first: index in the stretch of the first token that no earlier window scored.
+        start: index in the text of the stretch's first token.
     """
 
     text: int
     ids: list[int]
     first: int
+    start: int
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ class WindowBatch:
 
 def windows(
     tokens: Tokens, texts: Sequence[str], context: int | None, stride: int | None
-) -> list[Window]:
-    """Cut texts into windows, text after text; see `Adapter.losses`.
+) -> tuple[list[list[int]], list[Window]]:
+    """Encode texts and cut them into windows, text after text; see `Adapter.losses`.
 
     Raises:
         ModelError: a text is too short, or the window does not fit.
@@ -83,9 +85,9 @@ def windows(
         scored, start = 1, 0
         while scored < len(ids):
             end = min(start + width, len(ids))
-            text_windows.append(Window(text, ids[start:end], scored - start))
+            text_windows.append(Window(text, ids[start:end], scored - start, start))
             scored, start = end, start + step
-    return text_windows
+    return encoded, text_windows
 
 
 def window_batches(

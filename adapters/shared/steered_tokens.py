@@ -1,6 +1,7 @@
 """Which units and which tokens of a forward pass an intervention touches."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -8,9 +9,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from steer_plugin.activations.sites import UnitSpace
+from steer_plugin.adapters.shared.losses import Window
+from steer_plugin.adapters.shared.tokens import TokenBatch
+from steer_plugin.adapters.shared.touched_tokens import (
+    Touched,
+    require_told,
+    touched_from,
+    touched_in_pass,
+    touched_tokens,
+)
 from steer_plugin.errors import InterventionError, SiteError
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
-from steer_plugin.settings.names import Positions
 
 
 def require_units(
@@ -43,6 +53,23 @@ def missing_unit(site: str, layer: int, index: int, width: int) -> str:
     )
 
 
+Steered = tuple[Intervention, Touched]
+"""What is done, and to which tokens."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A call to `generate`.
+
+    Attributes:
+        ids: of the prompts, as they were given, padding among them; None where they are not known.
+        attention: their mask, where one was given.
+    """
+
+    ids: Int[Tensor, "text token"] | None = None
+    attention: Bool[Tensor, "text token_and_past"] | None = None
+
+
 @dataclass(frozen=True)
 class PassContext:
     """What surrounds a forward pass.
@@ -50,12 +77,12 @@ class PassContext:
     Attributes:
         past: how many tokens the cache holds that the pass is given.
         attention: the mask that the pass is given, where it is a plain one.
-        run: the call to `generate` that the pass is in, as an object of its own; None outside.
+        run: the call to `generate` that the pass is in; None outside.
     """
 
     past: int = 0
     attention: Bool[Tensor, "text token_and_past"] | None = None
-    run: object | None = None
+    run: Run | None = None
 
 
 ALONE = PassContext()
@@ -64,55 +91,58 @@ ALONE = PassContext()
 class SteeredTokens:
     """Follows the token ids of a model's forward passes, prompt and generation alike.
 
+    Where a pass is in its text is told by the length of the cache that it is given. Without
+    `touched`, a call to `generate` begins a text, and outside of one a pass without a cache does.
+
     Args:
-        positions: `all`, `prompt` or `generated`.
-        bos: whether the BOS token is touched.
+        step: what is done, and where.
         bos_id: the BOS token's id, or None.
-        attention: the real tokens of the one prompt that all passes belong to, where they are
-            known. None takes any pass for a new prompt but the later ones of a call to `generate`
-            and one token that is given with a cache; its real tokens are those of its mask or,
-            without one, all but the pad ids at its edges.
-        pad_id: the pad token's id, or None; needed only without `attention`, as is `eos_id`.
+        touched: what the step touches of the one prompt that all passes belong to, where it is
+            known; see `touched_tokens`.
+        prompt_length: how many tokens each prompt has, padding included; needed, without `touched`,
+            only where prompts are given in several passes outside of `generate`.
+        pad_id: the pad token's id, or None; needed only without `touched`, as is `eos_id`.
         eos_id: the end token's id, or None.
     """
 
     def __init__(
         self,
-        positions: Positions,
-        bos: bool,
+        step: Intervention,
         bos_id: int | None,
         *,
-        attention: Bool[Tensor, "text token"] | None = None,
+        touched: Touched | None = None,
+        prompt_length: int | None = None,
         pad_id: int | None = None,
         eos_id: int | None = None,
     ) -> None:
         """Start before the first pass."""
-        self._positions = positions
-        self._bos = bos
+        self._step = step
         self._bos_id = bos_id
-        self._attention = attention
+        self._known = touched is not None
+        self._touched = touched
+        self._prompt_length = prompt_length
         self._pad_id = pad_id
         self._eos_id = eos_id
-        self._run: object | None = None
+        self._run: Run | None = None
+        self._seen = 0
         self._ids: Tensor | None = None
-        self._real: Tensor | None = None
         self._where: Bool[Tensor, "text token"] | bool = False
 
     def follow(self, ids: Int[Tensor, "text token"], context: PassContext = ALONE) -> None:
-        """Work out which tokens are steered in the pass that begins with these ids."""
-        begins = self._real is None or (
-            self._attention is None and not self._continues(ids, context)
-        )
-        if begins:
-            self._run = context.run
-            self._real = self._real_tokens(ids, context)
-        self._where = steered_tokens(
-            ids,
-            self._real if begins or ids.shape[1] > 1 else None,
-            self._positions,
-            self._bos,
-            self._bos_id,
-        )
+        """Work out which tokens are steered in the pass that begins with these ids.
+
+        Raises:
+            InterventionError: which of them are meant cannot be told.
+        """
+        with refused_as_ours():
+            touched = self._touched
+            if touched is None or self._begins(ids, touched[0], context):
+                touched = self._touched = self._of_prompt(ids, context)
+                self._run = context.run
+            elif not self._known and context.run is None:
+                require_told(self._step.positions, context.past, ids, self._prompt_length)
+            self._where = touched_in_pass(touched, context.past, ids)
+        self._seen = context.past + ids.shape[1]
         self._ids = ids
 
     def where(
@@ -130,52 +160,125 @@ class SteeredTokens:
             )
         return self._where
 
-    def _real_tokens(self, prompt: Tensor, context: PassContext) -> Tensor:
-        if self._attention is not None:
-            return self._attention
-        if context.attention is not None and context.attention.shape == prompt.shape:
-            return context.attention
-        return without_padding(prompt, self._pad_id, self._bos_id, self._eos_id)
-
-    def _continues(self, ids: Tensor, context: PassContext) -> bool:
+    def _begins(self, ids: Tensor, prompt: Tensor, context: PassContext) -> bool:
+        """Tell whether a pass begins a text, or brings more of a prompt in several passes."""
+        if self._known:
+            return False
+        if context.run is not self._run or 0 < context.past < prompt.shape[1]:
+            return True
         if context.run is not None:
-            return context.run is self._run
-        return context.past > 0 and ids.shape[1] == 1
+            return False
+        return (
+            context.past == 0
+            or context.past > self._seen
+            or len(ids) != len(prompt)
+            # Whatever it is of, its mask says what is padding.
+            or (self._step.positions == "all" and ids.shape[1] > 1)
+        )
+
+    def _of_prompt(self, ids: Tensor, context: PassContext) -> Touched:
+        attention, run = context.attention, context.run or Run()
+        if attention is None or attention.shape != (len(ids), context.past + ids.shape[1]):
+            attention = None
+        if attention is None and context.past == 0:
+            attention = without_padding(ids, self._pad_id, self._bos_id, self._eos_id)
+        if run.attention is not None and len(ids) % len(run.attention) == 0:
+            attention = run.attention.repeat_interleave(len(ids) // len(run.attention), 0)
+        length = self._prompt_length
+        if run.ids is not None and length is None:
+            # Where `generate` is given a cache, its ids may be those of the new tokens alone.
+            masked = 0 if run.attention is None else run.attention.shape[1]
+            length = max(run.ids.shape[1], masked)
+        return touched_from(
+            self._step,
+            ids,
+            self._bos_id,
+            past=context.past,
+            attention=attention,
+            whole=run.ids,
+            prompt_length=length,
+            texts=None if run.ids is None else len(run.ids),
+        )
 
 
-def steered_tokens(
-    ids: Int[Tensor, "text token"],
-    prompt: Bool[Tensor, "text prompt_token"] | None,
-    positions: Positions,
-    bos: bool,
-    bos_id: int | None,
-) -> Bool[Tensor, "text token"] | bool:
-    """Tell which tokens of one forward pass are steered.
+@contextmanager
+def refused_as_ours() -> Iterator[None]:
+    """Turn what `touched_tokens` refuses, which travels to servers, into an error of ours.
+
+    Raises:
+        InterventionError: the block raised ValueError.
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise InterventionError(str(error)) from error
+
+
+def steered_in_batch(
+    plan: AnyPlan | None, batch: TokenBatch, bos_id: int | None, texts: int
+) -> list[Steered]:
+    """List what acts of a plan, and which tokens of a batch it touches.
 
     Args:
-        ids: the pass's tokens.
-        prompt: the real tokens of the prompt that the pass begins with; None where all of its
-            tokens are generated.
-        positions: `all`, `prompt` or `generated`.
-        bos: whether the BOS token is steered.
-        bos_id: its id, or None.
+        plan: if there is one.
+        batch: some of the texts.
+        bos_id: the BOS token's id, or None.
+        texts: how many texts there are.
 
-    Returns:
-        Which; True for all of them, False for none.
+    Raises:
+        InterventionError: a mask or function does not suit the texts.
     """
-    if prompt is None:
-        return positions != "prompt"
-    real = torch.ones_like(ids, dtype=torch.bool)
-    width = prompt.shape[1]
-    real[:, :width] = prompt
-    if not bos and bos_id is not None:
-        first = real & (real.cumsum(1) == 1)
-        real &= ~(first & (ids == bos_id))
-    if positions == "prompt":
-        real[:, width:] = False
-    if positions == "generated":
-        real[:, :width] = False
-    return real
+    with refused_as_ours():
+        return [
+            (step, touched_tokens(step, batch.ids, batch.attention, bos_id, batch.rows, texts))
+            for step in acting_steps(plan)
+        ]
+
+
+def steered_in_windows(
+    plan: AnyPlan | None,
+    windows: Sequence[Window],
+    encoded: Sequence[list[int]],
+    bos_id: int | None,
+) -> Callable[[TokenBatch], list[Steered]]:
+    """Give what lists what acts of a plan, and which tokens of some windows it touches.
+
+    It touches in a window what it touches of the whole text.
+
+    Args:
+        plan: if there is one.
+        windows: of all texts.
+        encoded: the ids of each text.
+        bos_id: the BOS token's id, or None.
+
+    Raises:
+        InterventionError: a mask or function does not suit the texts.
+    """
+    texts = [torch.tensor([ids]) for ids in encoded]
+    with refused_as_ours():
+        wholes = [
+            (
+                step,
+                [
+                    touched_tokens(step, ids, ids >= 0, bos_id, [text], len(texts))[0][0]
+                    for text, ids in enumerate(texts)
+                ],
+            )
+            for step in acting_steps(plan)
+        ]
+
+    def in_batch(batch: TokenBatch) -> list[Steered]:
+        steps: list[Steered] = []
+        for step, whole in wholes:
+            prompt = torch.zeros_like(batch.attention)
+            for place, number in enumerate(batch.rows):
+                window = windows[number]
+                cut = whole[window.text][window.start : window.start + len(window.ids)]
+                prompt[place, batch.attention[place]] = cut
+            steps.append((step, (prompt, False)))
+        return steps
+
+    return in_batch
 
 
 def without_padding(

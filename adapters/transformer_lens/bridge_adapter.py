@@ -26,7 +26,13 @@ from steer_plugin.adapters.shared.losses import (
 from steer_plugin.adapters.shared.model_locks import alone
 from steer_plugin.adapters.shared.placement import devices_of
 from steer_plugin.adapters.shared.sampling import generation_settings, nucleus, sampling
-from steer_plugin.adapters.shared.steered_tokens import SteeredTokens, require_units
+from steer_plugin.adapters.shared.steered_tokens import (
+    Steered,
+    SteeredTokens,
+    require_units,
+    steered_in_batch,
+    steered_in_windows,
+)
 from steer_plugin.adapters.shared.tokens import TokenBatch, runs_over_padding, tokens_for
 from steer_plugin.adapters.transformer_lens.hooks import (
     Answer,
@@ -36,8 +42,9 @@ from steer_plugin.adapters.transformer_lens.hooks import (
     require_site,
     steering_hooks,
 )
+from steer_plugin.adapters.transformer_lens.passes import PassWatch
 from steer_plugin.errors import ModelError
-from steer_plugin.interventions.plan import AnyPlan, acting_steps
+from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
 from steer_plugin.settings.model import BATCH_TOKENS
 from steer_plugin.settings.names import Pooling
@@ -180,6 +187,7 @@ class BridgeAdapter:
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
         for reading in readings:
             pooler(reading.pooling)
+        require_units(self.space, intervention)
         for batch in self.tokens.batches(texts, self._batch_tokens):
             readers = {
                 (reading, layer): (
@@ -189,7 +197,8 @@ class BridgeAdapter:
                 for reading, space in spaces.items()
                 for layer in space.layers
             }
-            pooled = self._read(batch, self._steering(intervention, batch), readers)
+            steps = steered_in_batch(intervention, batch, self._bos_id, len(texts))
+            pooled = self._read(batch, self._steering(steps), readers)
             yield Batch(
                 np.array(batch.rows),
                 {
@@ -200,13 +209,16 @@ class BridgeAdapter:
                 batch.content.sum(1).numpy(),
             )
 
-    def _steering(self, intervention: AnyPlan | None, batch: TokenBatch) -> Sequence[NamedHook]:
-        require_units(self.space, intervention)
-        bos_id = self.tokens.tokenizer.bos_token_id
+    @property
+    def _bos_id(self) -> int | None:
+        bos_id: int | None = self.tokens.tokenizer.bos_token_id
+        return bos_id
+
+    def _steering(self, steps: Sequence[Steered]) -> list[NamedHook]:
         hooks: list[NamedHook] = []
-        for step in acting_steps(intervention):
-            tokens = SteeredTokens(step.positions, step.bos, bos_id, attention=batch.attention)
-            hooks += steering_hooks(self.bridge, step, tokens)
+        for step, touched in steps:
+            tokens = SteeredTokens(step, self._bos_id, touched=touched)
+            hooks += steering_hooks(self.bridge, step, tokens, PassWatch(self.bridge).context)
         return hooks
 
     def generate(
@@ -228,6 +240,7 @@ class BridgeAdapter:
             ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
                 together are more than the model can take.
         """
+        require_units(self.space, intervention)
         whole = self.tokens.prompts(prompts, max_new_tokens)
         settings = generation_settings(
             self._model,
@@ -240,11 +253,12 @@ class BridgeAdapter:
         texts: dict[int, str] = {}
         batches = whole.by_length() if runs_over_padding(self._model) else [whole]
         for number, batch in enumerate(batches):
+            steps = steered_in_batch(intervention, batch, self._bos_id, len(prompts))
             with (
                 alone(self._model, sampling=True),
                 torch.random.fork_rng(devices),
                 torch.no_grad(),
-                self.bridge.hooks(fwd_hooks=list(self._steering(intervention, batch))),
+                self.bridge.hooks(fwd_hooks=self._steering(steps)),
             ):
                 torch.manual_seed(seed + number)
                 ids = self._model.generate(
@@ -285,18 +299,19 @@ class BridgeAdapter:
         Raises:
             ModelError: a text is too short, or the window does not fit.
         """
-        text_windows = windows(self.tokens, texts, context, stride)
+        require_units(self.space, intervention)
+        encoded, text_windows = windows(self.tokens, texts, context, stride)
+        steered = steered_in_windows(intervention, text_windows, encoded, self._bos_id)
 
         def scored() -> Iterator[tuple[WindowBatch, Tensor]]:
             for group in window_batches(
                 self.tokens, text_windows, self._batch_tokens, self._model.config
             ):
-                hooks = self._steering(intervention, group.batch)
                 inputs = self._inputs(self._model, group.batch) | group.wanted(self._model.forward)
                 with (
                     alone(self._model),
                     torch.inference_mode(),
-                    self.bridge.hooks(fwd_hooks=list(hooks)),
+                    self.bridge.hooks(fwd_hooks=self._steering(steered(group.batch))),
                 ):
                     logits = self._model(**inputs).logits
                     losses = token_losses(logits, group.batch.ids, group.scored)

@@ -18,7 +18,8 @@ from steer_plugin.adapters.shared.steered_tokens import (
 from steer_plugin.adapters.transformer_lens.passes import PassWatch
 from steer_plugin.errors import InterventionError, SiteError
 from steer_plugin.interventions.arithmetic import moved_once, steer_units
-from steer_plugin.interventions.plan import AnyPlan, Intervention, acting_steps, check_intervention
+from steer_plugin.interventions.intervention import Intervention
+from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
 from steer_plugin.settings.names import FINAL_NORM
 from steer_plugin.settings.parts import SITES
 
@@ -30,7 +31,9 @@ Answer = TypeVar("Answer")
 EMBEDDING_IN = "embed.hook_in"
 
 
-def fwd_hooks(bridge: TransformerBridge, intervention: AnyPlan) -> list[NamedHook]:
+def fwd_hooks(
+    bridge: TransformerBridge, intervention: AnyPlan, prompt_length: int | None = None
+) -> list[NamedHook]:
     """List a plan as `(hook_name, function)` pairs; see `Intervention.fwd_hooks`.
 
     Padding is told by the attention mask; without one, pad ids at the edges of a prompt are taken
@@ -45,9 +48,9 @@ def fwd_hooks(bridge: TransformerBridge, intervention: AnyPlan) -> list[NamedHoo
     hooks: list[NamedHook] = []
     for step in steps:
         tokens = SteeredTokens(
-            step.positions,
-            step.bos,
+            step,
             getattr(tokenizer, "bos_token_id", None),
+            prompt_length=prompt_length,
             pad_id=getattr(tokenizer, "pad_token_id", None),
             eos_id=getattr(tokenizer, "eos_token_id", None),
         )
@@ -56,7 +59,9 @@ def fwd_hooks(bridge: TransformerBridge, intervention: AnyPlan) -> list[NamedHoo
 
 
 @contextlib.contextmanager
-def steered(bridge: TransformerBridge, intervention: AnyPlan) -> Iterator[TransformerBridge]:
+def steered(
+    bridge: TransformerBridge, intervention: AnyPlan, prompt_length: int | None = None
+) -> Iterator[TransformerBridge]:
     """Steer every forward pass of the bridge inside the block, and none after it.
 
     Composes with `run_with_cache`, `run_with_hooks`, `generate`, and hooks set before or after:
@@ -67,7 +72,7 @@ def steered(bridge: TransformerBridge, intervention: AnyPlan) -> Iterator[Transf
         SiteError: the model lacks the site or one of the units.
         InterventionError: the hooks were removed inside the block, as permanent ones too.
     """
-    hooks = fwd_hooks(bridge, intervention)
+    hooks = fwd_hooks(bridge, intervention, prompt_length)
     points = [bridge.hook_dict[name] for name, _ in hooks]
     handles = [
         # Of a plain hook `reset_hooks` would leave nothing.
@@ -93,7 +98,7 @@ def steering_hooks(
     bridge: TransformerBridge,
     intervention: Intervention,
     tokens: SteeredTokens,
-    context: Callable[[], PassContext] = PassContext,
+    context: Callable[[], PassContext],
 ) -> list[NamedHook]:
     """List an intervention as hooks that touch the tokens which `tokens` tells.
 

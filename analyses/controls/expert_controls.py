@@ -13,7 +13,8 @@ from steer_plugin.analyses.controls.random_units import (
 from steer_plugin.errors import SelectionError
 from steer_plugin.experts.selection import TOP, Choice
 from steer_plugin.experts.table import ExpertTable
-from steer_plugin.interventions.plan import AnyPlan, Intervention
+from steer_plugin.interventions.intervention import Intervention
+from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.settings.names import Operation
 from steer_plugin.settings.parts import CONTROLS, OPERATIONS, SCORES, Control
 

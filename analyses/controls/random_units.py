@@ -7,7 +7,8 @@ import numpy as np
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import SelectionError
-from steer_plugin.interventions.plan import Intervention, Planned, each_step
+from steer_plugin.interventions.intervention import Intervention
+from steer_plugin.interventions.plan import Planned, each_step
 
 Unit = tuple[int, int]
 

@@ -156,6 +156,8 @@ def _score_curves(results: Results) -> Exhibit:
     score = chart_titles.score_name(results)
     table = score_curves.score_curves_table(results)
     chance = " 0.5 is chance." if score == "AUROC" else ""
+    source = results.provenance.get("source", "not given")
+    others = "the others" if source == "not given" else source
     ranked = unit_choice.choice_of(results) == TOP
     marks = (
         "Dotted lines: the values of k that were steered."
@@ -170,7 +172,7 @@ def _score_curves(results: Results) -> Exhibit:
             "where the lines part, the first score was partly luck."
         ),
         caption=(
-            f"{score} of each unit as a detector of its language against the others.{chance} "
+            f"{score} of each unit as a detector of its language against {others}.{chance} "
             f"{marks}{_cut(table, results.curve, 'curve')}"
         ),
         chart=score_curves.score_curves(results),

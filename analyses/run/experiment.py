@@ -13,7 +13,7 @@ from steer_plugin.analyses.measures.correlations import correlations
 from steer_plugin.analyses.measures.mixed_retrieval import CORPUS
 from steer_plugin.analyses.measures.projection import check_method, project
 from steer_plugin.analyses.run.checkpoints import Checkpoints, Say
-from steer_plugin.analyses.run.inputs import RunData
+from steer_plugin.analyses.run.inputs import RunData, finding_concepts
 from steer_plugin.analyses.run.manifest import ran_with, run_provenance
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.analyses.run.settings import GenerationSettings, RunSettings
@@ -95,7 +95,7 @@ def run_experiment(
     block = method_block(adapter, settings)
     for method in settings.projections:
         check_method(method)
-    check_plans(settings, adapter.space, data.find.concepts)
+    check_plans(settings, adapter.space, finding_concepts(data, settings))
     writer = _writer(adapter, data, settings, steps)
     check_unsteered(writer, settings.targets)
     finder = Finder(adapter, data.find, settings, steps, "experts")
@@ -171,7 +171,7 @@ def compare_methods(
     steps = Checkpoints(folder, say, memory, ran_with(settings, adapter.info))
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
-    check_plans(settings, adapter.space, data.find.concepts)
+    check_plans(settings, adapter.space, finding_concepts(data, settings))
     writer = _writer(adapter, data, settings, steps)
     check_unsteered(writer, settings.targets)
     finder = Finder(adapter, data.find, settings, steps, "experts")

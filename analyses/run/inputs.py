@@ -71,8 +71,18 @@ def split_data(corpus: Corpus, settings: RunSettings) -> RunData:
     return _data(*corpus.split(seed=settings.split_seed), settings)
 
 
-def check_targets(corpus: Corpus, targets: Iterable[str]) -> None:
+def finding_concepts(data: RunData, settings: RunSettings) -> list[str]:
+    """List the concepts whose experts are found: all but the one that they are told from."""
+    return [concept for concept in data.find.concepts if concept != settings.source]
+
+
+def check_targets(corpus: Corpus, targets: Iterable[str], what: str = "target") -> None:
     """Refuse a target that is none of a corpus's concepts.
+
+    Args:
+        corpus: the texts.
+        targets: the concepts.
+        what: they are, for messages.
 
     Raises:
         CorpusError: there is such a target.
@@ -80,7 +90,7 @@ def check_targets(corpus: Corpus, targets: Iterable[str]) -> None:
     for target in targets:
         if target not in corpus.concepts:
             raise CorpusError(
-                f"target {target!r} is not in the corpus; it has: {', '.join(corpus.concepts)}"
+                f"{what} {target!r} is not in the corpus; it has: {', '.join(corpus.concepts)}"
             )
 
 
@@ -114,6 +124,12 @@ def _data(find: Corpus, judge: Corpus, settings: RunSettings) -> RunData:
         _tell_one_sided(judged, concepts, "judges and finds no experts")
     for corpus in (find, judge):
         check_targets(corpus, settings.targets)
+        check_targets(corpus, filter(None, [settings.source]), "source")
+    if settings.source is not None and settings.source not in concepts:
+        raise CorpusError(
+            f"source {settings.source!r} is not read; add it to find_languages, which has: "
+            f"{', '.join(concepts)}"
+        )
     find = find.select(concepts)
     known = KnownTexts.of(chain.from_iterable(find.sentences.values()))
     judging = judge.select(tuple(dict.fromkeys((*held_out, *judged))))

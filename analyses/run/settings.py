@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
+from steer_plugin.errors import InterventionError
 from steer_plugin.experts.selection import Choice
 from steer_plugin.experts.table import usual_value
 from steer_plugin.registry import Registry
@@ -13,7 +14,6 @@ from steer_plugin.settings.model import ModelSettings
 from steer_plugin.settings.names import (
     Dtype,
     Host,
-    Positions,
     Quantize,
     Selection,
 )
@@ -26,6 +26,7 @@ from steer_plugin.settings.parts import (
     SCORES,
     SITES,
 )
+from steer_plugin.settings.positions import positions_text
 from steer_plugin.settings.probe import ProbeSettings
 
 
@@ -71,9 +72,23 @@ def _beside_targets(plans: tuple[Any, ...], info: Any) -> tuple[Any, ...]:
 
 
 def _before_generation(positions: str) -> str:
+    expected = "Input should be all, prompt, last, or a slice of each text's tokens such as -3:"
     if positions == "generated":
-        raise ValueError("Input should be all or prompt, since embeddings have no generated tokens")
-    return positions
+        raise ValueError(f"{expected}, since embeddings have no generated tokens")
+    try:
+        return positions_text(positions)
+    except InterventionError as error:
+        raise ValueError(expected) from error
+
+
+def _told_from(source: str, info: Any) -> str:
+    """Refuse a source that is a target, or beside figures that are of all languages at once."""
+    if source in info.data.get("targets", ()):
+        raise ValueError("Input should be none of the targets")
+    for name in ("permutations", "stability_resamples"):
+        if info.data.get(name):
+            raise ValueError(f"Input should be left out beside {name}, which compares with all")
+    return source
 
 
 def _ascending(ends: tuple[int, int]) -> tuple[int, int]:
@@ -96,7 +111,7 @@ Operation = Annotated[str, AfterValidator(registered(OPERATIONS))]
 Pooling = Annotated[str, AfterValidator(registered(POOLINGS))]
 Score = Annotated[str, AfterValidator(registered(SCORES))]
 Site = Annotated[str, AfterValidator(registered(SITES))]
-Written = Annotated[Positions, AfterValidator(_before_generation)]
+Written = Annotated[str, AfterValidator(_before_generation)]
 Blocks = Annotated[tuple[Index, Index], AfterValidator(_ascending)]
 ONE_OR_MORE = Field(min_length=1)
 DISTINCT = AfterValidator(_distinct)
@@ -144,7 +159,7 @@ class ExpertSteering:
     operation: str
     value: str | float | None
     strength: float
-    positions: Positions
+    positions: str
     steer_bos: bool
     selection: Selection
     per_layer: bool
@@ -181,7 +196,8 @@ class StepSettings(ExpertSteering):
         value: statistic, or number, that the operation writes; None takes the mean, and the mean
             difference for "add".
         strength: of the operation.
-        positions: which tokens are steered.
+        positions: which tokens are steered: all, those of the prompt, its last, or a slice of each
+            text's tokens, such as "-3:".
         steer_bos: whether the BOS token is steered as well.
         selection: the units that score highest, lowest, or half of each.
         per_layer: whether top_k units are chosen in each layer instead of in all of them.
@@ -254,7 +270,8 @@ class RunSettings(ExpertSteering):
         value: statistic, or number, that the operation writes; None takes the mean, and the mean
             difference for "add".
         strength: of the operation.
-        positions: which tokens are steered.
+        positions: which tokens are steered: all, those of the prompt, its last, or a slice of each
+            text's tokens, such as "-3:".
         steer_bos: whether the BOS token is steered as well.
         layers: blocks to embed at beside the final norm, or "all"; None takes those at one and two
             thirds of the depth.
@@ -270,6 +287,8 @@ class RunSettings(ExpertSteering):
         permutations: of the labels, for what the best unit scores by chance; 0 leaves it out.
         stability_resamples: of the sentences, for how stable the choice of experts is; 0 leaves it
             out.
+        source: the language that each target is told from, so that experts and vectors lead from it
+            to the target; None tells each from all others together.
         tatoeba: folder of Tatoeba in the layout of XTREME, or "hf:name"; None leaves it out.
         bucc: the same for BUCC-18.
         pawsx: the same for PAWS-X; "paraphrases" for the bundled pairs.
@@ -321,6 +340,7 @@ class RunSettings(ExpertSteering):
     method_layer: Index | None = None
     permutations: Index = 0
     stability_resamples: Index = 0
+    source: Annotated[str, AfterValidator(_told_from)] | None = None
     tatoeba: str | None = None
     bucc: str | None = None
     pawsx: str | None = None
@@ -345,6 +365,7 @@ class RunSettings(ExpertSteering):
             site=self.site,
             pooling=self.pooling,
             score=self.score,
+            source=self.source,
             lines=self.moves_lines
             or any(METHODS[name].lines for name in self.methods)
             or any(step.moves_lines for step in self.steps),

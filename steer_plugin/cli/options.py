@@ -243,6 +243,10 @@ probe_options = bundle(
         is_flag=True,
         help="Keep Linear-AcT's line of each unit too, for --operation affine.",
     ),
+    click.option(
+        "--source",
+        help="The language or label that each other is told from. Default: all others together.",
+    ),
 )
 
 corpus_options = bundle(

@@ -1,5 +1,6 @@
 """What the commands that steer ask for: saved plans, and what is done to experts."""
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, reduce
@@ -10,19 +11,38 @@ from typing import TYPE_CHECKING
 import click
 
 from steer_plugin.cli.options import PartChoice, bundle, say
+from steer_plugin.errors import InterventionError
 from steer_plugin.settings.names import (
-    POSITIONS,
     SELECTIONS,
     Operation,
-    Positions,
     Selection,
 )
 from steer_plugin.settings.parts import OPERATIONS, SITES
+from steer_plugin.settings.positions import positions_text
 from steer_plugin.settings.probe import ProbeSettings
 
 if TYPE_CHECKING:
     from steer_plugin.experts.table import ExpertTable
     from steer_plugin.interventions.plan import AnyPlan
+
+
+# The options that say something of experts, of units by hand, and of either.
+OF_EXPERTS = ("top_k", "value", "selection", "per_layer", "unit_layers")
+OF_UNITS = ("unit_site",)
+OF_BOTH = ("operation", "strength", "positions", "steer_bos")
+
+
+def _refuse_given(names: Sequence[str], reason: str) -> None:
+    """Refuse options that would do nothing, where they are given.
+
+    Raises:
+        click.UsageError: one is.
+    """
+    context = click.get_current_context()
+    for option in context.command.params:
+        source = context.get_parameter_source(option.name or "")
+        if option.name in names and source is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{option.opts[0]} is for {reason}, or leave it out")
 
 
 @dataclass(frozen=True)
@@ -38,7 +58,7 @@ class Steering:
     operation: Operation
     value: str | None
     strength: float
-    positions: Positions
+    positions: str
     steer_bos: bool
     selection: Selection
     per_layer: bool
@@ -51,6 +71,16 @@ class Steering:
         steered = self.experts is not None or self.plans or self.units
         if experts_alone or (self.target is not None and not steered):
             raise click.UsageError("--experts and --target go together; give both or neither")
+        if self.experts is None:
+            _refuse_given(OF_EXPERTS, "experts, and there are none; give --experts and --target")
+        if not self.units:
+            _refuse_given(OF_UNITS, "units by hand, and there are none; give --unit")
+        if self.experts is None and not self.units:
+            _refuse_given(
+                OF_BOTH,
+                "experts and units by hand, and saved plans have their own; give --experts and "
+                "--target, or --unit",
+            )
 
     @cached_property
     def table(self) -> "ExpertTable | None":
@@ -67,7 +97,8 @@ class Steering:
             SelectionError: the language or label is unknown, or there are too few experts.
             InterventionError: the value does not suit the operation.
         """
-        from steer_plugin.interventions.plan import Intervention, Plan
+        from steer_plugin.interventions.intervention import Intervention
+        from steer_plugin.interventions.plan import Plan
 
         steps: list[AnyPlan] = [Plan.load(folder) for folder in self.plans]
         if self.table is not None and self.target is not None:
@@ -140,6 +171,18 @@ def _units(
     return tuple(units.items())
 
 
+def _positions(
+    context: click.Context,  # noqa: ARG001 (click hands it over)
+    option: click.Parameter,  # noqa: ARG001
+    given: str,
+) -> str:
+    """Read a name or a slice."""
+    try:
+        return positions_text(given)
+    except InterventionError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 steering_options = bundle(
     "steering",
     Steering,
@@ -197,10 +240,12 @@ steering_options = bundle(
     ),
     click.option(
         "--positions",
-        type=click.Choice(POSITIONS),
+        metavar="WHERE",
         default="all",
         show_default=True,
-        help="Which tokens are steered.",
+        callback=_positions,
+        help="Which tokens are steered: all, prompt, generated, the prompt's last, or a slice of "
+        "each prompt's tokens, such as -3: or 1:4.",
     ),
     click.option(
         "--steer-bos/--keep-bos",

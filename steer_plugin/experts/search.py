@@ -14,7 +14,7 @@ from steer_plugin.experts.table import ExpertTable, score_units
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.registry import with_origins
 from steer_plugin.responses.pass_folder import PassFolder
-from steer_plugin.responses.probe import ProbePass, probe_units
+from steer_plugin.responses.probe import ProbePass, check_source, probe_units
 from steer_plugin.settings.budget import Budget
 from steer_plugin.settings.parts import SCORES
 from steer_plugin.settings.probe import ProbeSettings
@@ -41,7 +41,7 @@ def find_experts(
     Args:
         adapter: the model.
         corpus: each language or label is a concept; its texts are the positives, all others the
-            negatives (Sundar et al. 2025, section 3).
+            negatives (Sundar et al. 2025, section 3), or those of `settings.source` alone.
         settings: what is read and what it is scored by.
         budget: memory and disk to stay within, and where responses are kept.
         shuffled: the seed of labels that say nothing, as a control (see `Probe.shuffled`); None
@@ -53,9 +53,11 @@ def find_experts(
         SiteError: the model lacks the site.
         ModelError: the model answered with NaN or infinity, or responses are to be kept of a model
             whose revision is not known.
-        ScoreError: the score is not defined at the site, or the memory is too small.
+        ScoreError: the score is not defined at the site, the source is not in the corpus, or the
+            memory is too small.
         ArtifactError: responses cannot be kept, or the disk is too small.
     """
+    check_source(corpus.concepts, settings.source)
     search = _Search(adapter, corpus, settings, budget, shuffled, progress)
     if budget.cache is None:
         return search.table(settings.layers)
@@ -103,6 +105,7 @@ class _Search:
             settings.score,
             quantiles=settings.quantiles,
             lines=settings.lines,
+            source=settings.source,
             memory=memory,
         )
 
@@ -116,7 +119,8 @@ class _Search:
     def table_in_pieces(self, passes: Sequence[UnitSpace], cache: Path) -> ExpertTable:
         """Score the units of some layers at a time, and put the tables beside one another."""
         settings = self.settings
-        labels = [] if self.shuffled is None else [self.shuffled]
+        labels: list[int | str] = [] if self.shuffled is None else [self.shuffled]
+        labels += [] if settings.source is None else [settings.source]
         theirs = with_origins({}, score=(SCORES, settings.score))
         scored = short_hash(
             json.dumps(

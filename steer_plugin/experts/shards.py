@@ -94,6 +94,7 @@ def read_shard(
         "score": settings.score,
         "quantiles": settings.quantiles,
         "lines": settings.lines,
+        "source": settings.source,
         "provenance": planned.provenance,
     }
     tensors = {"labels": planned.labels}
@@ -169,6 +170,7 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
         first["score"],
         quantiles=tuple(first["quantiles"]),
         lines=first["lines"],
+        source=first.get("source"),
         memory=memory,
     )
 

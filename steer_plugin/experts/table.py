@@ -1,6 +1,6 @@
 """How well each unit of a model tells each concept, and what it is then set to."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ from jaxtyping import Float, Int
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import InterventionError, SelectionError
 from steer_plugin.experts.selection import TOP, Choice, count_tied, select_units
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
+from steer_plugin.interventions.positions import Positions
 from steer_plugin.registry import with_origins
 from steer_plugin.responses.probe import Probe
 from steer_plugin.responses.unit_chunks import MEMORY
 from steer_plugin.scores.probe_scores import chance_levels, scores_and_typical_responses
-from steer_plugin.settings.names import Operation, Positions
+from steer_plugin.settings.names import Operation
 from steer_plugin.settings.parts import OPERATIONS, SCORES, SITES
 from steer_plugin.settings.probe import QUANTILES
 from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, write_artifact
@@ -140,7 +141,7 @@ class ExpertTable:
                 `scale` takes a number, its gain; `aura` uses each unit's AUROC and `affine` each
                 unit's line (Linear-AcT), and both take the default.
             strength: 0 leaves the model as it is, 1 is the whole operation.
-            positions: `all`, `prompt` or `generated` tokens.
+            positions: which tokens are touched; see `Intervention`.
             bos: whether the BOS token is steered as well.
             choice: which experts; see `top`.
 
@@ -355,9 +356,10 @@ def score_units(
     *,
     quantiles: tuple[float, ...] = QUANTILES,
     lines: bool = False,
+    source: str | None = None,
     memory: int = MEMORY,
 ) -> ExpertTable:
-    """Score every unit of a probe as a detector of each concept against the others.
+    """Score every unit of a probe as a detector of each concept against the others, or one of them.
 
     Args:
         probe: the responses; see `steer_plugin.responses.probe.probe_units`.
@@ -365,11 +367,22 @@ def score_units(
         quantiles: which quantiles of the positives' responses to keep, each in [0, 1].
         lines: whether to keep Linear-AcT's line of each unit too, which the operation `affine`
             takes and which is most of the work.
+        source: the concept whose texts are the negatives of each other one; it has no row in the
+            table. None takes those of all others.
         memory: bytes of working memory for the scores.
 
     Raises:
-        ScoreError: there is no such score or quantile, or the probe did not read what it needs.
+        ScoreError: there is no such score, quantile or source, or the probe did not read what it
+            needs.
     """
+    if source is not None:
+        pairs = probe.against_each(source)
+        return _first_rows(
+            [
+                score_units(pair, score, quantiles=quantiles, lines=lines, memory=memory)
+                for pair in pairs
+            ]
+        )
     scores, statistics = scores_and_typical_responses(
         probe, score, quantiles, lines=lines, memory=memory
     )
@@ -385,4 +398,16 @@ def score_units(
             "score": score,
             **({"lines": LINES} if lines else {}),
         },
+    )
+
+
+def _first_rows(tables: Sequence[ExpertTable]) -> ExpertTable:
+    """Make one table of the first row of each of several."""
+    names = tables[0].statistics
+    return replace(
+        tables[0],
+        concepts=tuple(table.concepts[0] for table in tables),
+        scores=np.stack([table.scores[0] for table in tables]),
+        chance=tuple(table.chance[0] for table in tables),
+        statistics={name: np.stack([one.statistics[name][0] for one in tables]) for name in names},
     )

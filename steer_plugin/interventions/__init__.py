@@ -3,8 +3,9 @@
 May import: activations, storage, settings.
 """
 
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.operations import steer
-from steer_plugin.interventions.plan import AnyPlan, Intervention, Plan
+from steer_plugin.interventions.plan import AnyPlan, Plan
 
 __all__ = [
     "AnyPlan",

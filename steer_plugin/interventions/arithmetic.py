@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.operations import done
-from steer_plugin.interventions.plan import Intervention
 
 
 def moved_once(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from operator import index
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Union, cast
 
 import numpy as np
 import pandas as pd
@@ -17,11 +17,16 @@ from torch import Tensor
 
 from steer_plugin.activations.sites import check_site, parse_unit
 from steer_plugin.errors import InterventionError
+from steer_plugin.interventions import positions as token_positions
 from steer_plugin.interventions.operations import arithmetic_of
+from steer_plugin.interventions.positions import Positions, Where
 from steer_plugin.registry import Registry, with_origins
-from steer_plugin.settings.names import POSITIONS, Operation, Positions
+from steer_plugin.settings.names import Operation
 from steer_plugin.settings.parts import OPERATIONS, SITES, Arithmetic
 from steer_plugin.storage.artifacts import read_artifact, readable, write_artifact
+
+if TYPE_CHECKING:
+    import steer_plugin.interventions.plan
 
 # The columns of a saved plan, one row a unit, and the fields they hold.
 COLUMNS = {
@@ -52,7 +57,12 @@ class Intervention:
             and `blend`, a gain for `scale`, the unit's AUROC for `aura`, an offset for `affine`.
         operation: see `steer`.
         strength: 0 leaves the model as it is, 1 is the whole operation.
-        positions: `all` tokens, those of the `prompt`, or the `generated` ones. Padding is never
+        positions: which tokens are touched: `all`, those of the `prompt`, or the `generated` ones;
+            or, of the prompt's alone, the `last` one, a slice such as `slice(-3, None)` or `"-3:"`,
+            a boolean mask with a row a text, or a function of ids and attention mask, each [batch,
+            position], that gives a boolean mask [batch, position]. A text is counted from its first
+            real token, BOS among them, whatever padding it stands in: slices and masks are of these
+            tokens, and a function is asked once for each text, without padding. Padding is never
             touched.
         bos: whether the BOS token is steered as well.
         gains: what each unit is multiplied by before its offset is added; only for `affine`, as
@@ -82,11 +92,7 @@ class Intervention:
         """Check the fields and put the units in order."""
         check_site(self.site)
         arithmetic = self.arithmetic
-        if self.positions not in POSITIONS:
-            raise InterventionError(
-                f"{self.positions!r} is not a choice of positions; choose one of: "
-                f"{', '.join(POSITIONS)}"
-            )
+        object.__setattr__(self, "positions", token_positions.settled(self.positions))
         if not len(self.layers) == len(self.indices) == len(self.values):
             raise InterventionError(
                 f"{len(self.layers)} layers, {len(self.indices)} indices and {len(self.values)} "
@@ -152,7 +158,7 @@ class Intervention:
             site: as all further ones, of the plan.
             operation: any but `affine`, which takes more than a value.
             strength: of the operation.
-            positions: `all`, `prompt` or `generated` tokens.
+            positions: which tokens are touched.
             bos: whether the BOS token is steered as well.
 
         Raises:
@@ -168,7 +174,9 @@ class Intervention:
         """Count the units."""
         return len(self.layers)
 
-    def __add__(self, other: object) -> Any:
+    def __add__(
+        self, other: Union["Intervention", "steer_plugin.interventions.plan.Plan"]
+    ) -> "steer_plugin.interventions.plan.Plan":
         """Plan this, and then the other."""
         from steer_plugin.interventions.plan import Plan
 
@@ -177,6 +185,11 @@ class Intervention:
     def __repr__(self) -> str:
         """Say what is done."""
         return f"<Intervention: {self.describe()}>"
+
+    @property
+    def where(self) -> Where:
+        """The positions in the form in which a plan holds them."""
+        return cast("Where", self.positions)
 
     @property
     def steps(self) -> tuple["Intervention", ...]:
@@ -198,18 +211,20 @@ class Intervention:
         if self.strength != 1:
             parts.append(f"strength {self.strength:g}")
         if self.positions != "all":
-            parts.append(f"{self.positions} tokens")
+            parts.append(token_positions.described(self.where))
         if not self.bos:
             parts.append("BOS left alone")
-        names = [
-            str(self.provenance[key]) for key in ("concept", "control") if key in self.provenance
-        ]
+        origin = self.provenance
+        names = [str(origin[key]) for key in ("concept", "control") if key in origin]
+        if "concept" in origin and "source" in origin:
+            names[0] += f" against {origin['source']}"
         return ", ".join(parts) + (f" ({', '.join(names)})" if names else "")
 
     @property
     def hash(self) -> str:
         """SHA-256 of all that makes the plan what it is, in hexadecimal."""
-        identity = {**asdict(self), "provenance": None}
+        where = token_positions.as_json(self.where)
+        identity = {**asdict(self), "provenance": None, "positions": where}
         identity |= with_origins({}, **self.parts)
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
@@ -241,24 +256,29 @@ class Intervention:
         """Give the indices and parameters that belong to each layer, in ascending order."""
         return units_by_layer(self)
 
-    def fwd_hooks(self, bridge: Any) -> list[tuple[str, Any]]:
+    def fwd_hooks(self, bridge: Any, *, prompt_length: int | None = None) -> list[tuple[str, Any]]:
         """List the plan as `(hook_name, function)` pairs for a TransformerBridge.
 
         They go into `bridge.run_with_hooks(..., fwd_hooks=...)` and `bridge.hooks(fwd_hooks=...)`
         beside anybody else's.
+
+        Args:
+            bridge: the model.
+            prompt_length: see `steer_plugin.steered`.
 
         Raises:
             SiteError: the model lacks the site or one of the units.
         """
         from steer_plugin.adapters.transformer_lens.hooks import fwd_hooks
 
-        return fwd_hooks(bridge, self)
+        return fwd_hooks(bridge, self, prompt_length)
 
     def save(self, folder: str | Path) -> None:
         """Write `config.json` and `units.parquet` into `folder`, whole or not at all.
 
         Raises:
             ArtifactError: the folder cannot be written.
+            InterventionError: its positions are a function that could not be found again.
         """
         config, units = saved_form(self)
         write_artifact(folder, "intervention", config, tables={"units": units})
@@ -276,7 +296,12 @@ class Intervention:
 
 
 def saved_form(step: Intervention) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Give the saved form of one step: JSON values, and a row a unit."""
+    """Give the saved form of one step: JSON values, and a row a unit.
+
+    Raises:
+        InterventionError: its positions are a function that could not be found again.
+    """
+    token_positions.require_importable(step.where)
     units = {
         column: np.array(
             getattr(step, name), "int64" if column in ("layer", "index") else "float64"
@@ -288,7 +313,7 @@ def saved_form(step: Intervention) -> tuple[dict[str, Any], pd.DataFrame]:
         "site": step.site,
         "operation": step.operation,
         "strength": step.strength,
-        "positions": step.positions,
+        "positions": token_positions.as_json(step.where),
         "bos": step.bos,
         "provenance": with_origins(step.provenance, **step.parts),
     }
@@ -308,7 +333,8 @@ def restored(config: dict[str, Any], units: pd.DataFrame) -> Intervention:
     columns: dict[str, Any] = {
         name: tuple(units[column]) for column, name in COLUMNS.items() if column in units
     }
-    return Intervention(**columns, **config)
+    where = token_positions.from_json(config.pop("positions"))
+    return Intervention(**columns, **config, positions=where)
 
 
 def _number(number: float) -> float:

@@ -2,30 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, Union, cast
 
 from steer_plugin.errors import InterventionError
-from steer_plugin.interventions.intervention import (
-    Intervention,
-    restored,
-    saved_form,
-    units_by_layer,
-)
+from steer_plugin.interventions.intervention import Intervention, restored, saved_form
+from steer_plugin.interventions.positions import mask_of_others
 from steer_plugin.storage.artifacts import read_artifact, readable, write_artifact
-
-__all__ = [
-    "AnyPlan",
-    "Intervention",
-    "Plan",
-    "Planned",
-    "acting_steps",
-    "check_intervention",
-    "each_step",
-    "units_by_layer",
-]
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,7 +39,7 @@ class Plan:
                     "add plans with +"
                 )
 
-    def __add__(self, other: object) -> "Plan":
+    def __add__(self, other: Union[Intervention, "Plan"]) -> "Plan":
         """Plan this, and then the other."""
         if not isinstance(other, Intervention | Plan):
             return NotImplemented
@@ -83,11 +68,11 @@ class Plan:
         """Whether the plan leaves every model bit for bit as it is."""
         return all(step.changes_nothing for step in self.steps)
 
-    def fwd_hooks(self, bridge: Any) -> list[tuple[str, Any]]:
+    def fwd_hooks(self, bridge: Any, *, prompt_length: int | None = None) -> list[tuple[str, Any]]:
         """List the plan as hooks for a TransformerBridge; see `Intervention.fwd_hooks`."""
         from steer_plugin.adapters.transformer_lens.hooks import fwd_hooks
 
-        return fwd_hooks(bridge, self)
+        return fwd_hooks(bridge, self, prompt_length)
 
     def save(self, folder: str | Path) -> None:
         """Write `config.json` and a parquet file a step into `folder`, whole or not at all.
@@ -135,6 +120,28 @@ def check_intervention(given: object) -> None:
             f"the intervention is of type {type(given).__name__}; give an Intervention, several in "
             "order as a + b, or None"
         )
+
+
+def for_texts(plan: Planned, rows: Sequence[int], texts: int) -> Planned:
+    """Give the plan for some of the texts that it is for: of its masks, the rows of these.
+
+    Args:
+        plan: for all of them.
+        rows: which ones.
+        texts: how many there are.
+
+    Raises:
+        InterventionError: a mask is not of so many texts.
+    """
+
+    def chosen(step: Intervention) -> Intervention:
+        if not isinstance(step.where, tuple):
+            return step
+        if len(step.where) != texts:
+            raise InterventionError(mask_of_others(len(step.where), texts))
+        return replace(step, positions=tuple(step.where[row] for row in rows))
+
+    return each_step(plan, chosen)
 
 
 def each_step(plan: Planned, change: Callable[[Intervention], Intervention]) -> Planned:

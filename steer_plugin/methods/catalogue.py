@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from steer_plugin.errors import InterventionError
 from steer_plugin.experts.selection import TOP, Choice
 from steer_plugin.experts.table import ExpertTable
-from steer_plugin.interventions.plan import AnyPlan, Intervention, each_step
+from steer_plugin.interventions.intervention import Intervention
+from steer_plugin.interventions.plan import AnyPlan, each_step
+from steer_plugin.interventions.positions import Positions
 from steer_plugin.methods.steering_vectors import SteeringVectors, VectorName
 from steer_plugin.registry import with_origins
-from steer_plugin.settings.names import Positions
 from steer_plugin.settings.parts import METHODS, OPERATIONS, Method
 
 
@@ -132,7 +133,7 @@ def plan_method(
         concept: what to steer towards.
         top_k: how many experts.
         layer: the block whose residual stream is steered.
-        positions: `all`, `prompt` or `generated` tokens.
+        positions: which tokens are touched; see `Intervention`.
         bos: whether the BOS token is steered as well.
         choice: which experts; see `ExpertTable.top`.
 

@@ -1,7 +1,7 @@
 """Directions in the residual stream that lead towards a concept."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -10,9 +10,9 @@ from jaxtyping import Float, Int
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import InterventionError, ScoreError, SelectionError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
+from steer_plugin.interventions.positions import Positions
 from steer_plugin.responses.probe import Probe
-from steer_plugin.settings.names import Positions
 from steer_plugin.storage.artifacts import CONFIG, read_artifact, readable, write_artifact
 
 VECTOR_SITE = "hook_resid_post"
@@ -63,7 +63,7 @@ class SteeringVectors:
             layer: the block.
             method: the name of one of `vectors`.
             strength: how many times the vector is added.
-            positions: `all`, `prompt` or `generated` tokens.
+            positions: which tokens are touched; see `Intervention`.
             bos: whether the BOS token is steered as well.
 
         Raises:
@@ -126,7 +126,7 @@ class SteeringVectors:
             )
 
 
-def find_vectors(probe: Probe) -> SteeringVectors:
+def find_vectors(probe: Probe, *, source: str | None = None) -> SteeringVectors:
     """Find each concept's direction in each block.
 
     - `mean_difference`: mu+ - mu-, the mean over the concept's sentences minus that over all others
@@ -141,14 +141,25 @@ def find_vectors(probe: Probe) -> SteeringVectors:
 
     Args:
         probe: the responses at `hook_resid_post`; mean pooled, as embeddings are.
+        source: the concept that each other one is led away from; it has no vector. None takes all
+            others together.
 
     Returns:
         Vectors in float32; the arithmetic is in float64.
 
     Raises:
-        ScoreError: the probe is at another site, or of one concept; a response is NaN or infinite;
-            the differences of a concept in a block lead nowhere.
+        ScoreError: the probe is at another site, of one concept, or without the source; a response
+            is NaN or infinite; the differences of a concept in a block lead nowhere.
     """
+    if source is not None:
+        of_pairs = [find_vectors(pair) for pair in probe.against_each(source)]
+        return replace(
+            of_pairs[0],
+            concepts=tuple(pair.concepts[0] for pair in of_pairs),
+            vectors={
+                name: np.stack([pair.vectors[name][0] for pair in of_pairs]) for name in VECTORS
+            },
+        )
     concepts, space = probe.concepts, probe.space
     if space.site != VECTOR_SITE:
         raise ScoreError(

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from steer_plugin.errors import ArtifactError, ModelError
-from steer_plugin.interventions.plan import AnyPlan, check_intervention
+from steer_plugin.interventions.plan import AnyPlan, check_intervention, for_texts
 from steer_plugin.models.adapter import Adapter, Batch, Reading
 from steer_plugin.responses.disk_matrix import DiskMatrix, token_counts
 from steer_plugin.responses.pass_folder import BatchFile, PassFolder
@@ -200,8 +200,10 @@ def _answers(
     ) as bar:
         if not len(rows):
             return
-        asked = [texts[int(row)] for row in rows]
-        for found in adapter.collect(asked, readings, intervention=intervention):
+        chosen = [int(row) for row in rows]
+        asked = [texts[row] for row in chosen]
+        plan = None if intervention is None else for_texts(intervention, chosen, len(texts))
+        for found in adapter.collect(asked, readings, intervention=plan):
             batch = Batch(rows[found.rows], found.responses, found.tokens)
             _check_finite(adapter, texts, batch)
             yield batch

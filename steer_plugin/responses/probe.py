@@ -1,6 +1,6 @@
 """One pass over a corpus, from which every score of every unit follows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -137,6 +137,47 @@ class Probe:
             self, labels=labels, provenance={**self.provenance, "labels": f"shuffled, seed {seed}"}
         )
 
+    def against(self, concept: str, source: str) -> "Probe":
+        """Give the texts of two concepts alone: one to tell, and the one that it is told from.
+
+        Args:
+            concept: one of `concepts`.
+            source: another one.
+
+        Raises:
+            ScoreError: one of them is not probed, or they are the same.
+        """
+        check_source(self.concepts, source)
+        check_source(self.concepts, concept)
+        if concept == source:
+            raise ScoreError(f"{source!r} cannot be told from itself; give another concept")
+        pair = (concept, source)
+        numbers = [self.concepts.index(name) for name in pair]
+        rows = np.flatnonzero(np.isin(self.labels, numbers))
+        index = torch.from_numpy(rows)
+        return replace(
+            self,
+            responses=self.responses[index],
+            active=None if self.active is None else self.active[index],
+            tokens=self.tokens[rows],
+            labels=np.where(self.labels[rows] == numbers[0], 0, 1),
+            concepts=pair,
+            sentences=None if self.sentences is None else self.sentences[rows],
+            provenance={**self.provenance, "source": source},
+        )
+
+    def against_each(self, source: str) -> "Iterator[Probe]":
+        """Give, for each concept but the source, the texts of these two; see `against`.
+
+        Raises:
+            ScoreError: the source is not probed, or nothing else is.
+        """
+        check_source(self.concepts, source)
+        others = [concept for concept in self.concepts if concept != source]
+        if not others:
+            raise ScoreError(f"only {source!r} was given; give what is told from it as well")
+        return (self.against(concept, source) for concept in others)
+
     def resampled(self, seed: int) -> "Probe":
         """Draw as many parallel sentences with replacement, alike in all concepts.
 
@@ -170,6 +211,16 @@ class Probe:
             ids=None if self.ids is None else tuple(self.ids[row] for row in chosen),
             provenance={**self.provenance, "sentences": f"resampled, seed {seed}"},
         )
+
+
+def check_source(concepts: Collection[str], source: str | None) -> None:
+    """Refuse a source that is none of the concepts.
+
+    Raises:
+        ScoreError: it is none.
+    """
+    if source is not None and source not in concepts:
+        raise ScoreError(f"{source!r} is not in the corpus; it has: {', '.join(concepts)}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,6 +257,7 @@ class ProbePass:
         active: bool = False,
     ) -> "ProbePass":
         """Say what is read; arguments and errors are those of `probe_units`."""
+        check_source(corpus.concepts, settings.source)
         readings = [Reading(settings.site, settings.pooling, settings.layers)]
         if active or settings.counts_tokens:
             readings.append(Reading(active_site(settings.site), "active", settings.layers))

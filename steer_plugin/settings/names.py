@@ -14,8 +14,8 @@ Operation = str
 Selection = Literal["top", "bottom", "top+bottom"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 
-Positions = Literal["all", "prompt", "generated"]
-POSITIONS: tuple[Positions, ...] = get_args(Positions)
+PositionName = Literal["all", "prompt", "generated", "last"]
+POSITIONS: tuple[PositionName, ...] = get_args(PositionName)
 
 Host = Literal["transformer_lens", "nnsight", "ndif"]
 HOSTS: tuple[Host, ...] = get_args(Host)

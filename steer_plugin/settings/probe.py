@@ -20,6 +20,8 @@ class ProbeSettings:
         layers: the blocks to look at; None for all.
         quantiles: which quantiles of the positives' responses are kept, each in [0, 1].
         lines: whether Linear-AcT's line of each unit is kept too, for the operation `affine`.
+        source: the one concept that all others are told from, each on its own; None tells each from
+            all others together.
 
     Raises:
         SiteError: there is no such site.
@@ -33,6 +35,7 @@ class ProbeSettings:
     layers: tuple[int, ...] | None = None
     quantiles: tuple[float, ...] = QUANTILES
     lines: bool = False
+    source: str | None = None
 
     def __post_init__(self) -> None:
         """Check the names and the quantiles."""

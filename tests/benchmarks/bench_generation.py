@@ -21,7 +21,7 @@ from steer_plugin.adapters.loader import DEMO, DEMO_PACKAGE, load_adapter
 from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 from steer_plugin.adapters.shared.sampling import nucleus
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.models.adapter import Adapter
 
 D_MODEL, VOCABULARY = 512, 8_000

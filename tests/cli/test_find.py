@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from steer_plugin import ExpertTable
+from steer_plugin import (
+    ExpertTable,
+    ModelSettings,
+    ParallelCorpus,
+    ProbeSettings,
+    find_experts,
+)
+from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.cli.main import run_command
 
 from support import command_line, saved_models
@@ -75,6 +82,29 @@ def test_the_plan_is_told_before_the_work_and_what_it_kept_serves_again(
     assert "find:   0%" not in err
     assert {path: path.stat().st_mtime_ns for path in parts_in(cache)} == written
     assert_same_saved(tmp_path / "two", tmp_path / "one")
+
+
+def test_each_language_is_told_from_the_source_alone(
+    at: Path, tmp_path: Path, steer: Steer
+) -> None:
+    source = ("--source", "eng_Latn")
+    assert steer(*asked(at), *source, "--out", tmp_path / "one")[0] == 0
+    for number in (1, 2):
+        shard = ("--shard", f"{number}/2", "--out", tmp_path / f"shard-{number}")
+        assert steer(*asked(at), *source, *shard)[0] == 0
+    shards = [tmp_path / f"shard-{number}" for number in (1, 2)]
+    assert steer("merge", *shards, "--out", tmp_path / "merged")[0] == 0
+
+    table = ExpertTable.load(tmp_path / "one")
+    finding, _ = ParallelCorpus.read(at / "corpus.tsv").split(seed=0)
+    adapter = load_adapter(ModelSettings(str(at / "llama"), batch_tokens=64))
+    wanted = find_experts(adapter, finding, ProbeSettings(source="eng_Latn"))
+    assert "eng_Latn" not in table.concepts
+    assert_same(table, wanted)
+    assert_same_saved(tmp_path / "merged", tmp_path / "one")
+    code, _, err = steer(*asked(at), "--source", "tha_Thai", "--out", tmp_path / "two")
+    assert code == 1
+    assert "'tha_Thai' is not in the corpus; it has: " in err.splitlines()[-1]
 
 
 def test_a_flipped_byte_is_found_by_verify_and_mended_by_find(

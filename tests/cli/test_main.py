@@ -359,6 +359,28 @@ def test_saved_plans_and_experts_steer_one_after_another(
     assert_prints(out, compare(before, both, random))
 
 
+@pytest.mark.parametrize("positions", ["last", "-2:", "generated", "0:3:2"])
+def test_tokens_are_chosen_by_name_or_slice_and_saved(
+    positions: str, at: Path, tmp_path: Path, steer: Steer
+) -> None:
+    by_hand = Intervention.of({"L0N3": 9.0}, site="mlp.hook_post", positions=positions)
+    adapter = load_adapter(str(at / "llama"))
+    settings = {"max_new_tokens": 5, "temperature": 0}
+    wanted = adapter.generate(["sea ship owl"], intervention=by_hand, **settings)
+    unit = ("--unit", "L0N3=9", "--positions", positions)
+
+    code, out, _ = steer("plan", *unit, "--out", tmp_path / "plan")
+    assert (code, out) == (0, by_hand.describe() + "\n")
+    assert Plan.load(tmp_path / "plan") == Plan((by_hand,))
+    for given in (unit, ("--plan", tmp_path / "plan")):
+        code, out, _ = steer(
+            *("generate", "--model", at / "llama", "--prompt", "sea ship owl", *given),
+            *("--max-new-tokens", "5", "--temperature", "0", "--json"),
+        )
+        assert code == 0
+        assert json.loads(out)[0]["after"] == wanted[0]
+
+
 def test_units_by_hand_are_steered_after_the_experts(at: Path, steer: Steer) -> None:
     by_hand = Intervention.of({"L1N3": 9.0, "L0N2": -4.5}, site="mlp.hook_pre", operation="add")
     table = ExpertTable.load(at / "experts")
@@ -419,8 +441,31 @@ def test_the_model_runs_on_as_many_threads_as_asked_for(
 
 BAD_USAGE = {
     "generated tokens where there are none": (
-        "align --model {llama} --corpus {corpus} --positions generated",
+        "align --model {llama} --corpus {corpus} --unit L0N1=2 --positions generated",
         "embeddings have no generated tokens",
+    ),
+    "a value beside units by hand": (
+        "generate {model} --unit L0N1=2 --value q95",
+        "--value is for experts, and there are none; give --experts and --target, or leave it out",
+    ),
+    "a value for nothing": ("align {model} --value mean", "--value is for experts, and there are"),
+    "a number of units by hand": ("generate {model} --unit L0N1=2 --top-k 3", "--top-k is for exp"),
+    "a choice of a saved plan's units": ("generate {model} --plan x --per-layer", "--per-layer is"),
+    "a site of no units": (
+        "generate {model} --plan x --unit-site hook_mlp_out",
+        "--unit-site is for units by hand, and there are none; give --unit, or leave it out",
+    ),
+    "a strength for a saved plan": (
+        "generate {model} --plan x --strength 2",
+        "--strength is for experts and units by hand, and saved plans have their own; give",
+    ),
+    "no tokens": (
+        "generate {model} --unit L0N1=2 --positions first",
+        "'first' is not a choice of positions; choose one of: all, prompt, generated, last, or a",
+    ),
+    "a slice that stands still": (
+        "generate {model} --unit L0N1=2 --positions 1:4:0",
+        "a slice of positions has step 0; give another, such as ::2",
     ),
     "unknown command": ("seek", "No such command 'seek'"),
     "unknown option": ("find --colour red", "No such option '--colour'"),

@@ -30,7 +30,8 @@ from steer_plugin.analyses.controls.random_units import (
 from steer_plugin.errors import SelectionError
 from steer_plugin.experts.selection import TOP, Choice
 from steer_plugin.experts.table import ExpertTable
-from steer_plugin.interventions.plan import Intervention, Plan
+from steer_plugin.interventions.intervention import Intervention
+from steer_plugin.interventions.plan import Plan
 from steer_plugin.settings.names import SELECTIONS, Selection
 from steer_plugin.settings.parts import CONTROLS
 

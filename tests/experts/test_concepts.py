@@ -15,7 +15,7 @@ from steer_plugin import LabelledCorpus, ProbeSettings, find_experts
 from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.experts.table import score_units
 from steer_plugin.responses.probe import Probe, probe_units
-from steer_plugin.settings.names import SCORES
+from steer_plugin.settings.parts import SCORES
 
 from support import saved_models
 from support.oracle import Oracle, pooled

@@ -24,7 +24,7 @@ from steer_plugin.errors import (
 from steer_plugin.experts.search import find_experts
 from steer_plugin.experts.selection import TOP, Choice, check_choice
 from steer_plugin.experts.table import ExpertTable, score_units
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
 from steer_plugin.responses.forward_pass import gather
 from steer_plugin.responses.probe import probe_units

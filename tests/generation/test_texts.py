@@ -20,7 +20,7 @@ from steer_plugin.analyses.generation.texts import (
     texts_frame,
 )
 from steer_plugin.errors import AnalysisError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
 
 from support import tiny_models
 from support.oracle import Oracle

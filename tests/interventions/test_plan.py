@@ -16,8 +16,9 @@ from hypothesis.extra import numpy as arrays
 
 from steer_plugin.errors import ArtifactError, InterventionError, SiteError
 from steer_plugin.interventions.arithmetic import steer_units
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.operations import steer
-from steer_plugin.interventions.plan import Intervention, Plan, acting_steps
+from steer_plugin.interventions.plan import Plan, acting_steps
 from steer_plugin.settings.names import Operation
 from steer_plugin.settings.parts import OPERATIONS
 
@@ -348,8 +349,11 @@ def test_a_saved_intervention_is_a_plan_of_one_step_and_the_other_way_round_is_r
             "'replace' is not an operation; choose one of: set, add, scale, blend, aura, affine",
         ),
         (
-            {"positions": "last"},
-            "'last' is not a choice of positions; choose one of: all, prompt, generated",
+            {"positions": "first"},
+            (
+                "'first' is not a choice of positions; choose one of: all, prompt, generated, "
+                "last, or a slice of each text's tokens, such as -3:"
+            ),
         ),
         (
             {"values": (1.0,)},

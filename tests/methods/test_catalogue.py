@@ -19,7 +19,7 @@ from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import InterventionError, SelectionError, SiteError
 from steer_plugin.experts.selection import Choice
 from steer_plugin.experts.table import ExpertTable, score_units
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.methods.catalogue import (
     plan_method,
     suited_methods,

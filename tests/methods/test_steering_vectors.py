@@ -19,7 +19,7 @@ from steer_plugin.errors import (
     SelectionError,
     SiteError,
 )
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.methods.steering_vectors import VECTORS, SteeringVectors, find_vectors
 from steer_plugin.responses.probe import Probe
 

@@ -67,6 +67,7 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
         "method_layer": None,
         "permutations": 0,
         "stability_resamples": 0,
+        "source": None,
         "tatoeba": None,
         "bucc": None,
         "pawsx": None,
@@ -247,13 +248,20 @@ def test_a_step_has_the_defaults_of_a_run_and_a_choice_of_its_own(tmp_path: Path
         ('pooling = "sum"', "pooling: Input should be one of max, mean, min, last, not 'sum'"),
         ('score = "f1"', "score: Input should be one of auroc, average_precision, .*, not 'f1'"),
         ('operation = "zap"', "operation: Input should be one of set, add, .*, not 'zap'"),
-        ('positions = "odd"', "positions: Input should be 'all', .*, not 'odd'"),
+        ('positions = "odd"', "positions: Input should be all, .* slice .* -3:, not 'odd'"),
+        ('positions = "1:2:0"', "positions: Input should be all, .*, not '1:2:0'"),
+        ("positions = 3", "positions: Input should be a valid string, not 3"),
         ('dtype = "int8"', "dtype: Input should be 'auto', 'float32', 'bfloat16' or 'float16'"),
         ("strength = inf", "strength: Input should be a finite number, not inf"),
         ('strength = "half"', "strength: Input should be a valid number, not 'half'"),
         ("value = nan", "value.*finite number, not nan"),
         ('bos = "yes"', "bos: Input should be a valid boolean, not 'yes'"),
         ("resamples = 0", "resamples: Input should be greater than or equal to 1, not 0"),
+        ('source = "deu_Latn"', "source: Input should be none of the targets, not 'deu_Latn'"),
+        (
+            'permutations = 3\nsource = "eng_Latn"',
+            "source: Input should be left out beside permutations, which compares with all, not",
+        ),
         (PLAN, r"'steps' of \[plans\.0\] is missing; it has no default"),
         (PLAN + "steps = 3", r"plans\.0\.steps: Input should be a valid list, not 3"),
         (
@@ -279,7 +287,7 @@ def test_a_step_has_the_defaults_of_a_run_and_a_choice_of_its_own(tmp_path: Path
         ),
         (
             f'{PLAN}{STEP}positions = "generated"',
-            r"plans\.0\.steps\.0\.positions: Input should be all or prompt, since embeddings",
+            r"plans\.0\.steps\.0\.positions: Input should be all, .*, since embeddings have no gen",
         ),
         ("plans = 3", "plans: Input should be a valid list, not 3"),
         ("bootstrap_seed = 4294967296", "bootstrap_seed: Input should be less than 4294967296"),
@@ -480,5 +488,17 @@ def test_generated_tokens_cannot_be_steered_in_a_run_since_embeddings_have_none(
     tmp_path: Path,
 ) -> None:
     text = 'model = "m"\ntargets = ["deu_Latn"]\ntop_k = [1]\npositions = "generated"\n'
-    with pytest.raises(SettingsError, match=r"positions.*all or prompt"):
+    with pytest.raises(SettingsError, match=r"positions.*all, prompt, last, or .*no generated"):
         read(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("last", "last"), ("-1:", "last"), ("0:4", ":4"), ("-3::2", "-3::2")]
+)
+def test_a_slice_of_tokens_is_written_as_python_does_and_held_in_one_way(
+    written: str, meant: str, tmp_path: Path
+) -> None:
+    step = f'{PLAN}{STEP}positions = "{written}"'
+    settings = read(tmp_path, f'{NEEDED}\npositions = "{written}"\n{step}')
+
+    assert settings.positions == settings.steps[0].positions == meant

@@ -5,6 +5,7 @@ no cache. Nothing here comes from steer_plugin or TransformerLens.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -134,14 +135,16 @@ PATHS: dict[str, dict[str, Path]] = {
 class Plan:
     """An intervention as a plain list of `(layer, index, value)`.
 
-    Where the operation is `affine`, `lines` has `(gain, low, high)` for each unit.
+    Where the operation is `affine`, `lines` has `(gain, low, high)` for each unit. Positions are a
+    name, a slice or a list of booleans for the tokens of the prompt, or a function of a tensor of
+    its ids and one of ones that gives such a list as a tensor.
     """
 
     site: str
     units: tuple[tuple[int, int, float], ...]
     operation: str
     strength: float = 1.0
-    positions: str = "all"
+    positions: Any = "all"
     bos: bool = True
     lines: tuple[tuple[float, float, float], ...] = ()
 
@@ -195,13 +198,7 @@ class Oracle:
 
     @contextlib.contextmanager
     def _steering(self, ids: Sequence[int], plan: Plan, prompt_length: int) -> Iterator[None]:
-        touched = [
-            token
-            for token in range(len(ids))
-            if (plan.bos or not (token == 0 and self.bos))
-            and (plan.positions != "prompt" or token < prompt_length)
-            and (plan.positions != "generated" or token >= prompt_length)
-        ]
+        touched = self.touched(ids, plan, prompt_length)
 
         def writer(layer: int) -> Callable[[torch.Tensor], torch.Tensor]:
             def write(tensor: torch.Tensor) -> torch.Tensor:
@@ -219,6 +216,17 @@ class Oracle:
             for layer in sorted({layer for layer, _, _ in plan.units}):
                 stack.enter_context(_hooked(*self.module(plan.site, layer), writer(layer)))
             yield
+
+    def touched(self, ids: Sequence[int], plan: Plan, prompt_length: int) -> list[int]:
+        """List the tokens that a plan touches, by their place in the text."""
+        in_prompt = chosen(plan.positions, list(ids[:prompt_length]))
+        after = plan.positions in ("all", "generated")
+        return [
+            token
+            for token in range(len(ids))
+            if (plan.bos or not (token == 0 and self.bos))
+            and (in_prompt[token] if token < prompt_length else after)
+        ]
 
     def activations(
         self, text: str, keys: Sequence[Key], plan: Plan | Sequence[Plan] | None = None
@@ -254,6 +262,51 @@ class Oracle:
                 break
         return str(self.tokenizer.decode(ids[length:], skip_special_tokens=True))
 
+    def _within(
+        self, ids: list[int], start: int, width: int, plan: Plan | Sequence[Plan] | None
+    ) -> list[Plan]:
+        """Say for one window of a text what is meant for the whole of it."""
+        steps = [plan] if isinstance(plan, Plan) else plan or ()
+        return [
+            step
+            if step.positions in ("all", "prompt", "generated")
+            else dataclasses.replace(
+                step, positions=chosen(step.positions, ids)[start : start + width]
+            )
+            for step in steps
+        ]
+
+    def beams(self, prompt: str, new_tokens: int, plan: Plan, beams: int) -> list[int]:
+        """Continue a prompt by beam search, the whole text anew for each token: its new ids."""
+        ids = self.ids(prompt)
+        length = len(ids)
+
+        def writer(layer: int) -> Callable[[torch.Tensor], torch.Tensor]:
+            def write(tensor: torch.Tensor) -> torch.Tensor:
+                changed = tensor.clone()
+                places = [*ids, *[0] * (tensor.shape[1] - length)]
+                for at, index, value in plan.units:
+                    for token in self.touched(places, plan, length) if at == layer else ():
+                        for beam in range(len(changed)):
+                            old = float(changed[beam, token, index])
+                            changed[beam, token, index] = operate(plan, old, value)
+                return changed
+
+            return write
+
+        with contextlib.ExitStack() as stack:
+            for layer in sorted({layer for layer, _, _ in plan.units}):
+                stack.enter_context(_hooked(*self.module(plan.site, layer), writer(layer)))
+            answer = self.model.generate(
+                torch.tensor([ids]),
+                num_beams=beams,
+                max_new_tokens=new_tokens,
+                do_sample=False,
+                use_cache=False,
+                pad_token_id=self.tokenizer.pad_token_id,
+            )
+        return [int(token) for token in answer[0, length:]]
+
     def losses(
         self, text: str, context: int, stride: int, plan: Plan | Sequence[Plan] | None = None
     ) -> np.ndarray:
@@ -264,7 +317,7 @@ class Oracle:
             window = ids[start : start + context]
             if len(window) < 2:
                 continue
-            logits, _ = self.forward(window, plan)
+            logits, _ = self.forward(window, self._within(ids, start, len(window), plan))
             exact = logits.double().numpy()
             for place in range(1, len(window)):
                 row = exact[place - 1]
@@ -272,6 +325,24 @@ class Oracle:
                 loss = np.log(np.exp(row - peak).sum()) + peak - row[window[place]]
                 scores.setdefault(start + place, float(loss))
         return np.array([scores[place] for place in range(1, len(ids))])
+
+
+def chosen(positions: Any, prompt: list[int]) -> list[bool]:
+    """Tell which tokens of a prompt are meant."""
+    everywhere = range(len(prompt))
+    match positions:
+        case "all" | "prompt":
+            return [True for _ in everywhere]
+        case "generated":
+            return [False for _ in everywhere]
+        case "last":
+            return [place == len(prompt) - 1 for place in everywhere]
+        case slice():
+            return [place in everywhere[positions] for place in everywhere]
+        case list():
+            return positions
+    text = torch.tensor([prompt])
+    return [bool(place) for place in positions(text, torch.ones_like(text))[0]]
 
 
 def operate(

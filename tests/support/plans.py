@@ -7,7 +7,7 @@ from functools import reduce
 from operator import add
 from typing import Any
 
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
 
 from support.oracle import Plan
 
@@ -20,7 +20,7 @@ def plan(
     layers: tuple[int, ...] = (0, 2),
     units: int = 3,
     strength: float | None = None,
-    positions: str = "all",
+    positions: Any = "all",
     bos: bool = True,
     seed: int = 0,
 ) -> Plan:

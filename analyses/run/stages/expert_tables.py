@@ -98,6 +98,7 @@ class Finder:
             self.corpus,
             site=self.settings.site,
             pooling=self.settings.pooling,
+            **_told_from(self.settings),
             **more,
         )
         return with_origins(
@@ -125,10 +126,17 @@ class Finder:
             self.steps.say(f"Kept {name}")
             return ExpertTable.load(self.steps.folder / name)
         probe = self.probe if shuffled is None else self.probe.shuffled(shuffled)
-        table = score_units(probe, score, lines=lines, memory=self.steps.memory)
+        table = score_units(
+            probe, score, lines=lines, source=self.settings.source, memory=self.steps.memory
+        )
         table = replace(table, provenance=self.steps.signed(name, table.provenance))
         table.save(self.steps.folder / name)
         return table
+
+
+def _told_from(settings: RunSettings) -> dict[str, str]:
+    """Say what each concept is told from, where it is one other."""
+    return {} if settings.source is None else {"source": settings.source}
 
 
 def find_all(finder: Finder) -> RunExperts:
@@ -271,7 +279,9 @@ def _vectors(finder: Finder) -> SteeringVectors | None:
         return None
     block = method_block(finder.adapter, settings)
     model = steps.model(finder.adapter)
-    origin = provenance(model, finder.corpus, site=VECTOR_SITE, block=str(block))
+    origin = provenance(
+        model, finder.corpus, site=VECTOR_SITE, block=str(block), **_told_from(settings)
+    )
     if steps.is_done("vectors", "vectors", origin, Artifact.tensors):
         steps.say("Kept vectors")
         return SteeringVectors.load(steps.folder / "vectors")
@@ -283,7 +293,9 @@ def _vectors(finder: Finder) -> SteeringVectors | None:
         budget=steps.budget("vectors"),
         progress="vectors",
     )
-    vectors = replace(find_vectors(probe), provenance=steps.signed("vectors", origin))
+    vectors = replace(
+        find_vectors(probe, source=settings.source), provenance=steps.signed("vectors", origin)
+    )
     vectors.save(steps.folder / "vectors")
     steps.finish("vectors")
     return vectors

@@ -23,7 +23,7 @@ from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.cli.main import run_command
 from steer_plugin.errors import ModelError, SiteError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
 from steer_plugin.settings.names import FINAL_NORM, POSITIONS

@@ -153,10 +153,9 @@ def test_a_texts_tokens_are_all_prompt_and_bos_is_steered_where_the_plan_says_so
     acts = plan("mlp.hook_post", "set", positions=positions, bos=bos)
     everywhere = plan("mlp.hook_post", "set", bos=bos)
 
-    wanted = [
-        token_by_token(hosts.oracle, text, None if positions == "generated" else everywhere)
-        for text in TEXTS
-    ]
+    # What follows the last token is not scored.
+    act = None if positions in ("generated", "last") else everywhere
+    wanted = [token_by_token(hosts.oracle, text, act) for text in TEXTS]
 
     for adapter in (*hosts.batched, *hosts.single):
         assert_all_close(adapter.losses(TEXTS, intervention=intervention(acts), **WHOLE), wanted)
@@ -231,7 +230,7 @@ def test_every_token_but_the_first_is_scored_once_within_the_budget(
     vocabulary = losses_module.BATCH_LOGITS // affordable
     config = SimpleNamespace(get_text_config=lambda: SimpleNamespace(vocab_size=vocabulary))
 
-    cut = windows(numbers, texts, context, stride)
+    _, cut = windows(numbers, texts, context, stride)
     batches = list(window_batches(numbers, cut, batch_tokens, config))
 
     wanted = [

@@ -15,7 +15,7 @@ from steer_plugin import ParallelCorpus, adapt, embed, embed_layers, find_expert
 from steer_plugin.activations.pooling import ACTIVE
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ModelError, SiteError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
 from steer_plugin.settings.names import FINAL_NORM, POSITIONS

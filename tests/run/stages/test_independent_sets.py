@@ -13,7 +13,7 @@ from steer_plugin.analyses.run.stages.conditions import BEFORE, MATCHED, Compari
 from steer_plugin.analyses.run.stages.independent_sets import KIND, compare_bitexts, origin_of
 from steer_plugin.corpora.bitext import Bitext
 from steer_plugin.errors import AnalysisError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.storage.artifacts import write_artifact
 
 from support.tiny_models import Tiny

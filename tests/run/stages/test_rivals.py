@@ -21,7 +21,7 @@ from steer_plugin.analyses.run.stages.conditions import (
 from steer_plugin.analyses.run.stages.rivals import compare_rival
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import AnalysisError
-from steer_plugin.interventions.plan import Intervention
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.responses.embeddings import Embeddings, Layer
 from steer_plugin.storage.artifacts import write_artifact
 

@@ -1,0 +1,89 @@
+"""A run that steers from one language to another, at some of the tokens."""
+
+from pathlib import Path
+
+import pytest
+
+from steer_plugin import ExpertTable, find_experts
+from steer_plugin.adapters.loader import load_adapter
+from steer_plugin.analyses.run.files import read_settings
+from steer_plugin.analyses.run.inputs import read_data
+from steer_plugin.analyses.run.results import Results
+from steer_plugin.cli.main import run_command
+from steer_plugin.methods.steering_vectors import SteeringVectors
+
+from support.runs import FinishedRun, write_settings
+from support.same_answers import assert_same
+
+STEP = """
+[[plans]]
+name = "two"
+target = "deu_Latn"
+[[plans.steps]]
+name = "first"
+concept = "{}"
+top_k = 3
+positions = ":-1"
+"""
+MORE = (
+    'source = "eng_Latn"',
+    'positions = "-2:"',
+    'controls = ["other-experts", "shuffled-labels"]',
+    'methods = ["linear-act", "steer-mean-difference"]',
+)
+
+
+def test_a_run_goes_from_its_source_to_its_targets(
+    finished_run: FinishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = (*MORE, STEP.format("deu_Latn"))
+    file = write_settings(tmp_path / "run.toml", finished_run.source, "corpus.tsv", *lines)
+
+    assert run_command(["run", str(file), "--out", str(tmp_path / "out")]) == 0
+
+    settings = read_settings(file)
+    data = read_data(settings)
+    adapter = load_adapter(settings.model_settings())
+    table = ExpertTable.load(tmp_path / "out" / "experts")
+    wanted = find_experts(adapter, data.find, settings.probe)
+    assert_same(table, type(table)(**{**vars(wanted), "provenance": table.provenance}))
+    assert table.provenance["source"] == "eng_Latn"
+    vectors = SteeringVectors.load(tmp_path / "out" / "vectors")
+    assert "eng_Latn" not in vectors.concepts
+    provenance = Results.load(tmp_path / "out" / "results").provenance
+    assert (provenance["source"], provenance["positions"]) == ("eng_Latn", "-2:")
+    assert "positions :-1" in provenance["plans"]
+    pages = [path.read_text() for path in (tmp_path / "out").rglob("*.html")]
+    assert any("detector of its language against eng_Latn." in page for page in pages)
+
+    capsys.readouterr()
+    assert run_command(["run", str(file), "--out", str(tmp_path / "out")]) == 0
+    assert "Probing" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (['source = "tha_Thai"'], "source 'tha_Thai' is not in the corpus; it has: "),
+        (
+            ['source = "eng_Latn"', 'find_languages = ["deu_Latn", "fra_Latn"]'],
+            "source 'eng_Latn' is not read; add it to find_languages, which has: deu_Latn, fra_",
+        ),
+        (
+            ['source = "eng_Latn"', STEP.format("eng_Latn")],
+            "step 'first' of the plan 'two' is for 'eng_Latn', whose experts are not found",
+        ),
+    ],
+)
+def test_a_source_that_does_not_suit_the_run_is_refused(
+    lines: list[str],
+    message: str,
+    finished_run: FinishedRun,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    file = write_settings(tmp_path / "run.toml", finished_run.source, "corpus.tsv", *lines)
+
+    assert run_command(["run", str(file), "--out", str(tmp_path / "out")]) == 1
+
+    assert message in capsys.readouterr().err
