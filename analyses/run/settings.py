@@ -1,15 +1,35 @@
 """What one run does from end to end, as its TOML file says it."""
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from steer_plugin.errors import InterventionError
+from steer_plugin.analyses.run.setting_types import (
+    CHECKED,
+    DISTINCT,
+    ONE_OR_MORE,
+    Blocks,
+    Control,
+    Count,
+    Finite,
+    Index,
+    Languages,
+    Measure,
+    Method,
+    Name,
+    Operation,
+    Pooling,
+    Score,
+    Seeds,
+    Site,
+    Written,
+    beside_targets,
+    named_once,
+    told_from,
+)
 from steer_plugin.experts.selection import Choice
-from steer_plugin.experts.table import usual_value
-from steer_plugin.registry import Registry
+from steer_plugin.experts.values import usual_value
 from steer_plugin.settings.model import ModelSettings
 from steer_plugin.settings.names import (
     Dtype,
@@ -18,106 +38,10 @@ from steer_plugin.settings.names import (
     Selection,
 )
 from steer_plugin.settings.parts import (
-    CONTROLS,
-    MEASURES,
     METHODS,
     OPERATIONS,
-    POOLINGS,
-    SCORES,
-    SITES,
 )
-from steer_plugin.settings.positions import positions_text
 from steer_plugin.settings.probe import ProbeSettings
-
-
-def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len(set(items)) < len(items):
-        raise ValueError("Each item may be given once")
-    return items
-
-
-def registered(registry: Registry[Any, Any]) -> Callable[[str], str]:
-    """Make a check that a name is one of a registry's."""
-
-    def check(name: str) -> str:
-        if name not in registry:
-            raise ValueError(f"Input should be one of {', '.join(registry)}")
-        return name
-
-    return check
-
-
-def _further(measure: str) -> str:
-    registered(MEASURES)(measure)
-    if MEASURES[measure].usual:
-        raise ValueError("Input should be a measure that not every run takes by itself")
-    return measure
-
-
-def _named_once(steps: tuple[Any, ...]) -> tuple[Any, ...]:
-    if len({step.name for step in steps}) < len(steps):
-        raise ValueError("Each name may be given once")
-    return steps
-
-
-def _beside_targets(plans: tuple[Any, ...], info: Any) -> tuple[Any, ...]:
-    """Refuse a plan whose rows could not stand beside a target's own, or would be another's."""
-    targets = info.data.get("targets", ())
-    for plan in plans:
-        if targets and plan.target not in targets:
-            raise ValueError(f"The target of each should be one of targets, {', '.join(targets)}")
-        if plan.name in (OWN, *METHODS):
-            raise ValueError(f"Each name should be none of {OWN} and the methods")
-    return _named_once(plans)
-
-
-def _before_generation(positions: str) -> str:
-    expected = "Input should be all, prompt, last, or a slice of each text's tokens such as -3:"
-    if positions == "generated":
-        raise ValueError(f"{expected}, since embeddings have no generated tokens")
-    try:
-        return positions_text(positions)
-    except InterventionError as error:
-        raise ValueError(expected) from error
-
-
-def _told_from(source: str, info: Any) -> str:
-    """Refuse a source that is a target, or beside figures that are of all languages at once."""
-    if source in info.data.get("targets", ()):
-        raise ValueError("Input should be none of the targets")
-    for name in ("permutations", "stability_resamples"):
-        if info.data.get(name):
-            raise ValueError(f"Input should be left out beside {name}, which compares with all")
-    return source
-
-
-def _ascending(ends: tuple[int, int]) -> tuple[int, int]:
-    if ends[0] > ends[1]:
-        raise ValueError("The first block should not come after the last")
-    return ends
-
-
-OWN = "experts"
-"""What the rows of a target's own experts are called beside plans."""
-
-Measure = Annotated[str, AfterValidator(_further)]
-Method = Annotated[str, AfterValidator(registered(METHODS))]
-Control = Annotated[str, AfterValidator(registered(CONTROLS))]
-Count = Annotated[int, Field(ge=1)]
-Index = Annotated[int, Field(ge=0)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Operation = Annotated[str, AfterValidator(registered(OPERATIONS))]
-Pooling = Annotated[str, AfterValidator(registered(POOLINGS))]
-Score = Annotated[str, AfterValidator(registered(SCORES))]
-Site = Annotated[str, AfterValidator(registered(SITES))]
-Written = Annotated[str, AfterValidator(_before_generation)]
-Blocks = Annotated[tuple[Index, Index], AfterValidator(_ascending)]
-ONE_OR_MORE = Field(min_length=1)
-DISTINCT = AfterValidator(_distinct)
-Languages = Annotated[tuple[str, ...], Field(min_length=2), DISTINCT]
-Seeds = Annotated[tuple[Index, ...], ONE_OR_MORE, DISTINCT]
-CHECKED = ConfigDict(extra="forbid", strict=True)
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -230,7 +154,7 @@ class PlanSettings:
 
     name: Name
     target: str
-    steps: Annotated[tuple[StepSettings, ...], ONE_OR_MORE, AfterValidator(_named_once)]
+    steps: Annotated[tuple[StepSettings, ...], ONE_OR_MORE, AfterValidator(named_once)]
 
 
 @dataclass(frozen=True, kw_only=True, config=CHECKED)
@@ -266,7 +190,7 @@ class RunSettings(ExpertSteering):
         selection: the units that score highest, lowest, or half of each.
         per_layer: whether top_k units are chosen in each layer instead of in all of them.
         unit_layers: first and last block to choose units from; None for all.
-        operation: what is done to the units; see `steer_plugin.interventions.arithmetic.steer`.
+        operation: what is done to the units; see `steer_plugin.interventions.operations.steer`.
         value: statistic, or number, that the operation writes; None takes the mean, and the mean
             difference for "add".
         strength: of the operation.
@@ -336,11 +260,11 @@ class RunSettings(ExpertSteering):
     control_seeds: Seeds = (0,)
     methods: Annotated[tuple[Method, ...], DISTINCT] = ()
     measures: Annotated[tuple[Measure, ...], DISTINCT] = ()
-    plans: Annotated[tuple[PlanSettings, ...], AfterValidator(_beside_targets)] = ()
+    plans: Annotated[tuple[PlanSettings, ...], AfterValidator(beside_targets)] = ()
     method_layer: Index | None = None
     permutations: Index = 0
     stability_resamples: Index = 0
-    source: Annotated[str, AfterValidator(_told_from)] | None = None
+    source: Annotated[str, AfterValidator(told_from)] | None = None
     tatoeba: str | None = None
     bucc: str | None = None
     pawsx: str | None = None

@@ -22,7 +22,7 @@ from steer_plugin import (
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ScoreError
 from steer_plugin.experts.shards import Shard, merge_shards, read_shard
-from steer_plugin.settings.names import SCORES
+from steer_plugin.settings.parts import SCORES
 
 from support.oracle import Oracle
 from support.same_answers import assert_same

@@ -139,7 +139,9 @@ def test_a_function_whose_source_is_gone_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "positions", ["last", "2:", "prompt", MASK, token_choosers.every_third], ids=str
+    "positions",
+    ["last", "2:", "prompt", MASK, token_choosers.every_third],
+    ids=["last", "slice", "prompt", "mask", "function"],
 )
 def test_saved_positions_are_read_back(positions: Any, tmp_path: Path) -> None:
     step = at(positions)

@@ -42,6 +42,7 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
         "corpus": "everyday",
         "against": None,
         "judge_corpus": None,
+        "judge_against": None,
         "group": None,
         "languages": None,
         "find_languages": None,

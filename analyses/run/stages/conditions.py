@@ -20,7 +20,8 @@ from steer_plugin.analyses.run.settings import OWN, ExpertSteering, PlanSettings
 from steer_plugin.analyses.run.stages.expert_tables import RunExperts
 from steer_plugin.errors import InterventionError, SelectionError
 from steer_plugin.experts.selection import Choice, check_choice
-from steer_plugin.experts.table import ExpertTable, check_end, check_value
+from steer_plugin.experts.table import ExpertTable
+from steer_plugin.experts.values import check_end, check_value
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.methods.catalogue import plan_method, suited_methods

@@ -14,7 +14,8 @@ from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.errors import ModelError
 from steer_plugin.experts.selection import tied_phrase
-from steer_plugin.experts.table import LINES, ExpertTable, score_units
+from steer_plugin.experts.table import ExpertTable, score_units
+from steer_plugin.experts.values import LINES
 from steer_plugin.methods.steering_vectors import VECTOR_SITE, SteeringVectors, find_vectors
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import provenance
