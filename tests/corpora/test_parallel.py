@@ -243,10 +243,11 @@ def test_what_is_taken_for_languages_where_none_is_coded_is_named(
     source = {name: dict(enumerate(cells)) for name, cells in columns.items()} if by_id else columns
 
     assert ParallelCorpus.read(source).languages == ("id", "en", "topic")
-    assert [record.getMessage() for record in caplog.records] == [
-        "the mapping: none of id, en, topic is named like eng_Latn, so all are taken for languages; "
-        "name the languages to leave others out"
-    ]
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "the mapping: none of id, en, topic is named like eng_Latn, so all are taken for "
+        "languages; name the languages to leave others out"
+    )
     caplog.clear()
     assert ParallelCorpus.read(source, languages=["en", "topic"]).languages == ("en", "topic")
     assert not caplog.records
