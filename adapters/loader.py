@@ -68,6 +68,8 @@ def load_adapter(
         raise
     except Exception as error:  # readers of model files raise whatever they stumble over
         hint = "" if source.gguf is None else "; it may be cut short, fetch it again"
+        if "home directory" in str(error):  # of pathlib, which nnsight asks for its settings
+            hint = "; set HOME to a folder of yours"
         raise ModelError(
             f"cannot load the model {settings.model!r}: {one_line(error)[:300]}{hint}"
         ) from error

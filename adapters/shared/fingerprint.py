@@ -25,7 +25,7 @@ PACKAGES = ("steer-plugin", "torch", "transformers", "tokenizers")
 # Several scripts, and few enough tokens for any model.
 TEXT = "The 2 cats sat; кот спал, 猫は寝た."
 SITES = (FINAL_NORM, "hook_resid_post")
-# Words of 8 bytes whose sum is one number.
+# Words of 8 bytes; a tensor's bits are summed by rows and by columns of these.
 ROW = 4096
 WORDS = 1000  # of a vocabulary, what is looked at each time
 HOOKS = (
@@ -137,16 +137,17 @@ def _described_tensor(tensor: Shaped[Tensor, "*shape"]) -> list[Any]:
 def _checksum(tensor: Shaped[Tensor, "*shape"]) -> str:
     """Sum the bits as whole numbers: exact in any order, on any device, by any number of threads.
 
-    Every change of one word is seen; words that change places within a row of sums are not.
+    Every change of one word is seen, and words that change places, since they are summed by rows
+    and by columns.
     """
     flat = tensor.detach().reshape(-1)
     if flat.storage_offset() * flat.element_size() % 8:
         flat = flat.clone()
     content = flat.contiguous().view(torch.uint8)
     whole = len(content) // (8 * ROW) * 8 * ROW
-    rows = content[:whole].view(torch.int64).view(-1, ROW).sum(1)
-    rest = content[whole:].cpu().numpy().tobytes()
-    return hashlib.sha256(rows.cpu().numpy().tobytes() + rest).hexdigest()
+    words = content[:whole].view(torch.int64).view(-1, ROW)
+    parts = (words.sum(1), words.sum(0), content[whole:])
+    return hashlib.sha256(b"".join(part.cpu().numpy().tobytes() for part in parts)).hexdigest()
 
 
 def _hooks(model: Any) -> Iterator[tuple[str, Any]]:

@@ -290,7 +290,8 @@ def without_padding(
     """Tell real tokens from padding where no mask is at hand: pad ids at either edge are padding.
 
     Where BOS is also the pad token, the last one of a leading run is BOS. Where the end token is,
-    as many are real as all texts have at that edge, since the longest text has no padding.
+    all at the end are real, since what is steered there changes nothing before it, and as many at
+    the start as all texts have, since the longest text has no padding.
     """
     if pad_id is None:
         return torch.ones_like(ids, dtype=torch.bool)
@@ -298,8 +299,7 @@ def without_padding(
     leading = other.cumsum(1) == 0
     trailing = other.flip(1).cumsum(1).flip(1) == 0
     if eos_id == pad_id:
-        trailing = trailing & trailing.roll(int(trailing.sum(1).min()), 1)
-        leading = leading & leading.roll(-int(leading.sum(1).min()), 1)
-    elif bos_id == pad_id:
+        return trailing | ~(leading & leading.roll(-int(leading.sum(1).min()), 1))
+    if bos_id == pad_id:
         leading = leading & leading.roll(-1, 1)
     return ~(leading | trailing) | (leading & trailing)

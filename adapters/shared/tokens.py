@@ -287,9 +287,11 @@ def template_of(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
 def runs_over_padding(model: Any) -> bool:
     """Say whether padding before a text changes what a model gives for the text.
 
-    The recurrences of RecurrentGemma and RWKV run over what attention masks.
+    The recurrences of RecurrentGemma and RWKV run over what attention masks, and so does what
+    MiniMax's linear attention keeps for the next token, in transformers 5.23.
 
     Args:
         model: of transformers.
     """
-    return bool(getattr(model, "_is_stateful", False))
+    layers = getattr(model.config.get_text_config(), "layer_types", None) or ()
+    return bool(getattr(model, "_is_stateful", False)) or "linear_attention" in layers

@@ -37,7 +37,8 @@ def fwd_hooks(
     """List a plan as `(hook_name, function)` pairs; see `Intervention.fwd_hooks`.
 
     Padding is told by the attention mask; without one, pad ids at the edges of a prompt are taken
-    for padding, but for those that all texts have where the end token is the pad token.
+    for padding. Where the end token is the pad token, those at the end are not, and of those at the
+    start as many as all texts have.
     """
     tokenizer = bridge.tokenizer
     check_intervention(intervention)

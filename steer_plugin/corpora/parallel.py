@@ -54,8 +54,9 @@ class ParallelCorpus:
         column a language, or long, with the columns `id`, `language` and `text`, or with
         `iso_639_3` and `iso_15924` for the language, as in FLORES+. Without `languages`, the
         language columns of a wide table, and of a mapping that has any, are those named like
-        `eng_Latn` (ISO 639-3 and ISO 15924); a line of the log names the others. Quotation marks in
-        a TSV are text, unless all its cells are quoted as pandas does it.
+        `eng_Latn` (ISO 639-3 and ISO 15924); a line of the log names the others, or what is taken
+        for languages where a mapping has none so named. Quotation marks in a TSV are text, unless
+        all its cells are quoted as pandas does it.
 
         Args:
             source: a folder of FLORES-200 or FLORES+, or of one of its splits (docs/data.md shows

@@ -244,7 +244,7 @@ def choose_languages(
     """Give the languages that are asked for, or all.
 
     Where some are named like `eng_Latn` and none is asked for, all are these: a line of the log
-    names the others.
+    names the others. Where none is so named, all are languages, and a line names them.
 
     Raises:
         CorpusError: one is not there or named twice, or there are fewer than two.
@@ -252,8 +252,8 @@ def choose_languages(
     present = tuple(available)
     if isinstance(wanted, str):
         raise CorpusError(f"languages is the string {wanted!r}; give a list of languages")
-    coded = tuple(filter(is_language, present)) or present
-    chosen = coded if wanted is None else tuple(wanted)
+    coded = tuple(filter(is_language, present))
+    chosen = (coded or present) if wanted is None else tuple(wanted)
     absent = [language for language in chosen if language not in present]
     if absent:
         raise CorpusError(
@@ -264,7 +264,14 @@ def choose_languages(
     if len(chosen) < 2:
         too_few = f"one language only ({chosen[0]})" if chosen else "no language"
         raise CorpusError(f"{name}: {too_few}; a parallel corpus needs at least two")
-    if wanted is None and len(coded) < len(present):
+    if wanted is None and not coded:
+        LOG.warning(
+            "%s: none of %s is named like eng_Latn, so all are taken for languages; name the "
+            "languages to leave others out",
+            name,
+            ", ".join(map(str, present)),
+        )
+    elif wanted is None and len(coded) < len(present):
         others = ", ".join(str(column) for column in present if column not in coded)
         LOG.warning(
             "%s: %s left out, not named like eng_Latn; name all languages to read others",

@@ -72,10 +72,7 @@ def _read_path(path: Path, split: str | None) -> Source:
 
 
 def _read_mapping(source: Mapping[Any, Any], group: str | None) -> Source:
-    """Read language -> sentences, language -> {id: sentence}, or column -> cells of a table.
-
-    Beside languages named like `eng_Latn`, the column `id` is not Indonesian but ids.
-    """
+    """Read language -> sentences, language -> {id: sentence}, or column -> cells of a table."""
     if source and all(isinstance(value, Mapping) for value in source.values()):
         return _read_mapping_by_id(source, group)
     for column, value in source.items():
@@ -91,7 +88,7 @@ def _read_mapping(source: Mapping[Any, Any], group: str | None) -> Source:
 
     if is_long(source):
         return table()
-    no_sentences = {group, "id"} if any(map(is_language, source)) else {group}
+    no_sentences = _no_sentences(source, group)
     lists = {
         language: (f"{MAPPING}, {language}", lambda value=value: list(value))
         for language, value in source.items()
@@ -101,21 +98,27 @@ def _read_mapping(source: Mapping[Any, Any], group: str | None) -> Source:
     return ListByLanguage(MAPPING, "entry", lists, about)
 
 
+def _no_sentences(source: Mapping[Any, Any], group: str | None) -> set[str | None]:
+    """Name columns that are no language: beside `eng_Latn`, `id` is not Indonesian but ids."""
+    return {group, "id"} if any(map(is_language, source)) else {group}
+
+
 def _read_mapping_by_id(source: Mapping[Any, Mapping[Any, Any]], group: str | None) -> Source:
+    no_sentences = _no_sentences(source, group)
     if group is not None and group not in source:
         raise CorpusError(f"{MAPPING} has no {group!r} among {', '.join(map(str, source))}")
 
     def table(language: Any) -> Table:
-        ids = list(source[language])
-        columns = {"id": ids, "text": list(source[language].values())}
-        if group is not None:
-            columns[group] = [source[group].get(key) for key in ids]
-        return Table(MAPPING, lambda row: f"{MAPPING}, {language}, id {ids[row]!r}", columns)
+        keys = list(source[language])
+        columns = {"id": keys, "text": list(source[language].values())}
+        for column in no_sentences & set(source):
+            columns[str(column)] = [source[column].get(key) for key in keys]
+        return Table(MAPPING, lambda row: f"{MAPPING}, {language}, id {keys[row]!r}", columns)
 
     tables = {
         language: lambda language=language: table(language)
         for language in source
-        if language != group
+        if language not in no_sentences
     }
     return TableByLanguage(MAPPING, tables)
 

@@ -408,6 +408,19 @@ def test_any_one_bit_of_a_tensor_is_in_its_checksum(dtype: torch.dtype) -> None:
     assert fingerprint._checksum(torch.cat([tensor[0, :1], tensor.flatten()])[1:]) == before
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64, torch.int8])
+def test_rows_that_change_places_are_in_a_tensors_checksum(dtype: torch.dtype) -> None:
+    """As the embeddings of two tokens that are in no text of fixed answers do."""
+    generator = torch.Generator().manual_seed(0)
+    tensor = (100 * torch.randn(2000, 64, generator=generator)).to(dtype)
+    before = fingerprint._checksum(tensor)
+
+    for first, second in ((10, 11), (10, 20), (0, 1999), (10, 10 + fingerprint.ROW)):
+        changed = tensor.clone()
+        changed[[first, second % 2000]] = tensor[[second % 2000, first]]
+        assert fingerprint._checksum(changed) != before
+
+
 def test_a_model_on_a_server_is_known_by_its_name(shipped: Callable[[str], Any]) -> None:
     adapter = Held("nnsight", shipped("llama")).adapter()
 

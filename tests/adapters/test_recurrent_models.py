@@ -16,14 +16,19 @@ from support import saved_models
 from support.oracle import Oracle
 
 PROMPTS = ["air ant bay bell bird", "cat", "desk ear", "key", ""]
-RECURRENT = pytest.mark.parametrize("name", ["recurrent_gemma", "rwkv", "granitemoehybrid"])
+NAMES = ("recurrent_gemma", "rwkv", "granitemoehybrid")
 
 
 @pytest.mark.filterwarnings(
     "ignore:Module .* has a submodule named:UserWarning"
 )  # nnsight, of RWKV
-@pytest.mark.parametrize("host", ["transformer_lens", "nnsight"])
-@RECURRENT
+@pytest.mark.parametrize(
+    ("name", "host"),
+    [
+        *((name, host) for name in NAMES for host in ("transformer_lens", "nnsight")),
+        ("minimax", "nnsight"),  # TransformerLens 4.3 has none
+    ],
+)
 def test_prompts_of_several_lengths_give_what_each_gives_alone(
     name: str, host: str, tmp_path: Path, shipped: Callable[[str], Any]
 ) -> None:
@@ -37,7 +42,7 @@ def test_prompts_of_several_lengths_give_what_each_gives_alone(
     assert together == [oracle.greedy(prompt, 6) for prompt in PROMPTS]
 
 
-@RECURRENT
+@pytest.mark.parametrize("name", NAMES)
 def test_sampled_texts_are_those_of_their_seed_on_every_host(name: str, tmp_path: Path) -> None:
     folder = saved_models.save_model(tmp_path / name, name)
     hosts = ("transformer_lens",) if name == "rwkv" else ("transformer_lens", "nnsight")

@@ -14,8 +14,11 @@ import pytest
 
 from steer_plugin import ExpertTable
 from steer_plugin.activations.sites import UnitSpace
+from steer_plugin.adapters import loader
 from steer_plugin.cli import generate as generate_command
 from steer_plugin.cli.main import main, run_command
+
+from support import saved_models
 
 JAPANESE = "日本語 café 🎌"
 
@@ -143,6 +146,19 @@ def test_a_path_in_no_home_is_one_line(
     err = capsys.readouterr().err.splitlines()
     assert "home folder" in err[-1]
     assert err[-1].startswith("Error: ")
+
+
+@pytest.mark.usefixtures("_homeless")
+def test_a_library_that_needs_a_home_is_told_with_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As nnsight does while it is imported, to look for its own settings."""
+    folder = saved_models.save_model(tmp_path / "model")
+    monkeypatch.setattr(loader, "_load", lambda *_: Path("~/.config/nnsight").expanduser())
+    asked = ["find", "--shard", "1/2", "--host", "nnsight", "--model", str(folder)]
+    assert run_command([*asked, "--out", str(tmp_path / "out")]) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Error")]
+    assert line.endswith("Could not determine home directory.; set HOME to a folder of yours")
 
 
 @pytest.mark.parametrize(

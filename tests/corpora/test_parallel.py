@@ -223,6 +223,36 @@ def test_the_ids_of_a_mapping_are_ids() -> None:
         ParallelCorpus.read({**wide().to_dict("list"), "id": ["1"]})
 
 
+def test_the_ids_of_a_mapping_by_row_are_ids(caplog: pytest.LogCaptureFixture) -> None:
+    """As `frame.to_dict()` gives them, rows by number."""
+    frame = wide().drop(columns="topic")
+    assert ParallelCorpus.read(frame.iloc[::-1].to_dict()).ids == IDS[::-1]
+    assert not caplog.records
+    with pytest.raises(CorpusError, match="id 3: the id '1' has a eng_Latn"):
+        ParallelCorpus.read(frame.assign(id=["1", "2", "3", "1"]).to_dict())
+    with pytest.raises(CorpusError, match="the mapping, eng_Latn, id 3: the id is missing"):
+        ParallelCorpus.read({**frame.to_dict(), "id": {0: "1", 1: "2", 2: "3"}})
+    assert ParallelCorpus.read({"en": {1: "Yes."}, "id": {1: "Ya."}}).languages == ("en", "id")
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+def test_what_is_taken_for_languages_where_none_is_coded_is_named(
+    by_id: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    columns = {"id": ["1", "2"], "en": ["Yes.", "No."], "topic": ["a", "b"]}
+    source = {name: dict(enumerate(cells)) for name, cells in columns.items()} if by_id else columns
+
+    assert ParallelCorpus.read(source).languages == ("id", "en", "topic")
+    (record,) = caplog.records
+    assert record.getMessage() == (
+        "the mapping: none of id, en, topic is named like eng_Latn, so all are taken for "
+        "languages; name the languages to leave others out"
+    )
+    caplog.clear()
+    assert ParallelCorpus.read(source, languages=["en", "topic"]).languages == ("en", "topic")
+    assert not caplog.records
+
+
 def test_a_module_of_the_user_called_datasets_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(Dataset=len))
     assert ParallelCorpus.read(SENTENCES) == CORPUS

@@ -169,6 +169,13 @@ def config(architecture: str) -> Any:
                 num_hidden_layers=N_LAYERS,
                 **_VOCABULARY,
             )
+        case "minimax":
+            return transformers.MiniMaxConfig(
+                **_GROUPED,
+                num_local_experts=2,
+                layer_types=["linear_attention", "full_attention", "linear_attention"],
+                block_size=4,
+            )
         case "granitemoehybrid":  # as Granite 4.0 H, without rotary embedding
             return transformers.GraniteMoeHybridConfig(
                 **_without(_GROUPED, "max_position_embeddings"),

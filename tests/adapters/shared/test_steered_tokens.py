@@ -469,6 +469,12 @@ def test_a_sentence_that_ends_in_a_pad_token_that_is_the_end_token_is_steered_to
     for logits in together:
         _close(logits[1, :4], oracle.forward(padded[1, :4].tolist(), acts)[0])
 
+    with steered(model.bridge, intervention(acts)):
+        logits = model.bridge([f"air cat {EOS}", TEXT])
+    ended = [BOS_ID, *same(f"air cat {EOS}", add_special_tokens=False)["input_ids"]]
+    _close(logits[0, : len(ended)], oracle.forward(ended, acts)[0])
+    _close(logits[1], oracle.forward(IDS, acts)[0])
+
 
 def test_hooks_that_are_reset_inside_leave_the_block_steered(model: Tiny, oracle: Oracle) -> None:
     acts = plan("mlp.hook_post", "set")
@@ -612,13 +618,13 @@ def test_pad_ids_at_the_edges_are_padding_but_for_a_bos_of_the_same_id(
     ("ids", "real"),
     [
         ([[1, 7, 2]], [[1, 1, 1]]),
-        ([[1, 7, 8, 2], [1, 7, 2, 2]], [[1, 1, 1, 1], [1, 1, 1, 0]]),
-        ([[1, 7, 8, 9], [1, 7, 2, 2]], [[1, 1, 1, 1], [1, 1, 0, 0]]),
+        ([[1, 7, 8, 2], [1, 7, 2, 2]], [[1, 1, 1, 1], [1, 1, 1, 1]]),
+        ([[1, 7, 8, 9], [1, 7, 2, 2]], [[1, 1, 1, 1], [1, 1, 1, 1]]),
         ([[2, 1, 7, 8], [2, 2, 1, 7]], [[1, 1, 1, 1], [0, 1, 1, 1]]),
         ([[2, 2]], [[1, 1]]),
     ],
 )
-def test_an_end_token_that_is_the_pad_token_is_real_where_all_texts_have_it(
+def test_an_end_token_that_is_the_pad_token_is_real_at_the_end_and_where_all_texts_have_it(
     ids: list[list[int]], real: list[list[int]]
 ) -> None:
     assert without_padding(torch.tensor(ids), 2, 1, 2).int().tolist() == real
