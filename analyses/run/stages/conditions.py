@@ -16,7 +16,8 @@ from steer_plugin.analyses.controls.expert_controls import (
 )
 from steer_plugin.analyses.controls.random_units import matched_control
 from steer_plugin.analyses.run.results import middle
-from steer_plugin.analyses.run.settings import OWN, ExpertSteering, PlanSettings, RunSettings
+from steer_plugin.analyses.run.setting_types import OWN
+from steer_plugin.analyses.run.settings import ExpertSteering, PlanSettings, RunSettings
 from steer_plugin.analyses.run.stages.expert_tables import RunExperts
 from steer_plugin.errors import InterventionError, SelectionError
 from steer_plugin.experts.selection import Choice, check_choice
