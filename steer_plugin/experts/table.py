@@ -12,7 +12,14 @@ from jaxtyping import Float, Int
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import SelectionError
 from steer_plugin.experts.selection import TOP, Choice, count_tied, select_units
-from steer_plugin.experts.values import LINE, LINES, WRITTEN, check_value, usual_value
+from steer_plugin.experts.values import (
+    LINE,
+    LINES,
+    WRITTEN,
+    check_end,
+    check_value,
+    usual_value,
+)
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.positions import Positions
 from steer_plugin.registry import with_origins
