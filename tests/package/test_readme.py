@@ -39,9 +39,9 @@ def test_readme_python_runs_block_after_block(
 ) -> None:
     settings = {"NDIF_HOST": ndif.url, "NDIF_API_KEY": ndif.key, "HF_HUB_OFFLINE": "1"}
     blocks = python_blocks()
+    assert sum(HUB_ID in block for block in blocks) == 4
     scripts = [f"block{number}.py" for number in range(len(blocks))]
     for script, block in zip(scripts, blocks, strict=True):
-        assert HUB_ID in block
         # About ten lines each is what a reader has patience for.
         assert len(block.strip().splitlines()) <= 12
         text = block.replace(HUB_ID, str(byte_model))
@@ -58,7 +58,7 @@ def test_readme_python_runs_block_after_block(
 
     assert done.returncode == 0, done.stderr
     *printed, rest = done.stdout.split("\0")
-    assert (len(printed), rest) == (4, "")
+    assert (len(printed), rest) == (5, "")
     assert "top-1" in printed[0]
     assert "torch.Size([1, 18, 16])" in printed[2]
     assert "top-1" in printed[3]
