@@ -104,6 +104,7 @@ def test_every_site_and_pooling_is_what_transformer_lens_gives(
         name=str(folder_of(ndif, name)),
         revision="unknown",
         host=f"nnsight {nnsight.__version__} on NDIF",
+        device="",
     )
 
 
