@@ -514,7 +514,7 @@ def test_find_generate_align_and_retrieve_on_a_server(
     [
         (["--ndif-url", "http://127.0.0.1:1"], 2, "they go with the host ndif"),
         (["--ndif-patience", "3", "--host", "nnsight"], 2, "they go with the host ndif"),
-        (["--host", "ndif", "--dtype", "bfloat16"], 2, "the server decides both itself"),
+        (["--host", "ndif", "--dtype", "bfloat16"], 2, "where the server decides that itself"),
         (["--host", "ndif", "--ndif-url", "localhost:1"], 1, "'localhost:1' is no URL of a server"),
         (["--host", "ndif", "--ndif-url", "http://127.0.0.1:1"], 1, "cannot be reached"),
     ],
