@@ -34,7 +34,7 @@ from support.tiny_models import Tiny
 NAMES = ("gpt2", "mistral")
 PROMPTS = [
     " ".join(tiny_models.WORDS[start : start + words])
-    for start, words in ((3, 2), (9, 12), (40, 1))
+    for start, words in ((3, 2), (9, 12), (40, 1), (24, 7))
 ]
 NEW_TOKENS = 6
 
