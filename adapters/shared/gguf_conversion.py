@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gguf
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -173,6 +172,8 @@ def one_reader() -> Iterator[None]:
     It makes a reader each for configuration, tokenizer and weights, which takes 20 s a time for the
     262,144 words of Gemma 3.
     """
+    import gguf  # of an extra, which other models do without
+
     with READER_LOCK:
         reader = gguf.GGUFReader
         vars(gguf)["GGUFReader"] = functools.cache(reader)

