@@ -171,12 +171,12 @@ def _source_of(settings: ModelSettings, hashes: FileHashes) -> Source:
     return Source(model, model)
 
 
-def _load_model(source: Source, placement: Placement, model_class: Any = None) -> Any:
-    dtype = placement.dtype_for(AutoConfig.from_pretrained(source.path))
-    checkpoint = WholeCheckpoint(source.name, model_class or AutoModelForCausalLM)
-    return checkpoint.from_pretrained(
+def _load_model(
+    source: Source, placement: Placement, model_class: Any = AutoModelForCausalLM
+) -> Any:
+    return WholeCheckpoint(source.name, model_class).from_pretrained(
         source.path,
-        dtype=dtype,
+        dtype=placement.dtype or "auto",
         device_map=placement.device,
         quantization_config=placement.quantization,
         attn_implementation=ATTENTION,
@@ -193,15 +193,14 @@ def _load_bridge(source: Source, placement: Placement) -> Any:
     config = AutoConfig.from_pretrained(source.path)
     architecture = determine_architecture_from_hf_config(config)  # type: ignore[no-untyped-call]
     model_class = get_hf_model_class_for_architecture(architecture)
-    dtype = placement.dtype_for(config)
     if placement.quantization is not None:
         model = _load_model(source, placement, model_class)
-        return TransformerBridge.boot_transformers(source.path, hf_model=model, dtype=dtype)
+        return TransformerBridge.boot_transformers(source.path, hf_model=model, dtype=model.dtype)
     place: dict[str, Any] = {"device_map" if placement.spread else "device": placement.device}
     return TransformerBridge.boot_transformers(
         source.path,
         model_class=WholeCheckpoint(source.name, model_class),
-        dtype=dtype,
+        dtype=placement.dtype_for(config),
         **place,
     )
 
