@@ -221,6 +221,8 @@ class TraceAdapter:
         places, keys = self._places(spaces)
         units = sum(map(len, spaces.values()))
 
+        bos_id = self.tokens.bos_id
+
         def read(batches: Sequence[TokenBatch]) -> Any:
             return self._run(
                 trace_blocks.read_pooled,
@@ -228,12 +230,14 @@ class TraceAdapter:
                     (
                         {**self._inputs(batch), "use_cache": False},
                         batch.content,
-                        self._sent(steered_in_batch(intervention, batch, self._bos_id, len(texts))),
+                        self._sent(
+                            steered_in_batch(intervention, batch, self.tokens.bos_id, len(texts))
+                        ),
                     )
                     for batch in batches
                 ],
                 places,
-                self._bos_id,
+                bos_id,
             )
 
         for batch, answers in self._in_sessions(
@@ -323,8 +327,8 @@ class TraceAdapter:
                 {**self._inputs(batch), **settings},
                 processors,
                 seed + number,
-                self._sent(steered_in_batch(intervention, batch, self._bos_id, len(prompts))),
-                self._bos_id,
+                self._sent(steered_in_batch(intervention, batch, self.tokens.bos_id, len(prompts))),
+                self.tokens.bos_id,
             )
             new = self.tokens.decode(ids[:, batch.ids.shape[1] :])
             texts |= zip(batch.rows, new, strict=True)
@@ -346,7 +350,7 @@ class TraceAdapter:
         """
         require_units(self.space, intervention)
         encoded, text_windows = windows(self.tokens, texts, context, stride)
-        steered = steered_in_windows(intervention, text_windows, encoded, self._bos_id)
+        steered = steered_in_windows(intervention, text_windows, encoded, self.tokens.bos_id)
         groups = window_batches(self.tokens, text_windows, self._batch_tokens, self._module.config)
 
         def score(groups: Sequence[WindowBatch]) -> Any:
@@ -356,16 +360,11 @@ class TraceAdapter:
                     (self._scoring_inputs(group), group.scored, self._sent(steered(group.batch)))
                     for group in groups
                 ],
-                self._bos_id,
+                self.tokens.bos_id,
             )
 
         answers = self._in_sessions(groups, score, lambda group: 8 * int(group.scored.sum()))
         return by_text(text_windows, answers)
-
-    @property
-    def _bos_id(self) -> int | None:
-        bos_id: int | None = self.tokens.tokenizer.bos_token_id
-        return bos_id
 
     @staticmethod
     def _sent(steps: Sequence[Steered]) -> list[Steered]:

@@ -74,9 +74,15 @@ class Tokens:
     limit: int | None
 
     @property
+    def bos_id(self) -> int | None:
+        """The BOS token's id; None where the tokenizer has none."""
+        bos_id: int | None = self.tokenizer.bos_token_id
+        return bos_id
+
+    @property
     def bos(self) -> bool:
         """Whether the BOS token is put before each text."""
-        return self.prefix[:1] == (self.tokenizer.bos_token_id,)
+        return self.prefix[:1] == (self.bos_id,)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Give each text's ids, prefix and suffix included.
@@ -120,8 +126,7 @@ class Tokens:
             ModelError: a prompt is empty and there is no prefix and no BOS, or prompt and new
                 tokens together are more than the model can take; or see `require_plain`.
         """
-        bos = self.tokenizer.bos_token_id
-        alone = [] if bos is None else [bos]
+        alone = [] if self.bos_id is None else [self.bos_id]
         unended = replace(self, suffix=())
         texts = unended.encode(prompts)
         self.require_plain(prompts, texts)

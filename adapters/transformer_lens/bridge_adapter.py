@@ -197,7 +197,7 @@ class BridgeAdapter:
                 for reading, space in spaces.items()
                 for layer in space.layers
             }
-            steps = steered_in_batch(intervention, batch, self._bos_id, len(texts))
+            steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(texts))
             pooled = self._read(batch, self._steering(steps), readers)
             yield Batch(
                 np.array(batch.rows),
@@ -209,15 +209,10 @@ class BridgeAdapter:
                 batch.content.sum(1).numpy(),
             )
 
-    @property
-    def _bos_id(self) -> int | None:
-        bos_id: int | None = self.tokens.tokenizer.bos_token_id
-        return bos_id
-
     def _steering(self, steps: Sequence[Steered]) -> list[NamedHook]:
         hooks: list[NamedHook] = []
         for step, touched in steps:
-            tokens = SteeredTokens(step, self._bos_id, touched=touched)
+            tokens = SteeredTokens(step, self.tokens.bos_id, touched=touched)
             hooks += steering_hooks(self.bridge, step, tokens, PassWatch(self.bridge).context)
         return hooks
 
@@ -253,7 +248,7 @@ class BridgeAdapter:
         texts: dict[int, str] = {}
         batches = whole.by_length() if runs_over_padding(self._model) else [whole]
         for number, batch in enumerate(batches):
-            steps = steered_in_batch(intervention, batch, self._bos_id, len(prompts))
+            steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(prompts))
             with (
                 alone(self._model, sampling=True),
                 torch.random.fork_rng(devices),
@@ -301,7 +296,7 @@ class BridgeAdapter:
         """
         require_units(self.space, intervention)
         encoded, text_windows = windows(self.tokens, texts, context, stride)
-        steered = steered_in_windows(intervention, text_windows, encoded, self._bos_id)
+        steered = steered_in_windows(intervention, text_windows, encoded, self.tokens.bos_id)
 
         def scored() -> Iterator[tuple[WindowBatch, Tensor]]:
             for group in window_batches(

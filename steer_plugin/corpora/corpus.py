@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from steer_plugin.corpora.text_forms import KnownTexts
+from steer_plugin.errors import CorpusError
 
 
 @runtime_checkable
@@ -61,3 +62,35 @@ class Corpus(Protocol):
 
     def split(self, seed: int = 0, find: float = 0.5) -> tuple["Corpus", "Corpus"]:
         """Divide into two sides, one to find experts on and one to judge them on."""
+
+
+def choose_concepts(
+    kind: str,
+    source: str,
+    present: Sequence[str],
+    wanted: Sequence[str] | None,
+    usual: Sequence[str] | None = None,
+) -> tuple[str, ...]:
+    """Give the concepts that are asked for, or those that a source gives by itself.
+
+    Args:
+        kind: what they are called, such as "labels".
+        source: where they are, for errors.
+        present: what there is.
+        wanted: which, in this order; None for the usual ones.
+        usual: what is taken where nothing is asked for; None for all.
+
+    Raises:
+        CorpusError: one is not there or named twice.
+    """
+    if isinstance(wanted, str):
+        raise CorpusError(f"{kind} is the string {wanted!r}; give a list of {kind}")
+    chosen = tuple((present if usual is None else usual) if wanted is None else wanted)
+    absent = [name for name in chosen if name not in present]
+    if absent:
+        raise CorpusError(
+            f"{source} has no {', '.join(absent)}; choose from: {', '.join(present) or 'nothing'}"
+        )
+    if len(set(chosen)) < len(chosen):
+        raise CorpusError(f"{kind} repeats itself: {', '.join(chosen)}; name each once")
+    return chosen

@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from steer_plugin.corpora.bitext import number_alike
+from steer_plugin.corpora.corpus import choose_concepts
 from steer_plugin.corpora.labelled_rows import read_rows
 from steer_plugin.corpora.splits import divide
 from steer_plugin.corpora.text_forms import KnownTexts, normal_form
@@ -280,16 +281,7 @@ def _chosen(name: str, present: tuple[str, ...], wanted: Sequence[str] | None) -
     Raises:
         CorpusError: one is not there or named twice, or there are fewer than two.
     """
-    if isinstance(wanted, str):
-        raise CorpusError(f"labels is the string {wanted!r}; give a list of labels")
-    chosen = present if wanted is None else tuple(wanted)
-    absent = [label for label in chosen if label not in present]
-    if absent:
-        raise CorpusError(
-            f"{name} has no {', '.join(absent)}; choose from: {', '.join(present) or 'nothing'}"
-        )
-    if len(set(chosen)) < len(chosen):
-        raise CorpusError(f"labels repeats itself: {', '.join(chosen)}; name each once")
+    chosen = choose_concepts("labels", name, present, wanted)
     if len(chosen) < 2:
         too_few = f"one label only ({chosen[0]})" if chosen else "no texts"
         raise CorpusError(

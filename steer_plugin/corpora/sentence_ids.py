@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Hashable, Iterable, Sequence
 
+from steer_plugin.corpora.corpus import choose_concepts
 from steer_plugin.corpora.flores import (
     document_column,
     is_long,
@@ -250,17 +251,8 @@ def choose_languages(
         CorpusError: one is not there or named twice, or there are fewer than two.
     """
     present = tuple(available)
-    if isinstance(wanted, str):
-        raise CorpusError(f"languages is the string {wanted!r}; give a list of languages")
     coded = tuple(filter(is_language, present))
-    chosen = (coded or present) if wanted is None else tuple(wanted)
-    absent = [language for language in chosen if language not in present]
-    if absent:
-        raise CorpusError(
-            f"{name} has no {', '.join(absent)}; choose from: {', '.join(present) or 'nothing'}"
-        )
-    if len(set(chosen)) < len(chosen):
-        raise CorpusError(f"languages repeats itself: {', '.join(chosen)}; name each once")
+    chosen = choose_concepts("languages", name, present, wanted, coded or present)
     if len(chosen) < 2:
         too_few = f"one language only ({chosen[0]})" if chosen else "no language"
         raise CorpusError(f"{name}: {too_few}; a parallel corpus needs at least two")
