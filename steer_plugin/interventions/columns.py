@@ -48,6 +48,14 @@ class Column(Sequence[Any]):
         row = self.array[key].tolist()
         return tuple(row) if isinstance(row, list) else row
 
+    def __add__(self, other: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Give a tuple of these and more, as a tuple does."""
+        return (*self, *other)
+
+    def __mul__(self, times: int) -> tuple[Any, ...]:
+        """Give a tuple of these several times, as a tuple does."""
+        return self._tuple() * times
+
     def __eq__(self, other: object) -> bool:
         """Compare the numbers with those of a column, or of a tuple."""
         if isinstance(other, Column):
