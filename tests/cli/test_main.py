@@ -34,7 +34,7 @@ from steer_plugin.cli.main import run_command, steer_plugin
 from steer_plugin.experts.summaries import experts_by_layer, overlap
 
 from support import saved_models
-from support.command_line import COMMAND, LIMIT, start
+from support.command_line import COMMAND, LIMIT
 
 COMMANDS = (
     "align",
@@ -686,7 +686,11 @@ def test_a_full_disk_is_told_and_earlier_experts_stay(
 def test_a_reader_that_leaves_early_is_no_error_to_read_about(at: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    process = start("show", at / "experts", "--top-k", "30", "--json", stdout=writer)
+    process = subprocess.Popen(
+        [*COMMAND, "show", str(at / "experts"), "--top-k", "30", "--json"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+    )
     os.close(writer)
 
     _, err = process.communicate(timeout=LIMIT)
