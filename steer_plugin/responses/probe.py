@@ -258,14 +258,11 @@ class ProbePass:
     ) -> "ProbePass":
         """Say what is read; arguments and errors are those of `probe_units`."""
         check_source(corpus.concepts, settings.source)
-        readings = [Reading(settings.site, settings.pooling, settings.layers)]
-        if active or settings.counts_tokens:
-            readings.append(Reading(active_site(settings.site), "active", settings.layers))
         texts, labels = corpus.labelled()
         rows = corpus.translation_rows()
         numbers = range(len(texts)) if rows is None else rows
         return cls(
-            readings=tuple(readings),
+            readings=probe_readings(settings, active=active),
             labels=labels,
             concepts=corpus.concepts,
             sentences=rows,
@@ -301,6 +298,14 @@ class ProbePass:
             texts=self.texts,
             ids=self.ids,
         )
+
+
+def probe_readings(settings: ProbeSettings, *, active: bool = False) -> tuple[Reading, ...]:
+    """Say what a probe reads of each text; arguments and errors are those of `probe_units`."""
+    readings = [Reading(settings.site, settings.pooling, settings.layers)]
+    if active or settings.counts_tokens:
+        readings.append(Reading(active_site(settings.site), "active", settings.layers))
+    return tuple(readings)
 
 
 def probe_units(
