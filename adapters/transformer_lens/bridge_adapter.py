@@ -13,9 +13,10 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoTokenizer
 
 from steer_plugin.activations.pooling import pool, pooler
-from steer_plugin.activations.sites import UnitSpace, chosen_layers, hook_name
+from steer_plugin.activations.sites import UnitSpace, chosen_layers, hook_name, of_heads
 from steer_plugin.adapters.shared.dtypes import dtype_of
 from steer_plugin.adapters.shared.fingerprint import identified
+from steer_plugin.adapters.shared.heads import head_count, head_norms
 from steer_plugin.adapters.shared.losses import (
     WindowBatch,
     by_text,
@@ -43,11 +44,10 @@ from steer_plugin.adapters.transformer_lens.hooks import (
     steering_hooks,
 )
 from steer_plugin.adapters.transformer_lens.passes import PassWatch
-from steer_plugin.errors import ModelError
+from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
 from steer_plugin.settings.model import BATCH_TOKENS
-from steer_plugin.settings.names import Pooling
 from steer_plugin.storage.artifacts import one_line
 
 
@@ -131,11 +131,17 @@ class BridgeAdapter:
         """Read widths from tensors, since configs name them in many ways."""
 
         def width(activations: Tensor) -> int:
-            return activations.shape[2]
+            return self._heads(site, activations.shape[2]) or activations.shape[2]
 
         token = torch.ones((1, 1), dtype=torch.bool)
         readers = {(site, layer): (hook_name(site, layer), width) for layer in layers}
         self._widths |= self._read(TokenBatch((0,), token.long(), token, ~token), [], readers)
+
+    def _heads(self, site: str, width: int) -> int | None:
+        try:
+            return head_count(self._model.config, width) if of_heads(site) else None
+        except LookupError as error:
+            raise SiteError(f"{self._info.name} has no {site}: {error.args[0]}") from error
 
     def _read(
         self,
@@ -187,15 +193,15 @@ class BridgeAdapter:
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
         for reading in readings:
             pooler(reading.pooling)
-        require_units(self.space, intervention)
+        require_units(self.space, intervention, self._model.config)
         for batch in self.tokens.batches(texts, self._batch_tokens):
             readers = {
                 (reading, layer): (
                     hook_name(reading.site, layer),
-                    _pooler(batch.content, reading.pooling),
+                    _pooler(batch.content, reading, width),
                 )
                 for reading, space in spaces.items()
-                for layer in space.layers
+                for layer, width in zip(space.layers, space.widths, strict=True)
             }
             steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(texts))
             pooled = self._read(batch, self._steering(steps), readers)
@@ -235,7 +241,7 @@ class BridgeAdapter:
             ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
                 together are more than the model can take.
         """
-        require_units(self.space, intervention)
+        require_units(self.space, intervention, self._model.config)
         whole = self.tokens.prompts(prompts, max_new_tokens)
         settings = generation_settings(
             self._model,
@@ -294,7 +300,7 @@ class BridgeAdapter:
         Raises:
             ModelError: a text is too short, or the window does not fit.
         """
-        require_units(self.space, intervention)
+        require_units(self.space, intervention, self._model.config)
         encoded, text_windows = windows(self.tokens, texts, context, stride)
         steered = steered_in_windows(intervention, text_windows, encoded, self.tokens.bos_id)
 
@@ -315,8 +321,12 @@ class BridgeAdapter:
         return by_text(text_windows, scored())
 
 
-def _pooler(content: Tensor, pooling: Pooling) -> Callable[[Tensor], Tensor]:
-    return lambda activations: pool(activations, content, pooling)
+def _pooler(content: Tensor, reading: Reading, width: int) -> Callable[[Tensor], Tensor]:
+    def pooled(activations: Tensor) -> Tensor:
+        units = head_norms(activations, width) if of_heads(reading.site) else activations
+        return pool(units, content, reading.pooling)
+
+    return pooled
 
 
 def _require_components(bridge: TransformerBridge) -> None:
