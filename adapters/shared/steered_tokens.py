@@ -12,7 +12,7 @@ from torch import Tensor
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.adapters.shared.heads import meant_values
 from steer_plugin.adapters.shared.losses import Window
-from steer_plugin.adapters.shared.tokens import TokenBatch
+from steer_plugin.adapters.shared.tokens import Encoded, TokenBatch
 from steer_plugin.adapters.shared.touched_tokens import (
     Touched,
     require_told,
@@ -226,7 +226,12 @@ def steered_in_batch(
     """
     with refused_as_ours():
         return [
-            (step, touched_tokens(step, batch.ids, batch.attention, bos_id, batch.rows, texts))
+            (
+                step,
+                touched_tokens(
+                    step, batch.ids, batch.attention, bos_id, batch.rows, texts, batch.content
+                ),
+            )
             for step in acting_steps(plan)
         ]
 
@@ -234,7 +239,7 @@ def steered_in_batch(
 def steered_in_windows(
     plan: AnyPlan | None,
     windows: Sequence[Window],
-    encoded: Sequence[list[int]],
+    encoded: Sequence[Encoded],
     bos_id: int | None,
 ) -> Callable[[TokenBatch], list[Steered]]:
     """Give what lists what acts of a plan, and which tokens of some windows it touches.
@@ -250,13 +255,15 @@ def steered_in_windows(
     Raises:
         InterventionError: a mask or function does not suit the texts.
     """
-    texts = [torch.tensor([ids]) for ids in encoded]
+    texts = [torch.tensor([text.ids]) for text in encoded]
     with refused_as_ours():
         wholes = [
             (
                 step,
                 [
-                    touched_tokens(step, ids, ids >= 0, bos_id, [text], len(texts))[0][0]
+                    touched_tokens(
+                        step, ids, ids >= 0, bos_id, [text], len(texts), encoded[text].content[None]
+                    )[0][0]
                     for text, ids in enumerate(texts)
                 ],
             )

@@ -8,8 +8,14 @@ from steer_plugin.activations.sites import unit_label
 from steer_plugin.analyses.run.checkpoints import Checkpoints, Say
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.manifest import ran_with
+from steer_plugin.analyses.run.passes import Passes
 from steer_plugin.analyses.run.settings import RunSettings
-from steer_plugin.analyses.run.stages.expert_tables import Finder, judge_units, measure_luck
+from steer_plugin.analyses.run.stages.expert_tables import (
+    Finder,
+    judge_units,
+    judging_finder,
+    measure_luck,
+)
 from steer_plugin.experts.summaries import score_curve
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.settings.budget import MEMORY
@@ -34,11 +40,17 @@ def judge_concepts(
         `chance.null_frame`, which `find_score` has to beat.
     """
     steps = Checkpoints(folder, say, memory, ran_with(settings, adapter.info))
-    finder = Finder(adapter, data.find, settings, steps, "experts")
+    passes = Passes(adapter, steps)
+    finder, judge = (
+        Finder(passes, data.find, settings, "experts"),
+        judging_finder(passes, data, settings),
+    )
+    passes.want([finder.want, judge.want])
     experts = finder.table("experts", settings.score, lines=settings.probe.lines)
     null, _ = measure_luck(finder, experts)
     finder.finish()
-    curve = score_curve(experts, judge_units(adapter, data, settings, steps))
+    curve = score_curve(experts, judge_units(judge))
+    passes.close()
     best = curve[curve["rank"] == 1]
     site = experts.space.site
     units = [

@@ -246,8 +246,9 @@ steering_options = bundle(
         default="all",
         show_default=True,
         callback=_positions,
-        help="Which tokens are steered: all, prompt, generated, the prompt's last, or a slice of "
-        "each prompt's tokens, such as -3: or 1:4.",
+        help="Which tokens are steered: all, prompt, the prompt's own text without what a template "
+        "puts around it, generated, the prompt's last, or a slice of each prompt's tokens, such as "
+        "-3: or 1:4.",
     ),
     click.option(
         "--steer-bos/--keep-bos",

@@ -269,19 +269,14 @@ class ProbePass:
     ) -> "ProbePass":
         """Say what is read; arguments and errors are those of `probe_units`."""
         check_source(corpus.concepts, settings.source)
-        readings = [Reading(settings.site, settings.pooling, settings.layers)]
-        if active or settings.counts_tokens:
-            readings.append(Reading(active_site(settings.site), "active", settings.layers))
         space = adapter.space(settings.site, settings.layers)
         if of_heads(settings.site):
-            values = Reading(tensor_site(settings.site), "mean", settings.layers)
-            values_per_head(space, adapter.space(values.site, values.layers))
-            readings.append(values)
+            values_per_head(space, adapter.space(tensor_site(settings.site), settings.layers))
         texts, labels = corpus.labelled()
         rows = corpus.translation_rows()
         numbers = range(len(texts)) if rows is None else rows
         return cls(
-            readings=tuple(readings),
+            readings=probe_readings(settings, active=active),
             labels=labels,
             concepts=corpus.concepts,
             sentences=rows,
@@ -319,6 +314,16 @@ class ProbePass:
             texts=self.texts,
             ids=self.ids,
         )
+
+
+def probe_readings(settings: ProbeSettings, *, active: bool = False) -> tuple[Reading, ...]:
+    """Say what a probe reads of each text; arguments and errors are those of `probe_units`."""
+    readings = [Reading(settings.site, settings.pooling, settings.layers)]
+    if active or settings.counts_tokens:
+        readings.append(Reading(active_site(settings.site), "active", settings.layers))
+    if of_heads(settings.site):
+        readings.append(Reading(tensor_site(settings.site), "mean", settings.layers))
+    return tuple(readings)
 
 
 def probe_units(

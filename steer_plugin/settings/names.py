@@ -15,7 +15,7 @@ Operation = str
 Selection = Literal["top", "bottom", "top+bottom"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 
-PositionName = Literal["all", "prompt", "generated", "last"]
+PositionName = Literal["all", "prompt", "text", "generated", "last"]
 POSITIONS: tuple[PositionName, ...] = get_args(PositionName)
 
 Host = Literal["transformer_lens", "nnsight", "ndif"]

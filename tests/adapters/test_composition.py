@@ -51,7 +51,7 @@ def test_every_verb_takes_a_plan(name: str, adapter: Adapter, oracle: Oracle) ->
 
     found = gather(adapter, TEXTS, [reading], intervention=given)[reading]
     losses = adapter.losses(TEXTS[::2], intervention=given, context=8, stride=4)
-    texts = adapter.generate(PROMPTS, intervention=given, max_new_tokens=6, temperature=0)
+    texts = adapter.generate(PROMPTS, intervention=given, max_new_tokens=6, temperature=0).texts
 
     wanted = oracle.responses(TEXTS, [("ln_final.hook_out", 0)], "mean", chosen)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE)

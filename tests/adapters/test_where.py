@@ -352,7 +352,7 @@ def test_steps_have_positions_of_their_own(adapters: Sequence[Adapter], oracle: 
     wanted = [oracle.greedy(prompt, NEW, steps) for prompt in PROMPTS]
     for adapter in adapters:
         assert (
-            adapter.generate(PROMPTS, intervention=whole, max_new_tokens=NEW, temperature=0)
+            adapter.generate(PROMPTS, intervention=whole, max_new_tokens=NEW, temperature=0).texts
             == wanted
         )
 
