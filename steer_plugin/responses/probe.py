@@ -124,6 +124,25 @@ class Probe:
         numbers_of = pd.DataFrame(responses.to(wide).cpu().numpy(), columns=labels)
         return pd.concat([pd.DataFrame(about), numbers_of], axis=1)
 
+    def of_layer(self, layer: int) -> "Probe":
+        """Give the responses of one layer's units, in memory.
+
+        Raises:
+            SiteError: the space has no such layer.
+        """
+        units, count = self.space.layer_slice(layer), len(self.space)
+        values = None
+        if self.values is not None:
+            each = self.values.shape[1] // count
+            values = self.values[:, each * units.start : each * units.stop]
+        return replace(
+            self,
+            responses=self.responses[:, units],
+            active=None if self.active is None else self.active[:, units],
+            values=values,
+            space=UnitSpace(self.space.site, (layer,), (units.stop - units.start,)),
+        )
+
     def shuffled(self, seed: int) -> "Probe":
         """Give the same responses under labels that say nothing.
 

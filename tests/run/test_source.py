@@ -4,13 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from steer_plugin import ExpertTable, find_experts
+from steer_plugin import ExpertTable, Intervention, find_experts
 from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.analyses.run.files import read_settings
 from steer_plugin.analyses.run.inputs import read_data
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.cli.main import run_command
+from steer_plugin.methods.catalogue import plan_method
 from steer_plugin.methods.steering_vectors import SteeringVectors
+from steer_plugin.responses.probe import probe_under
 
 from support.runs import FinishedRun, write_settings
 from support.same_answers import assert_same
@@ -29,7 +31,7 @@ MORE = (
     'source = "eng_Latn"',
     'positions = "-2:"',
     'controls = ["other-experts", "shuffled-labels"]',
-    'methods = ["linear-act", "steer-mean-difference"]',
+    'methods = ["linear-act", "linear-act-incremental", "steer-mean-difference"]',
 )
 
 
@@ -54,11 +56,23 @@ def test_a_run_goes_from_its_source_to_its_targets(
     assert (provenance["source"], provenance["positions"]) == ("eng_Latn", "-2:")
     assert "positions :-1" in provenance["plans"]
     pages = [path.read_text() for path in (tmp_path / "out").rglob("*.html")]
+    kept = Intervention.load(tmp_path / "out" / "plans" / "deu_Latn-linear-act-incremental")
+    by_hand = plan_method(
+        *("linear-act-incremental", wanted, None, "deu_Latn"),
+        top_k=len(kept),
+        layer=0,
+        positions="-2:",
+        probe_under=probe_under(adapter, data.find, settings.probe),
+    )
+    assert kept == by_hand
+    assert len(set(kept.layers)) > 1
     assert any("detector of its language against eng_Latn." in page for page in pages)
 
     capsys.readouterr()
     assert run_command(["run", str(file), "--out", str(tmp_path / "out")]) == 0
-    assert "Probing" not in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "Probing" not in said
+    assert "Kept the plan of linear-act-incremental for deu_Latn" in said
 
 
 @pytest.mark.parametrize(

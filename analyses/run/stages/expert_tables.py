@@ -23,13 +23,7 @@ from steer_plugin.methods.steering_vectors import VECTOR_SITE, SteeringVectors, 
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import provenance
 from steer_plugin.registry import with_origins
-from steer_plugin.responses.probe import (
-    Probe,
-    ProbePass,
-    ProbeUnder,
-    probe_readings,
-    probe_under,
-)
+from steer_plugin.responses.probe import Probe, ProbePass, ProbeUnder, probe_readings
 from steer_plugin.responses.unit_chunks import DISK_SHARE
 from steer_plugin.settings.parts import CONTROLS, METHODS, POOLINGS, SCORES, SITES
 from steer_plugin.settings.probe import ProbeSettings
@@ -190,19 +184,26 @@ class Finder:
             steps.say(f"Kept the plan of {method} for {target}")
             return Intervention.load(steps.folder / name)
         steps.say(f"Planning {method} for {target}, layer after layer")
-        reader = probe_under(
-            self.adapter,
-            self.corpus,
-            settings.probe,
-            budget=steps.budget(name),
-            progress=f"{target}, {method}",
-        )
-        plan = make(reader)
+
+        def probe_under(plan: AnyPlan | None, layer: int) -> Probe:
+            return self.probe.of_layer(layer) if plan is None else self._under(plan, layer, name)
+
+        plan = make(probe_under)
         if isinstance(plan, Intervention):
             plan = replace(plan, provenance=steps.signed(name, origin))
             plan.save(steps.folder / name)
-        steps.finish(name)
         return plan
+
+    def _under(self, plan: AnyPlan, layer: int, name: str) -> Probe:
+        """Read the responses of a layer under a plan."""
+        settings, step = replace(self.settings.probe, layers=(layer,)), f"{name}-layer{layer}"
+        texts, _ = self.corpus.labelled()
+        self.passes.want([Want(step, texts, probe_readings(settings), plan)])
+        kept = self.passes.responses(step, f"Reading layer {layer} under the maps below it")
+        # Read into memory, since the batches go.
+        probe = ProbePass.over(self.adapter, self.corpus, settings).probe(kept).of_layer(layer)
+        self.passes.finish(step)
+        return probe
 
     def _enough(self, score: str, *, lines: bool, **labels: str) -> list[dict[str, Any]]:
         """Say what a table may depend on that serves; one with lines always does."""
