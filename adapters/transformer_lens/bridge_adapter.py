@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.metadata import version
 from typing import Any, cast
 
@@ -13,9 +14,11 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoTokenizer
 
 from steer_plugin.activations.pooling import pool, pooler
-from steer_plugin.activations.sites import UnitSpace, chosen_layers, hook_name
+from steer_plugin.activations.sites import UnitSpace, chosen_layers, hook_name, of_heads
 from steer_plugin.adapters.shared.dtypes import dtype_of
 from steer_plugin.adapters.shared.fingerprint import identified
+from steer_plugin.adapters.shared.generation import Asked, Continued, continue_in_batches
+from steer_plugin.adapters.shared.heads import head_count, head_norms
 from steer_plugin.adapters.shared.losses import (
     WindowBatch,
     by_text,
@@ -23,9 +26,10 @@ from steer_plugin.adapters.shared.losses import (
     window_batches,
     windows,
 )
+from steer_plugin.adapters.shared.memory import Memory
 from steer_plugin.adapters.shared.model_locks import alone
 from steer_plugin.adapters.shared.placement import devices_of
-from steer_plugin.adapters.shared.sampling import generation_settings, nucleus, sampling
+from steer_plugin.adapters.shared.sampling import choose
 from steer_plugin.adapters.shared.steered_tokens import (
     Steered,
     SteeredTokens,
@@ -33,7 +37,7 @@ from steer_plugin.adapters.shared.steered_tokens import (
     steered_in_batch,
     steered_in_windows,
 )
-from steer_plugin.adapters.shared.tokens import TokenBatch, runs_over_padding, tokens_for
+from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
 from steer_plugin.adapters.transformer_lens.hooks import (
     Answer,
     Key,
@@ -43,11 +47,11 @@ from steer_plugin.adapters.transformer_lens.hooks import (
     steering_hooks,
 )
 from steer_plugin.adapters.transformer_lens.passes import PassWatch
-from steer_plugin.errors import ModelError
+from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
+from steer_plugin.models.generation import Generation, Prompt, Writing
 from steer_plugin.settings.model import BATCH_TOKENS
-from steer_plugin.settings.names import Pooling
 from steer_plugin.storage.artifacts import one_line
 
 
@@ -59,13 +63,15 @@ class BridgeAdapter:
         tokenizer: the tokenizer as the model ships it. None loads it from where the bridge has its
             own from; the bridge's own puts BOS where the model never saw it.
         bos: whether BOS is put before each text; None does as the tokenizer ships.
-        batch_tokens: padded tokens a batch.
+        batch_tokens: padded tokens a batch, fewer from where memory ends on.
+        chat: whether each text is what the user says, in the tokenizer's chat template.
+        say: told, a line each, when memory ends; None tells nobody.
         name: what results record as the model's name; None takes the bridge's.
         revision: what results record as its revision; None takes the commit where it is known.
 
     Raises:
-        ModelError: the tokenizer cannot be loaded, or has no BOS and `bos` is True; or the bridge
-            has parts that the model lacks.
+        ModelError: the tokenizer cannot be loaded, or has no BOS and `bos` is True, or no chat
+            template and `chat` is; or the bridge has parts that the model lacks.
     """
 
     def __init__(
@@ -75,6 +81,8 @@ class BridgeAdapter:
         tokenizer: Any = None,
         bos: bool | None = None,
         batch_tokens: int = BATCH_TOKENS,
+        chat: bool = False,
+        say: Callable[[str], None] | None = None,
         name: str | None = None,
         revision: str | None = None,
     ) -> None:
@@ -84,9 +92,10 @@ class BridgeAdapter:
         self.bridge = bridge
         self._model = cast("Any", bridge.original_model)
         self._batch_tokens = batch_tokens
+        self._say = say
         self._widths: dict[tuple[str, int], int] = {}
         shipped = _shipped_tokenizer(bridge) if tokenizer is None else tokenizer
-        self.tokens = tokens_for(shipped, bos, self._model.config)
+        self.tokens = tokens_for(shipped, bos, self._model.config, chat)
         self._info = ModelInfo(
             name=name or str(bridge.cfg.model_name),
             revision=revision or getattr(self._model.config, "_commit_hash", None) or "unknown",
@@ -95,6 +104,7 @@ class BridgeAdapter:
             d_model=int(bridge.cfg.d_model),
             dtype=dtype_of(self._model),
             bos=self.tokens.bos,
+            chat=chat,
             device=devices_of(self._model),
         )
 
@@ -131,11 +141,17 @@ class BridgeAdapter:
         """Read widths from tensors, since configs name them in many ways."""
 
         def width(activations: Tensor) -> int:
-            return activations.shape[2]
+            return self._heads(site, activations.shape[2]) or activations.shape[2]
 
         token = torch.ones((1, 1), dtype=torch.bool)
         readers = {(site, layer): (hook_name(site, layer), width) for layer in layers}
         self._widths |= self._read(TokenBatch((0,), token.long(), token, ~token), [], readers)
+
+    def _heads(self, site: str, width: int) -> int | None:
+        try:
+            return head_count(self._model.config, width) if of_heads(site) else None
+        except LookupError as error:
+            raise SiteError(f"{self._info.name} has no {site}: {error.args[0]}") from error
 
     def _read(
         self,
@@ -163,7 +179,7 @@ class BridgeAdapter:
             inputs["position_ids"] = batch.positions.to(self._device)
         return inputs
 
-    def batches(self, texts: Sequence[str]) -> list[Int[np.ndarray, " text"]]:
+    def batches(self, texts: Sequence[Prompt]) -> list[Int[np.ndarray, " text"]]:
         """Give the rows of each batch that `collect` makes; see `Adapter.batches`.
 
         Raises:
@@ -173,7 +189,7 @@ class BridgeAdapter:
 
     def collect(
         self,
-        texts: Sequence[str],
+        texts: Sequence[Prompt],
         readings: Sequence[Reading],
         *,
         intervention: AnyPlan | None = None,
@@ -187,27 +203,37 @@ class BridgeAdapter:
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
         for reading in readings:
             pooler(reading.pooling)
-        require_units(self.space, intervention)
-        for batch in self.tokens.batches(texts, self._batch_tokens):
+        require_units(self.space, intervention, self._model.config)
+        memory = self._memory()
+
+        def read(batch: TokenBatch) -> dict[tuple[Reading, int], Tensor]:
             readers = {
                 (reading, layer): (
                     hook_name(reading.site, layer),
-                    _pooler(batch.content, reading.pooling),
+                    _pooler(batch.content, reading, width),
                 )
                 for reading, space in spaces.items()
-                for layer in space.layers
+                for layer, width in zip(space.layers, space.widths, strict=True)
             }
             steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(texts))
-            pooled = self._read(batch, self._steering(steps), readers)
-            yield Batch(
-                np.array(batch.rows),
-                {
-                    # Layers may be on several devices.
-                    reading: torch.cat([pooled[reading, layer].cpu() for layer in space.layers], 1)
-                    for reading, space in spaces.items()
-                },
-                batch.content.sum(1).numpy(),
-            )
+            return self._read(batch, self._steering(steps), readers)
+
+        for batch in self.tokens.batches(texts, self._batch_tokens):
+            for part, pooled in memory.run(batch, read):
+                yield Batch(
+                    np.array(part.rows),
+                    {
+                        # Layers may be on several devices.
+                        reading: torch.cat(
+                            [pooled[reading, layer].cpu() for layer in space.layers], 1
+                        )
+                        for reading, space in spaces.items()
+                    },
+                    part.content.sum(1).numpy(),
+                )
+
+    def _memory(self, room: int = 0) -> Memory:
+        return Memory(self._info.name, self._say, room)
 
     def _steering(self, steps: Sequence[Steered]) -> list[NamedHook]:
         hooks: list[NamedHook] = []
@@ -218,14 +244,17 @@ class BridgeAdapter:
 
     def generate(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         *,
+        rows: Sequence[int] | None = None,
         intervention: AnyPlan | None = None,
         max_new_tokens: int = 32,
         temperature: float = 1.0,
         top_p: float = 1.0,
         seed: int = 0,
-    ) -> list[str]:
+        told: Callable[[int, str], None] | None = None,
+        progress: str | None = None,
+    ) -> Generation:
         """Continue each prompt; see `Adapter.generate`.
 
         The model's own generation settings (penalties, top-k and the like) are left out; its end
@@ -235,36 +264,36 @@ class BridgeAdapter:
             ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
                 together are more than the model can take.
         """
-        require_units(self.space, intervention)
-        whole = self.tokens.prompts(prompts, max_new_tokens)
-        settings = generation_settings(
-            self._model,
-            self.tokens.tokenizer,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-        )
-        processors = sampling(temperature, top_p, nucleus)
-        devices = [self._device] if self._device.type == "cuda" else []
-        texts: dict[int, str] = {}
-        batches = whole.by_length() if runs_over_padding(self._model) else [whole]
-        for number, batch in enumerate(batches):
+        writing = Writing(max_new_tokens, temperature, top_p, seed)
+        require_units(self.space, intervention, self._model.config)
+
+        def run(batch: TokenBatch, settings: dict[str, Any], choice: dict[str, Any]) -> Continued:
             steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(prompts))
+            log_probabilities: list[Tensor] = []
             with (
-                alone(self._model, sampling=True),
-                torch.random.fork_rng(devices),
-                torch.no_grad(),
+                alone(self._model),
+                torch.inference_mode(),
                 self.bridge.hooks(fwd_hooks=self._steering(steps)),
             ):
-                torch.manual_seed(seed + number)
                 ids = self._model.generate(
                     batch.ids.to(self._device),
                     attention_mask=batch.attention.long().to(self._device),
-                    logits_processor=processors,
+                    logits_processor=[
+                        partial(choose, log_probabilities=log_probabilities, **choice)
+                    ],
                     **settings,
                 )
-            new = self.tokens.decode(ids[:, batch.ids.shape[1] :])
-            texts |= zip(batch.rows, new, strict=True)
-        return [texts[row] for row in whole.rows]
+            return ids.cpu(), torch.stack(log_probabilities, 1).cpu()
+
+        return continue_in_batches(
+            Asked(prompts, rows, intervention, writing, told, progress),
+            run,
+            info=self._info,
+            model=self._model,
+            tokens=self.tokens,
+            batch_tokens=self._batch_tokens,
+            memory=self._memory(max_new_tokens),
+        )
 
     def losses(
         self,
@@ -294,29 +323,33 @@ class BridgeAdapter:
         Raises:
             ModelError: a text is too short, or the window does not fit.
         """
-        require_units(self.space, intervention)
+        require_units(self.space, intervention, self._model.config)
         encoded, text_windows = windows(self.tokens, texts, context, stride)
         steered = steered_in_windows(intervention, text_windows, encoded, self.tokens.bos_id)
 
-        def scored() -> Iterator[tuple[WindowBatch, Tensor]]:
-            for group in window_batches(
-                self.tokens, text_windows, self._batch_tokens, self._model.config
+        memory = self._memory()
+
+        def score(group: WindowBatch) -> Tensor:
+            inputs = self._inputs(self._model, group.batch) | group.wanted(self._model.forward)
+            with (
+                alone(self._model),
+                torch.inference_mode(),
+                self.bridge.hooks(fwd_hooks=self._steering(steered(group.batch))),
             ):
-                inputs = self._inputs(self._model, group.batch) | group.wanted(self._model.forward)
-                with (
-                    alone(self._model),
-                    torch.inference_mode(),
-                    self.bridge.hooks(fwd_hooks=self._steering(steered(group.batch))),
-                ):
-                    logits = self._model(**inputs).logits
-                    losses = token_losses(logits, group.batch.ids, group.scored)
-                yield group, losses.cpu()
+                logits = self._model(**inputs).logits
+                return token_losses(logits, group.batch.ids, group.scored).cpu()
 
-        return by_text(text_windows, scored())
+        groups = window_batches(self.tokens, text_windows, self._batch_tokens, self._model.config)
+        answers = (answer for group in groups for answer in memory.run(group, score))
+        return by_text(text_windows, answers)
 
 
-def _pooler(content: Tensor, pooling: Pooling) -> Callable[[Tensor], Tensor]:
-    return lambda activations: pool(activations, content, pooling)
+def _pooler(content: Tensor, reading: Reading, width: int) -> Callable[[Tensor], Tensor]:
+    def pooled(activations: Tensor) -> Tensor:
+        units = head_norms(activations, width) if of_heads(reading.site) else activations
+        return pool(units, content, reading.pooling)
+
+    return pooled
 
 
 def _require_components(bridge: TransformerBridge) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from steer_plugin.activations.sites import unit_label
 from steer_plugin.analyses.run.checkpoints import Checkpoints, Say
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.manifest import ran_with
@@ -51,7 +52,11 @@ def judge_concepts(
     curve = score_curve(experts, judge_units(judge))
     passes.close()
     best = curve[curve["rank"] == 1]
-    units = [f"L{a}N{b}" for a, b in zip(best["layer"], best["index"], strict=True)]
+    site = experts.space.site
+    units = [
+        unit_label(site, layer, index)
+        for layer, index in zip(best["layer"].tolist(), best["index"].tolist(), strict=True)
+    ]
     frame = best.assign(unit=units)[["concept", "unit", "find_score", "judge_score"]]
     if null.empty:
         return frame.reset_index(drop=True)

@@ -38,7 +38,7 @@ from steer_plugin.experts.summaries import experts_by_layer, overlap, score_curv
 from steer_plugin.models.adapter import Adapter
 
 from support import saved_models
-from support.command_line import start, stop, until
+from support.command_line import start
 from support.kills import kill_at_every_write
 from support.runs import FinishedRun, write_settings
 
@@ -127,11 +127,11 @@ def interrupted(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Inter
         ("deu_Latn-k6-random-0", signal.SIGKILL),
     ):
         process = start("run", file, "--out", out)
-        read = until(process, rf"{step}: +\d+%.* [1-9]\d*/150 ")
-        code, printed, err = stop(process, sign)
+        process.until(rf"{step}: +\d+%.* [1-9]\d*/150 ")
+        code, printed, err = process.stop(sign)
         assert printed == ""
         codes.append(code)
-        told.append(read + err)
+        told.append(err)
         times.append(written(out))
     assert codes[1] == -signal.SIGKILL
     results, still = carry_out(file, out)

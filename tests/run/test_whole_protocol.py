@@ -364,7 +364,6 @@ def test_the_provenance_holds_every_setting_and_what_it_led_to(
     assert (told["targets"], told["top_k"]) == ("deu_Latn", "3, 6, 9")
     assert (told["bitext_queries"], told["batch_tokens"]) == ("not given", "2048")
     assert told["method_layer"] == str(tiny_models.N_LAYERS // 2)
-    assert told["generation texts at once"] == "64"
     documents = ["\n".join(read_data(settings).judge.sentences["deu_Latn"])]
     assert told["generation documents_hash"] == f"deu_Latn {documents_hash(documents)[:12]}"
     assert told["version of py3langid"] == version("py3langid")
