@@ -1,6 +1,6 @@
 """One pass over a corpus, from which every score of every unit follows."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from steer_plugin.activations.sites import (
 )
 from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.errors import ScoreError
+from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Adapter, ModelInfo, Reading
 from steer_plugin.models.provenance import provenance
 from steer_plugin.registry import with_origins
@@ -331,6 +332,7 @@ def probe_units(
     settings: ProbeSettings = ProbeSettings(),
     *,
     active: bool = False,
+    intervention: AnyPlan | None = None,
     budget: Budget = Budget(),
     progress: str | None = None,
 ) -> Probe:
@@ -342,6 +344,7 @@ def probe_units(
         settings: site, pooling and layers.
         active: whether the same pass also counts the tokens at which each unit is active, for
             scores that need it besides the one of `settings`: those that count tokens.
+        intervention: what is done to the model meanwhile; what is read is what it leaves.
         budget: responses that would take more than an eighth of its memory stay on disk, where they
             are kept in its cache (see `steer_plugin.responses.forward_pass.gather`); without a
             cache all are held in memory.
@@ -355,7 +358,41 @@ def probe_units(
     """
     planned = ProbePass.over(adapter, corpus, settings, active=active)
     texts, _ = corpus.labelled()
+    given = {"intervention": intervention, "progress": progress}
+    if intervention is not None:
+        under = {**planned.provenance, "intervention": intervention.hash}
+        planned = replace(planned, provenance=under)
     if budget.cache is None:
-        return planned.probe(gather(adapter, texts, planned.readings, progress=progress))
-    kept = gather_on_disk(adapter, texts, planned.readings, keep=budget.cache, progress=progress)
+        return planned.probe(gather(adapter, texts, planned.readings, **given))
+    kept = gather_on_disk(adapter, texts, planned.readings, keep=budget.cache, **given)
     return planned.probe(kept.within(budget.memory // DISK_SHARE))
+
+
+ProbeUnder = Callable[[AnyPlan | None, int], Probe]
+"""Reads the responses of a layer's units while a plan acts."""
+
+
+def probe_under(
+    adapter: Adapter,
+    corpus: Corpus,
+    settings: ProbeSettings = ProbeSettings(),
+    *,
+    budget: Budget = Budget(),
+    progress: str | None = None,
+) -> ProbeUnder:
+    """Give what reads the responses of one layer under a plan, for methods that need that.
+
+    Arguments are those of `probe_units`; what `settings` has of layers and scores is left out.
+    """
+
+    def read(plan: AnyPlan | None, layer: int) -> Probe:
+        return probe_units(
+            adapter,
+            corpus,
+            ProbeSettings(settings.site, settings.pooling, layers=(layer,), source=settings.source),
+            intervention=plan,
+            budget=budget,
+            progress=None if progress is None else f"{progress}, layer {layer}",
+        )
+
+    return read

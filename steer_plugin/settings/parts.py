@@ -129,6 +129,8 @@ class Method:
         lines: whether it takes each unit's line (Linear-AcT), which the experts then come with.
         auroc: whether it takes experts by AUROC, and leaves units below chance as they are.
         vectors: whether it takes steering vectors, and steers all of a block in place of units.
+        passes: whether it reads responses under what it has planned so far, in passes of its own; a
+            comparison takes it where it is named.
     """
 
     function: Callable[..., Any]
@@ -137,6 +139,7 @@ class Method:
     lines: bool = False
     auroc: bool = False
     vectors: bool = False
+    passes: bool = False
 
 
 @dataclass(frozen=True)
@@ -294,6 +297,9 @@ METHODS.add("set-median", f"{_METHODS}:SET_MEDIAN")
 METHODS.add("blend-mean", f"{_METHODS}:BLEND_MEAN")
 METHODS.add("add-mean-difference", f"{_METHODS}:ADD_MEAN_DIFFERENCE")
 METHODS.add("linear-act", f"{_METHODS}:LINEAR_ACT")
+METHODS.add(
+    "linear-act-incremental", "steer_plugin.methods.incremental_transport:LINEAR_ACT_INCREMENTAL"
+)
 METHODS.add("aura", f"{_METHODS}:AURA")
 METHODS.add("zero", f"{_METHODS}:ZERO")
 METHODS.add("steer-mean-difference", f"{_METHODS}:STEER_MEAN_DIFFERENCE")

@@ -26,6 +26,7 @@ from steer_plugin.experts.values import check_end, check_value
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.methods.catalogue import plan_method, suited_methods
+from steer_plugin.responses.probe import ProbeUnder
 from steer_plugin.scores.typical_responses import typical_responses
 from steer_plugin.settings.parts import CONTROLS, METHODS
 
@@ -164,17 +165,22 @@ class Planner:
             InterventionError: the method needs what was not found.
         """
         tables, settings = self.tables, self.settings
-        plan = plan_method(
-            method,
-            tables.by_auroc if METHODS[method].auroc and tables.by_auroc else tables.experts,
-            tables.vectors,
-            target,
-            top_k=k,
-            layer=block,
-            positions=settings.positions,
-            bos=settings.steer_bos,
-            choice=settings.choice,
-        )
+
+        def make(probe_under: ProbeUnder | None = None) -> AnyPlan:
+            return plan_method(
+                method,
+                tables.by_auroc if METHODS[method].auroc and tables.by_auroc else tables.experts,
+                tables.vectors,
+                target,
+                top_k=k,
+                layer=block,
+                positions=settings.positions,
+                bos=settings.steer_bos,
+                choice=settings.choice,
+                probe_under=probe_under,
+            )
+
+        plan = tables.plan(method, target, k, make) if METHODS[method].passes else make()
         vector = METHODS[method].vectors
         space = tables.vectors.space if vector and tables.vectors else tables.experts.space
         steered = self.condition(f"{target}-{method}", plan)
@@ -259,7 +265,8 @@ def check_plans(
                 )
             there = space_of(step.site or settings.site)
             _check_steering(step, there, (step.top_k,), settings.score)
-    unsuited = [name for name in settings.methods if name not in suited_methods(choice)]
+    suited = suited_methods(choice)
+    unsuited = [name for name in settings.methods if not (METHODS[name].passes or name in suited)]
     if unsuited:
         raise InterventionError(
             f"selection={choice.selection!r}, but {unsuited[0]!r} leaves units below chance as "

@@ -1,6 +1,6 @@
 """What a run finds on the sentences that find: experts, what chance gives, and steering vectors."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -17,11 +17,19 @@ from steer_plugin.errors import ModelError
 from steer_plugin.experts.selection import tied_phrase
 from steer_plugin.experts.table import ExpertTable, score_units
 from steer_plugin.experts.values import LINES
+from steer_plugin.interventions.intervention import Intervention
+from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.methods.steering_vectors import VECTOR_SITE, SteeringVectors, find_vectors
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import provenance
 from steer_plugin.registry import with_origins
-from steer_plugin.responses.probe import Probe, ProbePass, probe_readings
+from steer_plugin.responses.probe import (
+    Probe,
+    ProbePass,
+    ProbeUnder,
+    probe_readings,
+    probe_under,
+)
 from steer_plugin.responses.unit_chunks import DISK_SHARE
 from steer_plugin.settings.parts import CONTROLS, METHODS, POOLINGS, SCORES, SITES
 from steer_plugin.settings.probe import ProbeSettings
@@ -39,6 +47,7 @@ class RunExperts:
             control asks for it.
         vectors: directions in the residual stream; None where no method asks for them.
         elsewhere: by site, the experts at another one than the run's that steps of plans steer.
+        finder: reads what methods with passes of their own ask for; None where no method does.
     """
 
     experts: ExpertTable
@@ -46,12 +55,27 @@ class RunExperts:
     shuffled: Mapping[int, ExpertTable]
     vectors: SteeringVectors | None
     elsewhere: Mapping[str, ExpertTable] = field(default_factory=dict)
+    finder: "Finder | None" = None
 
     def at(self, site: str | None) -> ExpertTable:
         """Give the experts at a site; None for the run's own."""
         if site is None or site == self.experts.space.site:
             return self.experts
         return self.elsewhere[site]
+
+    def plan(
+        self, method: str, target: str, k: int, make: Callable[[ProbeUnder], AnyPlan]
+    ) -> AnyPlan:
+        """Give what a method with passes of its own plans, or the plan that is kept.
+
+        Args:
+            method: its name.
+            target: that is steered towards.
+            k: how many units are steered.
+            make: plans it, from what reads responses under a plan.
+        """
+        assert self.finder is not None  # noqa: S101 (`find_all` sees to it)
+        return self.finder.plan(method, target, k, make)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +172,38 @@ class Finder:
         table.save(self.steps.folder / name)
         return table
 
+    def plan(
+        self, method: str, target: str, k: int, make: Callable[[ProbeUnder], AnyPlan]
+    ) -> AnyPlan:
+        """Plan by a method with passes of its own, or read the plan that is kept."""
+        settings, steps, name = self.settings, self.steps, f"plans/{target}-{method}"
+        origin = self.origin(
+            score=settings.score,
+            method=method,
+            concept=target,
+            top_k=str(k),
+            choice=str(settings.choice),
+            positions=settings.positions,
+            bos=str(settings.steer_bos),
+        )
+        if steps.is_done(name, "intervention", origin, lambda artifact: artifact.table("units")):
+            steps.say(f"Kept the plan of {method} for {target}")
+            return Intervention.load(steps.folder / name)
+        steps.say(f"Planning {method} for {target}, layer after layer")
+        reader = probe_under(
+            self.adapter,
+            self.corpus,
+            settings.probe,
+            budget=steps.budget(name),
+            progress=f"{target}, {method}",
+        )
+        plan = make(reader)
+        if isinstance(plan, Intervention):
+            plan = replace(plan, provenance=steps.signed(name, origin))
+            plan.save(steps.folder / name)
+        steps.finish(name)
+        return plan
+
     def _enough(self, score: str, *, lines: bool, **labels: str) -> list[dict[str, Any]]:
         """Say what a table may depend on that serves; one with lines always does."""
         with_lines = self.origin(score=score, lines=LINES, **labels)
@@ -198,7 +254,7 @@ def find_all(finder: Finder) -> RunExperts:
         )
         for seed in seeds
     }
-    return RunExperts(experts, by_auroc, shuffled, _vectors(finder), _elsewhere(finder))
+    return RunExperts(experts, by_auroc, shuffled, _vectors(finder), _elsewhere(finder), finder)
 
 
 def _elsewhere(finder: Finder) -> dict[str, ExpertTable]:
