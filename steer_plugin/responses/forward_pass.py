@@ -13,6 +13,7 @@ from tqdm import tqdm
 from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.interventions.plan import AnyPlan, check_intervention, for_texts
 from steer_plugin.models.adapter import Adapter, Batch, Reading
+from steer_plugin.models.generation import Prompt
 from steer_plugin.responses.disk_matrix import DiskMatrix, token_counts
 from steer_plugin.responses.pass_folder import BatchFile, PassFolder
 
@@ -65,7 +66,7 @@ class KeptResponses:
 
 def gather(
     adapter: Adapter,
-    texts: Sequence[str],
+    texts: Sequence[Prompt],
     readings: Sequence[Reading],
     *,
     intervention: AnyPlan | None = None,
@@ -76,7 +77,7 @@ def gather(
 
     Args:
         adapter: the model.
-        texts: any number but none.
+        texts: any number but none; of conversations, what the user says is pooled.
         readings: which sites, how pooled; all ride the same forward pass.
         intervention: what is done to the model meanwhile.
         progress: what to call the work in a bar on stderr; None shows none.
@@ -111,7 +112,7 @@ def gather(
 
 def gather_on_disk(
     adapter: Adapter,
-    texts: Sequence[str],
+    texts: Sequence[Prompt],
     readings: Sequence[Reading],
     *,
     keep: Path,
@@ -136,7 +137,7 @@ def gather_on_disk(
 def fill(
     parts: PassFolder,
     adapter: Adapter,
-    texts: Sequence[str],
+    texts: Sequence[Prompt],
     rows: Int[np.ndarray, " row"],
     intervention: AnyPlan | None = None,
     progress: str | None = None,
@@ -180,7 +181,7 @@ def _in_memory(matrix: DiskMatrix) -> Float[Tensor, "text unit"]:
 
 def _answers(
     adapter: Adapter,
-    texts: Sequence[str],
+    texts: Sequence[Prompt],
     rows: Int[np.ndarray, " row"],
     readings: Sequence[Reading],
     intervention: AnyPlan | None,
@@ -210,7 +211,7 @@ def _answers(
             bar.update(len(batch.rows))
 
 
-def _check_finite(adapter: Adapter, texts: Sequence[str], batch: Batch) -> None:
+def _check_finite(adapter: Adapter, texts: Sequence[Prompt], batch: Batch) -> None:
     for reading, responses in batch.responses.items():
         finite = responses.isfinite()
         if not bool(finite.all()):
