@@ -13,7 +13,7 @@ from nnsight.intervention.interleaver import OutOfOrderError
 from transformers import AutoTokenizer
 
 from steer_plugin.activations.pooling import pooler
-from steer_plugin.activations.sites import UnitSpace, chosen_layers
+from steer_plugin.activations.sites import UnitSpace, chosen_layers, of_heads, tensor_site
 from steer_plugin.adapters.nnsight import trace_blocks
 from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS
 from steer_plugin.adapters.nnsight.ndif import NDIF
@@ -21,6 +21,7 @@ from steer_plugin.adapters.nnsight.plan_in_trace import locate
 from steer_plugin.adapters.nnsight.portable_code import portable
 from steer_plugin.adapters.shared.fingerprint import identified
 from steer_plugin.adapters.shared.generation import Asked, Continued, continue_in_batches
+from steer_plugin.adapters.shared.heads import head_count
 from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
 from steer_plugin.adapters.shared.memory import Memory
 from steer_plugin.adapters.shared.model_locks import alone
@@ -179,7 +180,8 @@ class TraceAdapter:
 
     def _locate(self, site: str, layer: int) -> tuple[str, str]:
         try:
-            return locate(self.model, site, layer, SITES[site].paths)
+            tensor = tensor_site(site)
+            return locate(self.model, tensor, layer, SITES[tensor].paths)
         except LookupError as error:
             raise SiteError(f"{self._name}: {error.args[0]}") from error
 
@@ -194,7 +196,11 @@ class TraceAdapter:
             ) from error
         names = ("in_features", "nx") if side == "input" else ("out_features", "nf")
         widths = [getattr(module, name) for name in names if hasattr(module, name)]
-        return int(widths[0]) if widths else self._info.d_model
+        width = int(widths[0]) if widths else self._info.d_model
+        try:
+            return head_count(self._module.config, width) if of_heads(site) else width
+        except LookupError as error:
+            raise SiteError(f"{self._name} has no {site}: {error.args[0]}") from error
 
     def _inputs(self, batch: TokenBatch) -> trace_blocks.Inputs:
         inputs = {"input_ids": batch.ids, "attention_mask": batch.attention.long()}
@@ -226,7 +232,7 @@ class TraceAdapter:
         for reading in readings:
             pooler(reading.pooling)
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
-        require_units(self.space, intervention)
+        require_units(self.space, intervention, self._module.config)
         places, keys = self._places(spaces)
         units = sum(map(len, spaces.values()))
 
@@ -270,12 +276,13 @@ class TraceAdapter:
         self, spaces: dict[Reading, UnitSpace]
     ) -> tuple[list[trace_blocks.Place], list[tuple[str, int, Pooling]]]:
         """Put what is read in the order in which a forward pass reaches it."""
-        poolings: dict[tuple[str, int], list[Pooling]] = {}
+        # By tensor, what is made of it: the site, how it is pooled, and how many heads it is of.
+        wanted: dict[tuple[str, int], dict[tuple[str, Pooling], int | None]] = {}
         for reading, space in spaces.items():
-            for layer in space.layers:
-                wanted = poolings.setdefault((reading.site, layer), [])
-                if reading.pooling not in wanted:
-                    wanted.append(reading.pooling)
+            for layer, width in zip(space.layers, space.widths, strict=True):
+                made = wanted.setdefault((tensor_site(reading.site), layer), {})
+                heads = width if of_heads(reading.site) else None
+                made[reading.site, reading.pooling] = heads
         order = list(MODULE_PATHS[self._module.config.model_type].sites)
 
         def reached(place: tuple[str, int]) -> tuple[float, float]:
@@ -288,15 +295,20 @@ class TraceAdapter:
                 order.index(after) - 0.5 if after in order else len(order)
             )
 
-        ordered = sorted(poolings, key=reached)
+        ordered = sorted(wanted, key=reached)
         functions = {
-            name: portable(pooler(name).function) for names in poolings.values() for name in names
+            pooling: portable(pooler(pooling).function)
+            for made in wanted.values()
+            for _, pooling in made
         }
         places = [
-            (*self._locate(*place), tuple(functions[name] for name in poolings[place]))
+            (
+                *self._locate(*place),
+                tuple((functions[pooling], heads) for (_, pooling), heads in wanted[place].items()),
+            )
             for place in ordered
         ]
-        keys = [(*place, pooling) for place in ordered for pooling in poolings[place]]
+        keys = [(site, place[1], pooling) for place in ordered for site, pooling in wanted[place]]
         return places, keys
 
     def generate(
@@ -323,7 +335,7 @@ class TraceAdapter:
                 together are more than the model can take.
         """
         writing = Writing(max_new_tokens, temperature, top_p, seed)
-        require_units(self.space, intervention)
+        require_units(self.space, intervention, self._module.config)
 
         def run(batch: TokenBatch, settings: dict[str, Any], choice: dict[str, Any]) -> Continued:
             steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(prompts))
@@ -360,7 +372,7 @@ class TraceAdapter:
             SiteError: the model lacks the intervention's site or one of its units.
             ModelError: a text is too short, or the window does not fit.
         """
-        require_units(self.space, intervention)
+        require_units(self.space, intervention, self._module.config)
         encoded, text_windows = windows(self.tokens, texts, context, stride)
         steered = steered_in_windows(intervention, text_windows, encoded, self.tokens.bos_id)
         groups = window_batches(self.tokens, text_windows, self._batch_tokens, self._module.config)

@@ -19,13 +19,16 @@ from steer_plugin.adapters.nnsight.portable_code import portable
 from steer_plugin.adapters.shared import dtypes, sampling
 from steer_plugin.adapters.shared import losses as losses_module
 from steer_plugin.adapters.shared.generation import Continued
+from steer_plugin.adapters.shared.heads import head_norms
 from steer_plugin.adapters.shared.steered_tokens import Steered
 
 Inputs = dict[str, Any]
-# A place that is read: the module's path, its side, what pools what is there.
-Place = tuple[str, str, tuple[Callable[..., Tensor], ...]]
+# A place that is read: the module's path, its side, and what pools what is there, its values or the
+# norms of so many heads.
+Place = tuple[str, str, tuple[tuple[Callable[..., Tensor], int | None], ...]]
 
 pooled = portable(pooled_by)
+norms = portable(head_norms)
 named_dtype = portable(dtypes.dtype_of)
 choose = portable(sampling.choose)
 token_losses = portable(losses_module.token_losses)
@@ -65,7 +68,9 @@ def read_pooled(
                         value = module.input if side == "input" else module.output
                         tensor = value[0] if isinstance(value, tuple) else value
                         flat = tensor.reshape(*content.shape, -1)
-                        parts += [pooled(flat, content, function) for function in poolings]
+                        for function, heads in poolings:
+                            units = flat if heads is None else norms(flat, heads)
+                            parts.append(pooled(units, content, function))
                     answers.append([part.cpu() for part in parts])
                     tracer.stop()
     return answers

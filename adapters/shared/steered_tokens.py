@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from steer_plugin.activations.sites import UnitSpace
+from steer_plugin.adapters.shared.heads import meant_values
 from steer_plugin.adapters.shared.losses import Window
 from steer_plugin.adapters.shared.tokens import Encoded, TokenBatch
 from steer_plugin.adapters.shared.touched_tokens import (
@@ -24,33 +26,27 @@ from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_interve
 
 
 def require_units(
-    space: Callable[[str, tuple[int, ...]], UnitSpace], intervention: AnyPlan | None
+    space: Callable[[str, tuple[int, ...]], UnitSpace], intervention: AnyPlan | None, config: Any
 ) -> None:
     """Refuse, before anything runs, a plan that names what a model lacks.
 
     Args:
         space: of the model's adapter.
         intervention: the plan, if there is one.
+        config: the model's.
 
     Raises:
         InterventionError: it is no plan.
-        SiteError: the model lacks the site, a layer or a unit.
+        SiteError: the model lacks the site, a layer or a unit, or a head has other values.
     """
     check_intervention(intervention)
     for step in acting_steps(intervention):
-        layers = step.by_layer()
-        widths = space(step.site, tuple(layers)).widths
-        for (layer, (indices, _)), width in zip(layers.items(), widths, strict=True):
-            if int(indices[-1]) >= width:
-                raise SiteError(missing_unit(step.site, layer, int(indices[-1]), width))
-
-
-def missing_unit(site: str, layer: int, index: int, width: int) -> str:
-    """Say that a layer has no such unit."""
-    return (
-        f"unit L{layer}N{index} does not exist: {site} has {width} units in layer {layer}; "
-        "was the plan made for another model?"
-    )
+        widths = space(step.tensor_site, tuple(step.units)).widths
+        for (layer, units), width in zip(step.units.items(), widths, strict=True):
+            try:
+                meant_values(step, layer, *units, config, width)
+            except LookupError as error:
+                raise SiteError(error.args[0]) from error
 
 
 Steered = tuple[Intervention, Touched]

@@ -14,10 +14,11 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoTokenizer
 
 from steer_plugin.activations.pooling import pool, pooler
-from steer_plugin.activations.sites import UnitSpace, chosen_layers, hook_name
+from steer_plugin.activations.sites import UnitSpace, chosen_layers, hook_name, of_heads
 from steer_plugin.adapters.shared.dtypes import dtype_of
 from steer_plugin.adapters.shared.fingerprint import identified
 from steer_plugin.adapters.shared.generation import Asked, Continued, continue_in_batches
+from steer_plugin.adapters.shared.heads import head_count, head_norms
 from steer_plugin.adapters.shared.losses import (
     WindowBatch,
     by_text,
@@ -46,12 +47,11 @@ from steer_plugin.adapters.transformer_lens.hooks import (
     steering_hooks,
 )
 from steer_plugin.adapters.transformer_lens.passes import PassWatch
-from steer_plugin.errors import ModelError
+from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
 from steer_plugin.models.generation import Generation, Prompt, Writing
 from steer_plugin.settings.model import BATCH_TOKENS
-from steer_plugin.settings.names import Pooling
 from steer_plugin.storage.artifacts import one_line
 
 
@@ -141,11 +141,17 @@ class BridgeAdapter:
         """Read widths from tensors, since configs name them in many ways."""
 
         def width(activations: Tensor) -> int:
-            return activations.shape[2]
+            return self._heads(site, activations.shape[2]) or activations.shape[2]
 
         token = torch.ones((1, 1), dtype=torch.bool)
         readers = {(site, layer): (hook_name(site, layer), width) for layer in layers}
         self._widths |= self._read(TokenBatch((0,), token.long(), token, ~token), [], readers)
+
+    def _heads(self, site: str, width: int) -> int | None:
+        try:
+            return head_count(self._model.config, width) if of_heads(site) else None
+        except LookupError as error:
+            raise SiteError(f"{self._info.name} has no {site}: {error.args[0]}") from error
 
     def _read(
         self,
@@ -197,17 +203,17 @@ class BridgeAdapter:
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
         for reading in readings:
             pooler(reading.pooling)
-        require_units(self.space, intervention)
+        require_units(self.space, intervention, self._model.config)
         memory = self._memory()
 
         def read(batch: TokenBatch) -> dict[tuple[Reading, int], Tensor]:
             readers = {
                 (reading, layer): (
                     hook_name(reading.site, layer),
-                    _pooler(batch.content, reading.pooling),
+                    _pooler(batch.content, reading, width),
                 )
                 for reading, space in spaces.items()
-                for layer in space.layers
+                for layer, width in zip(space.layers, space.widths, strict=True)
             }
             steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(texts))
             return self._read(batch, self._steering(steps), readers)
@@ -259,7 +265,7 @@ class BridgeAdapter:
                 together are more than the model can take.
         """
         writing = Writing(max_new_tokens, temperature, top_p, seed)
-        require_units(self.space, intervention)
+        require_units(self.space, intervention, self._model.config)
 
         def run(batch: TokenBatch, settings: dict[str, Any], choice: dict[str, Any]) -> Continued:
             steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(prompts))
@@ -317,7 +323,7 @@ class BridgeAdapter:
         Raises:
             ModelError: a text is too short, or the window does not fit.
         """
-        require_units(self.space, intervention)
+        require_units(self.space, intervention, self._model.config)
         encoded, text_windows = windows(self.tokens, texts, context, stride)
         steered = steered_in_windows(intervention, text_windows, encoded, self.tokens.bos_id)
 
@@ -338,8 +344,12 @@ class BridgeAdapter:
         return by_text(text_windows, answers)
 
 
-def _pooler(content: Tensor, pooling: Pooling) -> Callable[[Tensor], Tensor]:
-    return lambda activations: pool(activations, content, pooling)
+def _pooler(content: Tensor, reading: Reading, width: int) -> Callable[[Tensor], Tensor]:
+    def pooled(activations: Tensor) -> Tensor:
+        units = head_norms(activations, width) if of_heads(reading.site) else activations
+        return pool(units, content, reading.pooling)
+
+    return pooled
 
 
 def _require_components(bridge: TransformerBridge) -> None:

@@ -2,22 +2,21 @@
 
 import contextlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import TypeVar, cast
+from functools import cache
+from typing import Any, TypeVar, cast
 
+import torch
 from torch import Tensor
 from transformer_lens.hook_points import HookFunction
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.exceptions import StopAtLayerException
 
-from steer_plugin.activations.sites import hook_name
-from steer_plugin.adapters.shared.steered_tokens import (
-    PassContext,
-    SteeredTokens,
-    missing_unit,
-)
+from steer_plugin.activations.sites import hook_name, tensor_site
+from steer_plugin.adapters.shared.heads import meant_values
+from steer_plugin.adapters.shared.steered_tokens import PassContext, SteeredTokens
 from steer_plugin.adapters.transformer_lens.passes import PassWatch
 from steer_plugin.errors import InterventionError, SiteError
-from steer_plugin.interventions.arithmetic import moved_once, steer_units
+from steer_plugin.interventions.arithmetic import moved, steer_units
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
 from steer_plugin.settings.names import FINAL_NORM
@@ -113,25 +112,31 @@ def steering_hooks(
         SiteError: the model lacks the site or, once a hook acts, one of the units.
     """
 
+    config = cast("Any", bridge.original_model).config
+
     def follow(ids: Tensor, hook: object) -> None:  # noqa: ARG001 (TransformerLens calls it hook)
         tokens.follow(ids, context())
 
     def writer(layer: int, indices: Tensor, parameters: Tensor) -> Hook:
-        moved = moved_once(indices, parameters)
-        last = int(indices[-1])
+        @cache
+        def placed(device: torch.device, dtype: torch.dtype, width: int) -> tuple[Tensor, Tensor]:
+            try:
+                values = meant_values(intervention, layer, indices, parameters, config, width)
+            except LookupError as error:
+                raise SiteError(error.args[0]) from error
+            return moved(*values, device, dtype)
 
         def write(activations: Tensor, hook: object) -> Tensor:  # noqa: ARG001
             flat = activations.flatten(2)
-            if last >= flat.shape[2]:
-                raise SiteError(missing_unit(intervention.site, layer, last, flat.shape[2]))
             where = tokens.where(flat)
-            steered = steer_units(flat, *moved(flat.device, flat.dtype), intervention, where)
+            values = placed(flat.device, flat.dtype, flat.shape[2])
+            steered = steer_units(flat, *values, intervention, where)
             return steered.view_as(activations)
 
         return write
 
     hooks: list[NamedHook] = [(EMBEDDING_IN, follow)]
-    for layer, (indices, parameters) in intervention.by_layer().items():
+    for layer, (indices, parameters) in intervention.units.items():
         require_site(bridge, intervention.site, layer)
         hooks.append((hook_name(intervention.site, layer), writer(layer, indices, parameters)))
     return hooks
@@ -175,6 +180,7 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
     Raises:
         SiteError: `site` in block `layer` is not there, or not itself.
     """
+    site = tensor_site(site)
     place = SITES[site]
     points = bridge.hook_dict
     name = hook_name(site, layer)

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from steer_plugin.registry import unknown
 
 FINAL_NORM = "ln_final.hook_out"
+HEADS = "attn.hook_z.heads"
 
 # Names of `steer_plugin.settings.parts`, which anybody can add to.
 Pooling = str

@@ -574,9 +574,9 @@ def test_a_run_goes_on_where_a_dead_server_stopped_it(
     arguments = ["run", file, "--out", out, "--ndif-url", ndif.url, "--ndif-patience", "3"]
 
     process = command_line.start(*arguments)
-    command_line.until(process, "Embedding 12 sentences in 3 languages: before")
+    process.until("Embedding 12 sentences in 3 languages: before")
     ndif.kill_api()
-    code, stdout, err = command_line.finish(process)
+    code, stdout, err = process.finish()
     try:
         assert (code, stdout) == (1, "")
         assert "cannot be reached" in err
@@ -587,7 +587,7 @@ def test_a_run_goes_on_where_a_dead_server_stopped_it(
         ndif.start_api()
     ndif.ready(folder_of(ndif, "llama"))
 
-    code, stdout, err = command_line.finish(command_line.start(*arguments))
+    code, stdout, err = command_line.run(*arguments)
 
     assert (code, stdout) == (0, f"{out / 'report.html'}\n"), err
     assert "Kept experts" in err
