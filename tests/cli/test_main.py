@@ -40,6 +40,7 @@ COMMANDS = (
     "align",
     "cache",
     "compare",
+    "completion",
     "demo",
     "find",
     "generate",
