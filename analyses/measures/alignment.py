@@ -175,10 +175,11 @@ def _centre_moves(units: UnitVectors, cosines: Cosines) -> Cosines:
     moves = np.zeros_like(cosines)
     if units.centring == "raw":
         return moves
-    for place, language in enumerate(units):
-        near = 1 / units.norms[language]
-        slopes = np.stack([near @ rows for rows in units.values()])
-        slopes -= (cosines[:, place] * near[:, None]).T @ units[language]
+    nearness = np.stack([1 / units.norms[language] for language in units])
+    # Each language's unit vectors are made once here, not once for every other language.
+    toward = np.stack([nearness @ rows for rows in units.values()], axis=1)
+    for place, (language, near) in enumerate(zip(units, nearness, strict=True)):
+        slopes = toward[place] - (cosines[:, place] * near[:, None]).T @ units[language]
         shift = units.centre_shift(language, slopes / len(near))
         moves[:, place] += shift
         moves[:, :, place] += shift

@@ -8,6 +8,7 @@ import click
 from steer_plugin.cli.model import load_model
 from steer_plugin.cli.options import json_option, model_options, say
 from steer_plugin.cli.output import print_frame
+from steer_plugin.cli.sections import command, option
 from steer_plugin.cli.steering import Steering, steering_options
 from steer_plugin.settings.model import ModelSettings
 
@@ -15,38 +16,52 @@ if TYPE_CHECKING:
     from steer_plugin.interventions.plan import AnyPlan
 
 
-@click.command()
+@command
 @model_options
 @steering_options
-@click.option(
+@option(
     "--prompt",
     "prompts",
+    section="Text",
     multiple=True,
     default=("",),
     help="Text to continue. Repeatable. Default: BOS alone.",
 )
-@click.option(
+@option(
     "--max-new-tokens",
+    section="Text",
     type=click.IntRange(1),
     default=32,
     show_default=True,
     help="At most so many tokens more.",
 )
-@click.option(
-    "--temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="0 is greedy."
+@option(
+    "--temperature",
+    section="Text",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="0 is greedy.",
 )
-@click.option(
+@option(
     "--top-p",
+    section="Text",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.9,
     show_default=True,
     help="Sample from the likeliest tokens that together have this probability.",
 )
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the sampling."
+@option(
+    "--seed",
+    section="Text",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the sampling.",
 )
-@click.option(
+@option(
     "--stream/--no-stream",
+    section="Text",
     default=None,
     help="Print each text as it is written, one prompt after another. Default: on a terminal.",
 )

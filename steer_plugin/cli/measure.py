@@ -19,6 +19,7 @@ from steer_plugin.cli.options import (
     usage,
 )
 from steer_plugin.cli.output import print_frame
+from steer_plugin.cli.sections import command, option
 from steer_plugin.cli.steering import Steering, steering_options
 from steer_plugin.settings.model import ModelSettings
 from steer_plugin.settings.parts import MEASURES
@@ -107,10 +108,17 @@ measurement_options = bundle(
     corpus_options,
     split_option,
     steering_options,
-    click.option("--layer", default="final", show_default=True, help="A block's index, or final."),
-    click.option(
+    option(
+        "--layer",
+        section="Measurement",
+        default="final",
+        show_default=True,
+        help="A block's index, or final.",
+    ),
+    option(
         "--control-seed",
         "control_seeds",
+        section="Measurement",
         type=click.IntRange(0),
         multiple=True,
         default=(0, 1, 2),
@@ -135,7 +143,7 @@ def _tell_differences(table: "ExpertTable", adapter: "Adapter", finding: "Parall
         )
 
 
-@click.command()
+@command
 @measurement_options
 @json_option
 def align(measurement: Measurement, as_json: bool) -> None:
@@ -146,7 +154,7 @@ def align(measurement: Measurement, as_json: bool) -> None:
     print_frame(measurement.frame("alignment"), as_json)
 
 
-@click.command()
+@command
 @measurement_options
 @json_option
 def retrieve(measurement: Measurement, as_json: bool) -> None:
@@ -157,7 +165,7 @@ def retrieve(measurement: Measurement, as_json: bool) -> None:
     print_frame(measurement.frame("retrieval"), as_json)
 
 
-@click.command()
+@command
 @click.argument("name", type=PartChoice(MEASURES))
 @measurement_options
 @json_option

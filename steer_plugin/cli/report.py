@@ -5,21 +5,24 @@ from typing import TYPE_CHECKING
 
 import click
 
+from steer_plugin.cli.sections import command, option
+
 if TYPE_CHECKING:
     from steer_plugin.analyses.report.page import Section
     from steer_plugin.analyses.run.results import Results
 
 
-@click.command()
+@command
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
+@option(
     "--beside",
+    section="Output",
     type=click.Path(path_type=Path),
     default=None,
     help="Folder of the same run on another host, to overlay.",
 )
-@click.option("--png", is_flag=True, help="Write each chart as a PNG too.")
-@click.option("--svg", is_flag=True, help="Write each chart as an SVG too.")
+@option("--png", section="Output", is_flag=True, help="Write each chart as a PNG too.")
+@option("--svg", section="Output", is_flag=True, help="Write each chart as an SVG too.")
 def report(folder: Path, beside: Path | None, png: bool, svg: bool) -> None:
     """Write a run's report again.
 

@@ -122,7 +122,8 @@ def plan_search(
         raise ArtifactError(
             f"{settings.score} compares all units, whose responses take "
             f"{size(texts * response_bytes * len(space))}; there is room for {size(disk)}: "
-            "free some, choose another cache folder, or another score"
+            "free some, choose another cache folder, or another score",
+            page="scale",
         )
     # The table is put together from its pieces, so it is there twice for a moment.
     least = 2 * plan.table_bytes + DISK_SHARE * texts * max(response_bytes, BYTES_PER_RESPONSE)
@@ -130,7 +131,8 @@ def plan_search(
         raise ScoreError(
             f"{size(memory)} of memory were given, but the scores and statistics of "
             f"{len(space):,} units for {concepts} concepts take {size(least)}; give more, or fewer "
-            "layers or languages"
+            "layers or languages",
+            page="scale",
         )
     return plan
 
@@ -145,7 +147,8 @@ def _passes(space: UnitSpace, unit_bytes: int, texts: int, disk: int) -> tuple[U
             raise ArtifactError(
                 f"the responses of layer {space.layers[place]} to {texts:,} texts take "
                 f"{size(wanted)}, there is room for {size(disk)}; free some, choose another cache "
-                "folder, or take fewer sentences"
+                "folder, or take fewer sentences",
+                page="scale",
             )
         if wanted > room:
             groups.append([])

@@ -78,7 +78,8 @@ def settled(given: Any) -> Where:
         return tuple("".join(str(int(bit)) for bit in row) for row in rows)
     raise InterventionError(
         f"positions of type {type(given).__name__} say no tokens; {CHOICES}, a boolean mask with a "
-        "row a text, or a function of ids and attention mask"
+        "row a text, or a function of ids and attention mask",
+        page="how-to/plans",
     )
 
 

@@ -166,7 +166,8 @@ def plan_method(
     if not isinstance(plan, AnyPlan):
         raise InterventionError(
             f"the method {name!r} gave an object of type {type(plan).__name__}; give an "
-            "Intervention, or several in order as a + b"
+            "Intervention, or several in order as a + b",
+            page="own-parts",
         )
     return each_step(plan, lambda step: _signed(step, name))
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.interventions.plan import AnyPlan, check_intervention, for_texts
 from steer_plugin.models.adapter import Adapter, Batch, Reading
+from steer_plugin.models.generation import Prompt
 from steer_plugin.responses.disk_matrix import DiskMatrix, token_counts
 from steer_plugin.responses.pass_folder import BatchFile, PassFolder
 
@@ -107,7 +108,7 @@ def joined(
 
 def gather(
     adapter: Adapter,
-    texts: Sequence[str],
+    texts: Sequence[Prompt],
     readings: Sequence[Reading],
     *,
     intervention: AnyPlan | None = None,
@@ -118,7 +119,7 @@ def gather(
 
     Args:
         adapter: the model.
-        texts: any number but none.
+        texts: any number but none; of conversations, what the user says is pooled.
         readings: which sites, how pooled; all ride the same forward pass.
         intervention: what is done to the model meanwhile.
         progress: what to call the work in a bar on stderr, or what shows how far it is; None shows
@@ -154,7 +155,7 @@ def gather(
 
 def gather_on_disk(
     adapter: Adapter,
-    texts: Sequence[str],
+    texts: Sequence[Prompt],
     readings: Sequence[Reading],
     *,
     keep: Path,
@@ -179,7 +180,7 @@ def gather_on_disk(
 def fill(
     parts: PassFolder,
     adapter: Adapter,
-    texts: Sequence[str],
+    texts: Sequence[Prompt],
     rows: Int[np.ndarray, " row"],
     intervention: AnyPlan | None = None,
     progress: str | Progress | None = None,
@@ -224,7 +225,7 @@ def _in_memory(matrix: DiskMatrix) -> Float[Tensor, "text unit"]:
 
 def _answers(
     adapter: Adapter,
-    texts: Sequence[str],
+    texts: Sequence[Prompt],
     rows: Int[np.ndarray, " row"],
     readings: Sequence[Reading],
     intervention: AnyPlan | None,
@@ -255,7 +256,7 @@ def _bar(name: str | None, total: int, there: int) -> Iterator[Advance]:
         yield lambda rows: bar.update(len(rows))
 
 
-def _check_finite(adapter: Adapter, texts: Sequence[str], batch: Batch) -> None:
+def _check_finite(adapter: Adapter, texts: Sequence[Prompt], batch: Batch) -> None:
     for reading, responses in batch.responses.items():
         finite = responses.isfinite()
         if not bool(finite.all()):

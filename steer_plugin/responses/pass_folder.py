@@ -22,6 +22,7 @@ from torch import Tensor
 from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
+from steer_plugin.models.generation import Prompt
 from steer_plugin.registry import Registry, with_origins
 from steer_plugin.settings.parts import POOLINGS, SITES
 from steer_plugin.storage.artifacts import one_line, readable, whole_file
@@ -112,7 +113,7 @@ class PassFolder:
         cls,
         folder: Path,
         model: ModelInfo,
-        texts: Sequence[str],
+        texts: Sequence[Prompt],
         readings: Sequence[Reading],
         intervention: AnyPlan | None = None,
     ) -> "PassFolder":

@@ -70,7 +70,7 @@ class Arithmetic:
     """What an operation does to a unit.
 
     Attributes:
-        function: from activations h [*position, unit], a value v [unit] and the strength to what
+        function: from activations h [..., unit], a value v [unit] and the strength to what
             h becomes, alike in shape and dtype; strength 0 must leave h as it is. It runs where the
             activations are, as that of a `Pooler` does.
         verb: what it does, where a plan is printed; None for the name.

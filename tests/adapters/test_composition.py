@@ -57,7 +57,7 @@ def test_every_verb_takes_a_plan(name: str, adapter: Adapter, oracle: Oracle) ->
     np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE)
     for scores, text in zip(losses, TEXTS[::2], strict=True):
         np.testing.assert_allclose(scores, oracle.losses(text, 8, 4, chosen), atol=TOLERANCE)
-    assert texts == [oracle.greedy(prompt, 6, chosen) for prompt in PROMPTS]
+    assert texts == tuple(oracle.greedy(prompt, 6, chosen) for prompt in PROMPTS)
 
 
 @pytest.mark.parametrize("name", CASES)

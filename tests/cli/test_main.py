@@ -41,6 +41,7 @@ COMMANDS = (
     "align",
     "cache",
     "compare",
+    "completion",
     "demo",
     "find",
     "generate",
@@ -415,8 +416,10 @@ def test_a_head_by_hand_needs_no_site(at: Path, steer: Steer, tmp_path: Path) ->
     assert (code, out) == (0, "set L1H0=0 at attn.hook_z\n")
     plan = Plan.load(tmp_path / "plan")
     assert plan == Plan((Intervention.of({"L1H0": 0.0}, site="attn.hook_z"),))
-    wanted = load_adapter(str(at / "llama")).generate(
-        ["sea"], intervention=plan, max_new_tokens=5, temperature=0
+    wanted = (
+        load_adapter(str(at / "llama"))
+        .generate(["sea"], intervention=plan, max_new_tokens=5, temperature=0)
+        .texts
     )
     code, out, _ = steer(
         *("generate", "--model", at / "llama", "--unit", "L1H0=0", "--prompt", "sea"),
