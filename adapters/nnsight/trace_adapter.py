@@ -1,6 +1,5 @@
 """nnsight: a model here, or on an NDIF server, as an adapter."""
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -15,13 +14,12 @@ from transformers import AutoTokenizer
 from steer_plugin.activations.pooling import pooler
 from steer_plugin.activations.sites import UnitSpace, chosen_layers
 from steer_plugin.adapters.nnsight import trace_blocks
-from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS
 from steer_plugin.adapters.nnsight.ndif import NDIF
-from steer_plugin.adapters.nnsight.plan_in_trace import locate
 from steer_plugin.adapters.nnsight.portable_code import portable
 from steer_plugin.adapters.shared.fingerprint import identified
 from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
 from steer_plugin.adapters.shared.model_locks import alone
+from steer_plugin.adapters.shared.model_sites import ModelSites
 from steer_plugin.adapters.shared.placement import devices_of
 from steer_plugin.adapters.shared.sampling import generation_settings, sampling
 from steer_plugin.adapters.shared.steered_tokens import (
@@ -101,8 +99,7 @@ class TraceAdapter:
         self._name = name or getattr(model, "repo_id", None) or config.name_or_path or "unknown"
         shipped = _shipped_tokenizer(model, self._name) if tokenizer is None else tokenizer
         self.tokens = tokens_for(shipped, bos, config)
-        takes = inspect.signature(self._module.forward).parameters
-        self._takes_positions = "position_ids" in takes
+        self._sites = ModelSites(self._module, self._name)
         text_config = config.get_text_config()
         self._info = ModelInfo(
             name=self._name,
@@ -166,32 +163,20 @@ class TraceAdapter:
             SiteError: the model lacks the site, or no tensor of its modules is it.
         """
         chosen = chosen_layers(site, layers, self._info.n_layers)
+        if self.ndif is None:
+            return UnitSpace(site, chosen, self._sites.widths(site, chosen))
         return UnitSpace(site, chosen, tuple(self._width(site, layer) for layer in chosen))
 
-    def _locate(self, site: str, layer: int) -> tuple[str, str]:
-        try:
-            return locate(self.model, site, layer, SITES[site].paths)
-        except LookupError as error:
-            raise SiteError(f"{self._name}: {error.args[0]}") from error
-
     def _width(self, site: str, layer: int) -> int:
-        path, side = self._locate(site, layer)
-        try:
-            module = self._module.get_submodule(path)
-        except AttributeError as error:
-            raise SiteError(
-                f"{self._name} has no module {path!r}, where its module paths have {site} in "
-                f"layer {layer}; register them anew"
-            ) from error
+        """Tell how wide a site is from the module that it is at, whose weights are on a server."""
+        path, side = self._sites.locate(site, layer)
+        module = self._module.get_submodule(path)
         names = ("in_features", "nx") if side == "input" else ("out_features", "nf")
         widths = [getattr(module, name) for name in names if hasattr(module, name)]
         return int(widths[0]) if widths else self._info.d_model
 
     def _inputs(self, batch: TokenBatch) -> trace_blocks.Inputs:
-        inputs = {"input_ids": batch.ids, "attention_mask": batch.attention.long()}
-        if self._takes_positions:
-            inputs["position_ids"] = batch.positions
-        return inputs
+        return batch.inputs(self._module.forward)
 
     def batches(self, texts: Sequence[str]) -> list[Int[np.ndarray, " text"]]:
         """Give the rows of each batch that `collect` makes; see `Adapter.batches`.
@@ -267,7 +252,7 @@ class TraceAdapter:
                 wanted = poolings.setdefault((reading.site, layer), [])
                 if reading.pooling not in wanted:
                     wanted.append(reading.pooling)
-        order = list(MODULE_PATHS[self._module.config.model_type].sites)
+        order = list(self._sites.paths().sites)
 
         def reached(place: tuple[str, int]) -> tuple[float, float]:
             site, layer = place
@@ -284,7 +269,7 @@ class TraceAdapter:
             name: portable(pooler(name).function) for names in poolings.values() for name in names
         }
         places = [
-            (*self._locate(*place), tuple(functions[name] for name in poolings[place]))
+            (*self._sites.locate(*place), tuple(functions[name] for name in poolings[place]))
             for place in ordered
         ]
         keys = [(*place, pooling) for place in ordered for pooling in poolings[place]]

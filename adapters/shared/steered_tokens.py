@@ -19,6 +19,7 @@ from steer_plugin.adapters.shared.touched_tokens import (
     touched_tokens,
 )
 from steer_plugin.errors import InterventionError, SiteError
+from steer_plugin.interventions.arithmetic import moved_once, steer_units
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
 
@@ -53,6 +54,7 @@ def missing_unit(site: str, layer: int, index: int, width: int) -> str:
     )
 
 
+Writer = Callable[[Tensor], Tensor]
 Steered = tuple[Intervention, Touched]
 """What is done, and to which tokens."""
 
@@ -145,6 +147,10 @@ class SteeredTokens:
         self._seen = context.past + ids.shape[1]
         self._ids = ids
 
+    def forget(self) -> None:
+        """Begin a pass that has no token ids."""
+        self._ids = None
+
     def where(
         self, activations: Float[Tensor, "text token unit"]
     ) -> Bool[Tensor, "text token"] | bool:
@@ -159,6 +165,16 @@ class SteeredTokens:
                 "cannot be told; give ids, not embeddings"
             )
         return self._where
+
+    def flat(self, activations: Float[Tensor, "*shape"]) -> Float[Tensor, "text token unit"]:
+        """Give activations of the pass that was followed last with all units of a token in a row.
+
+        Some blocks put the tokens of all texts in one row, and some their heads side by side.
+        """
+        ids = self._ids
+        if ids is not None and activations.dim() == 2 and len(activations) == ids.numel():
+            return activations.reshape(*ids.shape, -1)
+        return activations.flatten(2)
 
     def _begins(self, ids: Tensor, prompt: Tensor, context: PassContext) -> bool:
         """Tell whether a pass begins a text, or brings more of a prompt in several passes."""
@@ -199,6 +215,32 @@ class SteeredTokens:
             prompt_length=length,
             texts=None if run.ids is None else len(run.ids),
         )
+
+
+def writers(step: Intervention, tokens: SteeredTokens) -> Iterator[tuple[int, Writer]]:
+    """List, layer by layer, what makes steered activations of those at a step's site.
+
+    Args:
+        step: what is done, and where.
+        tokens: follows the passes.
+    """
+
+    def writer(layer: int, indices: Tensor, parameters: Tensor) -> Writer:
+        moved = moved_once(indices, parameters)
+        last = int(indices[-1])
+
+        def write(activations: Tensor) -> Tensor:
+            flat = tokens.flat(activations)
+            if last >= flat.shape[2]:
+                raise SiteError(missing_unit(step.site, layer, last, flat.shape[2]))
+            where = tokens.where(flat)
+            steered = steer_units(flat, *moved(flat.device, flat.dtype), step, where)
+            return steered.view_as(activations)
+
+        return write
+
+    for layer, (indices, parameters) in step.by_layer().items():
+        yield layer, writer(layer, indices, parameters)
 
 
 @contextmanager

@@ -13,11 +13,11 @@ from steer_plugin.activations.sites import hook_name
 from steer_plugin.adapters.shared.steered_tokens import (
     PassContext,
     SteeredTokens,
-    missing_unit,
+    Writer,
+    writers,
 )
-from steer_plugin.adapters.transformer_lens.passes import PassWatch
+from steer_plugin.adapters.transformer_lens.passes import watch_passes
 from steer_plugin.errors import InterventionError, SiteError
-from steer_plugin.interventions.arithmetic import moved_once, steer_units
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
 from steer_plugin.settings.names import FINAL_NORM
@@ -45,7 +45,7 @@ def fwd_hooks(
     steps = acting_steps(intervention)
     if not steps:
         return []
-    watch = PassWatch(bridge)
+    watch = watch_passes(bridge)
     hooks: list[NamedHook] = []
     for step in steps:
         tokens = SteeredTokens(
@@ -116,24 +116,13 @@ def steering_hooks(
     def follow(ids: Tensor, hook: object) -> None:  # noqa: ARG001 (TransformerLens calls it hook)
         tokens.follow(ids, context())
 
-    def writer(layer: int, indices: Tensor, parameters: Tensor) -> Hook:
-        moved = moved_once(indices, parameters)
-        last = int(indices[-1])
-
-        def write(activations: Tensor, hook: object) -> Tensor:  # noqa: ARG001
-            flat = activations.flatten(2)
-            if last >= flat.shape[2]:
-                raise SiteError(missing_unit(intervention.site, layer, last, flat.shape[2]))
-            where = tokens.where(flat)
-            steered = steer_units(flat, *moved(flat.device, flat.dtype), intervention, where)
-            return steered.view_as(activations)
-
-        return write
+    def hook_of(write: Writer) -> Hook:
+        return lambda activations, hook: write(activations)  # noqa: ARG005
 
     hooks: list[NamedHook] = [(EMBEDDING_IN, follow)]
-    for layer, (indices, parameters) in intervention.by_layer().items():
+    for layer, write in writers(intervention, tokens):
         require_site(bridge, intervention.site, layer)
-        hooks.append((hook_name(intervention.site, layer), writer(layer, indices, parameters)))
+        hooks.append((hook_name(intervention.site, layer), hook_of(write)))
     return hooks
 
 
@@ -148,8 +137,7 @@ def reading_hooks(
     Args:
         bridge: the model.
         steering: hooks that act before anything is read.
-        readers: for each answer the name of a hook, and what to make of its tensor, flattened to
-            [text, token, unit].
+        readers: for each answer the name of a hook, and what to make of its tensor.
 
     Yields:
         The answers; complete when the block is left.
@@ -158,7 +146,7 @@ def reading_hooks(
 
     def reader(key: Key, read: Callable[[Tensor], Answer]) -> Hook:
         def hook_function(activations: Tensor, hook: object) -> None:  # noqa: ARG001
-            answers[key] = read(activations.flatten(2))
+            answers[key] = read(activations)
             if len(answers) == len(readers):
                 raise StopAtLayerException(activations)
 
