@@ -129,6 +129,9 @@ class SteeredTokens:
         self._seen = 0
         self._ids: Tensor | None = None
         self._where: Bool[Tensor, "text token"] | bool = False
+        # What the last pass with gradients was steered at, and whether others were elsewhere.
+        self._kept: Bool[Tensor, "text token"] | None = None
+        self._several = False
 
     def follow(self, ids: Int[Tensor, "text token"], context: PassContext = ALONE) -> None:
         """Work out which tokens are steered in the pass that begins with these ids.
@@ -146,6 +149,31 @@ class SteeredTokens:
             self._where = touched_in_pass(touched, context.past, ids)
         self._seen = context.past + ids.shape[1]
         self._ids = ids
+
+    def keep_for_backward(self) -> None:
+        """Note what a pass with gradients is steered at, as parts of it may be run again."""
+        if not torch.is_grad_enabled():
+            return
+        shape = self._ids.shape if self._ids is not None else ()
+        where = self._where
+        if isinstance(where, bool):
+            where = torch.full(shape, where)
+        kept = self._kept
+        self._several = kept is not None and (self._several or not torch.equal(kept, where))
+        self._kept = where
+
+    def require_one_pass(self) -> None:
+        """Refuse to steer again parts of one pass of several that are steered at other tokens.
+
+        Raises:
+            InterventionError: there are such.
+        """
+        if self._several:
+            raise InterventionError(
+                "gradient checkpointing runs parts of a pass again, of several that the plan "
+                "touches at different tokens, and which is not told; run backward after each pass"
+            )
+        self._kept = None
 
     def forget(self) -> None:
         """Begin a pass that has no token ids."""

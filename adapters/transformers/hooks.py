@@ -94,7 +94,10 @@ def steering(
     acts: list[tuple[Place, Act]] = []
     for step, tokens in following:
         sites.widths(step.site, tuple(step.by_layer()))
-        acts += [(sites.locate(step.site, layer), write) for layer, write in writers(step, tokens)]
+        acts += [
+            (sites.locate(step.site, layer), _in_backward_too(write, tokens))
+            for layer, write in writers(step, tokens)
+        ]
 
     def begin(ids: Tensor | None, context: PassContext) -> None:
         for _, tokens in following:
@@ -102,6 +105,7 @@ def steering(
                 tokens.forget()
             else:
                 tokens.follow(ids, context)
+                tokens.keep_for_backward()
 
     watch = PassWatch(model, begin=begin)
     try:
@@ -140,6 +144,17 @@ def reading(
     acts = [act_of(key, reader) for key, reader in readers.items()]
     with suppress(LastReadError), module_hooks(model, acts):
         yield answers
+
+
+def _in_backward_too(write: Act, tokens: SteeredTokens) -> Act:
+    """Steer what gradient checkpointing runs again as it was steered before."""
+
+    def act(activations: Tensor) -> Tensor | None:
+        if torch._C._current_graph_task_id() != -1:
+            tokens.require_one_pass()
+        return write(activations)
+
+    return act
 
 
 def _uncompiled() -> Any:
