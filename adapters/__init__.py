@@ -27,6 +27,7 @@ def adapt(
     name: str | None = None,
     revision: str | None = None,
     batch_tokens: int = BATCH_TOKENS,
+    chat: bool = False,
     remote: bool = False,
     ndif_url: str | None = None,
     say: Callable[[str], None] | None = None,
@@ -43,23 +44,27 @@ def adapt(
         name: what results record as the model's name; None takes the one it was loaded by.
         revision: which weights these are, as results record it; None takes the commit where it is
             known. Answers are kept of a model whose revision is known.
-        batch_tokens: padded tokens a batch.
+        batch_tokens: padded tokens a batch, fewer from where memory ends on.
+        chat: whether each text is what the user says, in the tokenizer's chat template.
         remote: whether an NDIF server runs the nnsight model, which then needs no weights here.
         ndif_url: of that server; None takes nnsight's own setting, as for the API key.
-        say: told, a line each, what takes long on the server; None tells nobody.
+        say: told, a line each, when memory ends, and what takes long on a server; None tells
+            nobody.
 
     Raises:
         ModelError: the model is of no host that is known here, has no weights though it is to run
             here, its tokenizer cannot be loaded, or the server does not answer.
     """
-    if not remote and (ndif_url is not None or say is not None):
-        raise ModelError("ndif_url and say are for a model that runs remotely; give remote=True")
+    if not remote and ndif_url is not None:
+        raise ModelError("ndif_url is for a model that runs remotely; give remote=True")
     shared: dict[str, Any] = {
         "tokenizer": tokenizer,
         "bos": bos,
         "name": name,
         "revision": revision,
         "batch_tokens": batch_tokens,
+        "chat": chat,
+        "say": say,
     }
     if remote and not _is_nnsight(model):
         raise ModelError(f"{_name(model)} runs here; NDIF runs nnsight models")

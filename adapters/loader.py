@@ -48,8 +48,8 @@ def load_adapter(
         model: which model, and what runs it; its name alone for all defaults.
         budget: of it the cache, and what a converted file may take on disk. None takes the folder
             that `STEER_PLUGIN_CACHE` names, or else one in the user's own cache folder.
-        say: told, a line each, what takes long (a conversion, an NDIF server), and what a library
-            wanted to install while loading (nothing is); None tells nobody.
+        say: told, a line each, what takes long (a conversion, an NDIF server), what a library
+            wanted to install while loading (nothing is), and when memory ends; None tells nobody.
 
     Raises:
         ModelError: there is no such model, it cannot be read, weights are missing or are another
@@ -92,6 +92,8 @@ def _load(
     shared: dict[str, Any] = {
         "bos": settings.bos,
         "batch_tokens": settings.batch_tokens,
+        "chat": settings.chat,
+        "say": say,
         "name": source.name,
         "revision": source.revision,
     }

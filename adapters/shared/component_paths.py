@@ -79,7 +79,7 @@ def derived(model: Any) -> DerivedPaths:
     lacks: dict[str, str] = dict(exceptions)
     order = list(ORDER)
     for site in SITES:  # somebody's own
-        if site not in order and site != FINAL_NORM:
+        if site not in order and site != FINAL_NORM and SITES[site].heads_of is None:
             after = SITES[site].before
             order.insert(order.index(after) if after in order else len(order), site)
     blocks = block.name.removeprefix(prefix)

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,8 +12,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from steer_plugin.activations.pooling import pool, pooler
-from steer_plugin.activations.sites import UnitSpace, chosen_layers
+from steer_plugin.activations.sites import UnitSpace, chosen_layers, of_heads
 from steer_plugin.adapters.shared.fingerprint import identified
+from steer_plugin.adapters.shared.generation import Asked, Continued, continue_in_batches
+from steer_plugin.adapters.shared.heads import head_norms
 from steer_plugin.adapters.shared.losses import (
     WindowBatch,
     by_text,
@@ -20,18 +23,19 @@ from steer_plugin.adapters.shared.losses import (
     window_batches,
     windows,
 )
+from steer_plugin.adapters.shared.memory import Memory
 from steer_plugin.adapters.shared.model_locks import alone
-from steer_plugin.adapters.shared.sampling import generation_settings, nucleus, sampling
+from steer_plugin.adapters.shared.sampling import choose
 from steer_plugin.adapters.shared.steered_tokens import (
     Steered,
     require_units,
     steered_in_batch,
     steered_in_windows,
 )
-from steer_plugin.adapters.shared.tokens import TokenBatch, Tokens, runs_over_padding
+from steer_plugin.adapters.shared.tokens import TokenBatch, Tokens
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
-from steer_plugin.settings.names import Pooling
+from steer_plugin.models.generation import Generation, Prompt, Writing
 
 Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
@@ -46,15 +50,24 @@ class HookedAdapter(ABC):
         model: of transformers, in evaluation mode.
         info: which model it is.
         tokens: its tokenizer, and what is put around each text.
-        batch_tokens: padded tokens a batch.
+        batch_tokens: padded tokens a batch, fewer from where memory ends on.
+        say: told, a line each, when memory ends; None tells nobody.
     """
 
-    def __init__(self, model: Any, info: ModelInfo, tokens: Tokens, batch_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Any,
+        info: ModelInfo,
+        tokens: Tokens,
+        batch_tokens: int,
+        say: Callable[[str], None] | None,
+    ) -> None:
         """Hold the model; nothing is run yet."""
         self._model = model
         self._info = info
         self.tokens = tokens
         self._batch_tokens = batch_tokens
+        self._say = say
 
     @abstractmethod
     def _widths_of(self, site: str, layers: tuple[int, ...]) -> tuple[int, ...]:
@@ -97,7 +110,7 @@ class HookedAdapter(ABC):
     def _inputs(self, module: Any, batch: TokenBatch) -> dict[str, Any]:
         return {**batch.inputs(module.forward, self._device), "use_cache": False}
 
-    def batches(self, texts: Sequence[str]) -> list[Int[np.ndarray, " text"]]:
+    def batches(self, texts: Sequence[Prompt]) -> list[Int[np.ndarray, " text"]]:
         """Give the rows of each batch that `collect` makes; see `Adapter.batches`.
 
         Raises:
@@ -107,7 +120,7 @@ class HookedAdapter(ABC):
 
     def collect(
         self,
-        texts: Sequence[str],
+        texts: Sequence[Prompt],
         readings: Sequence[Reading],
         *,
         intervention: AnyPlan | None = None,
@@ -121,12 +134,18 @@ class HookedAdapter(ABC):
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
         for reading in readings:
             pooler(reading.pooling)
-        require_units(self.space, intervention)
-        for batch in self.tokens.batches(texts, self._batch_tokens):
+        require_units(self.space, intervention, self._model.config)
+        memory = self._memory()
+
+        def read(batch: TokenBatch) -> dict[tuple[Reading, int], Tensor]:
             readers = {
-                (reading, layer): (reading.site, layer, _pooler(batch.content, reading.pooling))
+                (reading, layer): (
+                    reading.site,
+                    layer,
+                    _pooler(batch.content, reading, width),
+                )
                 for reading, space in spaces.items()
-                for layer in space.layers
+                for layer, width in zip(space.layers, space.widths, strict=True)
             }
             steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(texts))
             # The blocks and the final norm run as far as they are read, not the unembedding.
@@ -134,29 +153,41 @@ class HookedAdapter(ABC):
             with (
                 alone(self._model),
                 torch.inference_mode(),
-                self._reading(steps, readers) as pooled,
+                self._reading(steps, readers) as answers,
             ):
                 transformer(**self._inputs(transformer, batch))
-            yield Batch(
-                np.array(batch.rows),
-                {
-                    # Layers may be on several devices.
-                    reading: torch.cat([pooled[reading, layer].cpu() for layer in space.layers], 1)
-                    for reading, space in spaces.items()
-                },
-                batch.content.sum(1).numpy(),
-            )
+            return answers
+
+        for batch in self.tokens.batches(texts, self._batch_tokens):
+            for part, pooled in memory.run(batch, read):
+                yield Batch(
+                    np.array(part.rows),
+                    {
+                        # Layers may be on several devices.
+                        reading: torch.cat(
+                            [pooled[reading, layer].cpu() for layer in space.layers], 1
+                        )
+                        for reading, space in spaces.items()
+                    },
+                    part.content.sum(1).numpy(),
+                )
+
+    def _memory(self, room: int = 0) -> Memory:
+        return Memory(self._info.name, self._say, room)
 
     def generate(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         *,
+        rows: Sequence[int] | None = None,
         intervention: AnyPlan | None = None,
         max_new_tokens: int = 32,
         temperature: float = 1.0,
         top_p: float = 1.0,
         seed: int = 0,
-    ) -> list[str]:
+        told: Callable[[int, str], None] | None = None,
+        progress: str | None = None,
+    ) -> Generation:
         """Continue each prompt; see `Adapter.generate`.
 
         The model's own generation settings (penalties, top-k and the like) are left out; its end
@@ -166,36 +197,36 @@ class HookedAdapter(ABC):
             ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
                 together are more than the model can take.
         """
-        require_units(self.space, intervention)
-        whole = self.tokens.prompts(prompts, max_new_tokens)
-        settings = generation_settings(
-            self._model,
-            self.tokens.tokenizer,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-        )
-        processors = sampling(temperature, top_p, nucleus)
-        devices = [self._device] if self._device.type == "cuda" else []
-        texts: dict[int, str] = {}
-        batches = whole.by_length() if runs_over_padding(self._model) else [whole]
-        for number, batch in enumerate(batches):
+        writing = Writing(max_new_tokens, temperature, top_p, seed)
+        require_units(self.space, intervention, self._model.config)
+
+        def run(batch: TokenBatch, settings: dict[str, Any], choice: dict[str, Any]) -> Continued:
             steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(prompts))
+            log_probabilities: list[Tensor] = []
             with (
-                alone(self._model, sampling=True),
-                torch.random.fork_rng(devices),
-                torch.no_grad(),
+                alone(self._model),
+                torch.inference_mode(),
                 self._steered(steps),
             ):
-                torch.manual_seed(seed + number)
                 ids = self._model.generate(
                     batch.ids.to(self._device),
                     attention_mask=batch.attention.long().to(self._device),
-                    logits_processor=processors,
+                    logits_processor=[
+                        partial(choose, log_probabilities=log_probabilities, **choice)
+                    ],
                     **settings,
                 )
-            new = self.tokens.decode(ids[:, batch.ids.shape[1] :])
-            texts |= zip(batch.rows, new, strict=True)
-        return [texts[row] for row in whole.rows]
+            return ids.cpu(), torch.stack(log_probabilities, 1).cpu()
+
+        return continue_in_batches(
+            Asked(prompts, rows, intervention, writing, told, progress),
+            run,
+            info=self._info,
+            model=self._model,
+            tokens=self.tokens,
+            batch_tokens=self._batch_tokens,
+            memory=self._memory(max_new_tokens),
+        )
 
     def losses(
         self,
@@ -225,27 +256,32 @@ class HookedAdapter(ABC):
         Raises:
             ModelError: a text is too short, or the window does not fit.
         """
-        require_units(self.space, intervention)
+        require_units(self.space, intervention, self._model.config)
         encoded, text_windows = windows(self.tokens, texts, context, stride)
         steered = steered_in_windows(intervention, text_windows, encoded, self.tokens.bos_id)
 
-        def scored() -> Iterator[tuple[WindowBatch, Tensor]]:
-            for group in window_batches(
-                self.tokens, text_windows, self._batch_tokens, self._model.config
+        memory = self._memory()
+
+        def score(group: WindowBatch) -> Tensor:
+            inputs = self._inputs(self._model, group.batch) | group.wanted(self._model.forward)
+            with (
+                alone(self._model),
+                torch.inference_mode(),
+                self._steered(steered(group.batch)),
             ):
-                inputs = self._inputs(self._model, group.batch) | group.wanted(self._model.forward)
-                with (
-                    alone(self._model),
-                    torch.inference_mode(),
-                    self._steered(steered(group.batch)),
-                ):
-                    logits = self._model(**inputs).logits
-                    losses = token_losses(logits, group.batch.ids, group.scored)
-                yield group, losses.cpu()
+                logits = self._model(**inputs).logits
+                return token_losses(logits, group.batch.ids, group.scored).cpu()
 
-        return by_text(text_windows, scored())
+        groups = window_batches(self.tokens, text_windows, self._batch_tokens, self._model.config)
+        answers = (answer for group in groups for answer in memory.run(group, score))
+        return by_text(text_windows, answers)
 
 
-def _pooler(content: Tensor, pooling: Pooling) -> Callable[[Tensor], Tensor]:
-    # Some blocks put the tokens of all texts in one row, and some their heads side by side.
-    return lambda activations: pool(activations.reshape(*content.shape, -1), content, pooling)
+def _pooler(content: Tensor, reading: Reading, width: int) -> Callable[[Tensor], Tensor]:
+    def pooled(activations: Tensor) -> Tensor:
+        # Some blocks put the tokens of all texts in one row, and some their heads side by side.
+        flat = activations.reshape(*content.shape, -1)
+        units = head_norms(flat, width) if of_heads(reading.site) else flat
+        return pool(units, content, reading.pooling)
+
+    return pooled

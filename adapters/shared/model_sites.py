@@ -5,6 +5,8 @@ from weakref import WeakKeyDictionary
 
 import torch
 
+from steer_plugin.activations.sites import of_heads, tensor_site
+from steer_plugin.adapters.shared.heads import head_count
 from steer_plugin.adapters.shared.model_locks import alone
 from steer_plugin.adapters.shared.module_hooks import Act, module_hooks
 from steer_plugin.adapters.shared.module_paths import ModulePaths, Place, locate, paths_of
@@ -14,7 +16,7 @@ from steer_plugin.settings.parts import SITES
 
 # Two texts of three tokens, so that no axis is taken for another.
 TOKENS = torch.ones((2, 3), dtype=torch.bool)
-PROBE = TokenBatch((0, 1), TOKENS.long(), TOKENS, ~TOKENS)
+PROBE = TokenBatch((0, 1), TOKENS.long(), TOKENS, TOKENS)
 
 _WIDTHS: "WeakKeyDictionary[Any, dict[tuple[str, int], int]]" = WeakKeyDictionary()
 
@@ -51,8 +53,9 @@ class ModelSites:
             SiteError: the model has no such site or layer.
         """
         paths = self.paths()
+        tensor = tensor_site(site)
         try:
-            return locate(self._model, paths, site, layer, SITES[site].paths)
+            return locate(self._model, paths, tensor, layer, SITES[tensor].paths)
         except LookupError as error:
             raise SiteError(f"{self._name}: {error.args[0]}") from error
 
@@ -78,16 +81,18 @@ class ModelSites:
             with alone(self._model), torch.inference_mode(), module_hooks(self._model, acts):
                 base(**inputs, use_cache=False)
             for layer in missing:
-                width = width_of(shapes[layer], f"{self._name} has no {site} in layer {layer}")
-                self._widths[site, layer] = width
+                lacks = f"{self._name} has no {site} in layer {layer}"
+                self._widths[site, layer] = width_of(shapes[layer], site, self._model.config, lacks)
         return tuple(self._widths[site, layer] for layer in layers)
 
 
-def width_of(shapes: list[torch.Size], lacks: str) -> int:
+def width_of(shapes: list[torch.Size], site: str, config: Any, lacks: str) -> int:
     """Count the units of what was seen at a place during a pass over `PROBE`.
 
     Args:
         shapes: of each tensor.
+        site: that is there.
+        config: the model's.
         lacks: how an error begins.
 
     Raises:
@@ -101,10 +106,13 @@ def width_of(shapes: list[torch.Size], lacks: str) -> int:
         )
     (shape,) = shapes
     texts, tokens = TOKENS.shape
-    if tuple(shape[:2]) == (texts, tokens) and len(shape) > 2:
-        return int(shape[2:].numel())
-    if len(shape) == 2 and shape[0] == texts * tokens:
-        return int(shape[1])
+    whole = tuple(shape[:2]) == (texts, tokens) and len(shape) > 2
+    if whole or (len(shape) == 2 and shape[0] == texts * tokens):
+        width = shape.numel() // (texts * tokens)
+        try:
+            return head_count(config, width) if of_heads(site) else width
+        except LookupError as error:
+            raise SiteError(f"{lacks}: {error.args[0]}") from error
     raise SiteError(
         f"{lacks}: what is there has shape {list(shape)} for {texts} texts of {tokens} tokens; "
         "choose another site"

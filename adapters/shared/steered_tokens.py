@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from steer_plugin.activations.sites import UnitSpace
+from steer_plugin.adapters.shared.heads import meant_values
 from steer_plugin.adapters.shared.losses import Window
-from steer_plugin.adapters.shared.tokens import TokenBatch
+from steer_plugin.adapters.shared.tokens import Encoded, TokenBatch
 from steer_plugin.adapters.shared.touched_tokens import (
     Touched,
     require_told,
@@ -19,39 +22,33 @@ from steer_plugin.adapters.shared.touched_tokens import (
     touched_tokens,
 )
 from steer_plugin.errors import InterventionError, SiteError
-from steer_plugin.interventions.arithmetic import moved_once, steer_units
+from steer_plugin.interventions.arithmetic import moved, steer_units
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
 
 
 def require_units(
-    space: Callable[[str, tuple[int, ...]], UnitSpace], intervention: AnyPlan | None
+    space: Callable[[str, tuple[int, ...]], UnitSpace], intervention: AnyPlan | None, config: Any
 ) -> None:
     """Refuse, before anything runs, a plan that names what a model lacks.
 
     Args:
         space: of the model's adapter.
         intervention: the plan, if there is one.
+        config: the model's.
 
     Raises:
         InterventionError: it is no plan.
-        SiteError: the model lacks the site, a layer or a unit.
+        SiteError: the model lacks the site, a layer or a unit, or a head has other values.
     """
     check_intervention(intervention)
     for step in acting_steps(intervention):
-        layers = step.by_layer()
-        widths = space(step.site, tuple(layers)).widths
-        for (layer, (indices, _)), width in zip(layers.items(), widths, strict=True):
-            if int(indices[-1]) >= width:
-                raise SiteError(missing_unit(step.site, layer, int(indices[-1]), width))
-
-
-def missing_unit(site: str, layer: int, index: int, width: int) -> str:
-    """Say that a layer has no such unit."""
-    return (
-        f"unit L{layer}N{index} does not exist: {site} has {width} units in layer {layer}; "
-        "was the plan made for another model?"
-    )
+        widths = space(step.tensor_site, tuple(step.units)).widths
+        for (layer, units), width in zip(step.units.items(), widths, strict=True):
+            try:
+                meant_values(step, layer, *units, config, width)
+            except LookupError as error:
+                raise SiteError(error.args[0]) from error
 
 
 Writer = Callable[[Tensor], Tensor]
@@ -245,29 +242,33 @@ class SteeredTokens:
         )
 
 
-def writers(step: Intervention, tokens: SteeredTokens) -> Iterator[tuple[int, Writer]]:
+def writers(step: Intervention, tokens: SteeredTokens, config: Any) -> Iterator[tuple[int, Writer]]:
     """List, layer by layer, what makes steered activations of those at a step's site.
 
     Args:
         step: what is done, and where.
         tokens: follows the passes.
+        config: the model's.
     """
 
     def writer(layer: int, indices: Tensor, parameters: Tensor) -> Writer:
-        moved = moved_once(indices, parameters)
-        last = int(indices[-1])
+        @cache
+        def placed(device: torch.device, dtype: torch.dtype, width: int) -> tuple[Tensor, Tensor]:
+            try:
+                values = meant_values(step, layer, indices, parameters, config, width)
+            except LookupError as error:
+                raise SiteError(error.args[0]) from error
+            return moved(*values, device, dtype)
 
         def write(activations: Tensor) -> Tensor:
             flat = tokens.flat(activations)
-            if last >= flat.shape[2]:
-                raise SiteError(missing_unit(step.site, layer, last, flat.shape[2]))
             where = tokens.where(flat)
-            steered = steer_units(flat, *moved(flat.device, flat.dtype), step, where)
-            return steered.view_as(activations)
+            values = placed(flat.device, flat.dtype, flat.shape[2])
+            return steer_units(flat, *values, step, where).view_as(activations)
 
         return write
 
-    for layer, (indices, parameters) in step.by_layer().items():
+    for layer, (indices, parameters) in step.units.items():
         yield layer, writer(layer, indices, parameters)
 
 
@@ -300,7 +301,12 @@ def steered_in_batch(
     """
     with refused_as_ours():
         return [
-            (step, touched_tokens(step, batch.ids, batch.attention, bos_id, batch.rows, texts))
+            (
+                step,
+                touched_tokens(
+                    step, batch.ids, batch.attention, bos_id, batch.rows, texts, batch.content
+                ),
+            )
             for step in acting_steps(plan)
         ]
 
@@ -308,7 +314,7 @@ def steered_in_batch(
 def steered_in_windows(
     plan: AnyPlan | None,
     windows: Sequence[Window],
-    encoded: Sequence[list[int]],
+    encoded: Sequence[Encoded],
     bos_id: int | None,
 ) -> Callable[[TokenBatch], list[Steered]]:
     """Give what lists what acts of a plan, and which tokens of some windows it touches.
@@ -324,13 +330,15 @@ def steered_in_windows(
     Raises:
         InterventionError: a mask or function does not suit the texts.
     """
-    texts = [torch.tensor([ids]) for ids in encoded]
+    texts = [torch.tensor([text.ids]) for text in encoded]
     with refused_as_ours():
         wholes = [
             (
                 step,
                 [
-                    touched_tokens(step, ids, ids >= 0, bos_id, [text], len(texts))[0][0]
+                    touched_tokens(
+                        step, ids, ids >= 0, bos_id, [text], len(texts), encoded[text].content[None]
+                    )[0][0]
                     for text, ids in enumerate(texts)
                 ],
             )

@@ -1,6 +1,6 @@
 """TransformerLens: a TransformerBridge as an adapter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from typing import Any, cast
@@ -15,14 +15,11 @@ from steer_plugin.adapters.shared.hooked_adapter import Answer, HookedAdapter, K
 from steer_plugin.adapters.shared.model_locks import alone
 from steer_plugin.adapters.shared.model_sites import PROBE, width_of
 from steer_plugin.adapters.shared.placement import devices_of
-from steer_plugin.adapters.shared.sampling import generation_settings, nucleus, sampling
 from steer_plugin.adapters.shared.steered_tokens import (
     Steered,
     SteeredTokens,
-    require_units,
-    steered_in_batch,
 )
-from steer_plugin.adapters.shared.tokens import runs_over_padding, tokens_for
+from steer_plugin.adapters.shared.tokens import tokens_for
 from steer_plugin.adapters.transformer_lens.hooks import (
     Hook,
     NamedHook,
@@ -32,7 +29,6 @@ from steer_plugin.adapters.transformer_lens.hooks import (
 )
 from steer_plugin.adapters.transformer_lens.passes import watch_passes
 from steer_plugin.errors import ModelError
-from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.settings.model import BATCH_TOKENS
 from steer_plugin.storage.artifacts import one_line
@@ -46,13 +42,15 @@ class BridgeAdapter(HookedAdapter):
         tokenizer: the tokenizer as the model ships it. None loads it from where the bridge has its
             own from; the bridge's own puts BOS where the model never saw it.
         bos: whether BOS is put before each text; None does as the tokenizer ships.
-        batch_tokens: padded tokens a batch.
+        batch_tokens: padded tokens a batch, fewer from where memory ends on.
+        chat: whether each text is what the user says, in the tokenizer's chat template.
+        say: told, a line each, when memory ends; None tells nobody.
         name: what results record as the model's name; None takes the bridge's.
         revision: what results record as its revision; None takes the commit where it is known.
 
     Raises:
-        ModelError: the tokenizer cannot be loaded, or has no BOS and `bos` is True; or the bridge
-            has parts that the model lacks.
+        ModelError: the tokenizer cannot be loaded, or has no BOS and `bos` is True, or no chat
+            template and `chat` is; or the bridge has parts that the model lacks.
     """
 
     def __init__(
@@ -62,6 +60,8 @@ class BridgeAdapter(HookedAdapter):
         tokenizer: Any = None,
         bos: bool | None = None,
         batch_tokens: int = BATCH_TOKENS,
+        chat: bool = False,
+        say: Callable[[str], None] | None = None,
         name: str | None = None,
         revision: str | None = None,
     ) -> None:
@@ -72,7 +72,7 @@ class BridgeAdapter(HookedAdapter):
         model = cast("Any", bridge.original_model)
         self._widths: dict[tuple[str, int], int] = {}
         shipped = _shipped_tokenizer(bridge) if tokenizer is None else tokenizer
-        tokens = tokens_for(shipped, bos, model.config)
+        tokens = tokens_for(shipped, bos, model.config, chat)
         info = ModelInfo(
             name=name or str(bridge.cfg.model_name),
             revision=revision or getattr(model.config, "_commit_hash", None) or "unknown",
@@ -81,9 +81,10 @@ class BridgeAdapter(HookedAdapter):
             d_model=int(bridge.cfg.d_model),
             dtype=dtype_of(model),
             bos=tokens.bos,
+            chat=chat,
             device=devices_of(model),
         )
-        super().__init__(model, info, tokens, batch_tokens)
+        super().__init__(model, info, tokens, batch_tokens, say)
 
     def _widths_of(self, site: str, layers: tuple[int, ...]) -> tuple[int, ...]:
         """Read widths from tensors, since configs name them in many ways."""
@@ -97,12 +98,13 @@ class BridgeAdapter(HookedAdapter):
                 return lambda activations, hook: shapes[layer].append(activations.shape)  # noqa: ARG005
 
             hooks = [(hook_name(site, layer), reader(layer)) for layer in missing]
-            transformer = self._model.base_model
-            with alone(self._model), torch.inference_mode(), self.bridge.hooks(fwd_hooks=hooks):
+            model = self._model
+            transformer = model.base_model
+            with alone(model), torch.inference_mode(), self.bridge.hooks(fwd_hooks=hooks):
                 transformer(**self._inputs(transformer, PROBE))
             for layer in missing:
                 lacks = f"{self._info.name} has no {site} in layer {layer}"
-                self._widths[site, layer] = width_of(shapes[layer], lacks)
+                self._widths[site, layer] = width_of(shapes[layer], site, model.config, lacks)
         return tuple(self._widths[site, layer] for layer in layers)
 
     def _reading(
@@ -123,56 +125,6 @@ class BridgeAdapter(HookedAdapter):
             tokens = SteeredTokens(step, self.tokens.bos_id, touched=touched)
             hooks += steering_hooks(self.bridge, step, tokens, watch_passes(self.bridge).context)
         return hooks
-
-    def generate(
-        self,
-        prompts: Sequence[str],
-        *,
-        intervention: AnyPlan | None = None,
-        max_new_tokens: int = 32,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-    ) -> list[str]:
-        """Continue each prompt; see `Adapter.generate`.
-
-        The model's own generation settings (penalties, top-k and the like) are left out; its end
-        tokens count.
-
-        Raises:
-            ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
-                together are more than the model can take.
-        """
-        require_units(self.space, intervention)
-        whole = self.tokens.prompts(prompts, max_new_tokens)
-        settings = generation_settings(
-            self._model,
-            self.tokens.tokenizer,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-        )
-        processors = sampling(temperature, top_p, nucleus)
-        devices = [self._device] if self._device.type == "cuda" else []
-        texts: dict[int, str] = {}
-        batches = whole.by_length() if runs_over_padding(self._model) else [whole]
-        for number, batch in enumerate(batches):
-            steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(prompts))
-            with (
-                alone(self._model, sampling=True),
-                torch.random.fork_rng(devices),
-                torch.no_grad(),
-                self.bridge.hooks(fwd_hooks=self._steering(steps)),
-            ):
-                torch.manual_seed(seed + number)
-                ids = self._model.generate(
-                    batch.ids.to(self._device),
-                    attention_mask=batch.attention.long().to(self._device),
-                    logits_processor=processors,
-                    **settings,
-                )
-            new = self.tokens.decode(ids[:, batch.ids.shape[1] :])
-            texts |= zip(batch.rows, new, strict=True)
-        return [texts[row] for row in whole.rows]
 
 
 def _require_components(bridge: TransformerBridge) -> None:

@@ -2,14 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from torch import Tensor
 from transformer_lens.hook_points import HookFunction
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.exceptions import StopAtLayerException
 
-from steer_plugin.activations.sites import hook_name
+from steer_plugin.activations.sites import hook_name, tensor_site
 from steer_plugin.adapters.shared.steered_tokens import (
     PassContext,
     SteeredTokens,
@@ -113,6 +113,8 @@ def steering_hooks(
         SiteError: the model lacks the site or, once a hook acts, one of the units.
     """
 
+    config = cast("Any", bridge.original_model).config
+
     def follow(ids: Tensor, hook: object) -> None:  # noqa: ARG001 (TransformerLens calls it hook)
         tokens.follow(ids, context())
 
@@ -120,7 +122,7 @@ def steering_hooks(
         return lambda activations, hook: write(activations)  # noqa: ARG005
 
     hooks: list[NamedHook] = [(EMBEDDING_IN, follow)]
-    for layer, write in writers(intervention, tokens):
+    for layer, write in writers(intervention, tokens, config):
         require_site(bridge, intervention.site, layer)
         hooks.append((hook_name(intervention.site, layer), hook_of(write)))
     return hooks
@@ -163,6 +165,7 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
     Raises:
         SiteError: `site` in block `layer` is not there, or not itself.
     """
+    site = tensor_site(site)
     place = SITES[site]
     points = bridge.hook_dict
     name = hook_name(site, layer)

@@ -93,10 +93,10 @@ def steering(
     """
     acts: list[tuple[Place, Act]] = []
     for step, tokens in following:
-        sites.widths(step.site, tuple(step.by_layer()))
+        sites.widths(step.tensor_site, tuple(step.units))
         acts += [
             (sites.locate(step.site, layer), _in_backward_too(write, tokens))
-            for layer, write in writers(step, tokens)
+            for layer, write in writers(step, tokens, model.config)
         ]
 
     def begin(ids: Tensor | None, context: PassContext) -> None:

@@ -1,6 +1,6 @@
 """A model of transformers as an adapter."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from typing import Any
@@ -31,7 +31,9 @@ class ModelAdapter(HookedAdapter):
             any device or devices, in any dtype. It is put into evaluation mode.
         tokenizer: the tokenizer as the model ships it. None loads it from where the model is from.
         bos: whether BOS is put before each text; None does as the tokenizer ships.
-        batch_tokens: padded tokens a batch.
+        batch_tokens: padded tokens a batch, fewer from where memory ends on.
+        chat: whether each text is what the user says, in the tokenizer's chat template.
+        say: told, a line each, when memory ends; None tells nobody.
         name: what results record as the model's name; None takes the one it was loaded by.
         revision: what results record as its revision; None takes the commit where it is known.
 
@@ -47,6 +49,8 @@ class ModelAdapter(HookedAdapter):
         tokenizer: Any = None,
         bos: bool | None = None,
         batch_tokens: int = BATCH_TOKENS,
+        chat: bool = False,
+        say: Callable[[str], None] | None = None,
         name: str | None = None,
         revision: str | None = None,
     ) -> None:
@@ -56,7 +60,7 @@ class ModelAdapter(HookedAdapter):
         config = inner.config
         name = name or config.name_or_path or "unknown"
         shipped = _shipped_tokenizer(name) if tokenizer is None else tokenizer
-        tokens = tokens_for(shipped, bos, config)
+        tokens = tokens_for(shipped, bos, config, chat)
         text_config = config.get_text_config()
         info = ModelInfo(
             name=name,
@@ -66,9 +70,10 @@ class ModelAdapter(HookedAdapter):
             d_model=int(text_config.hidden_size),
             dtype=dtype_of(inner),
             bos=tokens.bos,
+            chat=chat,
             device=devices_of(inner),
         )
-        super().__init__(inner, info, tokens, batch_tokens)
+        super().__init__(inner, info, tokens, batch_tokens, say)
         self._sites = ModelSites(inner, name)
 
     def _widths_of(self, site: str, layers: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,11 +1,12 @@
 """`generate`: prompts continued without and with steering."""
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from steer_plugin.cli.model import load_model
-from steer_plugin.cli.options import json_option, model_options
+from steer_plugin.cli.options import json_option, model_options, say
 from steer_plugin.cli.output import print_frame
 from steer_plugin.cli.steering import Steering, steering_options
 from steer_plugin.settings.model import ModelSettings
@@ -44,6 +45,11 @@ if TYPE_CHECKING:
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the sampling."
 )
+@click.option(
+    "--stream/--no-stream",
+    default=None,
+    help="Print each text as it is written, one prompt after another. Default: on a terminal.",
+)
 @json_option
 def generate(
     model: ModelSettings,
@@ -53,15 +59,26 @@ def generate(
     temperature: float,
     top_p: float,
     seed: int,
+    stream: bool | None,
     as_json: bool,
 ) -> None:
-    """Continue prompts without and with steering."""
+    """Continue prompts without and with steering.
+
+    What is written does not depend on which prompts are given beside one.
+    """
     import pandas as pd
 
+    from steer_plugin.models.provenance import found_on
+
+    if stream and as_json:
+        raise click.UsageError("--stream prints texts, and --json records; give one of them")
     plan = steering.some_plan()
     adapter = load_model(model)
+    for name in found_on(plan):
+        if name != adapter.info.name:
+            say(f"Note: the experts were found on {name}, and {adapter.info.name} is steered")
 
-    def continued(intervention: "AnyPlan | None") -> list[str]:
+    def continued(intervention: "AnyPlan | None", **how: Any) -> tuple[str, ...]:
         return adapter.generate(
             prompts,
             intervention=intervention,
@@ -69,9 +86,22 @@ def generate(
             temperature=temperature,
             top_p=top_p,
             seed=seed,
-        )
+            **how,
+        ).texts
 
-    before, after = continued(None), continued(plan)
+    if not as_json and (sys.stdout.isatty() if stream is None else stream):
+        for row, prompt in enumerate(prompts):
+            click.echo(f"prompt: {prompt}")
+            for name, intervention in (("before: ", None), ("after:  ", plan)):
+                click.echo(name, nl=False)
+                continued(
+                    intervention, rows=[row], told=lambda _, piece: click.echo(piece, nl=False)
+                )
+                click.echo()
+            click.echo()
+        return
+    before = continued(None, progress="before")
+    after = continued(plan, progress="after")
     if as_json:
         print_frame(pd.DataFrame({"prompt": prompts, "before": before, "after": after}), as_json)
         return

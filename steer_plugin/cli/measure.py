@@ -124,8 +124,8 @@ measurement_options = bundle(
 def _tell_differences(table: "ExpertTable", adapter: "Adapter", finding: "ParallelCorpus") -> None:
     model, corpus = (table.provenance.get(part, {}) for part in ("model", "corpus"))
     for name, here in asdict(adapter.info).items():
-        # `info` leaves its hashes empty.
-        if here != "" and model.get(name) != here:
+        # `info` leaves its hashes empty, and older tables have fewer fields.
+        if here != "" and model.get(name, here) != here:
             say(f"Note: the experts' model has {name} {model.get(name)}, this one {here}")
     if corpus.get("hash") != finding.hash:
         say(

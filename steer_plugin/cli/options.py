@@ -204,6 +204,12 @@ model_options = bundle(
         help="Put BOS before each text. Default: as the model's tokenizer ships.",
     ),
     click.option(
+        "--chat",
+        is_flag=True,
+        help="Give each text as what a user says, by the model's own chat template; of it the text "
+        "alone is pooled.",
+    ),
+    click.option(
         "--batch-tokens",
         type=click.IntRange(1),
         default=ModelSettings.batch_tokens,

@@ -13,6 +13,7 @@ import click
 from steer_plugin.cli.options import PartChoice, bundle, say
 from steer_plugin.errors import InterventionError
 from steer_plugin.settings.names import (
+    HEADS,
     SELECTIONS,
     Operation,
     Selection,
@@ -53,7 +54,7 @@ class Steering:
     target: str | None
     plans: tuple[Path, ...]
     units: tuple[tuple[str, float], ...]
-    unit_site: str
+    unit_site: str | None
     top_k: int
     operation: Operation
     value: str | None
@@ -104,10 +105,11 @@ class Steering:
         if self.table is not None and self.target is not None:
             steps.append(self._of_experts(self.table, self.target))
         if self.units:
+            of_heads = any("H" in label for label, _ in self.units)
             steps.append(
                 Intervention.of(
                     dict(self.units),
-                    site=self.unit_site,
+                    site=self.unit_site or (HEADS if of_heads else ProbeSettings.site),
                     operation=self.operation,
                     strength=self.strength,
                     positions=self.positions,
@@ -205,14 +207,14 @@ steering_options = bundle(
         metavar="UNIT=VALUE",
         multiple=True,
         callback=_units,
-        help="A unit by hand and the value that the operation takes, such as L12N345=3.1. "
-        "Repeatable.",
+        help="A unit by hand and the value that the operation takes, such as L12N345=3.1; a whole "
+        "attention head is L3H7=0. Repeatable.",
     ),
     click.option(
         "--unit-site",
         type=PartChoice(SITES),
-        default=ProbeSettings.site,
-        show_default=True,
+        default=None,
+        show_default=f"{ProbeSettings.site}, for heads {HEADS}",
         help="Where the units of --unit are.",
     ),
     click.option(
@@ -244,8 +246,9 @@ steering_options = bundle(
         default="all",
         show_default=True,
         callback=_positions,
-        help="Which tokens are steered: all, prompt, generated, the prompt's last, or a slice of "
-        "each prompt's tokens, such as -3: or 1:4.",
+        help="Which tokens are steered: all, prompt, the prompt's own text without what a template "
+        "puts around it, generated, the prompt's last, or a slice of each prompt's tokens, such as "
+        "-3: or 1:4.",
     ),
     click.option(
         "--steer-bos/--keep-bos",

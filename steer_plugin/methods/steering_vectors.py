@@ -1,6 +1,6 @@
 """Directions in the residual stream that lead towards a concept."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import InterventionError, ScoreError, SelectionError
+from steer_plugin.interventions.columns import Column
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.positions import Positions
 from steer_plugin.responses.probe import Probe
@@ -48,19 +49,19 @@ class SteeringVectors:
         self,
         concept: str,
         *,
-        layer: int,
+        layer: int | Sequence[int],
         method: VectorName = "mean_difference",
         strength: float = 1.0,
         positions: Positions = "all",
         bos: bool = True,
     ) -> Intervention:
-        """Plan to add a concept's vector to the residual stream after one block.
+        """Plan to add a concept's vectors to the residual stream after one block, or several.
 
         Contrastive activation addition: Rimsky et al. 2024 (arXiv 2312.06681), section 3.
 
         Args:
             concept: one of `concepts`.
-            layer: the block.
+            layer: the block, or blocks, each of which has a vector of its own.
             method: the name of one of `vectors`.
             strength: how many times the vector is added.
             positions: which tokens are touched; see `Intervention`.
@@ -69,8 +70,11 @@ class SteeringVectors:
         Raises:
             SelectionError: there is no such concept.
             SiteError: there is no such block.
-            InterventionError: there is no such method.
+            InterventionError: there is no such method, or no block or one twice was given.
         """
+        blocks = [layer] if isinstance(layer, int) else list(layer)
+        if not blocks:
+            raise InterventionError("no blocks were given; give at least one as layer")
         if concept not in self.concepts:
             raise SelectionError(
                 f"{concept!r} has no steering vector; these have: {', '.join(self.concepts)}"
@@ -80,17 +84,24 @@ class SteeringVectors:
                 f"{method!r} is no kind of steering vector here; choose one of: "
                 f"{', '.join(self.vectors)}"
             )
-        vector = self.vectors[method][self.concepts.index(concept), self.space.layer_slice(layer)]
+        units = [np.arange(len(self.space))[self.space.layer_slice(block)] for block in blocks]
+        layers, indices = self.space.addresses(np.concatenate(units))
+        vectors = self.vectors[method][self.concepts.index(concept)]
         return Intervention(
             site=self.space.site,
-            layers=(layer,) * len(vector),
-            indices=tuple(range(len(vector))),
-            values=tuple(vector.tolist()),
+            layers=Column(layers),
+            indices=Column(indices),
+            values=Column(vectors[np.concatenate(units)]),
             operation="add",
             strength=strength,
             positions=positions,
             bos=bos,
-            provenance={**self.provenance, "concept": concept, "layer": layer, "value": method},
+            provenance={
+                **self.provenance,
+                "concept": concept,
+                "layer": blocks if len(blocks) > 1 else blocks[0],
+                "value": method,
+            },
         )
 
     def save(self, folder: str | Path) -> None:

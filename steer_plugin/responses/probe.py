@@ -10,7 +10,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from steer_plugin.activations.sites import UnitSpace, active_site
+from steer_plugin.activations.sites import (
+    UnitSpace,
+    active_site,
+    of_heads,
+    tensor_site,
+    values_per_head,
+)
 from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.errors import ScoreError
 from steer_plugin.models.adapter import Adapter, ModelInfo, Reading
@@ -41,6 +47,8 @@ class Probe:
         provenance: model, corpus and settings that the responses come from.
         texts: what each row is the response to; None where that is not known.
         ids: of each row in its corpus; the same for translations of each other.
+        values: where units are heads, the means over each text's tokens of all their values, head
+            after head; else None.
 
     Raises:
         ScoreError: rows, units or sentences do not fit together.
@@ -56,6 +64,7 @@ class Probe:
     provenance: Mapping[str, Any]
     texts: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
+    values: Float[Tensor, "row value"] | DiskMatrix | None = None
 
     def __post_init__(self) -> None:
         """Check that every concept has its rows, and that there is one column a unit."""
@@ -103,8 +112,7 @@ class Probe:
         about |= {} if self.texts is None else {"text": self.texts}
         about["tokens"] = self.tokens
         if units is None:
-            layers, indices = self.space.addresses(np.arange(len(self.space)))
-            labels = [f"L{layer}N{index}" for layer, index in zip(layers, indices, strict=True)]
+            labels = self.space.labels(np.arange(len(self.space)))
             responses = self.responses[:, :]
         else:
             labels, numbers = list(units), map(self.space.parse, units)
@@ -159,6 +167,7 @@ class Probe:
             self,
             responses=self.responses[index],
             active=None if self.active is None else self.active[index],
+            values=None if self.values is None else self.values[index],
             tokens=self.tokens[rows],
             labels=np.where(self.labels[rows] == numbers[0], 0, 1),
             concepts=pair,
@@ -204,6 +213,7 @@ class Probe:
             self,
             responses=self.responses[index],
             active=None if self.active is None else self.active[index],
+            values=None if self.values is None else self.values[index],
             tokens=self.tokens[chosen],
             labels=self.labels[chosen],
             sentences=sentences,
@@ -258,20 +268,20 @@ class ProbePass:
     ) -> "ProbePass":
         """Say what is read; arguments and errors are those of `probe_units`."""
         check_source(corpus.concepts, settings.source)
-        readings = [Reading(settings.site, settings.pooling, settings.layers)]
-        if active or settings.counts_tokens:
-            readings.append(Reading(active_site(settings.site), "active", settings.layers))
+        space = adapter.space(settings.site, settings.layers)
+        if of_heads(settings.site):
+            values_per_head(space, adapter.space(tensor_site(settings.site), settings.layers))
         texts, labels = corpus.labelled()
         rows = corpus.translation_rows()
         numbers = range(len(texts)) if rows is None else rows
         return cls(
-            readings=tuple(readings),
+            readings=probe_readings(settings, active=active),
             labels=labels,
             concepts=corpus.concepts,
             sentences=rows,
             texts=tuple(texts),
             ids=tuple(corpus.ids[number] for number in numbers),
-            space=adapter.space(settings.site, settings.layers),
+            space=space,
             provenance=with_origins(
                 provenance(
                     adapter.identify(), corpus, site=settings.site, pooling=settings.pooling
@@ -288,10 +298,12 @@ class ProbePass:
 
     def probe(self, responses: Responses | KeptResponses) -> Probe:
         """Put the responses to it together with what they mean."""
-        matrices = [responses[reading] for reading in self.readings]
+        first, *more = (responses[reading] for reading in self.readings)
+        # None of a head's values is ever silent.
+        further = "values" if of_heads(self.space.site) else "active"
         return Probe(
-            responses=matrices[0],
-            active=matrices[1] if len(matrices) > 1 else None,
+            responses=first,
+            **{"active": None, **dict(zip([further], more, strict=False))},
             tokens=responses.tokens,
             labels=self.labels,
             concepts=self.concepts,
@@ -301,6 +313,16 @@ class ProbePass:
             texts=self.texts,
             ids=self.ids,
         )
+
+
+def probe_readings(settings: ProbeSettings, *, active: bool = False) -> tuple[Reading, ...]:
+    """Say what a probe reads of each text; arguments and errors are those of `probe_units`."""
+    readings = [Reading(settings.site, settings.pooling, settings.layers)]
+    if active or settings.counts_tokens:
+        readings.append(Reading(active_site(settings.site), "active", settings.layers))
+    if of_heads(settings.site):
+        readings.append(Reading(tensor_site(settings.site), "mean", settings.layers))
+    return tuple(readings)
 
 
 def probe_units(

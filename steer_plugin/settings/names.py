@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from steer_plugin.registry import unknown
 
 FINAL_NORM = "ln_final.hook_out"
+HEADS = "attn.hook_z.heads"
 
 # Names of `steer_plugin.settings.parts`, which anybody can add to.
 Pooling = str
@@ -14,7 +15,7 @@ Operation = str
 Selection = Literal["top", "bottom", "top+bottom"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 
-PositionName = Literal["all", "prompt", "generated", "last"]
+PositionName = Literal["all", "prompt", "text", "generated", "last"]
 POSITIONS: tuple[PositionName, ...] = get_args(PositionName)
 
 Host = Literal["transformer_lens", "nnsight", "ndif", "transformers"]

@@ -19,7 +19,7 @@ from steer_plugin.errors import (
     SiteError,
 )
 from steer_plugin.registry import Registry
-from steer_plugin.settings.names import FINAL_NORM
+from steer_plugin.settings.names import FINAL_NORM, HEADS
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,8 @@ class Site:
         gated: whether it is there only where the MLP has a gate.
         active_at: the site at which an activation above 0 says that a unit here is active; None
             where units are never silent.
+        heads_of: the site whose tensor this is, of which each attention head's values are one unit;
+            None where each value is.
     """
 
     help: str
@@ -113,6 +115,7 @@ class Site:
     neurons: bool = False
     gated: bool = False
     active_at: str | None = None
+    heads_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -244,6 +247,13 @@ SITES.add(
     Site(
         "attention head outputs before the output projection, heads side by side",
         ("attn.o.hook_in",),
+    ),
+)
+SITES.add(
+    HEADS,
+    Site(
+        "whole attention heads, by the norm of their outputs before the output projection",
+        heads_of="attn.hook_z",
     ),
 )
 SITES.add(

@@ -53,7 +53,7 @@ def job(adapters: list[Adapter], number: int) -> Any:
             return np.concatenate(adapter.losses(PROMPTS[:1], intervention=given))
         case _:
             settings = {"max_new_tokens": 6, "temperature": float(number % 2), "seed": number}
-            return adapter.generate(PROMPTS, intervention=given, **settings)
+            return adapter.generate(PROMPTS, intervention=given, **settings).texts
 
 
 def test_each_of_forty_answers_is_as_alone(adapters: list[Adapter]) -> None:

@@ -1,6 +1,5 @@
 """Every choice of positions: on every host, with a cache and without, what plain hooks do."""
 
-import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -64,29 +63,6 @@ def wanted_of(name: str, row: int, bos: bool = True) -> Plan:
 
 # Learned positions, and rotary ones within a window of five tokens.
 NAMES = ("gpt2", "mistral")
-
-
-@pytest.fixture(scope="module", params=NAMES[:1])
-def model(request: pytest.FixtureRequest, tiny_model: Callable[[str], Tiny]) -> Tiny:
-    return tiny_model(request.param)
-
-
-@pytest.fixture(scope="module")
-def oracle(model: Tiny) -> Oracle:
-    return Oracle(model.architecture, model.plain, model.tokenizer, bos=True)
-
-
-@pytest.fixture(scope="module")
-def traced(model: Tiny) -> nnsight.NNsight:
-    return nnsight.NNsight(copy.deepcopy(model.plain))
-
-
-@pytest.fixture(scope="module")
-def adapters(model: Tiny, traced: nnsight.NNsight) -> Sequence[Adapter]:
-    return (
-        BridgeAdapter(model.bridge, tokenizer=model.tokenizer, bos=True),
-        TraceAdapter(traced, tokenizer=model.tokenizer, bos=True),
-    )
 
 
 def inputs_of(oracle: Oracle, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -376,7 +352,7 @@ def test_steps_have_positions_of_their_own(adapters: Sequence[Adapter], oracle: 
     wanted = [oracle.greedy(prompt, NEW, steps) for prompt in PROMPTS]
     for adapter in adapters:
         assert (
-            adapter.generate(PROMPTS, intervention=whole, max_new_tokens=NEW, temperature=0)
+            adapter.generate(PROMPTS, intervention=whole, max_new_tokens=NEW, temperature=0).texts
             == wanted
         )
 

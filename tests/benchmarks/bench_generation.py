@@ -68,7 +68,7 @@ def _rows(
     def generate(plan: Intervention | None) -> Any:
         return adapter.generate(
             prompts, intervention=plan, max_new_tokens=NEW_TOKENS, temperature=1.0, top_p=TOP_P
-        )
+        ).texts
 
     contenders: dict[str, Callable[[], Any]] = {"plain": partial(generate, None)}
     contenders |= {str(k): partial(generate, _plan(adapter, k)) for k in ks}

@@ -17,6 +17,7 @@ from bench_finding import finding_rows
 from bench_forward import forward_rows
 from bench_generation import generation_rows
 from bench_growth import growth_rows
+from bench_plans import plan_rows
 from bench_remote import remote_rows
 from bench_retrieval import retrieval_rows
 from bench_scores import score_rows
@@ -27,6 +28,7 @@ def main() -> None:
     """Measure and print."""
     parts = (
         score_rows,
+        plan_rows,
         growth_rows,
         forward_rows,
         finding_rows,

@@ -254,8 +254,8 @@ def test_find_goes_on_after_a_kill_and_after_ctrl_c_and_earlier_experts_stay(
     find = ("find", "--model", at / "llama", "--corpus", corpus, "--batch-tokens", 1, "--out", out)
 
     process = command_line.start(*find)
-    told = command_line.until(process, r"find: +\d+%.* [1-9]\d*/180 ")
-    code, _, _ = command_line.stop(process, signal.SIGKILL)
+    told = process.until(r"find: +\d+%.* [1-9]\d*/180 ")
+    code, _, _ = process.stop(signal.SIGKILL)
 
     assert told.startswith(f"Loading {at / 'llama'}\nIt runs on cpu in float32\nPlan: ")
     assert (code, contents(out)) == (-signal.SIGKILL, earlier)
@@ -263,8 +263,8 @@ def test_find_goes_on_after_a_kill_and_after_ctrl_c_and_earlier_experts_stay(
     assert after_kill
 
     process = command_line.start(*find)
-    command_line.until(process, r"find: +\d+%.* [1-9]\d*/180 ")
-    code, printed, err = command_line.stop(process, signal.SIGINT)
+    process.until(r"find: +\d+%.* [1-9]\d*/180 ")
+    code, printed, err = process.stop(signal.SIGINT)
 
     assert (code, printed, contents(out)) == (130, "", earlier)
     assert err.splitlines()[-1] == (

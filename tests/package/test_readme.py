@@ -2,13 +2,11 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from support import saved_models
+from support import command_line, saved_models
 from support.ndif_server import NDIFServer
 
 README = Path(__file__).parents[2] / "README.md"
@@ -47,17 +45,10 @@ def test_readme_python_runs_block_after_block(
         text = block.replace(HUB_ID, str(byte_model))
         (tmp_path / script).write_text(text, encoding="utf-8")
 
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", RUN, *scripts],
-        cwd=tmp_path,
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = command_line.run(*scripts, code=RUN, cwd=tmp_path, env={**os.environ, **settings})
 
-    assert done.returncode == 0, done.stderr
-    *printed, rest = done.stdout.split("\0")
+    assert done.code == 0, done.err
+    *printed, rest = done.out.split("\0")
     assert (len(printed), rest) == (5, "")
     assert "top-1" in printed[0]
     assert "torch.Size([1, 18, 16])" in printed[2]

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 from altair.typing import ChartType
 
+from steer_plugin.activations.sites import unit_label
 from steer_plugin.analyses.report import theme
 from steer_plugin.analyses.report.charts.expert_heat_maps import (
     first_concepts,
@@ -13,6 +14,7 @@ from steer_plugin.analyses.report.charts.expert_heat_maps import (
 from steer_plugin.analyses.report.words import chart_titles, unit_choice
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.experts.selection import TOP
+from steer_plugin.settings.probe import ProbeSettings
 
 MAX_ROWS = 5_000
 """What Altair draws of one table."""
@@ -42,7 +44,9 @@ def score_curves(results: Results) -> ChartType:
         value_name="value",
     )
     data["split"] = data["split"].map(splits)
-    data["unit"] = [f"L{a}N{b}" for a, b in zip(data["layer"], data["index"], strict=True)]
+    site = results.provenance.get("site", ProbeSettings.site)
+    units = zip(data["layer"].tolist(), data["index"].tolist(), strict=True)
+    data["unit"] = [unit_label(site, layer, index) for layer, index in units]
     concepts = list(dict.fromkeys(data["concept"]))
     lines = (
         alt.Chart()

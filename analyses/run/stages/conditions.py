@@ -294,6 +294,28 @@ def _check_steering(
     )
 
 
+def most_conditions(settings: RunSettings) -> int:
+    """Say how many steered conditions a run compares at most beside each target's headline.
+
+    Equal plans are one condition, so that there may be fewer.
+    """
+    draws = len(settings.control_seeds)
+    further = sum(draws if CONTROLS[name].drawn else 1 for name in _planned_controls(settings))
+    of_target = (len(settings.top_k) - 1) * (1 + draws) + further
+    return len(settings.targets) * of_target + most_rivals(settings)
+
+
+def most_rivals(settings: RunSettings) -> int:
+    """Say how many steered conditions the methods and plans of a run have at most."""
+    own = {plan.target for plan in settings.plans}
+    methods = len(settings.targets) * len(settings.methods)
+    return 2 * (methods + len(own) + len(settings.plans))
+
+
+def _planned_controls(settings: RunSettings) -> list[str]:
+    return [name for name in settings.controls if CONTROLS[name].of == "plan" and name != MATCHED]
+
+
 def plan_comparisons(planner: Planner) -> list[Comparison]:
     """Plan every target at every k, the controls of the run file at the middle k alone.
 
@@ -302,9 +324,7 @@ def plan_comparisons(planner: Planner) -> list[Comparison]:
         InterventionError: value and operation do not go together.
     """
     settings = planner.settings
-    controls = [
-        name for name in settings.controls if CONTROLS[name].of == "plan" and name != MATCHED
-    ]
+    controls = _planned_controls(settings)
     headline = middle(settings.top_k)
     return [
         planner.comparison(target, k, controls if k == headline else ())

@@ -1,6 +1,6 @@
 """What a run finds on the sentences that find: experts, what chance gives, and steering vectors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -10,6 +10,7 @@ import pandas as pd
 from steer_plugin.analyses.controls.chance import best_of_units_null, null_frame, stability
 from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.inputs import RunData
+from steer_plugin.analyses.run.passes import Passes, Want
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.errors import ModelError
@@ -20,7 +21,8 @@ from steer_plugin.methods.steering_vectors import VECTOR_SITE, SteeringVectors, 
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import provenance
 from steer_plugin.registry import with_origins
-from steer_plugin.responses.probe import Probe, probe_units
+from steer_plugin.responses.probe import Probe, ProbePass, probe_readings
+from steer_plugin.responses.unit_chunks import DISK_SHARE
 from steer_plugin.settings.parts import CONTROLS, METHODS, POOLINGS, SCORES, SITES
 from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.artifacts import Artifact
@@ -59,38 +61,51 @@ class Finder:
     Who makes one finishes it.
 
     Attributes:
-        adapter: the model.
+        passes: of the run, to which its want is told.
         corpus: the sentences.
         settings: of the run.
-        steps: of the run.
-        name: of the step that keeps the batches of the pass.
+        name: of the step that reads the sentences.
     """
 
-    adapter: Adapter
+    passes: Passes
     corpus: Corpus
     settings: RunSettings
-    steps: Checkpoints
     name: str
+
+    @property
+    def adapter(self) -> Adapter:
+        """The model."""
+        return self.passes.adapter
+
+    @property
+    def steps(self) -> Checkpoints:
+        """The steps of the run."""
+        return self.passes.steps
+
+    @property
+    def want(self) -> Want:
+        """What is read of the units."""
+        texts, _ = self.corpus.labelled()
+        done = any(
+            self.steps.seems_done(self.name, "experts", origin)
+            for origin in self._enough(self.settings.score, lines=False)
+        )
+        return Want(self.name, texts, probe_readings(self.settings.probe), kept=done)
 
     @cached_property
     def probe(self) -> Probe:
         """Read all responses, in one pass whatever is made of them."""
         texts, _ = self.corpus.labelled()
-        self.steps.say(
-            f"Probing units with {len(texts)} texts of {', '.join(self.corpus.concepts)}"
-        )
-        return probe_units(
-            self.adapter,
-            self.corpus,
-            self.settings.probe,
-            budget=self.steps.budget(self.name),
-            progress=self.name,
-        )
+        concepts = ", ".join(self.corpus.concepts)
+        doing = f"Probing units with {len(texts)} texts of {concepts}"
+        kept = self.passes.responses(self.name, doing)
+        planned = ProbePass.over(self.adapter, self.corpus, self.settings.probe)
+        return planned.probe(kept.within(self.steps.memory // DISK_SHARE))
 
     def finish(self) -> None:
         """Forget all responses, in memory and on disk."""
         vars(self).pop("probe", None)
-        self.steps.finish(self.name)
+        self.passes.finish(self.name)
 
     def origin(self, **more: str) -> dict[str, Any]:
         """Say what everything that is made of the pass depends on, and what else this does."""
@@ -121,8 +136,7 @@ class Finder:
             lines: whether it has Linear-AcT's line of each unit.
         """
         labels = {} if shuffled is None else {"labels": f"shuffled, seed {shuffled}"}
-        with_lines = self.origin(score=score, lines=LINES, **labels)
-        enough = [with_lines] if lines else [with_lines, self.origin(score=score, **labels)]
+        enough = self._enough(score, lines=lines, **labels)
         if any(self.steps.is_done(name, "experts", origin, Artifact.tensors) for origin in enough):
             self.steps.say(f"Kept {name}")
             return ExpertTable.load(self.steps.folder / name)
@@ -134,10 +148,26 @@ class Finder:
         table.save(self.steps.folder / name)
         return table
 
+    def _enough(self, score: str, *, lines: bool, **labels: str) -> list[dict[str, Any]]:
+        """Say what a table may depend on that serves; one with lines always does."""
+        with_lines = self.origin(score=score, lines=LINES, **labels)
+        return [with_lines] if lines else [with_lines, self.origin(score=score, **labels)]
+
 
 def _told_from(settings: RunSettings) -> dict[str, str]:
     """Say what each concept is told from, where it is one other."""
     return {} if settings.source is None else {"source": settings.source}
+
+
+def finding_wants(finder: Finder) -> list[Want]:
+    """Say what `find_all` reads."""
+    elsewhere = [there.want for there in _finders_elsewhere(finder)]
+    if not _steers_residuals(finder.settings):
+        return [finder.want, *elsewhere]
+    done = finder.steps.seems_done(VECTORS, VECTORS, _vectors_origin(finder))
+    readings = probe_readings(_vectors_probe(finder))
+    vectors = Want(VECTORS, finder.want.texts, readings, kept=done)
+    return [finder.want, vectors, *elsewhere]
 
 
 def find_all(finder: Finder) -> RunExperts:
@@ -173,15 +203,19 @@ def find_all(finder: Finder) -> RunExperts:
 
 def _elsewhere(finder: Finder) -> dict[str, ExpertTable]:
     """Find experts at each further site that steps of plans name."""
-    tables: dict[str, ExpertTable] = {}
-    for site in dict.fromkeys(step.site for step in finder.settings.steps):
-        if site in (None, finder.settings.site):
-            continue
-        settings, name = replace(finder.settings, site=site), f"experts-{site}"
-        there = replace(finder, settings=settings, name=name)
-        tables[site] = there.table(name, settings.score, lines=settings.probe.lines)
+    tables = {}
+    for there in _finders_elsewhere(finder):
+        settings = there.settings
+        tables[settings.site] = there.table(there.name, settings.score, lines=settings.probe.lines)
         there.finish()
     return tables
+
+
+def _finders_elsewhere(finder: Finder) -> Iterator[Finder]:
+    for site in dict.fromkeys(step.site for step in finder.settings.steps):
+        if site not in (None, finder.settings.site):
+            settings = replace(finder.settings, site=site)
+            yield replace(finder, settings=settings, name=f"experts-{site}")
 
 
 def tied_lines(experts: ExpertTable, settings: RunSettings) -> list[str]:
@@ -194,12 +228,14 @@ def tied_lines(experts: ExpertTable, settings: RunSettings) -> list[str]:
     return [tied_phrase(target, k, count) for (target, k), count in tied.items() if count]
 
 
-def judge_units(
-    adapter: Adapter, data: RunData, settings: RunSettings, steps: Checkpoints
-) -> ExpertTable:
-    """Score the same units on sentences that did not choose them."""
-    finder = Finder(adapter, data.held_out, settings, steps, "experts-judged")
-    table = finder.table("experts-judged", settings.score)
+def judging_finder(passes: Passes, data: RunData, settings: RunSettings) -> Finder:
+    """Give what probes with the sentences that did not choose the units."""
+    return Finder(passes, data.held_out, settings, "experts-judged")
+
+
+def judge_units(finder: Finder) -> ExpertTable:
+    """Score the same units on the sentences of `judging_finder`."""
+    table = finder.table(finder.name, finder.settings.score)
     finder.finish()
     return table
 
@@ -274,29 +310,45 @@ def method_block(adapter: Adapter, settings: RunSettings) -> int:
     return block
 
 
+VECTORS = "vectors"
+
+
+def _steers_residuals(settings: RunSettings) -> bool:
+    return any(METHODS[name].vectors for name in settings.methods)
+
+
+def _vectors_probe(finder: Finder) -> ProbeSettings:
+    block = method_block(finder.adapter, finder.settings)
+    return ProbeSettings(site=VECTOR_SITE, pooling="mean", layers=(block,))
+
+
+def _vectors_origin(finder: Finder) -> dict[str, Any]:
+    block = method_block(finder.adapter, finder.settings)
+    return provenance(
+        finder.steps.model(finder.adapter),
+        finder.corpus,
+        site=VECTOR_SITE,
+        block=str(block),
+        **_told_from(finder.settings),
+    )
+
+
 def _vectors(finder: Finder) -> SteeringVectors | None:
     settings, steps = finder.settings, finder.steps
-    if not any(METHODS[name].vectors for name in settings.methods):
+    if not _steers_residuals(settings):
         return None
-    block = method_block(finder.adapter, settings)
-    model = steps.model(finder.adapter)
-    origin = provenance(
-        model, finder.corpus, site=VECTOR_SITE, block=str(block), **_told_from(settings)
-    )
-    if steps.is_done("vectors", "vectors", origin, Artifact.tensors):
-        steps.say("Kept vectors")
-        return SteeringVectors.load(steps.folder / "vectors")
-    steps.say(f"Reading the residual stream after block {block}")
-    probe = probe_units(
-        finder.adapter,
-        finder.corpus,
-        ProbeSettings(site=VECTOR_SITE, pooling="mean", layers=(block,)),
-        budget=steps.budget("vectors"),
-        progress="vectors",
-    )
-    vectors = replace(
-        find_vectors(probe, source=settings.source), provenance=steps.signed("vectors", origin)
-    )
-    vectors.save(steps.folder / "vectors")
-    steps.finish("vectors")
+    origin = _vectors_origin(finder)
+    if steps.is_done(VECTORS, VECTORS, origin, Artifact.tensors):
+        steps.say(f"Kept {VECTORS}")
+        vectors = SteeringVectors.load(steps.folder / VECTORS)
+    else:
+        block = method_block(finder.adapter, settings)
+        kept = finder.passes.responses(VECTORS, f"Reading the residual stream after block {block}")
+        planned = ProbePass.over(finder.adapter, finder.corpus, _vectors_probe(finder))
+        probe = planned.probe(kept.within(steps.memory // DISK_SHARE))
+        vectors = replace(
+            find_vectors(probe, source=settings.source), provenance=steps.signed(VECTORS, origin)
+        )
+        vectors.save(steps.folder / VECTORS)
+    finder.passes.finish(VECTORS)
     return vectors

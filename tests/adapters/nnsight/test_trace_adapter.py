@@ -30,13 +30,13 @@ from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
-from steer_plugin.settings.names import FINAL_NORM, POSITIONS
+from steer_plugin.settings.names import FINAL_NORM
 from steer_plugin.settings.parts import OPERATIONS, POOLINGS, SITES
 
 from support import saved_models, tiny_models
 from support.covering import pairwise
 from support.oracle import PATHS, Key, Oracle, pooled
-from support.plans import intervention, plan
+from support.plans import POSITIONS, intervention, plan
 from support.same_answers import assert_same_but_for_rounding
 from support.tiny_models import ARCHITECTURES, MAX_TOKENS, MORE_ARCHITECTURES, N_LAYERS, Tiny
 
@@ -233,11 +233,11 @@ def test_greedy_texts_under_intervention_are_the_same_on_all_hosts(
     found = [
         adapter.generate(
             PROMPTS, intervention=intervention(chosen), max_new_tokens=5, temperature=0
-        )
+        ).texts
         for adapter in (hosts.trace, hosts.bridge)
     ]
 
-    wanted = [hosts.oracle.greedy(prompt, 5, chosen) for prompt in PROMPTS]
+    wanted = tuple(hosts.oracle.greedy(prompt, 5, chosen) for prompt in PROMPTS)
     assert found == [wanted, wanted]
 
 
@@ -264,10 +264,10 @@ def test_sampled_texts_depend_on_the_seed_and_are_those_of_transformer_lens(
     hosts = hosts_of("llama")
     chosen = intervention(plan("mlp.hook_post", "set"))
 
-    def sampled(adapter: Adapter, seed: int) -> list[str]:
+    def sampled(adapter: Adapter, seed: int) -> tuple[str, ...]:
         return adapter.generate(
             PROMPTS, intervention=chosen, max_new_tokens=8, top_p=0.9, seed=seed
-        )
+        ).texts
 
     state = torch.get_rng_state()
     assert sampled(hosts.trace, 3) == sampled(hosts.bridge, 3) != sampled(hosts.trace, 4)
@@ -324,8 +324,9 @@ def test_a_transformers_model_gives_what_a_bare_one_gives(
     assert adapter.info == dataclasses.replace(
         hosts_of("llama").trace.info, name=str(folder), host=f"nnsight {nnsight.__version__}"
     )
-    assert adapter.generate(PROMPTS, temperature=0) == hosts_of("llama").trace.generate(
-        PROMPTS, temperature=0
+    assert (
+        adapter.generate(PROMPTS, temperature=0).texts
+        == hosts_of("llama").trace.generate(PROMPTS, temperature=0).texts
     )
 
 
