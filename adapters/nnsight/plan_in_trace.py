@@ -1,6 +1,5 @@
 """Interventions inside nnsight traces: a user's own, and the adapter's."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,10 +7,11 @@ from greenlet import getcurrent
 from nnsight.intervention.interleaver import Mediator, OutOfOrderError
 from nnsight.intervention.iterator import Iterations
 
-from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS, ModulePaths
 from steer_plugin.adapters.nnsight.portable_code import keep_here, portable, send_as_data
+from steer_plugin.adapters.nnsight.sent_paths import paths_of
 from steer_plugin.adapters.nnsight.source_capture import parse_one_at_a_time
 from steer_plugin.adapters.shared.heads import meant_values
+from steer_plugin.adapters.shared.module_paths import locate
 from steer_plugin.adapters.shared.touched_tokens import (
     cached_tokens,
     require_told,
@@ -22,7 +22,6 @@ from steer_plugin.interventions.arithmetic import moved, steer_units
 from steer_plugin.interventions.intervention import COLUMNS, Intervention
 from steer_plugin.interventions.plan import AnyPlan, Plan
 from steer_plugin.interventions.positions import TokenFunction
-from steer_plugin.settings.names import FINAL_NORM
 from steer_plugin.settings.parts import Arithmetic
 
 parse_one_at_a_time()
@@ -33,54 +32,11 @@ send_as_data(
     without=COLUMNS.values(),
 )
 send_as_data(Plan)
-send_as_data(ModulePaths)
 keep_here(
     TokenFunction,
     "positions by a function do not travel to a server; run the plan by adapt(model, remote=True), "
     "whose verbs ask the function here, or give a mask",
 )
-
-
-def locate(model: Any, site: str, layer: int, own: Mapping[str, str]) -> tuple[str, str]:
-    """Give the path of the module that a site is at, and its side, `input` or `output`.
-
-    Args:
-        model: an nnsight model.
-        site: one of `steer_plugin.settings.parts.SITES`.
-        layer: a block's index; 0 for the final norm.
-        own: the `Site.paths` of the site.
-
-    Raises:
-        LookupError: the architecture is unknown, or has no such site or block.
-    """
-    kind = model.config.model_type
-    if kind not in MODULE_PATHS:
-        raise LookupError(
-            f"where a {kind!r} model has its sites is not known; tell it with "
-            "steer_plugin.adapters.nnsight.module_paths.register_module_paths"
-        )
-    paths = MODULE_PATHS[kind]
-    prefix = model.base_model_prefix
-    base = [prefix] if hasattr(model._module, prefix) else []
-    if site == FINAL_NORM:
-        if layer != 0:
-            raise LookupError(f"{FINAL_NORM} is one place, layer 0; layer {layer} was given")
-        module, _, side = paths.final_norm.rpartition(".")
-        return ".".join([*base, module]), side
-    place = own.get(kind) or paths.sites.get(site)
-    if place is None:
-        reason = paths.unreachable.get(site, "it has no such tensor")
-        raise LookupError(
-            f"{kind} has no {site} in layer {layer}: {reason}; choose one of: "
-            f"{', '.join((*paths.sites, FINAL_NORM))}"
-        )
-    blocks = model.get(".".join([*base, paths.blocks]))
-    if not 0 <= layer < len(blocks):
-        raise LookupError(
-            f"layer {layer} does not exist; the model has blocks 0..{len(blocks) - 1}"
-        )
-    module, _, side = place.rpartition(".")
-    return ".".join([*base, paths.blocks, str(layer), *filter(None, [module])]), side
 
 
 def _steer_passes(
@@ -102,8 +58,9 @@ def _steer_passes(
         prompt_length: how many tokens each prompt has, where it is told.
     """
     layers = []
+    paths, own = paths_of(model), intervention.module_paths
     for layer, units in intervention.units.items():
-        path, side = locate(model, intervention.tensor_site, layer, intervention.module_paths)
+        path, side = locate(model._module, paths, intervention.tensor_site, layer, own)
         layers.append((layer, model.get(path), side, units, {}))
     touched, everywhere = given, intervention.positions == "all"
     try:

@@ -155,7 +155,7 @@ def host_options(default: str | None) -> Callable[[Command], Command]:
             type=click.Choice(HOSTS),
             default=default,
             show_default=True if default else "the run file's",
-            help="What runs the model: TransformerLens or nnsight here, or an NDIF server.",
+            help="What runs the model: TransformerLens, nnsight or transformers here, or NDIF.",
         ),
         option(
             "--ndif-url",

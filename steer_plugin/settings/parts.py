@@ -96,9 +96,9 @@ class Site:
         hooks: of the bridge, one of which the hook of that name must be the same object as, since a
             bridge may give a site's name to another tensor (the blocks of a mixture of experts call
             their output `mlp.hook_post`); none takes the hook of that name as it is.
-        paths: for nnsight, by `config.model_type`, from the block to a module and its side, such as
-            `self_attn.q_proj.output`; those of ours are in
-            `steer_plugin.adapters.nnsight.module_paths`.
+        paths: for nnsight and plain models, by `config.model_type`, from the block to a module and
+            its side, such as `self_attn.q_proj.output`; needed only where TransformerLens' mapping
+            of the architecture does not say where that hook is.
         before: the site that a forward pass reaches next; None where it is the last of its block.
         neurons: whether its units are those of the MLP, which a fused one does not have.
         gated: whether it is there only where the MLP has a gate.
