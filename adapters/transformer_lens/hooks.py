@@ -1,8 +1,10 @@
 """Interventions and readings as TransformerLens hooks, and which hook each site really is."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from torch import Tensor
 from transformer_lens.hook_points import HookFunction
@@ -29,6 +31,10 @@ Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
 
 EMBEDDING_IN = "embed.hook_in"
+
+# The threads that are in a `with steered` block of a model, once for each block.
+_BLOCKS: WeakKeyDictionary[TransformerBridge, list[int]] = WeakKeyDictionary()
+_ASKING = threading.Lock()
 
 
 def fwd_hooks(
@@ -71,8 +77,36 @@ def steered(
 
     Raises:
         SiteError: the model lacks the site or one of the units.
-        InterventionError: the hooks were removed inside the block, as permanent ones too.
+        InterventionError: the hooks were removed inside the block, as permanent ones too; or
+            another thread is in such a block with the same model.
     """
+    with _in_one_thread(bridge):
+        yield from _steered(bridge, intervention, prompt_length)
+
+
+@contextlib.contextmanager
+def _in_one_thread(bridge: TransformerBridge) -> Iterator[None]:
+    """Refuse a block beside another thread's: hooks are on the model, whoever calls it."""
+    here = threading.get_ident()
+    with _ASKING:
+        threads = _BLOCKS.setdefault(bridge, [])
+        if any(thread != here for thread in threads):
+            raise InterventionError(
+                f"another thread is in a `with steered` block of {bridge.cfg.model_name}, and each "
+                "would steer the other's passes; use the blocks one after another, or the verbs of "
+                "adapt(model), which take turns"
+            )
+        threads.append(here)
+    try:
+        yield
+    finally:
+        with _ASKING:
+            threads.remove(here)
+
+
+def _steered(
+    bridge: TransformerBridge, intervention: AnyPlan, prompt_length: int | None
+) -> Iterator[TransformerBridge]:
     hooks = fwd_hooks(bridge, intervention, prompt_length)
     points = [bridge.hook_dict[name] for name, _ in hooks]
     handles = [

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -129,6 +130,23 @@ def check_out(out: Path, model: str) -> None:
         raise click.UsageError(
             f"a folder {out} would be taken for the model {model!r}; give another --out"
         )
+
+
+def make_out(out: Path) -> None:
+    """Make the folder for results, and take away at the end what the command made and left empty.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    out.mkdir(parents=True, exist_ok=True)
+
+    def unmake() -> None:
+        with suppress(OSError):  # of a folder that holds something
+            for folder in made:
+                folder.rmdir()
+
+    click.get_current_context().call_on_close(unmake)
 
 
 def distinct(

@@ -129,25 +129,7 @@ def test_of_a_conversation_all_that_the_user_says_is_content(
 
     assert found.ids == ids_of(tokenizer, conversation, False)
     words = tokenizer.convert_ids_to_tokens(found.ids)
-    assert words == [
-        BOS,
-        *[
-            "key",
-            "owl",
-            "lake",
-            "key",
-            "key",
-            "lake",
-            "key",
-            "key",
-            "lake",
-            "lake",
-            "key",
-            "lake",
-            "owl",
-            "lake",
-        ],
-    ]
+    assert " ".join(words) == f"{BOS} key owl lake key key lake key key lake lake key lake owl lake"
     assert found.spans == ((5, 6), (12, 14))
 
 
