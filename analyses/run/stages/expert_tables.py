@@ -31,6 +31,7 @@ from steer_plugin.responses.probe import (
     probe_under,
 )
 from steer_plugin.responses.unit_chunks import DISK_SHARE
+from steer_plugin.settings.budget import Budget
 from steer_plugin.settings.parts import CONTROLS, METHODS, POOLINGS, SCORES, SITES
 from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.artifacts import Artifact
@@ -194,14 +195,13 @@ class Finder:
             self.adapter,
             self.corpus,
             settings.probe,
-            budget=steps.budget(name),
+            budget=Budget(memory=steps.memory, cache=self.passes.folder),
             progress=f"{target}, {method}",
         )
         plan = make(reader)
         if isinstance(plan, Intervention):
             plan = replace(plan, provenance=steps.signed(name, origin))
             plan.save(steps.folder / name)
-        steps.finish(name)
         return plan
 
     def _enough(self, score: str, *, lines: bool, **labels: str) -> list[dict[str, Any]]:
