@@ -187,7 +187,8 @@ def _best_auroc(
     The products are sums of whole numbers, which float64 holds exactly in any order.
     """
     rows, concepts = labellings.shape[1], len(probe.concepts)
-    positives = np.bincount(probe.labels)
+    # Groups that are permuted whole may give a concept more texts, or fewer.
+    positives = np.stack([np.bincount(row, minlength=concepts) for row in labellings])
     negatives = rows - positives
     labels = torch.from_numpy(labellings).to(probe.responses.device)
     concept = torch.arange(concepts, device=labels.device)

@@ -116,6 +116,7 @@ class StepSettings(ExpertSteering):
         concept: the language whose experts these are.
         top_k: how many.
         site: where they are; None takes the run's.
+        source: the language that `concept` is told from in this step; None takes the run's.
         operation: what is done to them.
         value: statistic, or number, that the operation writes; None takes the mean, and the mean
             difference for "add".
@@ -132,6 +133,7 @@ class StepSettings(ExpertSteering):
     concept: str
     top_k: Count
     site: Site | None = None
+    source: str | None = None
     operation: Operation = "set"
     value: str | Finite | None = None
     strength: Finite = 1.0

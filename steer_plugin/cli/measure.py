@@ -121,10 +121,11 @@ measurement_options = bundle(
         section="Measurement",
         type=click.IntRange(0),
         multiple=True,
-        default=(0,),
-        show_default=True,
+        default=(0, 1, 2),
+        show_default="0, 1 and 2",
         callback=distinct,
-        help="One random control each. Repeatable.",
+        help="One random control each. Repeatable; of fewer than three nothing is said but their "
+        "values.",
     ),
 )
 

@@ -50,6 +50,8 @@ class Probe:
         ids: of each row in its corpus; the same for translations of each other.
         values: where units are heads, the means over each text's tokens of all their values, head
             after head; else None.
+        groups: of each row the number of its group, such as a document or author; None where
+            nothing is known of groups.
 
     Raises:
         ScoreError: rows, units or sentences do not fit together.
@@ -66,6 +68,7 @@ class Probe:
     texts: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
     values: Float[Tensor, "row value"] | DiskMatrix | None = None
+    groups: Int[np.ndarray, " row"] | None = None
 
     def __post_init__(self) -> None:
         """Check that every concept has its rows, and that there is one column a unit."""
@@ -124,6 +127,25 @@ class Probe:
         numbers_of = pd.DataFrame(responses.to(wide).cpu().numpy(), columns=labels)
         return pd.concat([pd.DataFrame(about), numbers_of], axis=1)
 
+    def of_layer(self, layer: int) -> "Probe":
+        """Give the responses of one layer's units, in memory.
+
+        Raises:
+            SiteError: the space has no such layer.
+        """
+        units, count = self.space.layer_slice(layer), len(self.space)
+        values = None
+        if self.values is not None:
+            each = self.values.shape[1] // count
+            values = self.values[:, each * units.start : each * units.stop]
+        return replace(
+            self,
+            responses=self.responses[:, units],
+            active=None if self.active is None else self.active[:, units],
+            values=values,
+            space=UnitSpace(self.space.site, (layer,), (units.stop - units.start,)),
+        )
+
     def shuffled(self, seed: int) -> "Probe":
         """Give the same responses under labels that say nothing.
 
@@ -132,19 +154,28 @@ class Probe:
         unit tells the concepts of one sentence apart (a permutation within blocks: Good 2005,
         "Permutation, parametric, and bootstrap tests of hypotheses", chapter 5). Where texts are
         not parallel, the labels of all are permuted; every concept keeps its number of texts.
+        Where each group of these has one label, texts of a group are alike for other reasons, too,
+        and no more exchangeable than their groups are: so the labels of whole groups are permuted,
+        and every concept keeps its number of groups (Winkler et al. 2015, "Multi-level block
+        permutation", doi:10.1016/j.neuroimage.2015.05.092).
 
         Args:
             seed: of the permutations, 0 or more.
         """
+        note = shuffled_note(self.labels, self.sentences, self.groups, seed)
+        provenance = {**self.provenance, "labels": note}
+        of_groups = _group_labels(self.labels, self.sentences, self.groups)
+        if of_groups is not None:
+            drawn = np.random.default_rng(seed).permutation(of_groups)
+            _, group = np.unique(self.groups, return_inverse=True)
+            return replace(self, labels=drawn[group], provenance=provenance)
         chance = np.random.default_rng(seed).random(len(self.labels))
         block = np.zeros_like(self.labels) if self.sentences is None else self.sentences
         in_order = np.argsort(block, kind="stable")
         at_random = np.lexsort((chance, block))
         labels = np.empty_like(self.labels)
         labels[at_random] = self.labels[in_order]
-        return replace(
-            self, labels=labels, provenance={**self.provenance, "labels": f"shuffled, seed {seed}"}
-        )
+        return replace(self, labels=labels, provenance=provenance)
 
     def against(self, concept: str, source: str) -> "Probe":
         """Give the texts of two concepts alone: one to tell, and the one that it is told from.
@@ -173,6 +204,7 @@ class Probe:
             labels=np.where(self.labels[rows] == numbers[0], 0, 1),
             concepts=pair,
             sentences=None if self.sentences is None else self.sentences[rows],
+            groups=None if self.groups is None else self.groups[rows],
             provenance={**self.provenance, "source": source},
         )
 
@@ -218,10 +250,30 @@ class Probe:
             tokens=self.tokens[chosen],
             labels=self.labels[chosen],
             sentences=sentences,
+            groups=None if self.groups is None else self.groups[chosen],
             texts=None if self.texts is None else tuple(self.texts[row] for row in chosen),
             ids=None if self.ids is None else tuple(self.ids[row] for row in chosen),
             provenance={**self.provenance, "sentences": f"resampled, seed {seed}"},
         )
+
+
+Rows = Int[np.ndarray, " row"]
+
+
+def shuffled_note(labels: Rows, sentences: Rows | None, groups: Rows | None, seed: int) -> str:
+    """Say how `Probe.shuffled` permutes the labels of such rows."""
+    by_group = _group_labels(labels, sentences, groups) is not None
+    return f"shuffled{' by group' if by_group else ''}, seed {seed}"
+
+
+def _group_labels(
+    labels: Rows, sentences: Rows | None, groups: Rows | None
+) -> Int[np.ndarray, " group"] | None:
+    """Give the label of each group where each has one, and texts are not parallel."""
+    if groups is None or sentences is not None:
+        return None
+    names, of_groups = np.unique(np.stack([groups, labels]), axis=1)
+    return of_groups if len(set(names.tolist())) == len(names) else None
 
 
 def check_source(concepts: Collection[str], source: str | None) -> None:
@@ -247,6 +299,7 @@ class ProbePass:
         provenance: model, corpus and settings.
         texts: of the corpus; None where only their responses are known.
         ids: of each text.
+        groups: of each text; None where nothing is known of groups.
     """
 
     readings: tuple[Reading, ...]
@@ -257,6 +310,7 @@ class ProbePass:
     provenance: Mapping[str, Any]
     texts: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
+    groups: Int[np.ndarray, " text"] | None = None
 
     @classmethod
     def over(
@@ -274,7 +328,7 @@ class ProbePass:
             values_per_head(space, adapter.space(tensor_site(settings.site), settings.layers))
         texts, labels = corpus.labelled()
         rows = corpus.translation_rows()
-        numbers = range(len(texts)) if rows is None else rows
+        numbers = np.arange(len(texts)) if rows is None else rows
         return cls(
             readings=probe_readings(settings, active=active),
             labels=labels,
@@ -282,6 +336,7 @@ class ProbePass:
             sentences=rows,
             texts=tuple(texts),
             ids=tuple(corpus.ids[number] for number in numbers),
+            groups=None if corpus.groups is None else np.array(corpus.groups)[numbers],
             space=space,
             provenance=with_origins(
                 provenance(
@@ -313,6 +368,7 @@ class ProbePass:
             provenance=self.provenance,
             texts=self.texts,
             ids=self.ids,
+            groups=self.groups,
         )
 
 

@@ -29,7 +29,8 @@ from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.analyses.controls.random_units import random_control
 from steer_plugin.analyses.measures.alignment import alignment, alignment_figures
 from steer_plugin.analyses.measures.retrieval import retrieval, retrieval_figures
-from steer_plugin.analyses.statistics.comparison import compare
+from steer_plugin.analyses.statistics.comparison import FEWEST_DRAWS, compare
+from steer_plugin.cli import measure
 from steer_plugin.cli.main import run_command, steer_plugin
 from steer_plugin.experts.summaries import experts_by_layer, overlap
 
@@ -405,13 +406,20 @@ def test_units_by_hand_are_steered_after_the_experts(at: Path, steer: Steer) -> 
     assert json.loads(out)[0]["after"] == wanted[0]
 
 
+def test_a_measurement_draws_as_many_controls_as_it_takes_to_judge() -> None:
+    (seeds,) = (option for option in measure.align.params if option.name == "control_seeds")
+    assert len(seeds.get_default(click.Context(measure.align))) == FEWEST_DRAWS
+
+
 def test_a_head_by_hand_needs_no_site(at: Path, steer: Steer, tmp_path: Path) -> None:
     code, out, _ = steer("plan", "--unit", "L1H0=0", "--out", tmp_path / "plan")
     assert (code, out) == (0, "set L1H0=0 at attn.hook_z\n")
     plan = Plan.load(tmp_path / "plan")
     assert plan == Plan((Intervention.of({"L1H0": 0.0}, site="attn.hook_z"),))
-    wanted = load_adapter(str(at / "llama")).generate(
-        ["sea"], intervention=plan, max_new_tokens=5, temperature=0
+    wanted = (
+        load_adapter(str(at / "llama"))
+        .generate(["sea"], intervention=plan, max_new_tokens=5, temperature=0)
+        .texts
     )
     code, out, _ = steer(
         *("generate", "--model", at / "llama", "--unit", "L1H0=0", "--prompt", "sea"),

@@ -17,7 +17,12 @@ from steer_plugin.analyses.controls.expert_controls import (
 from steer_plugin.analyses.controls.random_units import matched_control
 from steer_plugin.analyses.run.results import middle
 from steer_plugin.analyses.run.setting_types import OWN
-from steer_plugin.analyses.run.settings import ExpertSteering, PlanSettings, RunSettings
+from steer_plugin.analyses.run.settings import (
+    ExpertSteering,
+    PlanSettings,
+    RunSettings,
+    StepSettings,
+)
 from steer_plugin.analyses.run.stages.expert_tables import RunExperts
 from steer_plugin.errors import InterventionError, SelectionError
 from steer_plugin.experts.selection import Choice, check_choice
@@ -203,7 +208,7 @@ class Planner:
             SelectionError: a k is too large, or a layer has too few units that are no experts.
             InterventionError: value and operation of a step do not go together.
         """
-        tables = [self.tables.at(step.site) for step in plan.steps]
+        tables = [self.tables.of(step, self.settings) for step in plan.steps]
         steps: list[AnyPlan] = [
             _plan_experts(table, step.concept, step.top_k, step, step.choice)
             for table, step in zip(tables, plan.steps, strict=True)
@@ -258,11 +263,7 @@ def check_plans(
     _check_steering(settings, space, settings.every_k, settings.score)
     for plan in settings.plans:
         for step in plan.steps:
-            if step.concept not in concepts:
-                raise SelectionError(
-                    f"step {step.name!r} of the plan {plan.name!r} is for {step.concept!r}, whose "
-                    f"experts are not found; choose one of: {', '.join(concepts)}"
-                )
+            _check_told(step, plan.name, concepts, settings.source)
             there = space_of(step.site or settings.site)
             _check_steering(step, there, (step.top_k,), settings.score)
     suited = suited_methods(choice)
@@ -280,6 +281,24 @@ def check_plans(
         count=choice.count(space, k),
         value=settings.written_value,
     )
+
+
+def _check_told(
+    step: StepSettings, plan: str, concepts: Collection[str], source: str | None
+) -> None:
+    """Refuse a step whose concept is not told from its source."""
+    every = list(dict.fromkeys([*concepts, *([] if source is None else [source])]))
+    if step.source is not None and step.source not in every:
+        raise SelectionError(
+            f"source {step.source!r} of step {step.name!r} of the plan {plan!r} is not read; "
+            f"choose one of: {', '.join(every)}"
+        )
+    told = [concept for concept in every if concept != (step.source or source)]
+    if step.concept not in told:
+        raise SelectionError(
+            f"step {step.name!r} of the plan {plan!r} is for {step.concept!r}, whose experts are "
+            f"not found; choose one of: {', '.join(told)}"
+        )
 
 
 def _check_steering(

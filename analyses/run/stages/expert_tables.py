@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from steer_plugin.analyses.controls.chance import best_of_units_null, null_frame, stability
 from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.passes import Passes, Want
-from steer_plugin.analyses.run.settings import RunSettings
+from steer_plugin.analyses.run.settings import RunSettings, StepSettings
 from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.errors import ModelError
 from steer_plugin.experts.selection import tied_phrase
@@ -28,10 +29,9 @@ from steer_plugin.responses.probe import (
     ProbePass,
     ProbeUnder,
     probe_readings,
-    probe_under,
+    shuffled_note,
 )
 from steer_plugin.responses.unit_chunks import DISK_SHARE
-from steer_plugin.settings.budget import Budget
 from steer_plugin.settings.parts import CONTROLS, METHODS, POOLINGS, SCORES, SITES
 from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.artifacts import Artifact
@@ -47,7 +47,8 @@ class RunExperts:
         shuffled: by control seed, a table found under labels that say nothing; empty where no
             control asks for it.
         vectors: directions in the residual stream; None where no method asks for them.
-        elsewhere: by site, the experts at another one than the run's that steps of plans steer.
+        elsewhere: by site and source, the experts that steps of plans steer and that are at another
+            site than the run's, or told from another concept.
         finder: reads what methods with passes of their own ask for; None where no method does.
     """
 
@@ -55,14 +56,12 @@ class RunExperts:
     by_auroc: ExpertTable | None
     shuffled: Mapping[int, ExpertTable]
     vectors: SteeringVectors | None
-    elsewhere: Mapping[str, ExpertTable] = field(default_factory=dict)
+    elsewhere: Mapping[tuple[str, str | None], ExpertTable] = field(default_factory=dict)
     finder: "Finder | None" = None
 
-    def at(self, site: str | None) -> ExpertTable:
-        """Give the experts at a site; None for the run's own."""
-        if site is None or site == self.experts.space.site:
-            return self.experts
-        return self.elsewhere[site]
+    def of(self, step: StepSettings, settings: RunSettings) -> ExpertTable:
+        """Give the experts that a step of a plan steers."""
+        return self.elsewhere.get(_place(step, settings), self.experts)
 
     def plan(
         self, method: str, target: str, k: int, make: Callable[[ProbeUnder], AnyPlan]
@@ -139,8 +138,7 @@ class Finder:
             self.corpus,
             site=self.settings.site,
             pooling=self.settings.pooling,
-            **_told_from(self.settings),
-            **more,
+            **{**_told_from(self.settings), **more},
         )
         return with_origins(
             record,
@@ -150,7 +148,13 @@ class Finder:
         )
 
     def table(
-        self, name: str, score: str, shuffled: int | None = None, *, lines: bool = False
+        self,
+        name: str,
+        score: str,
+        shuffled: int | None = None,
+        *,
+        lines: bool = False,
+        source: str | None = None,
     ) -> ExpertTable:
         """Score the units, or read the table that is kept.
 
@@ -159,19 +163,28 @@ class Finder:
             score: which score.
             shuffled: the seed of labels that say nothing; None for the labels as they are.
             lines: whether it has Linear-AcT's line of each unit.
+            source: what each concept is told from; None takes the run's.
         """
-        labels = {} if shuffled is None else {"labels": f"shuffled, seed {shuffled}"}
-        enough = self._enough(score, lines=lines, **labels)
+        labels = {} if shuffled is None else {"labels": self.shuffled_note(shuffled)}
+        source = source or self.settings.source
+        told = {} if source is None else {"source": source}
+        enough = self._enough(score, lines=lines, **labels, **told)
         if any(self.steps.is_done(name, "experts", origin, Artifact.tensors) for origin in enough):
             self.steps.say(f"Kept {name}")
             return ExpertTable.load(self.steps.folder / name)
         probe = self.probe if shuffled is None else self.probe.shuffled(shuffled)
-        table = score_units(
-            probe, score, lines=lines, source=self.settings.source, memory=self.steps.memory
-        )
+        table = score_units(probe, score, lines=lines, source=source, memory=self.steps.memory)
         table = replace(table, provenance=self.steps.signed(name, table.provenance))
         table.save(self.steps.folder / name)
         return table
+
+    def shuffled_note(self, seed: int) -> str:
+        """Say how the labels of the corpus are shuffled."""
+        labels, groups = self.corpus.labelled()[1], self.corpus.groups
+        rows = self.corpus.translation_rows()
+        numbers = np.arange(len(labels)) if rows is None else rows
+        of_rows = None if groups is None else np.array(groups)[numbers]
+        return shuffled_note(labels, rows, of_rows, seed)
 
     def plan(
         self, method: str, target: str, k: int, make: Callable[[ProbeUnder], AnyPlan]
@@ -191,18 +204,26 @@ class Finder:
             steps.say(f"Kept the plan of {method} for {target}")
             return Intervention.load(steps.folder / name)
         steps.say(f"Planning {method} for {target}, layer after layer")
-        reader = probe_under(
-            self.adapter,
-            self.corpus,
-            settings.probe,
-            budget=Budget(memory=steps.memory, cache=self.passes.folder),
-            progress=f"{target}, {method}",
-        )
-        plan = make(reader)
+
+        def probe_under(plan: AnyPlan | None, layer: int) -> Probe:
+            return self.probe.of_layer(layer) if plan is None else self._under(plan, layer, name)
+
+        plan = make(probe_under)
         if isinstance(plan, Intervention):
             plan = replace(plan, provenance=steps.signed(name, origin))
             plan.save(steps.folder / name)
         return plan
+
+    def _under(self, plan: AnyPlan, layer: int, name: str) -> Probe:
+        """Read the responses of a layer under a plan."""
+        settings, step = replace(self.settings.probe, layers=(layer,)), f"{name}-layer{layer}"
+        texts, _ = self.corpus.labelled()
+        self.passes.want([Want(step, texts, probe_readings(settings), plan)])
+        kept = self.passes.responses(step, f"Reading layer {layer} under the maps below it")
+        # Read into memory, since the batches go.
+        probe = ProbePass.over(self.adapter, self.corpus, settings).probe(kept).of_layer(layer)
+        self.passes.finish(step)
+        return probe
 
     def _enough(self, score: str, *, lines: bool, **labels: str) -> list[dict[str, Any]]:
         """Say what a table may depend on that serves; one with lines always does."""
@@ -257,14 +278,25 @@ def find_all(finder: Finder) -> RunExperts:
     return RunExperts(experts, by_auroc, shuffled, _vectors(finder), _elsewhere(finder), finder)
 
 
-def _elsewhere(finder: Finder) -> dict[str, ExpertTable]:
-    """Find experts at each further site that steps of plans name."""
-    tables = {}
-    for there in _finders_elsewhere(finder):
-        settings = there.settings
-        tables[settings.site] = there.table(there.name, settings.score, lines=settings.probe.lines)
+def _elsewhere(finder: Finder) -> dict[tuple[str, str | None], ExpertTable]:
+    """Find experts at each further site, and from each further source, that steps of plans name."""
+    own, tables = finder.settings, {}
+    further = {there.settings.site: there for there in _finders_elsewhere(finder)}
+    at_sites = {own.site: finder, **further}
+    for site, source in dict.fromkeys(_place(step, own) for step in own.steps):
+        if (site, source) == (own.site, own.source):
+            continue
+        there = at_sites[site]
+        name = there.name if source == own.source else f"{there.name}-from-{source}"
+        tables[site, source] = there.table(name, own.score, lines=own.probe.lines, source=source)
+    for there in further.values():
         there.finish()
     return tables
+
+
+def _place(step: StepSettings, settings: RunSettings) -> tuple[str, str | None]:
+    """Say where the experts of a step are, and what they are told from."""
+    return step.site or settings.site, step.source or settings.source
 
 
 def _finders_elsewhere(finder: Finder) -> Iterator[Finder]:
@@ -336,8 +368,12 @@ def measure_luck(finder: Finder, experts: ExpertTable) -> tuple[pd.DataFrame, pd
 
     null = stability_table = pd.DataFrame()
     if settings.permutations:
+        by_group = "group" in finder.shuffled_note(seed)
         origin = finder.origin(
-            score=settings.score, permutations=str(settings.permutations), seed=str(seed)
+            score=settings.score,
+            permutations=str(settings.permutations),
+            seed=str(seed),
+            **({"labels": "shuffled by group"} if by_group else {}),
         )
         null = finder.steps.table("null", origin, chance)
     if settings.stability_resamples:
