@@ -202,7 +202,7 @@ def test_two_checkpointed_passes_at_once_are_refused_where_their_tokens_differ(
     mask = torch.ones_like(ids)
     mask[0, 0] = 0
 
-    with steered(model, PLAN):
+    with steered(model, Intervention("mlp.hook_post", (0,), (1,), (2.0,))):
         losses = [
             model(ids, attention_mask=each, labels=ids, use_cache=False).loss
             for each in (torch.ones_like(ids), mask)
