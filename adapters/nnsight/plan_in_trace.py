@@ -39,6 +39,19 @@ keep_here(
 )
 
 
+def envoy_at(model: Any, path: str) -> Any:
+    """Give what nnsight has for the module at a path; one called `output` has another name there.
+
+    Args:
+        model: the nnsight model.
+        path: of the module.
+    """
+    for name in path.split("."):
+        child = model._child_map.get(name)
+        model = getattr(model, name) if child is None else child
+    return model
+
+
 def _steer_passes(
     model: Any,
     intervention: Intervention,
@@ -61,7 +74,7 @@ def _steer_passes(
     paths, own = paths_of(model), intervention.module_paths
     for layer, units in intervention.units.items():
         path, side = locate(model._module, paths, intervention.tensor_site, layer, own)
-        layers.append((layer, model.get(path), side, units, {}))
+        layers.append((layer, envoy_at(model, path), side, units, {}))
     touched, everywhere = given, intervention.positions == "all"
     try:
         for _ in Iterations()[:]:

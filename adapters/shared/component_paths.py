@@ -31,6 +31,8 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     },
     "nanochat": {FINAL_NORM: "it runs one norm twice a pass, before its blocks and after them"},
 }
+# Where the linear half of a gated MLP is computed before its gate.
+LINEAR_FIRST = {"falcon_h1"}
 # Our sites in the order in which a forward pass reaches them.
 ORDER = (
     "attn.hook_z",
@@ -78,6 +80,9 @@ def derived(model: Any) -> DerivedPaths:
     sites: dict[str, tuple[str, ...]] = {}
     lacks: dict[str, str] = dict(exceptions)
     order = list(ORDER)
+    if kind in LINEAR_FIRST:
+        gate = order.index("mlp.hook_pre")
+        order[gate : gate + 2] = reversed(order[gate : gate + 2])
     for site in SITES:  # somebody's own
         if site not in order and site != FINAL_NORM and SITES[site].heads_of is None:
             after = SITES[site].before

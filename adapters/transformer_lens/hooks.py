@@ -12,6 +12,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.exceptions import StopAtLayerException
 
 from steer_plugin.activations.sites import hook_name, tensor_site
+from steer_plugin.adapters.shared.component_paths import EXCEPTIONS
 from steer_plugin.adapters.shared.steered_tokens import (
     PassContext,
     SteeredTokens,
@@ -203,6 +204,10 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
     place = SITES[site]
     points = bridge.hook_dict
     name = hook_name(site, layer)
+    kind = cast("Any", bridge.original_model).config.model_type
+    reason = EXCEPTIONS.get(kind, {}).get(site)
+    if reason is not None:
+        raise SiteError(f"{bridge.cfg.model_name} has no {site}: {reason}; choose another site")
     if site == FINAL_NORM:
         if name not in points:
             raise SiteError(f"{bridge.cfg.model_name} has no final norm ({name})")

@@ -16,13 +16,17 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers.activations import ACT2FN
 
 from steer_plugin import Intervention, SteerError, adapt
+from steer_plugin.adapters.shared.installers import installers
+from steer_plugin.adapters.shared.model_sites import ModelSites
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
+from steer_plugin.settings import parts
 from steer_plugin.settings.names import FINAL_NORM
-from steer_plugin.settings.parts import SITES
 
 from support import every_architecture
 
+# Heads are in the tensor of another site.
+SITES = tuple(name for name, site in parts.SITES.items() if site.heads_of is None)
 HOSTS = ("transformers", "nnsight", "transformer_lens")
 TEXTS = ["air ant apple bark bay bell bird", "cat", "rain owl garden sea"]
 POOLINGS = ("mean", "last")
@@ -76,13 +80,14 @@ def adapters(model: Any, tokenizer: Any) -> Iterator[tuple[str, Adapter]]:
     yield "transformers", adapt(model, **plain)
     yield "nnsight", adapt(nnsight.NNsight(copy.deepcopy(model)), **plain)
     boot: Any = TransformerBridge.boot_transformers
-    bridge = boot(
-        "tiny",
-        hf_model=copy.deepcopy(model),
-        tokenizer=copy.deepcopy(tokenizer),
-        device="cpu",
-        dtype=torch.float32,
-    )
+    with installers():  # of torchvision, for what reads images
+        bridge = boot(
+            "tiny",
+            hf_model=copy.deepcopy(model),
+            tokenizer=copy.deepcopy(tokenizer),
+            device="cpu",
+            dtype=torch.float32,
+        )
     yield "transformer_lens", adapt(bridge, **plain)
 
 
@@ -124,7 +129,7 @@ def _ask_for_sites(seen: Conformance, host: str, adapter: Adapter) -> None:
 
 
 def _ids(adapter: Any, text: str) -> Tensor:
-    return torch.tensor(adapter.tokens.encode([text]))
+    return torch.tensor([adapter.tokens.encode([text])[0].ids])
 
 
 def _references(seen: Conformance, model: Any, adapter: Any) -> dict[tuple[str, int], list[Tensor]]:
@@ -281,7 +286,7 @@ def _steered_alone(model: Any, adapter: Any, text: str, plan: Intervention) -> T
 
     def changed(tensor: Tensor) -> Tensor:
         tensor = tensor.clone()
-        tensor[..., list(plan.indices)] = torch.tensor(plan.values, dtype=tensor.dtype)
+        tensor[..., list(plan.indices)] = torch.as_tensor(plan.values).to(tensor.dtype)
         return tensor
 
     def after(_: Any, __: Any, output: Any) -> Any:
@@ -303,6 +308,4 @@ def _steered_alone(model: Any, adapter: Any, text: str, plan: Intervention) -> T
 
 
 def _place_of(model: Any, plan: Intervention) -> tuple[str, str]:
-    from steer_plugin.adapters.shared.model_sites import ModelSites
-
     return ModelSites(model, "tiny").locate(plan.site, int(plan.layers[0]))
