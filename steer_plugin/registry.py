@@ -303,12 +303,24 @@ def _caller() -> str:
 
 def _source_hash(module: str, part: object) -> str:
     """Hash the text of a part's module, in which what it calls lies too; else its own code."""
-    try:
-        text = inspect.getsource(sys.modules[module])
-    except (OSError, TypeError, KeyError):
+    text = source_text(sys.modules.get(module))
+    if text is None:
         code = getattr(getattr(part, "function", None), "__code__", None)
         text = repr(part) if code is None else f"{code.co_code!r} {code.co_consts!r}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return text_hash(text)[:16]
+
+
+def source_text(part: Any) -> str | None:
+    """Give the source of a module or function; None where it is not to be had."""
+    try:
+        return inspect.getsource(part)
+    except (OSError, TypeError):
+        return None
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @functools.cache

@@ -62,8 +62,8 @@ def random_anywhere(plan: Planned, *spaces: UnitSpace, seed: int) -> Planned:
                 f"{len(experts)} are needed for a random control; take a smaller top_k"
             )
         layers, indices = space.addresses(generator.choice(others, len(experts), replace=False))
-        drawn = zip(layers.tolist(), indices.tolist(), strict=True)
-        places[site] = dict(zip(steered, drawn, strict=True))
+        replacements = zip(layers.tolist(), indices.tolist(), strict=True)
+        places[site] = dict(zip(steered, replacements, strict=True))
     return each_step(
         plan, lambda step: _moved(step, places[step.site], f"random units anywhere, seed {seed}")
     )
@@ -188,9 +188,10 @@ def _in_layers(
                     f"layer {layer} has {len(others)} units that are no experts, {len(experts)} "
                     "are needed for a random control; take a smaller top_k"
                 )
-            drawn = generator.choice(others, len(experts), replace=False).tolist()
+            replacements = generator.choice(others, len(experts), replace=False).tolist()
             places[site] |= {
-                (layer, expert): (layer, unit) for expert, unit in zip(experts, drawn, strict=True)
+                (layer, expert): (layer, unit)
+                for expert, unit in zip(experts, replacements, strict=True)
             }
     return lambda step: _moved(step, places[step.site], note)
 

@@ -179,7 +179,7 @@ def find_vectors(probe: Probe, *, source: str | None = None) -> SteeringVectors:
         )
     if len(concepts) < 2:
         raise ScoreError("only one concept was given; a steering vector tells it from others")
-    found: dict[VectorName, list[np.ndarray]] = {name: [] for name in VECTORS}
+    by_layer: dict[VectorName, list[np.ndarray]] = {name: [] for name in VECTORS}
     for layer in space.layers:
         block = probe.responses[:, space.layer_slice(layer)].double().numpy()
         if not np.isfinite(block).all():
@@ -197,13 +197,13 @@ def find_vectors(probe: Probe, *, source: str | None = None) -> SteeringVectors:
             for concept, means_and_rows in zip(concepts, differences, strict=True)
         ]
         for name, each in zip(VECTORS, zip(*vectors, strict=True), strict=True):
-            found[name].append(np.stack(each))
+            by_layer[name].append(np.stack(each))
     return SteeringVectors(
         concepts=concepts,
         space=space,
         vectors={
             name: np.concatenate(parts, 1, dtype=np.float32, casting="same_kind")
-            for name, parts in found.items()
+            for name, parts in by_layer.items()
         },
         provenance=probe.provenance,
     )
@@ -217,8 +217,8 @@ def _matched(labels: Rows, sentences: Rows, block: Block) -> Iterator[Difference
     # From here on relative to the first concept: equal responses differ by zero exactly.
     cube = block[rows] - block[rows[0]]
     total = cube.sum(0)
-    for own in cube:
-        differences = own - (total - own) / (concepts - 1)
+    for responses in cube:
+        differences = responses - (total - responses) / (concepts - 1)
         yield differences.mean(0), differences, len(differences)
 
 
@@ -229,9 +229,9 @@ def _all_pairs(labels: Rows, block: Block) -> Iterator[Differences]:
     """
     block = block - block[0]
     for concept in np.unique(labels):
-        own, others = block[labels == concept], block[labels != concept]
-        mean = own.mean(0) - others.mean(0)
-        spread = [(rows - rows.mean(0)) / np.sqrt(len(rows)) for rows in (own, others)]
+        responses, others = block[labels == concept], block[labels != concept]
+        mean = responses.mean(0) - others.mean(0)
+        spread = [(rows - rows.mean(0)) / np.sqrt(len(rows)) for rows in (responses, others)]
         yield mean, np.concatenate([*spread, mean[None]]), 1
 
 

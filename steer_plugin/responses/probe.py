@@ -166,9 +166,9 @@ class Probe:
         provenance = {**self.provenance, "labels": note}
         of_groups = _group_labels(self.labels, self.sentences, self.groups)
         if of_groups is not None:
-            drawn = np.random.default_rng(seed).permutation(of_groups)
+            permuted = np.random.default_rng(seed).permutation(of_groups)
             _, group = np.unique(self.groups, return_inverse=True)
-            return replace(self, labels=drawn[group], provenance=provenance)
+            return replace(self, labels=permuted[group], provenance=provenance)
         chance = np.random.default_rng(seed).random(len(self.labels))
         block = np.zeros_like(self.labels) if self.sentences is None else self.sentences
         in_order = np.argsort(block, kind="stable")
@@ -232,14 +232,18 @@ class Probe:
         generator = np.random.default_rng(seed)
         sentences = None
         if self.sentences is None:
-            own = [np.flatnonzero(self.labels == concept) for concept in range(len(self.concepts))]
-            chosen = np.concatenate([generator.choice(rows, size=len(rows)) for rows in own])
+            of_concepts = [
+                np.flatnonzero(self.labels == concept) for concept in range(len(self.concepts))
+            ]
+            chosen = np.concatenate(
+                [generator.choice(rows, size=len(rows)) for rows in of_concepts]
+            )
         else:
             names, sentence = np.unique(self.sentences, return_inverse=True)
             # One row a sentence, its translations beside one another.
             rows = np.argsort(sentence, kind="stable").reshape(len(names), -1)
-            drawn = generator.integers(len(names), size=len(names))
-            chosen = rows[drawn].T.ravel()
+            draws = generator.integers(len(names), size=len(names))
+            chosen = rows[draws].T.ravel()
             sentences = np.tile(np.arange(len(names)), len(self.concepts))
         index = torch.from_numpy(chosen)
         return replace(

@@ -98,7 +98,7 @@ def test_what_is_done_to_a_head_is_done_to_all_its_values(
     plan, plain = cases(width)[1]
     texts = adapter.generate(PROMPTS, intervention=plan, max_new_tokens=5, temperature=0).texts
     losses = adapter.losses(TEXTS[:1], intervention=plan)
-    assert texts == [oracle.greedy(prompt, 5, plain) for prompt in PROMPTS]
+    assert list(texts) == [oracle.greedy(prompt, 5, plain) for prompt in PROMPTS]
     np.testing.assert_allclose(losses[0], oracle.losses(TEXTS[0], 64, 32, plain), atol=TOLERANCE)
 
 
