@@ -26,8 +26,8 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: programs $(VENV)/dev $(NDIF)/installed ## one table, each row a ratio measured within one run
-	$(BIN)/python tests/benchmarks/run.py
+bench: programs $(VENV)/dev $(NDIF)/installed ## ratios, each measured within one run; some by ROWS=scores,plans
+	$(BIN)/python tests/benchmarks/run.py $(ROWS)
 
 calibration: $(VENV)/dev ## the tables of docs/statistics.md: how often the intervals hold
 	$(BIN)/python tests/benchmarks/calibration.py

@@ -34,7 +34,7 @@ DEMO_REPEATS = 2
 TEXTS, GEMMA_VOCABULARY, TOP_P = 8, 262_144, 0.9
 
 
-def generation_rows() -> list[Row]:
+def rows() -> list[Row]:
     """Continue eight prompts, and one, with no neurons, 100 and 5,000 of them set."""
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = saved_tokenizer(Path(folder), VOCABULARY)
