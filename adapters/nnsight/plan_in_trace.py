@@ -19,7 +19,8 @@ from steer_plugin.adapters.shared.touched_tokens import (
     touched_in_pass,
 )
 from steer_plugin.interventions.arithmetic import moved, steer_units
-from steer_plugin.interventions.intervention import COLUMNS, Intervention
+from steer_plugin.interventions.columns import COLUMNS
+from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan, Plan
 from steer_plugin.interventions.positions import TokenFunction
 from steer_plugin.settings.parts import Arithmetic

@@ -11,11 +11,11 @@ from steer_plugin.analyses.run.manifest import ran_with
 from steer_plugin.analyses.run.passes import Passes
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.expert_tables import (
-    Finder,
     judge_units,
     judging_finder,
     measure_luck,
 )
+from steer_plugin.analyses.run.stages.finder import Finder
 from steer_plugin.experts.summaries import score_curve
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.settings.budget import MEMORY

@@ -38,7 +38,6 @@ from steer_plugin.analyses.run.stages.conditions import (
     plan_rivals,
 )
 from steer_plugin.analyses.run.stages.expert_tables import (
-    Finder,
     find_all,
     finding_wants,
     judge_units,
@@ -46,6 +45,7 @@ from steer_plugin.analyses.run.stages.expert_tables import (
     measure_luck,
     method_block,
 )
+from steer_plugin.analyses.run.stages.finder import Finder
 from steer_plugin.analyses.run.stages.independent_sets import (
     bitext_texts,
     bitext_wants,

@@ -1,10 +1,31 @@
-"""The numbers of a plan, as an array behind what a tuple is."""
+"""The numbers of a plan: arrays behind what a tuple is, checked and parted by layer."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
-from jaxtyping import Shaped
+import pandas as pd
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from steer_plugin.activations.sites import of_heads
+from steer_plugin.errors import InterventionError
+
+# The columns of a saved plan, one row a unit, and the fields they hold.
+COLUMNS = {
+    "layer": "layers",
+    "index": "indices",
+    "value": "values",
+    "gain": "gains",
+    "low": "lows",
+    "high": "highs",
+}
+
+Values = Sequence[float] | Sequence[Sequence[float]]
+"""A number a unit; for heads also as many as a head has."""
+
+UnitsByLayer = dict[int, tuple[Int[Tensor, " k"], Float[Tensor, "parameter number"]]]
 
 Array = Shaped[np.ndarray, "unit *value"]
 
@@ -73,3 +94,56 @@ class Column(Sequence[Any]):
     def _tuple(self) -> tuple[Any, ...]:
         rows = self.array.tolist()
         return tuple(map(tuple, rows)) if self.array.ndim > 1 else tuple(rows)
+
+
+def as_array(numbers: Any, name: str, units: int, site: str) -> Array:
+    """Give a column as an array, whole numbers where they count something.
+
+    Args:
+        numbers: as they were given.
+        name: of the column.
+        units: how many the plan has.
+        site: of the plan.
+
+    Raises:
+        InterventionError: they are not one a unit, or as many for each head.
+    """
+    counts = name in ("layers", "indices")
+    try:
+        given = np.asarray(numbers)
+    except ValueError as error:
+        raise InterventionError(
+            f"the {name} of some units are more numbers than those of others; give each as many"
+        ) from error
+    several = not counts and of_heads(site)
+    if given.ndim != 1 and not (several and given.ndim == 2):
+        raise InterventionError(
+            f"{name} have shape {given.shape} for {units} units at {site}; give one a unit"
+            + (", or as many as a head has" if several else "")
+        )
+    if counts and len(given) and given.dtype.kind not in "iu":
+        raise InterventionError(f"{name} are of {given.dtype}; give whole numbers")
+    # The zero below 0 equals that above it, and would not hash like it.
+    return given.astype(np.int64) if counts else given.astype(np.float64) + 0.0
+
+
+def units_by_layer(
+    layers: Sequence[int], indices: Sequence[int], numbers: Sequence[Values]
+) -> UnitsByLayer:
+    """Part units, in order of layer and index, by layer; see `Intervention.units`."""
+    at, index = np.asarray(layers), np.asarray(indices)
+    rows = np.broadcast_arrays(*(np.asarray(column) for column in numbers if len(column)))
+    blocks, starts = np.unique(at, return_index=True)
+    slices = map(slice, starts, [*starts[1:], len(at)])
+    return {
+        int(layer): (
+            torch.tensor(index[units]),
+            torch.tensor(np.stack([row[units].ravel() for row in rows])),
+        )
+        for layer, units in zip(blocks, slices, strict=True)
+    }
+
+
+def stacked(column: "pd.Series[Any]") -> Shaped[np.ndarray, "unit *value"]:
+    """Give a column of a table as an array; where its cells are lists, with a row a cell."""
+    return np.stack(list(column)) if column.dtype == object else column.to_numpy()

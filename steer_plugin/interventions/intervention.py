@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING, Any, Union, cast
 
 import numpy as np
 import pandas as pd
-import torch
-from jaxtyping import Float, Int, Shaped
-from torch import Tensor
 
 from steer_plugin.activations.sites import (
     check_site,
@@ -24,7 +21,15 @@ from steer_plugin.activations.sites import (
 )
 from steer_plugin.errors import InterventionError
 from steer_plugin.interventions import positions as token_positions
-from steer_plugin.interventions.columns import Column
+from steer_plugin.interventions.columns import (
+    COLUMNS,
+    Column,
+    UnitsByLayer,
+    Values,
+    as_array,
+    stacked,
+    units_by_layer,
+)
 from steer_plugin.interventions.operations import arithmetic_of
 from steer_plugin.interventions.positions import Positions, Where
 from steer_plugin.registry import Registry, with_origins
@@ -34,21 +39,6 @@ from steer_plugin.storage.artifacts import read_artifact, readable, write_artifa
 
 if TYPE_CHECKING:
     import steer_plugin.interventions.plan
-
-# The columns of a saved plan, one row a unit, and the fields they hold.
-COLUMNS = {
-    "layer": "layers",
-    "index": "indices",
-    "value": "values",
-    "gain": "gains",
-    "low": "lows",
-    "high": "highs",
-}
-
-Values = Sequence[float] | Sequence[Sequence[float]]
-"""A number a unit; for heads also as many as a head has."""
-
-UnitsByLayer = dict[int, tuple[Int[Tensor, " k"], Float[Tensor, "parameter number"]]]
 
 # So many units are printed one by one.
 FEW = 4
@@ -114,7 +104,10 @@ class Intervention:
                 "values were given; each unit needs one of each"
             )
         self._check_ranges()
-        columns = {name: self._array(name) for name in COLUMNS.values()}
+        columns = {
+            name: as_array(getattr(self, name), name, len(self), self.site)
+            for name in COLUMNS.values()
+        }
         layers, indices = columns["layers"], columns["indices"]
         if min(layers.min(initial=0), indices.min(initial=0)) < 0:
             raise InterventionError("layers and indices count from 0; one of them is negative")
@@ -142,25 +135,6 @@ class Intervention:
         # The zero below 0 equals that above it, and would not hash like it.
         object.__setattr__(self, "strength", float(self.strength) + 0.0)
         object.__setattr__(self, "bos", bool(self.bos))
-
-    def _array(self, name: str) -> Shaped[np.ndarray, "unit *value"]:
-        """Give a column as an array, whole numbers where they count something."""
-        counts = name in ("layers", "indices")
-        try:
-            given = np.asarray(getattr(self, name))
-        except ValueError as error:
-            raise InterventionError(
-                f"the {name} of some units are more numbers than those of others; give each as many"
-            ) from error
-        several = not counts and of_heads(self.site)
-        if given.ndim != 1 and not (several and given.ndim == 2):
-            raise InterventionError(
-                f"{name} have shape {given.shape} for {len(self)} units at {self.site}; give one a "
-                "unit" + (", or as many as a head has" if several else "")
-            )
-        if counts and len(given) and given.dtype.kind not in "iu":
-            raise InterventionError(f"{name} are of {given.dtype}; give whole numbers")
-        return given.astype(np.int64) if counts else given.astype(np.float64) + 0.0
 
     def _check_ranges(self) -> None:
         """Refuse gains and ranges that do not suit the operation, or one another."""
@@ -318,18 +292,8 @@ class Intervention:
         The parameters of a unit are its value and, for `affine`, its gain, low and high; those of a
         head that has a value for each of its own stand side by side.
         """
-        layers, indices = np.asarray(self.layers), np.asarray(self.indices)
-        columns = (self.values, self.gains, self.lows, self.highs)
-        rows = np.broadcast_arrays(*(np.asarray(column) for column in columns if len(column)))
-        blocks, starts = np.unique(layers, return_index=True)
-        slices = map(slice, starts, [*starts[1:], len(self)])
-        return {
-            int(layer): (
-                torch.tensor(indices[units]),
-                torch.tensor(np.stack([row[units].ravel() for row in rows])),
-            )
-            for layer, units in zip(blocks, slices, strict=True)
-        }
+        numbers = (self.values, self.gains, self.lows, self.highs)
+        return units_by_layer(self.layers, self.indices, numbers)
 
     def by_layer(self) -> UnitsByLayer:
         """Give the indices and parameters that belong to each layer, in ascending order."""
@@ -409,15 +373,10 @@ def restored(config: dict[str, Any], units: pd.DataFrame) -> Intervention:
     OPERATIONS.check(config["operation"], parts.get("operation"))
     SITES.check(config["site"], parts.get("site"))
     columns: dict[str, Any] = {
-        name: Column(_stacked(units[column])) for column, name in COLUMNS.items() if column in units
+        name: Column(stacked(units[column])) for column, name in COLUMNS.items() if column in units
     }
     where = token_positions.from_json(config.pop("positions"))
     return Intervention(**columns, **config, positions=where)
-
-
-def _stacked(column: "pd.Series[Any]") -> Shaped[np.ndarray, "unit *value"]:
-    """Give a column of a table as an array; where its cells are lists, with a row a cell."""
-    return np.stack(list(column)) if column.dtype == object else column.to_numpy()
 
 
 def _printed(value: float | Sequence[float]) -> str:

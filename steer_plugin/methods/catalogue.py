@@ -10,7 +10,7 @@ from steer_plugin.interventions.plan import AnyPlan, each_step
 from steer_plugin.interventions.positions import Positions
 from steer_plugin.methods.steering_vectors import SteeringVectors, VectorName
 from steer_plugin.registry import with_origins
-from steer_plugin.responses.probe import ProbeUnder
+from steer_plugin.responses.steered_probes import ProbeUnder
 from steer_plugin.settings.parts import METHODS, OPERATIONS, Method
 
 
@@ -143,7 +143,7 @@ def plan_method(
         bos: whether the BOS token is steered as well.
         choice: which experts; see `ExpertTable.top`.
         probe_under: what methods with passes of their own read by; see
-            `steer_plugin.responses.probe.probe_under`.
+            `steer_plugin.responses.probe_under`.
 
     Raises:
         InterventionError: there is no such method, or what it needs is not given.

@@ -1,6 +1,6 @@
 """One pass over a corpus, from which every score of every unit follows."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from steer_plugin.models.provenance import provenance
 from steer_plugin.registry import with_origins
 from steer_plugin.responses.disk_matrix import DiskMatrix
 from steer_plugin.responses.forward_pass import KeptResponses, Responses, gather, gather_on_disk
+from steer_plugin.responses.label_shuffles import shuffled_labels, shuffled_note
 from steer_plugin.responses.unit_chunks import DISK_SHARE
 from steer_plugin.settings.budget import Budget
 from steer_plugin.settings.parts import POOLINGS, SITES
@@ -162,20 +163,9 @@ class Probe:
         Args:
             seed: of the permutations, 0 or more.
         """
-        note = shuffled_note(self.labels, self.sentences, self.groups, seed)
-        provenance = {**self.provenance, "labels": note}
-        of_groups = _group_labels(self.labels, self.sentences, self.groups)
-        if of_groups is not None:
-            permuted = np.random.default_rng(seed).permutation(of_groups)
-            _, group = np.unique(self.groups, return_inverse=True)
-            return replace(self, labels=permuted[group], provenance=provenance)
-        chance = np.random.default_rng(seed).random(len(self.labels))
-        block = np.zeros_like(self.labels) if self.sentences is None else self.sentences
-        in_order = np.argsort(block, kind="stable")
-        at_random = np.lexsort((chance, block))
-        labels = np.empty_like(self.labels)
-        labels[at_random] = self.labels[in_order]
-        return replace(self, labels=labels, provenance=provenance)
+        rows = (self.labels, self.sentences, self.groups)
+        provenance = {**self.provenance, "labels": shuffled_note(*rows, seed)}
+        return replace(self, labels=shuffled_labels(*rows, seed), provenance=provenance)
 
     def against(self, concept: str, source: str) -> "Probe":
         """Give the texts of two concepts alone: one to tell, and the one that it is told from.
@@ -259,25 +249,6 @@ class Probe:
             ids=None if self.ids is None else tuple(self.ids[row] for row in chosen),
             provenance={**self.provenance, "sentences": f"resampled, seed {seed}"},
         )
-
-
-Rows = Int[np.ndarray, " row"]
-
-
-def shuffled_note(labels: Rows, sentences: Rows | None, groups: Rows | None, seed: int) -> str:
-    """Say how `Probe.shuffled` permutes the labels of such rows."""
-    by_group = _group_labels(labels, sentences, groups) is not None
-    return f"shuffled{' by group' if by_group else ''}, seed {seed}"
-
-
-def _group_labels(
-    labels: Rows, sentences: Rows | None, groups: Rows | None
-) -> Int[np.ndarray, " group"] | None:
-    """Give the label of each group where each has one, and texts are not parallel."""
-    if groups is None or sentences is not None:
-        return None
-    names, of_groups = np.unique(np.stack([groups, labels]), axis=1)
-    return of_groups if len(set(names.tolist())) == len(names) else None
 
 
 def check_source(concepts: Collection[str], source: str | None) -> None:
@@ -426,33 +397,3 @@ def probe_units(
         return planned.probe(gather(adapter, texts, planned.readings, **given))
     kept = gather_on_disk(adapter, texts, planned.readings, keep=budget.cache, **given)
     return planned.probe(kept.within(budget.memory // DISK_SHARE))
-
-
-ProbeUnder = Callable[[AnyPlan | None, int], Probe]
-"""Reads the responses of a layer's units while a plan acts."""
-
-
-def probe_under(
-    adapter: Adapter,
-    corpus: Corpus,
-    settings: ProbeSettings = ProbeSettings(),
-    *,
-    budget: Budget = Budget(),
-    progress: str | None = None,
-) -> ProbeUnder:
-    """Give what reads the responses of one layer under a plan, for methods that need that.
-
-    Arguments are those of `probe_units`; what `settings` has of layers and scores is left out.
-    """
-
-    def read(plan: AnyPlan | None, layer: int) -> Probe:
-        return probe_units(
-            adapter,
-            corpus,
-            ProbeSettings(settings.site, settings.pooling, layers=(layer,), source=settings.source),
-            intervention=plan,
-            budget=budget,
-            progress=None if progress is None else f"{progress}, layer {layer}",
-        )
-
-    return read

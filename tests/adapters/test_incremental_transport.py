@@ -10,7 +10,7 @@ from steer_plugin.errors import InterventionError
 from steer_plugin.experts.selection import TOP
 from steer_plugin.methods.catalogue import plan_method, suited_methods
 from steer_plugin.models.adapter import Adapter
-from steer_plugin.responses.probe import probe_under
+from steer_plugin.responses import probe_under
 
 from support.oracle import Oracle, Plan
 

@@ -28,8 +28,9 @@ from steer_plugin.methods.catalogue import (
 )
 from steer_plugin.methods.steering_vectors import SteeringVectors, find_vectors
 from steer_plugin.models.adapter import Reading
+from steer_plugin.responses import probe_under
 from steer_plugin.responses.forward_pass import gather
-from steer_plugin.responses.probe import Probe, probe_under, probe_units
+from steer_plugin.responses.probe import Probe, probe_units
 from steer_plugin.scores.transport import linear_transport
 from steer_plugin.settings.names import FINAL_NORM
 from steer_plugin.settings.parts import METHODS

@@ -13,7 +13,7 @@ from steer_plugin.analyses.run.results import Results
 from steer_plugin.cli.main import run_command
 from steer_plugin.methods.catalogue import plan_method
 from steer_plugin.methods.steering_vectors import SteeringVectors
-from steer_plugin.responses.probe import probe_under
+from steer_plugin.responses import probe_under
 
 from support.runs import FinishedRun, write_settings
 from support.same_answers import assert_same

@@ -31,7 +31,7 @@ from steer_plugin.experts.values import check_end, check_value
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.methods.catalogue import plan_method, suited_methods
-from steer_plugin.responses.probe import ProbeUnder
+from steer_plugin.responses.steered_probes import ProbeUnder
 from steer_plugin.scores.typical_responses import typical_responses
 from steer_plugin.settings.parts import CONTROLS, METHODS
 
