@@ -1,10 +1,8 @@
 """Interventions and readings as TransformerLens hooks, and which hook each site really is."""
 
 import contextlib
-import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
-from weakref import WeakKeyDictionary
 
 from torch import Tensor
 from transformer_lens.hook_points import HookFunction
@@ -13,6 +11,7 @@ from transformer_lens.model_bridge.exceptions import StopAtLayerException
 
 from steer_plugin.activations.sites import hook_name, tensor_site
 from steer_plugin.adapters.shared.component_paths import EXCEPTIONS
+from steer_plugin.adapters.shared.model_locks import in_one_thread
 from steer_plugin.adapters.shared.steered_tokens import (
     PassContext,
     SteeredTokens,
@@ -32,10 +31,6 @@ Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
 
 EMBEDDING_IN = "embed.hook_in"
-
-# The threads that are in a `with steered` block of a model, once for each block.
-_BLOCKS: WeakKeyDictionary[TransformerBridge, list[int]] = WeakKeyDictionary()
-_ASKING = threading.Lock()
 
 
 def fwd_hooks(
@@ -81,28 +76,9 @@ def steered(
         InterventionError: the hooks were removed inside the block, as permanent ones too; or
             another thread is in such a block with the same model.
     """
-    with _in_one_thread(bridge):
+    model: Any = bridge.original_model
+    with in_one_thread(model, str(bridge.cfg.model_name)):
         yield from _steered(bridge, intervention, prompt_length)
-
-
-@contextlib.contextmanager
-def _in_one_thread(bridge: TransformerBridge) -> Iterator[None]:
-    """Refuse a block beside another thread's: hooks are on the model, whoever calls it."""
-    here = threading.get_ident()
-    with _ASKING:
-        threads = _BLOCKS.setdefault(bridge, [])
-        if any(thread != here for thread in threads):
-            raise InterventionError(
-                f"another thread is in a `with steered` block of {bridge.cfg.model_name}, and each "
-                "would steer the other's passes; use the blocks one after another, or the verbs of "
-                "adapt(model), which take turns"
-            )
-        threads.append(here)
-    try:
-        yield
-    finally:
-        with _ASKING:
-            threads.remove(here)
 
 
 def _steered(

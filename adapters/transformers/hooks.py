@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from steer_plugin.adapters.shared.hooked_adapter import Answer, Key, Reader
+from steer_plugin.adapters.shared.model_locks import in_one_thread
 from steer_plugin.adapters.shared.model_sites import ModelSites
 from steer_plugin.adapters.shared.module_hooks import Act, module_hooks
 from steer_plugin.adapters.shared.module_paths import Place
@@ -42,7 +43,8 @@ def steered(model: Any, intervention: AnyPlan, prompt_length: int | None = None)
 
     Raises:
         SiteError: the model lacks the site or one of the units.
-        InterventionError: it is no plan, or its hooks were removed inside the block.
+        InterventionError: it is no plan, its hooks were removed inside the block, or another thread
+            is in such a block with the same model.
     """
     check_intervention(intervention)
     inner = unwrapped(model)
@@ -50,7 +52,8 @@ def steered(model: Any, intervention: AnyPlan, prompt_length: int | None = None)
     if not steps:
         yield model
         return
-    sites = ModelSites(inner, inner.config.name_or_path or type(inner).__name__)
+    name = inner.config.name_or_path or type(inner).__name__
+    sites = ModelSites(inner, name)
     ids = {name: _first_id(inner, f"{name}_token_id") for name in ("bos", "pad", "eos")}
     following = [
         (
@@ -65,7 +68,11 @@ def steered(model: Any, intervention: AnyPlan, prompt_length: int | None = None)
         )
         for step in steps
     ]
-    with _uncompiled(), steering(inner, sites, following) as tables:
+    with (
+        in_one_thread(inner, name),
+        _uncompiled(),
+        steering(inner, sites, following) as tables,
+    ):
         yield model
         if any(table is None or number not in table for table, number in tables):
             raise InterventionError(

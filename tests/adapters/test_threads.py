@@ -58,10 +58,12 @@ def job(adapters: list[Adapter], number: int) -> Any:
             return adapter.generate(PROMPTS, intervention=given, **settings).texts
 
 
+@pytest.mark.parametrize("host", ["bridge", "plain"])
 def test_blocks_of_two_threads_are_refused_by_name_and_those_of_one_are_not(
-    tiny_model: Callable[[str], Tiny],
+    host: str, tiny_model: Callable[[str], Tiny]
 ) -> None:
-    bridge, plans = tiny_model("gpt2").bridge, [plan for plan in PLANS if plan is not None]
+    bridge = getattr(tiny_model("gpt2"), host)
+    plans = [plan for plan in PLANS if plan is not None]
 
     def block() -> None:
         with steered(bridge, plans[0]):
