@@ -116,7 +116,7 @@ def _steer_passes(
                 continue
             for layer, module, side, units, placed in layers:
                 value = module.input if side == "input" else module.output
-                tensor = value[0] if isinstance(value, tuple) else value
+                tensor = value[0] if isinstance(value, (tuple, list)) else value
                 # OPT flattens [text, token]; nnsight then gives an invoke the rows of all of them.
                 width = tensor.shape[-1] if tensor.dim() == 2 else tensor[0, 0].numel()
                 flat = tensor.reshape(-1, ids.shape[1], width)
@@ -131,8 +131,8 @@ def _steer_passes(
                 steered = torch.cat([others[0], steered, others[1]]).reshape(tensor.shape)
                 if side == "input":
                     module.input = steered
-                elif isinstance(value, tuple):
-                    module.output = (steered, *value[1:])
+                elif isinstance(value, (tuple, list)):
+                    module.output = type(value)((steered, *value[1:]))
                 else:
                     module.output = steered
     except OutOfOrderError:

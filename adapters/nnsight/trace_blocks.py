@@ -67,7 +67,7 @@ def read_pooled(
                     for path, side, poolings in places:
                         module = module_at(model, path)
                         value = module.input if side == "input" else module.output
-                        tensor = value[0] if isinstance(value, tuple) else value
+                        tensor = value[0] if isinstance(value, (tuple, list)) else value
                         flat = tensor.reshape(*content.shape, -1)
                         for function, heads in poolings:
                             units = flat if heads is None else norms(flat, heads)

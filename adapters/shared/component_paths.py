@@ -26,6 +26,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "falcon_h1": {
         "hook_attn_out": "attention and a Mamba mixer are scaled and added to the stream as one"
     },
+    "modernbert-decoder": {"mlp.hook_pre": FUSED_GATE},
     "olmo_hybrid": {
         "hook_attn_out": "in some layers a norm follows attention that precedes the MLP in others"
     },

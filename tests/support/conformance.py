@@ -149,11 +149,17 @@ def _references(seen: Conformance, model: Any, adapter: Any) -> dict[tuple[str, 
         for number, block in enumerate(blocks):
             handles.append(_read_into(read, ("before", number), block, "input"))
             handles.append(_read_into(read, ("block", number), block, "output"))
+            fused = getattr(getattr(block, "mlp", None), "gate_up_proj", None)
+            if isinstance(fused, torch.nn.Linear):
+                handles.append(_read_into(read, ("fused", number), fused, "output"))
         ids = _ids(adapter, text)
         with torch.no_grad():
             output = model(ids, use_cache=False, output_hidden_states=True)
         for handle in handles:
             handle.remove()
+        for number, fused in _fused_halves(read, len(blocks)):
+            for site, half in zip(("mlp.hook_pre", "mlp.hook_pre_linear"), fused, strict=True):
+                references.setdefault((site, number), []).append(half)
         for key in places:
             references[key].append(read[key])
         states = [state[0] for state in output.hidden_states or ()]
@@ -161,6 +167,16 @@ def _references(seen: Conformance, model: Any, adapter: Any) -> dict[tuple[str, 
         _hold_to_sums(seen, read, model, len(blocks))
         _hold_to_activation(seen, read, model)
     return references
+
+
+def _fused_halves(
+    read: dict[Any, Tensor], blocks: int
+) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
+    """Split what one projection makes of gate and linear half, which a bridge does as well."""
+    for number in range(blocks):
+        if ("fused", number) in read:
+            gate, linear = read["fused", number].chunk(2, -1)
+            yield number, (gate, linear)
 
 
 def _blocks(model: Any) -> list[Any]:
@@ -251,6 +267,8 @@ def _read(
         for pooling in POOLINGS
         if seen.layers[host, site]
     ]
+    if not readings:
+        return
     answers = gather(adapter, TEXTS, readings)
     for reading in readings:
         layers = reading.layers or ()
