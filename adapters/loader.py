@@ -110,6 +110,11 @@ def _load(
 
         bridge = _load_bridge(source, placement) if file is None else _bridge_of(file, source.name)
         return BridgeAdapter(bridge, tokenizer=tokenizer, **shared)
+    if settings.host == "transformers" and placement is not None:
+        from steer_plugin.adapters.transformers.model_adapter import ModelAdapter
+
+        plain = _load_model(source, placement) if file is None else file.model
+        return ModelAdapter(plain, tokenizer=tokenizer, **shared)
     from nnsight.modeling.transformers import TransformersModel
 
     from steer_plugin.adapters.nnsight.ndif import NDIF

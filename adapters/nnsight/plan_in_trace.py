@@ -1,6 +1,5 @@
 """Interventions inside nnsight traces: a user's own, and the adapter's."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,10 +7,11 @@ from greenlet import getcurrent
 from nnsight.intervention.interleaver import Mediator, OutOfOrderError
 from nnsight.intervention.iterator import Iterations
 
-from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS, ModulePaths
 from steer_plugin.adapters.nnsight.portable_code import keep_here, portable, send_as_data
+from steer_plugin.adapters.nnsight.sent_paths import paths_of
 from steer_plugin.adapters.nnsight.source_capture import parse_one_at_a_time
 from steer_plugin.adapters.shared.heads import meant_values
+from steer_plugin.adapters.shared.module_paths import locate
 from steer_plugin.adapters.shared.touched_tokens import (
     cached_tokens,
     require_told,
@@ -23,7 +23,6 @@ from steer_plugin.interventions.columns import COLUMNS
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan, Plan
 from steer_plugin.interventions.positions import TokenFunction
-from steer_plugin.settings.names import FINAL_NORM
 from steer_plugin.settings.parts import Arithmetic
 
 parse_one_at_a_time()
@@ -34,7 +33,6 @@ send_as_data(
     without=COLUMNS.values(),
 )
 send_as_data(Plan)
-send_as_data(ModulePaths)
 keep_here(
     TokenFunction,
     "positions by a function do not travel to a server; run the plan by adapt(model, remote=True), "
@@ -42,46 +40,17 @@ keep_here(
 )
 
 
-def locate(model: Any, site: str, layer: int, own: Mapping[str, str]) -> tuple[str, str]:
-    """Give the path of the module that a site is at, and its side, `input` or `output`.
+def envoy_at(model: Any, path: str) -> Any:
+    """Give what nnsight has for the module at a path; one called `output` has another name there.
 
     Args:
-        model: an nnsight model.
-        site: one of `steer_plugin.settings.parts.SITES`.
-        layer: a block's index; 0 for the final norm.
-        own: the `Site.paths` of the site.
-
-    Raises:
-        LookupError: the architecture is unknown, or has no such site or block.
+        model: the nnsight model.
+        path: of the module.
     """
-    kind = model.config.model_type
-    if kind not in MODULE_PATHS:
-        raise LookupError(
-            f"where a {kind!r} model has its sites is not known; tell it with "
-            "steer_plugin.adapters.nnsight.module_paths.register_module_paths"
-        )
-    paths = MODULE_PATHS[kind]
-    prefix = model.base_model_prefix
-    base = [prefix] if hasattr(model._module, prefix) else []
-    if site == FINAL_NORM:
-        if layer != 0:
-            raise LookupError(f"{FINAL_NORM} is one place, layer 0; layer {layer} was given")
-        module, _, side = paths.final_norm.rpartition(".")
-        return ".".join([*base, module]), side
-    place = own.get(kind) or paths.sites.get(site)
-    if place is None:
-        reason = paths.unreachable.get(site, "it has no such tensor")
-        raise LookupError(
-            f"{kind} has no {site} in layer {layer}: {reason}; choose one of: "
-            f"{', '.join((*paths.sites, FINAL_NORM))}"
-        )
-    blocks = model.get(".".join([*base, paths.blocks]))
-    if not 0 <= layer < len(blocks):
-        raise LookupError(
-            f"layer {layer} does not exist; the model has blocks 0..{len(blocks) - 1}"
-        )
-    module, _, side = place.rpartition(".")
-    return ".".join([*base, paths.blocks, str(layer), *filter(None, [module])]), side
+    for name in path.split("."):
+        child = model._child_map.get(name)
+        model = getattr(model, name) if child is None else child
+    return model
 
 
 def _steer_passes(
@@ -103,9 +72,10 @@ def _steer_passes(
         prompt_length: how many tokens each prompt has, where it is told.
     """
     layers = []
+    paths, own = paths_of(model), intervention.module_paths
     for layer, units in intervention.units.items():
-        path, side = locate(model, intervention.tensor_site, layer, intervention.module_paths)
-        layers.append((layer, model.get(path), side, units, {}))
+        path, side = locate(model._module, paths, intervention.tensor_site, layer, own)
+        layers.append((layer, envoy_at(model, path), side, units, {}))
     touched, everywhere = given, intervention.positions == "all"
     try:
         for _ in Iterations()[:]:
@@ -146,7 +116,7 @@ def _steer_passes(
                 continue
             for layer, module, side, units, placed in layers:
                 value = module.input if side == "input" else module.output
-                tensor = value[0] if isinstance(value, tuple) else value
+                tensor = value[0] if isinstance(value, (tuple, list)) else value
                 # OPT flattens [text, token]; nnsight then gives an invoke the rows of all of them.
                 width = tensor.shape[-1] if tensor.dim() == 2 else tensor[0, 0].numel()
                 flat = tensor.reshape(-1, ids.shape[1], width)
@@ -161,8 +131,8 @@ def _steer_passes(
                 steered = torch.cat([others[0], steered, others[1]]).reshape(tensor.shape)
                 if side == "input":
                     module.input = steered
-                elif isinstance(value, tuple):
-                    module.output = (steered, *value[1:])
+                elif isinstance(value, (tuple, list)):
+                    module.output = type(value)((steered, *value[1:]))
                 else:
                     module.output = steered
     except OutOfOrderError:

@@ -89,7 +89,7 @@ def send_as_data(kind: type, *more: str, without: Collection[str] = ()) -> None:
         }
         return partial(SimpleNamespace, **data), ()
 
-    _reduce(kind, reduce)
+    send_as(kind, reduce)
 
 
 def keep_here(kind: type, reason: str) -> None:
@@ -103,8 +103,14 @@ def keep_here(kind: type, reason: str) -> None:
     def reduce(instance: Any) -> tuple[Any, ...]:
         raise InterventionError(f"{instance}: {reason}")
 
-    _reduce(kind, reduce)
+    send_as(kind, reduce)
 
 
-def _reduce(kind: type, reduce: Callable[[Any], tuple[Any, ...]]) -> None:
+def send_as(kind: type, reduce: Callable[[Any], tuple[Any, ...]]) -> None:
+    """Make nnsight send the instances of a class as what a function of one says.
+
+    Args:
+        kind: the class.
+        reduce: gives what `__reduce__` would.
+    """
     CustomCloudPickler.dispatch_table = ChainMap({kind: reduce}, CustomCloudPickler.dispatch_table)

@@ -1,6 +1,5 @@
 """nnsight: a model here, or on an NDIF server, as an adapter."""
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -15,9 +14,7 @@ from transformers import AutoTokenizer
 from steer_plugin.activations.pooling import pooler
 from steer_plugin.activations.sites import UnitSpace, chosen_layers, of_heads, tensor_site
 from steer_plugin.adapters.nnsight import trace_blocks
-from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS
 from steer_plugin.adapters.nnsight.ndif import NDIF
-from steer_plugin.adapters.nnsight.plan_in_trace import locate
 from steer_plugin.adapters.nnsight.portable_code import portable
 from steer_plugin.adapters.shared.fingerprint import identified
 from steer_plugin.adapters.shared.generation import Asked, Continued, continue_in_batches
@@ -25,6 +22,7 @@ from steer_plugin.adapters.shared.heads import head_count
 from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
 from steer_plugin.adapters.shared.memory import Memory
 from steer_plugin.adapters.shared.model_locks import alone
+from steer_plugin.adapters.shared.model_sites import ModelSites
 from steer_plugin.adapters.shared.placement import devices_of
 from steer_plugin.adapters.shared.steered_tokens import (
     Steered,
@@ -110,8 +108,7 @@ class TraceAdapter:
         self._name = name or getattr(model, "repo_id", None) or config.name_or_path or "unknown"
         shipped = _shipped_tokenizer(model, self._name) if tokenizer is None else tokenizer
         self.tokens = tokens_for(shipped, bos, config, chat)
-        takes = inspect.signature(self._module.forward).parameters
-        self._takes_positions = "position_ids" in takes
+        self._sites = ModelSites(self._module, self._name)
         text_config = config.get_text_config()
         self._info = ModelInfo(
             name=self._name,
@@ -176,24 +173,14 @@ class TraceAdapter:
             SiteError: the model lacks the site, or no tensor of its modules is it.
         """
         chosen = chosen_layers(site, layers, self._info.n_layers)
+        if self.ndif is None:
+            return UnitSpace(site, chosen, self._sites.widths(site, chosen))
         return UnitSpace(site, chosen, tuple(self._width(site, layer) for layer in chosen))
 
-    def _locate(self, site: str, layer: int) -> tuple[str, str]:
-        try:
-            tensor = tensor_site(site)
-            return locate(self.model, tensor, layer, SITES[tensor].paths)
-        except LookupError as error:
-            raise SiteError(f"{self._name}: {error.args[0]}") from error
-
     def _width(self, site: str, layer: int) -> int:
-        path, side = self._locate(site, layer)
-        try:
-            module = self._module.get_submodule(path)
-        except AttributeError as error:
-            raise SiteError(
-                f"{self._name} has no module {path!r}, where its module paths have {site} in "
-                f"layer {layer}; register them anew"
-            ) from error
+        """Tell how wide a site is from the module that it is at, whose weights are on a server."""
+        path, side = self._sites.locate(site, layer)
+        module = self._module.get_submodule(path)
         names = ("in_features", "nx") if side == "input" else ("out_features", "nf")
         widths = [getattr(module, name) for name in names if hasattr(module, name)]
         width = int(widths[0]) if widths else self._info.d_model
@@ -203,10 +190,7 @@ class TraceAdapter:
             raise SiteError(f"{self._name} has no {site}: {error.args[0]}") from error
 
     def _inputs(self, batch: TokenBatch) -> trace_blocks.Inputs:
-        inputs = {"input_ids": batch.ids, "attention_mask": batch.attention.long()}
-        if self._takes_positions:
-            inputs["position_ids"] = batch.positions
-        return inputs
+        return batch.inputs(self._module.forward)
 
     def batches(self, texts: Sequence[Prompt]) -> list[Int[np.ndarray, " text"]]:
         """Give the rows of each batch that `collect` makes; see `Adapter.batches`.
@@ -283,7 +267,7 @@ class TraceAdapter:
                 made = wanted.setdefault((tensor_site(reading.site), layer), {})
                 heads = width if of_heads(reading.site) else None
                 made[reading.site, reading.pooling] = heads
-        order = list(MODULE_PATHS[self._module.config.model_type].sites)
+        order = list(self._sites.paths().sites)
 
         def reached(place: tuple[str, int]) -> tuple[float, float]:
             site, layer = place
@@ -303,7 +287,7 @@ class TraceAdapter:
         }
         places = [
             (
-                *self._locate(*place),
+                *self._sites.locate(*place),
                 tuple((functions[pooling], heads) for (_, pooling), heads in wanted[place].items()),
             )
             for place in ordered

@@ -14,7 +14,7 @@ from nnsight.tracing.tracer import save
 from torch import Tensor
 
 from steer_plugin.activations.pooling import pooled_by
-from steer_plugin.adapters.nnsight.plan_in_trace import steer_beside
+from steer_plugin.adapters.nnsight.plan_in_trace import envoy_at, steer_beside
 from steer_plugin.adapters.nnsight.portable_code import portable
 from steer_plugin.adapters.shared import dtypes, sampling
 from steer_plugin.adapters.shared import losses as losses_module
@@ -29,6 +29,7 @@ Place = tuple[str, str, tuple[tuple[Callable[..., Tensor], int | None], ...]]
 
 pooled = portable(pooled_by)
 norms = portable(head_norms)
+module_at = portable(envoy_at)
 named_dtype = portable(dtypes.dtype_of)
 choose = portable(sampling.choose)
 token_losses = portable(losses_module.token_losses)
@@ -64,9 +65,9 @@ def read_pooled(
                         steer_beside(model, step, bos_id, touched)
                     parts = []
                     for path, side, poolings in places:
-                        module = model.get(path)
+                        module = module_at(model, path)
                         value = module.input if side == "input" else module.output
-                        tensor = value[0] if isinstance(value, tuple) else value
+                        tensor = value[0] if isinstance(value, (tuple, list)) else value
                         flat = tensor.reshape(*content.shape, -1)
                         for function, heads in poolings:
                             units = flat if heads is None else norms(flat, heads)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from steer_plugin.adapters.shared.touched_tokens import (
     touched_tokens,
 )
 from steer_plugin.errors import InterventionError, SiteError
+from steer_plugin.interventions.arithmetic import moved, steer_units
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
 
@@ -49,6 +51,7 @@ def require_units(
                 raise SiteError(error.args[0]) from error
 
 
+Writer = Callable[[Tensor], Tensor]
 Steered = tuple[Intervention, Touched]
 """What is done, and to which tokens."""
 
@@ -123,6 +126,9 @@ class SteeredTokens:
         self._seen = 0
         self._ids: Tensor | None = None
         self._where: Bool[Tensor, "text token"] | bool = False
+        # What the last pass with gradients was steered at, and whether others were elsewhere.
+        self._kept: Bool[Tensor, "text token"] | None = None
+        self._several = False
 
     def follow(self, ids: Int[Tensor, "text token"], context: PassContext = ALONE) -> None:
         """Work out which tokens are steered in the pass that begins with these ids.
@@ -141,6 +147,35 @@ class SteeredTokens:
         self._seen = context.past + ids.shape[1]
         self._ids = ids
 
+    def keep_for_backward(self) -> None:
+        """Note what a pass with gradients is steered at, as parts of it may be run again."""
+        if not torch.is_grad_enabled():
+            return
+        shape = self._ids.shape if self._ids is not None else ()
+        where = self._where
+        if isinstance(where, bool):
+            where = torch.full(shape, where)
+        kept = self._kept
+        self._several = kept is not None and (self._several or not torch.equal(kept, where))
+        self._kept = where
+
+    def require_one_pass(self) -> None:
+        """Refuse to steer again parts of one pass of several that are steered at other tokens.
+
+        Raises:
+            InterventionError: there are such.
+        """
+        if self._several:
+            raise InterventionError(
+                "gradient checkpointing runs parts of a pass again, of several that the plan "
+                "touches at different tokens, and which is not told; run backward after each pass"
+            )
+        self._kept = None
+
+    def forget(self) -> None:
+        """Begin a pass that has no token ids."""
+        self._ids = None
+
     def where(
         self, activations: Float[Tensor, "text token unit"]
     ) -> Bool[Tensor, "text token"] | bool:
@@ -155,6 +190,16 @@ class SteeredTokens:
                 "cannot be told; give ids, not embeddings"
             )
         return self._where
+
+    def flat(self, activations: Float[Tensor, "*shape"]) -> Float[Tensor, "text token unit"]:
+        """Give activations of the pass that was followed last with all units of a token in a row.
+
+        Some blocks put the tokens of all texts in one row, and some their heads side by side.
+        """
+        ids = self._ids
+        if ids is not None and activations.dim() == 2 and len(activations) == ids.numel():
+            return activations.reshape(*ids.shape, -1)
+        return activations.flatten(2)
 
     def _begins(self, ids: Tensor, prompt: Tensor, context: PassContext) -> bool:
         """Tell whether a pass begins a text, or brings more of a prompt in several passes."""
@@ -195,6 +240,36 @@ class SteeredTokens:
             prompt_length=length,
             texts=None if run.ids is None else len(run.ids),
         )
+
+
+def writers(step: Intervention, tokens: SteeredTokens, config: Any) -> Iterator[tuple[int, Writer]]:
+    """List, layer by layer, what makes steered activations of those at a step's site.
+
+    Args:
+        step: what is done, and where.
+        tokens: follows the passes.
+        config: the model's.
+    """
+
+    def writer(layer: int, indices: Tensor, parameters: Tensor) -> Writer:
+        @cache
+        def placed(device: torch.device, dtype: torch.dtype, width: int) -> tuple[Tensor, Tensor]:
+            try:
+                values = meant_values(step, layer, indices, parameters, config, width)
+            except LookupError as error:
+                raise SiteError(error.args[0]) from error
+            return moved(*values, device, dtype)
+
+        def write(activations: Tensor) -> Tensor:
+            flat = tokens.flat(activations)
+            where = tokens.where(flat)
+            values = placed(flat.device, flat.dtype, flat.shape[2])
+            return steer_units(flat, *values, step, where).view_as(activations)
+
+        return write
+
+    for layer, (indices, parameters) in step.units.items():
+        yield layer, writer(layer, indices, parameters)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """From texts to padded token ids, with every mask explicit."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -64,6 +65,20 @@ class TokenBatch:
     def positions(self) -> Int[Tensor, "text token"]:
         """The place of each real token in its text, from 0; 0 for padding."""
         return (self.attention.cumsum(1) - 1).clamp(min=0)
+
+    def inputs(
+        self, forward: Callable[..., Any], device: torch.device | None = None
+    ) -> dict[str, Tensor]:
+        """Give what a model is called with: ids, mask and, where it takes them, positions.
+
+        Args:
+            forward: of the model.
+            device: where to; None leaves them here.
+        """
+        inputs = {"input_ids": self.ids, "attention_mask": self.attention.long()}
+        if "position_ids" in inspect.signature(forward).parameters:
+            inputs["position_ids"] = self.positions
+        return {name: tensor.to(device=device) for name, tensor in inputs.items()}
 
     def part(self, places: slice) -> "TokenBatch":
         """Take some of its texts, without the padding that none of them needs."""

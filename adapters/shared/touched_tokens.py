@@ -136,7 +136,7 @@ def touched_tokens(
     prompt = torch.zeros_like(real)
     if positions in ("all", "prompt"):
         prompt |= real
-    elif positions == "text":
+    elif positions == "text" and content is not None:
         prompt |= content
     elif positions != "generated":
         for row, owner in enumerate(owners):

@@ -2,21 +2,24 @@
 
 import contextlib
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any, TypeVar, cast
 
-import torch
 from torch import Tensor
 from transformer_lens.hook_points import HookFunction
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.exceptions import StopAtLayerException
 
 from steer_plugin.activations.sites import hook_name, tensor_site
-from steer_plugin.adapters.shared.heads import meant_values
-from steer_plugin.adapters.shared.steered_tokens import PassContext, SteeredTokens
-from steer_plugin.adapters.transformer_lens.passes import PassWatch
+from steer_plugin.adapters.shared.component_paths import EXCEPTIONS
+from steer_plugin.adapters.shared.model_locks import in_one_thread
+from steer_plugin.adapters.shared.steered_tokens import (
+    PassContext,
+    SteeredTokens,
+    Writer,
+    writers,
+)
+from steer_plugin.adapters.transformer_lens.passes import watch_passes
 from steer_plugin.errors import InterventionError, SiteError
-from steer_plugin.interventions.arithmetic import moved, steer_units
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
 from steer_plugin.settings.names import FINAL_NORM
@@ -44,7 +47,7 @@ def fwd_hooks(
     steps = acting_steps(intervention)
     if not steps:
         return []
-    watch = PassWatch(bridge)
+    watch = watch_passes(bridge)
     hooks: list[NamedHook] = []
     for step in steps:
         tokens = SteeredTokens(
@@ -70,8 +73,17 @@ def steered(
 
     Raises:
         SiteError: the model lacks the site or one of the units.
-        InterventionError: the hooks were removed inside the block, as permanent ones too.
+        InterventionError: the hooks were removed inside the block, as permanent ones too; or
+            another thread is in such a block with the same model.
     """
+    model: Any = bridge.original_model
+    with in_one_thread(model, str(bridge.cfg.model_name)):
+        yield from _steered(bridge, intervention, prompt_length)
+
+
+def _steered(
+    bridge: TransformerBridge, intervention: AnyPlan, prompt_length: int | None
+) -> Iterator[TransformerBridge]:
     hooks = fwd_hooks(bridge, intervention, prompt_length)
     points = [bridge.hook_dict[name] for name, _ in hooks]
     handles = [
@@ -117,28 +129,13 @@ def steering_hooks(
     def follow(ids: Tensor, hook: object) -> None:  # noqa: ARG001 (TransformerLens calls it hook)
         tokens.follow(ids, context())
 
-    def writer(layer: int, indices: Tensor, parameters: Tensor) -> Hook:
-        @cache
-        def placed(device: torch.device, dtype: torch.dtype, width: int) -> tuple[Tensor, Tensor]:
-            try:
-                values = meant_values(intervention, layer, indices, parameters, config, width)
-            except LookupError as error:
-                raise SiteError(error.args[0]) from error
-            return moved(*values, device, dtype)
-
-        def write(activations: Tensor, hook: object) -> Tensor:  # noqa: ARG001
-            flat = activations.flatten(2)
-            where = tokens.where(flat)
-            values = placed(flat.device, flat.dtype, flat.shape[2])
-            steered = steer_units(flat, *values, intervention, where)
-            return steered.view_as(activations)
-
-        return write
+    def hook_of(write: Writer) -> Hook:
+        return lambda activations, hook: write(activations)  # noqa: ARG005
 
     hooks: list[NamedHook] = [(EMBEDDING_IN, follow)]
-    for layer, (indices, parameters) in intervention.units.items():
+    for layer, write in writers(intervention, tokens, config):
         require_site(bridge, intervention.site, layer)
-        hooks.append((hook_name(intervention.site, layer), writer(layer, indices, parameters)))
+        hooks.append((hook_name(intervention.site, layer), hook_of(write)))
     return hooks
 
 
@@ -153,8 +150,7 @@ def reading_hooks(
     Args:
         bridge: the model.
         steering: hooks that act before anything is read.
-        readers: for each answer the name of a hook, and what to make of its tensor, flattened to
-            [text, token, unit].
+        readers: for each answer the name of a hook, and what to make of its tensor.
 
     Yields:
         The answers; complete when the block is left.
@@ -163,7 +159,7 @@ def reading_hooks(
 
     def reader(key: Key, read: Callable[[Tensor], Answer]) -> Hook:
         def hook_function(activations: Tensor, hook: object) -> None:  # noqa: ARG001
-            answers[key] = read(activations.flatten(2))
+            answers[key] = read(activations)
             if len(answers) == len(readers):
                 raise StopAtLayerException(activations)
 
@@ -184,6 +180,10 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
     place = SITES[site]
     points = bridge.hook_dict
     name = hook_name(site, layer)
+    kind = cast("Any", bridge.original_model).config.model_type
+    reason = EXCEPTIONS.get(kind, {}).get(site)
+    if reason is not None:
+        raise SiteError(f"{bridge.cfg.model_name} has no {site}: {reason}; choose another site")
     if site == FINAL_NORM:
         if name not in points:
             raise SiteError(f"{bridge.cfg.model_name} has no final norm ({name})")

@@ -142,6 +142,14 @@ def run_experiment(
         )
     passes.forget_foreseen()
     generation_comparisons = _plan_generation(planner)
+    if writer is not None:
+        for target, at_every_k in generation_comparisons.items():
+            for comparison in at_every_k:
+                writer.expect([comparison.experts, comparison.matched[0]], target)
+        _expect_rivals(writer, rivals)
+    steps.progress.expect(
+        "comparing", {_comparison_step(one): len(one.conditions) for one in comparisons}
+    )
     by_layer = [experts_by_layer(run_experts.experts, k, settings.choice) for k in settings.top_k]
     shared = [overlap(run_experts.experts, k, settings.choice) for k in settings.top_k]
     null, stability = measure_luck(finder, run_experts.experts)
@@ -160,6 +168,7 @@ def run_experiment(
         retrieval=tables["retrieval"],
         geometry=tables["geometry"],
         controls=tables.get("controls", pd.DataFrame()),
+        draws=tables.get("draws", pd.DataFrame()),
         projection=_project(comparisons, embedded, settings),
         correlations=correlations(
             tables["retrieval"],
@@ -221,6 +230,8 @@ def compare_methods(
     # The names of conditions that a run has as well are the run's.
     plan_comparisons(planner)
     rivals = plan_rivals(planner, block)
+    if writer is not None:
+        _expect_rivals(writer, rivals)
     finder.finish()
     conditions = {
         condition: None for rival in rivals for condition in (rival.steered, rival.control)
@@ -255,7 +266,7 @@ def _comparison_tables(
 ) -> Tables:
     frames: dict[str, list[pd.DataFrame]] = {}
     for comparison in comparisons:
-        name = f"comparisons/{comparison.target}-k{comparison.top_k}"
+        name = _comparison_step(comparison)
         origin = {
             "embeddings": [
                 embedded.origin(condition) for condition in (BEFORE, *comparison.conditions)
@@ -270,13 +281,31 @@ def _comparison_tables(
             "headline": comparison.headline,
         }
         comparison_tables = steps.tables(
-            name, origin, partial(compare_experts, comparison, embedded, settings)
+            name, origin, partial(_compare, comparison, embedded, settings, steps)
         )
+        steps.progress.drop("comparing", name)
         for table, rows in comparison_tables.items():
             frames.setdefault(table, []).append(rows)
     return with_false_discoveries(
         {table: pd.concat(parts, ignore_index=True) for table, parts in frames.items()}
     )
+
+
+def _compare(
+    comparison: Comparison, embedded: ConditionEmbeddings, settings: RunSettings, steps: Checkpoints
+) -> Tables:
+    amount = len(comparison.conditions)
+    with steps.progress.doing("comparing", _comparison_step(comparison), amount):
+        return compare_experts(comparison, embedded, settings)
+
+
+def _comparison_step(comparison: Comparison) -> str:
+    return f"comparisons/{comparison.target}-k{comparison.top_k}"
+
+
+def _expect_rivals(writer: Writer, rivals: Iterable[Rival]) -> None:
+    for rival in rivals:
+        writer.expect([rival.steered, rival.control], rival.target)
 
 
 def _resampling(settings: RunSettings) -> dict[str, int]:
@@ -376,6 +405,12 @@ def _project(
     comparisons: Iterable[Comparison], embedded: ConditionEmbeddings, settings: RunSettings
 ) -> pd.DataFrame:
     before = embedded.load(BEFORE, FINAL)
+    corpus = embedded.corpus
+    texts = {
+        (language, name): sentence
+        for language, sentences in corpus.sentences.items()
+        for name, sentence in zip(corpus.ids, sentences, strict=True)
+    }
     frames = []
     for comparison in comparisons:
         if not comparison.headline:
@@ -389,11 +424,14 @@ def _project(
             plane = project(
                 before,
                 conditions,
-                embedded.corpus.ids,
+                corpus.ids,
                 method=method,
                 seed=settings.bootstrap_seed,
             )
+            text = [texts[row] for row in zip(plane["language"], plane["id"], strict=True)]
             frames.append(
-                plane.assign(target=comparison.target, top_k=comparison.top_k, method=method)
+                plane.assign(
+                    target=comparison.target, top_k=comparison.top_k, method=method, text=text
+                )
             )
     return pd.concat(frames, ignore_index=True)

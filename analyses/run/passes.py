@@ -180,13 +180,13 @@ class Passes:
 
         @contextmanager
         def shown(total: int, there: int) -> Iterator[Advance]:
+            # What is there already costs nothing now.
+            rest = float(costs.sum()) * (1 - there / total)
             with (
-                progress.doing("reading", group) as advance,
+                progress.doing("reading", group, rest) as advance,
                 tqdm(total=1.0, desc=f"pass {number} of {len(self._planned)}, {name}") as bar,
             ):
                 count = there
-                # What is there already cost nothing now.
-                progress.expect("reading", {group: float(costs.sum()) * (1 - there / total)})
 
                 def batch(rows: Int[np.ndarray, " row"]) -> None:
                     nonlocal count

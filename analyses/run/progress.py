@@ -32,9 +32,18 @@ class Progress:
         self._left.get(kind, {}).pop(piece, None)
 
     @contextmanager
-    def doing(self, kind: Kind, piece: Hashable) -> Iterator[Callable[[float], None]]:
-        """Time a piece of work, which gives what it is told how much of it is done with."""
-        pieces, since = self._left.setdefault(kind, {}), self.clock()
+    def doing(
+        self, kind: Kind, piece: Hashable, amount: float
+    ) -> Iterator[Callable[[float], None]]:
+        """Time a piece of work, and give what is told how much of it is done.
+
+        Args:
+            kind: of work.
+            piece: which of its kind.
+            amount: how much of it is done now.
+        """
+        self.expect(kind, {piece: amount})
+        pieces, since = self._left[kind], self.clock()
 
         def advance(amount: float) -> None:
             nonlocal since

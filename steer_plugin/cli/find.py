@@ -13,6 +13,7 @@ from steer_plugin.cli.options import (
     check_out,
     corpus_options,
     json_option,
+    make_out,
     model_options,
     probe_options,
     say,
@@ -146,7 +147,7 @@ def _claim(out: Path, kind: str, where: str = ".") -> None:
     """Refuse, before the long work, a folder that holds something else."""
     from steer_plugin.storage.artifacts import read_artifact
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_out(out)
     if any(out.iterdir()):
         read_artifact(out / where, kind)
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -131,6 +132,23 @@ def check_out(out: Path, model: str) -> None:
         )
 
 
+def make_out(out: Path) -> None:
+    """Make the folder for results, and take away at the end what the command made and left empty.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    out.mkdir(parents=True, exist_ok=True)
+
+    def unmake() -> None:
+        with suppress(OSError):  # of a folder that holds something
+            for folder in made:
+                folder.rmdir()
+
+    click.get_current_context().call_on_close(unmake)
+
+
 def distinct(
     context: click.Context,  # noqa: ARG001 (click hands it over)
     option: click.Parameter,  # noqa: ARG001
@@ -155,7 +173,7 @@ def host_options(default: str | None) -> Callable[[Command], Command]:
             type=click.Choice(HOSTS),
             default=default,
             show_default=True if default else "the run file's",
-            help="What runs the model: TransformerLens or nnsight here, or an NDIF server.",
+            help="What runs the model: TransformerLens, nnsight or transformers here, or NDIF.",
         ),
         option(
             "--ndif-url",

@@ -14,6 +14,7 @@ from steer_plugin.cli.options import (
     check_out,
     host_options,
     json_option,
+    make_out,
     options,
     out_option,
     say,
@@ -81,7 +82,7 @@ class Running:
 
         check_out(out, settings.model)
         data = read_data(settings)
-        out.mkdir(parents=True, exist_ok=True)
+        make_out(out)
         return data
 
     def load(self, settings: "RunSettings") -> "Adapter":

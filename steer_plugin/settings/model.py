@@ -26,7 +26,7 @@ class ModelSettings:
     Attributes:
         model: a hub id, a local folder, a `.gguf` file, or "demo" for the pinned weights of the
             extra `[demo]`. An NDIF server takes a hub id, or a folder that it has itself.
-        host: `transformer_lens` or `nnsight` run it here; `ndif` on a server.
+        host: `transformer_lens`, `nnsight` or plain `transformers` run it here; `ndif` on a server.
         device: such as "cpu" or "cuda:0"; "auto" takes the accelerator there is, all where there
             are several, or else the CPU; how accelerate spreads a model ("balanced", "sequential")
             is known too. An NDIF server decides device, dtype and quantisation itself, so that only

@@ -18,7 +18,7 @@ SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 PositionName = Literal["all", "prompt", "text", "generated", "last"]
 POSITIONS: tuple[PositionName, ...] = get_args(PositionName)
 
-Host = Literal["transformer_lens", "nnsight", "ndif"]
+Host = Literal["transformer_lens", "nnsight", "ndif", "transformers"]
 HOSTS: tuple[Host, ...] = get_args(Host)
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]

@@ -96,9 +96,9 @@ class Site:
         hooks: of the bridge, one of which the hook of that name must be the same object as, since a
             bridge may give a site's name to another tensor (the blocks of a mixture of experts call
             their output `mlp.hook_post`); none takes the hook of that name as it is.
-        paths: for nnsight, by `config.model_type`, from the block to a module and its side, such as
-            `self_attn.q_proj.output`; those of ours are in
-            `steer_plugin.adapters.nnsight.module_paths`.
+        paths: for nnsight and plain models, by `config.model_type`, from the block to a module and
+            its side, such as `self_attn.q_proj.output`; needed only where TransformerLens' mapping
+            of the architecture does not say where that hook is.
         before: the site that a forward pass reaches next; None where it is the last of its block.
         neurons: whether its units are those of the MLP, which a fused one does not have.
         gated: whether it is there only where the MLP has a gate.
@@ -179,11 +179,15 @@ class Measure:
             `steer_plugin.analyses.statistics.Figures`, such as `weighted_means` gives.
         same: whether it looks for translations, and takes by the name `same` which texts are equal.
         usual: whether every run takes it.
+        title: of its chart's axis on the page; None for the name of the figure.
+        better: "high" or "low", whichever is; "" where neither is.
     """
 
     function: Callable[..., Any]
     same: bool = False
     usual: bool = False
+    title: str | None = None
+    better: Literal["high", "low", ""] = ""
 
 
 @dataclass(frozen=True)

@@ -48,14 +48,17 @@ def templated(tokenizer: Any, template: str | None) -> Any:
     return chatty
 
 
-@pytest.fixture(scope="module", params=["transformer_lens", "nnsight"])
+@pytest.fixture(scope="module", params=["transformer_lens", "nnsight", "transformers"])
 def make(request: pytest.FixtureRequest, tiny_model: Callable[[str], Tiny]) -> Make:
-    """Make an adapter of a tiny Llama on either host, with a chat template."""
+    """Make an adapter of a tiny Llama on each host, with a chat template."""
     model = tiny_model("llama")
-    traced = nnsight.NNsight(copy.deepcopy(model.plain))
+    plain = copy.deepcopy(model.plain)
+    traced = nnsight.NNsight(plain)
 
     def adapter(template: str | None = TEMPLATES["plain"], **settings: Any) -> Adapter:
         settings = {"chat": True, "tokenizer": templated(model.tokenizer, template)} | settings
+        if request.param == "transformers":
+            return adapt(plain, **settings)
         if request.param == "nnsight":
             return TraceAdapter(traced, **settings)
         return BridgeAdapter(model.bridge, **settings)
@@ -129,25 +132,7 @@ def test_of_a_conversation_all_that_the_user_says_is_content(
 
     assert found.ids == ids_of(tokenizer, conversation, False)
     words = tokenizer.convert_ids_to_tokens(found.ids)
-    assert words == [
-        BOS,
-        *[
-            "key",
-            "owl",
-            "lake",
-            "key",
-            "key",
-            "lake",
-            "key",
-            "key",
-            "lake",
-            "lake",
-            "key",
-            "lake",
-            "owl",
-            "lake",
-        ],
-    ]
+    assert " ".join(words) == f"{BOS} key owl lake key key lake key key lake lake key lake owl lake"
     assert found.spans == ((5, 6), (12, 14))
 
 

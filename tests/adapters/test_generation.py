@@ -22,7 +22,7 @@ from support.oracle import Oracle
 from support.plans import intervention, plan
 from support.tiny_models import MAX_TOKENS, Tiny
 
-Both = Callable[..., BridgeAdapter | TraceAdapter]
+Both = Callable[..., Any]
 
 LENGTHS = (2, 12, 1, 7, 4, 4, 9, 3, 1, 11, 6, 2)
 PROMPTS = [
@@ -35,13 +35,16 @@ SAMPLED: dict[str, Any] = {"max_new_tokens": NEW, "top_p": 0.9, "temperature": 1
 GREEDY: dict[str, Any] = {"max_new_tokens": NEW, "temperature": 0}
 
 
-@pytest.fixture(scope="module", params=["transformer_lens", "nnsight"])
+@pytest.fixture(scope="module", params=["transformer_lens", "nnsight", "transformers"])
 def both(request: pytest.FixtureRequest, tiny_model: Callable[[str], Tiny]) -> Both:
-    """Make an adapter of a tiny GPT-2 on either host."""
+    """Make an adapter of a tiny GPT-2 on each host."""
     model = tiny_model("gpt2")
-    traced = nnsight.NNsight(copy.deepcopy(model.plain))
+    plain = copy.deepcopy(model.plain)
+    traced = nnsight.NNsight(plain)
 
-    def make(**settings: Any) -> BridgeAdapter | TraceAdapter:
+    def make(**settings: Any) -> Any:
+        if request.param == "transformers":
+            return adapt(plain, tokenizer=model.tokenizer, **settings)
         if request.param == "nnsight":
             return TraceAdapter(traced, tokenizer=model.tokenizer, **settings)
         return BridgeAdapter(model.bridge, tokenizer=model.tokenizer, **settings)
@@ -49,13 +52,11 @@ def both(request: pytest.FixtureRequest, tiny_model: Callable[[str], Tiny]) -> B
     return make
 
 
-def torch_model(adapter: BridgeAdapter | TraceAdapter) -> Any:
-    if isinstance(adapter, TraceAdapter):
-        return adapter.model._module
-    return adapter.bridge.original_model
+def torch_model(adapter: Any) -> Any:
+    return adapter.model._module if isinstance(adapter, TraceAdapter) else adapter._model
 
 
-def sizes(adapter: BridgeAdapter | TraceAdapter, run: Callable[[], Any]) -> list[tuple[int, int]]:
+def sizes(adapter: Any, run: Callable[[], Any]) -> list[tuple[int, int]]:
     """Give the texts and tokens of each forward pass that begins a text."""
     passes: list[tuple[int, int]] = []
 

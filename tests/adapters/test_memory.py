@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from steer_plugin import Reading, gather
+from steer_plugin import Reading, adapt, gather
 from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ModelError
@@ -47,24 +47,17 @@ class Host:
     def __init__(self, kind: str, model: Tiny, **settings: Any) -> None:
         self.lines: list[str] = []
         plain = copy.deepcopy(model.plain)
-        self.adapter: Any = (
-            TraceAdapter(
-                nnsight.NNsight(plain),
-                tokenizer=model.tokenizer,
-                say=self.lines.append,
-                **settings,
-            )
-            if kind == "nnsight"
-            else BridgeAdapter(
-                model.bridge, tokenizer=model.tokenizer, say=self.lines.append, **settings
-            )
-        )
-        self.module: Any = (
-            plain if kind == "nnsight" else model.bridge.original_model
-        ).get_input_embeddings()
+        settings |= {"tokenizer": model.tokenizer, "say": self.lines.append}
+        self.adapter: Any = {
+            "nnsight": lambda: TraceAdapter(nnsight.NNsight(plain), **settings),
+            "transformers": lambda: adapt(plain, **settings),
+            "transformer_lens": lambda: BridgeAdapter(model.bridge, **settings),
+        }[kind]()
+        held: Any = model.bridge.original_model if kind == "transformer_lens" else plain
+        self.module: Any = held.get_input_embeddings()
 
 
-@pytest.fixture(scope="module", params=["transformer_lens", "nnsight"])
+@pytest.fixture(scope="module", params=["transformer_lens", "nnsight", "transformers"])
 def host(request: pytest.FixtureRequest, tiny_model: Callable[[str], Tiny]) -> Host:
     return Host(request.param, tiny_model("gpt2"), name="tiny")
 

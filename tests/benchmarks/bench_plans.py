@@ -12,7 +12,7 @@ LAYERS, WIDTH = 70, 7_000
 REPEATS = 5
 
 
-def plan_rows() -> list[Row]:
+def rows() -> list[Row]:
     """Make a plan from arrays, and check and sort its numbers one by one, as was done before."""
     space = UnitSpace(VECTOR_SITE, tuple(range(LAYERS)), (WIDTH,) * LAYERS)
     numbers = np.random.default_rng(0).standard_normal((1, len(space)), dtype=np.float32)
@@ -32,6 +32,4 @@ def plan_rows() -> list[Row]:
         repeats=REPEATS,
     )
     what = f"a plan of {len(space):,} numbers, as arrays"
-    return [
-        times_faster(what, "sorted as tuples", seconds["arrays"], seconds["tuples"], "4 or more")
-    ]
+    return [times_faster(what, "sorted as tuples", seconds["arrays"], seconds["tuples"], ">= 4")]

@@ -150,7 +150,7 @@ def _gaps(
 ) -> Iterator[float]:
     """Say, where the device writes another token, how much likelier the CPU's is, in nats."""
     ours, theirs = (
-        adapter.generate(prompts, intervention=plan, max_new_tokens=new_tokens, temperature=0)
+        adapter.generate(prompts, intervention=plan, max_new_tokens=new_tokens, temperature=0).texts
         for adapter in (there, here)
     )
     for prompt, one, other in zip(prompts, ours, theirs, strict=True):

@@ -66,6 +66,22 @@ def assert_same_saved(one: Path, other: Path) -> None:
     assert_same(ExpertTable.load(one), ExpertTable.load(other))
 
 
+def test_a_command_that_is_refused_leaves_no_folder(at: Path, tmp_path: Path, steer: Steer) -> None:
+    """Of those that make the folder before the long work."""
+    shutil.copytree(at / "llama", tmp_path / "broken")
+    (tmp_path / "broken" / "model.safetensors").unlink()
+    find = ["find", "--model", tmp_path / "broken", "--corpus", at / "corpus.tsv"]
+    (tmp_path / "kept").mkdir()
+
+    for arguments in (find, [*find, "--shard", "1/2"], ["merge", tmp_path / "no-shard"]):
+        code, _, err = steer(*arguments, "--out", tmp_path / "made" / "out")
+        assert (code, "Error: " in err) == (1, True)
+        assert not (tmp_path / "made").exists()
+    # A folder that was there before stays.
+    assert steer(*find, "--out", tmp_path / "kept")[0] == 1
+    assert (tmp_path / "kept").is_dir()
+
+
 def test_the_plan_is_told_before_the_work_and_what_it_kept_serves_again(
     at: Path, tmp_path: Path, cache: Path, steer: Steer
 ) -> None:

@@ -118,7 +118,7 @@ BAD: dict[str, tuple[Writer, str]] = {
     ),
     "no text column": (
         lambda tmp: jsonl(tmp / "x.jsonl", [{"language": "deu_Latn", "body": "Ja."}]),
-        r"x\.jsonl has no column 'text' among language, body; docs/data\.md shows",
+        r"x\.jsonl has no column 'text' among language, body; .*see docs/data\.md",
     ),
     "an empty document": (
         lambda tmp: jsonl(tmp / "x.jsonl", [ROW, {**ROW, "text": " "}]),

@@ -66,7 +66,7 @@ def test_readme_python_runs_block_after_block(
 
 def test_readme_points_at_files_that_are_there() -> None:
     targets = re.findall(r"\]\((?!http)([^)]+)\)", README.read_text(encoding="utf-8"))
-    assert "docs/steering.svg" in targets
+    assert "docs/steering.png" in targets
     assert [target for target in targets if not (README.parent / target).is_file()] == []
 
 

@@ -15,7 +15,7 @@ from steer_plugin.analyses.generation.texts import (
     texts_frame,
 )
 from steer_plugin.analyses.generation.tradeoff import UNSTEERED, Outcome, tradeoff
-from steer_plugin.analyses.run.checkpoints import Checkpoints
+from steer_plugin.analyses.run.checkpoints import TABLES, Checkpoints
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.settings import GenerationSettings, RunSettings
 from steer_plugin.analyses.run.stages.conditions import BEFORE, Comparison, Condition
@@ -70,15 +70,31 @@ class Writer:
             top_k: how many units are steered.
             target: the language of the documents.
         """
-        texts = self.steps.table(
-            f"texts/{condition.name}", self._origin(condition), partial(self._write, condition)
-        )
-        losses = self.steps.table(
-            f"losses/{condition.name}-on-{target}",
-            self._origin(condition, documents=self.documents_hash(target)),
-            partial(self._score, condition, target),
-        )
+        written, scored = self._steps(condition, target)
+        texts = self.steps.table(*written, partial(self._write, condition))
+        losses = self.steps.table(*scored, partial(self._score, condition, target))
         return Outcome(name, top_k, texts_by_seed(texts), losses)
+
+    def expect(self, conditions: Iterable[Condition], target: str) -> None:
+        """Count on the outcomes of conditions that are not kept yet, for the time that is left."""
+        for condition in conditions:
+            written, scored = self._steps(condition, target)
+            if not self.steps.seems_done(written[0], TABLES, written[1]):
+                self.steps.progress.expect("writing", {condition.name: 1})
+            if not self.steps.seems_done(scored[0], TABLES, scored[1]):
+                self.steps.progress.expect("scoring", {(condition.name, target): 1})
+
+    def _steps(
+        self, condition: Condition, target: str
+    ) -> tuple[tuple[str, dict[str, object]], tuple[str, dict[str, object]]]:
+        """Name the steps of what is written and scored, each with all that it depends on."""
+        return (
+            (f"texts/{condition.name}", self._origin(condition)),
+            (
+                f"losses/{condition.name}-on-{target}",
+                self._origin(condition, documents=self.documents_hash(target)),
+            ),
+        )
 
     def _origin(self, condition: Condition, **more: object) -> dict[str, object]:
         return {
@@ -96,29 +112,33 @@ class Writer:
     def _write(self, condition: Condition) -> pd.DataFrame:
         generation = self.generation
         count = f"{generation.sentences} texts for each of {len(generation.seeds)} seeds"
-        self.steps.say(f"Writing {count}: {condition.name}")
-        texts = generate_texts(
-            self.adapter,
-            condition.plan,
-            sentences=generation.sentences,
-            seeds=generation.seeds,
-            max_new_tokens=generation.max_new_tokens,
-            temperature=generation.temperature,
-            top_p=generation.top_p,
-            progress=condition.name,
-        )
+        progress = self.steps.progress
+        self.steps.say(f"Writing {count}: {condition.name}{progress.note()}")
+        with progress.doing("writing", condition.name, 1):
+            texts = generate_texts(
+                self.adapter,
+                condition.plan,
+                sentences=generation.sentences,
+                seeds=generation.seeds,
+                max_new_tokens=generation.max_new_tokens,
+                temperature=generation.temperature,
+                top_p=generation.top_p,
+                progress=condition.name,
+            )
         return texts_frame(texts)
 
     def _score(self, condition: Condition, target: str) -> pd.DataFrame:
-        self.steps.say(f"Scoring documents in {target}: {condition.name}")
+        progress = self.steps.progress
+        self.steps.say(f"Scoring documents in {target}: {condition.name}{progress.note()}")
         generation = self.generation
-        return score_documents(
-            self.adapter,
-            self.documents(target),
-            condition.plan,
-            context=generation.context,
-            stride=generation.stride,
-        )
+        with progress.doing("scoring", (condition.name, target), 1):
+            return score_documents(
+                self.adapter,
+                self.documents(target),
+                condition.plan,
+                context=generation.context,
+                stride=generation.stride,
+            )
 
 
 def check_unsteered(writer: Writer | None, targets: Iterable[str]) -> None:
