@@ -8,11 +8,14 @@ PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 export STEER_NDIF_PYTHON ?= $(abspath $(NDIF))/bin/python
 export PYTHON
 
-.PHONY: demo test lint bench calibration programs clean
+.PHONY: demo docs test lint bench calibration models programs clean
 .NOTPARALLEL:
 
 demo: $(VENV)/demo ## find, steer and measure on Gemma 3 270M; ends with the report's path
 	$(BIN)/steer-plugin demo
+
+docs: $(VENV)/docs ## the site, in docs/_build; a warning is an error, and tutorials run
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env docs docs/_build
 
 test: programs $(VENV)/dev $(NDIF)/installed ## on as many processes as there are cores
 	$(PYTEST)
@@ -23,20 +26,24 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: programs $(VENV)/dev $(NDIF)/installed ## one table, each row a ratio measured within one run
-	$(BIN)/python tests/benchmarks/run.py
+bench: programs $(VENV)/dev $(NDIF)/installed ## ratios, each measured within one run; some by ROWS=scores,plans
+	$(BIN)/python tests/benchmarks/run.py $(ROWS)
 
 calibration: $(VENV)/dev ## the tables of docs/statistics.md: how often the intervals hold
 	$(BIN)/python tests/benchmarks/calibration.py
+
+models: $(VENV)/dev ## the table of docs/models.md: what each host has of each architecture
+	cd tests && ../$(BIN)/python -m support.models_table >../docs/models.md.new
+	mv docs/models.md.new docs/models.md
 
 programs: ## a browser and its driver, Redis and PostgreSQL: installed where that is allowed
 	@tests/support/system_packages.sh
 
 clean:
-	rm -rf $(VENV) $(NDIF) build dist *.egg-info
+	rm -rf $(VENV) $(NDIF) build dist docs/_build docs/reference/generated *.egg-info
 
 # torch goes first, alone: nothing that asks for it more loosely may choose another build.
-$(VENV)/demo $(VENV)/dev: pyproject.toml constraints.txt
+$(VENV)/demo $(VENV)/docs $(VENV)/dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
 	$(PIP) --editable '.[$(@F)]'

@@ -9,12 +9,14 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from steer_plugin.adapters.loader import load_adapter
+from steer_plugin.adapters.shared.module_paths import ModulePaths, register_module_paths
+from steer_plugin.adapters.transformers.wrappers import is_transformers_model
 from steer_plugin.errors import ModelError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.settings.model import BATCH_TOKENS
 
-__all__ = ["adapt", "load_adapter", "steered"]
+__all__ = ["ModulePaths", "adapt", "load_adapter", "register_module_paths", "steered"]
 
 
 def adapt(
@@ -25,6 +27,7 @@ def adapt(
     name: str | None = None,
     revision: str | None = None,
     batch_tokens: int = BATCH_TOKENS,
+    chat: bool = False,
     remote: bool = False,
     ndif_url: str | None = None,
     say: Callable[[str], None] | None = None,
@@ -32,35 +35,40 @@ def adapt(
     """Put a model behind the few verbs that every analysis uses.
 
     Args:
-        model: a TransformerLens `TransformerBridge`, or an nnsight `TransformersModel`,
-            `LanguageModel` or `NNsight`.
+        model: a causal language model of transformers, also one wrapped by PEFT or torch.compile, a
+            TransformerLens `TransformerBridge`, or an nnsight `TransformersModel`, `LanguageModel`
+            or `NNsight`.
         tokenizer: the tokenizer as the model ships it; None takes the model's own, or loads it
             from where the model is from.
         bos: whether BOS is put before each text; None does as the tokenizer ships.
         name: what results record as the model's name; None takes the one it was loaded by.
         revision: which weights these are, as results record it; None takes the commit where it is
             known. Answers are kept of a model whose revision is known.
-        batch_tokens: padded tokens a batch.
+        batch_tokens: padded tokens a batch, fewer from where memory ends on.
+        chat: whether each text is what the user says, in the tokenizer's chat template.
         remote: whether an NDIF server runs the nnsight model, which then needs no weights here.
         ndif_url: of that server; None takes nnsight's own setting, as for the API key.
-        say: told, a line each, what takes long on the server; None tells nobody.
+        say: told, a line each, when memory ends, and what takes long on a server; None tells
+            nobody.
 
     Raises:
         ModelError: the model is of no host that is known here, has no weights though it is to run
             here, its tokenizer cannot be loaded, or the server does not answer.
     """
-    if not remote and (ndif_url is not None or say is not None):
-        raise ModelError("ndif_url and say are for a model that runs remotely; give remote=True")
+    if not remote and ndif_url is not None:
+        raise ModelError("ndif_url is for a model that runs remotely; give remote=True")
     shared: dict[str, Any] = {
         "tokenizer": tokenizer,
         "bos": bos,
         "name": name,
         "revision": revision,
         "batch_tokens": batch_tokens,
+        "chat": chat,
+        "say": say,
     }
+    if remote and not _is_nnsight(model):
+        raise ModelError(f"{_name(model)} runs here; NDIF runs nnsight models")
     if _is_bridge(model):
-        if remote:
-            raise ModelError("a TransformerBridge runs here; NDIF runs nnsight models")
         from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 
         return BridgeAdapter(model, **shared)
@@ -70,9 +78,14 @@ def adapt(
 
         ndif = NDIF(model, url=ndif_url, say=say) if remote else None
         return TraceAdapter(model, ndif=ndif, **shared)
+    if is_transformers_model(model):
+        from steer_plugin.adapters.transformers.model_adapter import ModelAdapter
+
+        return ModelAdapter(model, **shared)
     raise ModelError(
-        f"{_name(model)} is no model that can be adapted; give a TransformerLens "
-        "TransformerBridge, or an nnsight TransformersModel or NNsight"
+        f"{_name(model)} is no model that can be adapted; give a causal language model of "
+        "transformers, a TransformerLens TransformerBridge, or an nnsight TransformersModel or "
+        "NNsight"
     )
 
 
@@ -85,7 +98,8 @@ def steered(
     and single ones that come with a cache are generated.
 
     Args:
-        model: a TransformerLens `TransformerBridge`.
+        model: a model of transformers, also one wrapped by PEFT or torch.compile, or a
+            TransformerLens `TransformerBridge`.
         intervention: what to do to it.
         prompt_length: how many tokens each prompt has, padding included; needed only where prompts
             are given in several passes outside of `generate`.
@@ -96,13 +110,18 @@ def steered(
     """
     if _is_nnsight(model):
         raise ModelError("an nnsight model is steered in its traces; call apply_in_trace there")
-    if not _is_bridge(model):
-        raise ModelError(
-            f"{_name(model)} cannot be steered; give a TransformerLens TransformerBridge"
-        )
-    from steer_plugin.adapters.transformer_lens import hooks
+    if _is_bridge(model):
+        from steer_plugin.adapters.transformer_lens import hooks as bridge_hooks
 
-    return hooks.steered(model, intervention, prompt_length)
+        return bridge_hooks.steered(model, intervention, prompt_length)
+    if is_transformers_model(model):
+        from steer_plugin.adapters.transformers import hooks
+
+        return hooks.steered(model, intervention, prompt_length)
+    raise ModelError(
+        f"{_name(model)} cannot be steered; give a model of transformers or a TransformerLens "
+        "TransformerBridge"
+    )
 
 
 def _is_bridge(model: Any) -> bool:

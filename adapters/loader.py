@@ -48,8 +48,8 @@ def load_adapter(
         model: which model, and what runs it; its name alone for all defaults.
         budget: of it the cache, and what a converted file may take on disk. None takes the folder
             that `STEER_PLUGIN_CACHE` names, or else one in the user's own cache folder.
-        say: told, a line each, what takes long (a conversion, an NDIF server), and what a library
-            wanted to install while loading (nothing is); None tells nobody.
+        say: told, a line each, what takes long (a conversion, an NDIF server), what a library
+            wanted to install while loading (nothing is), and when memory ends; None tells nobody.
 
     Raises:
         ModelError: there is no such model, it cannot be read, weights are missing or are another
@@ -92,6 +92,8 @@ def _load(
     shared: dict[str, Any] = {
         "bos": settings.bos,
         "batch_tokens": settings.batch_tokens,
+        "chat": settings.chat,
+        "say": say,
         "name": source.name,
         "revision": source.revision,
     }
@@ -108,6 +110,11 @@ def _load(
 
         bridge = _load_bridge(source, placement) if file is None else _bridge_of(file, source.name)
         return BridgeAdapter(bridge, tokenizer=tokenizer, **shared)
+    if settings.host == "transformers" and placement is not None:
+        from steer_plugin.adapters.transformers.model_adapter import ModelAdapter
+
+        plain = _load_model(source, placement) if file is None else file.model
+        return ModelAdapter(plain, tokenizer=tokenizer, **shared)
     from nnsight.modeling.transformers import TransformersModel
 
     from steer_plugin.adapters.nnsight.ndif import NDIF

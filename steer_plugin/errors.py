@@ -1,12 +1,26 @@
 """What goes wrong, as a tree with one root.
 
-Every message is one line: what was given, what was expected, what to do next. The command line
-prints it and ends with exit code 1.
+Every message is one line: what was given, what was expected, what to do next, and the page
+that says more where that is more than a line. The command line prints it and ends with exit code 1.
 """
+
+from typing import Literal
+
+Page = Literal["data", "how-to/plans", "own-parts", "scale", "statistics"]
+"""A page of the documentation: a file under docs/, and a page of the site."""
 
 
 class SteerError(Exception):
     """Root of every error that this package raises on purpose."""
+
+    def __init__(self, message: str = "", *, page: Page | None = None) -> None:
+        """Say what is wrong.
+
+        Args:
+            message: of one line.
+            page: what to read where the message advises more than it says.
+        """
+        super().__init__(message if page is None else f"{message}; see docs/{page}.md")
 
 
 class CorpusError(SteerError):

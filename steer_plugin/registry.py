@@ -139,11 +139,13 @@ class Registry(Mapping[str, Part], Generic[Properties, Part]):
         """Load a part.
 
         Raises:
-            SteerError: of the axis: there is no such part, two packages have one of that name, or
-                it cannot be imported.
+            SteerError: of the axis: there is no such part, two packages have one of that name, we
+                among them, or it cannot be imported.
         """
         self.check(name)
-        if name not in self._parts:
+        if name in self._parts:
+            self._refuse_another(name)
+        else:
             self._load(name, _entry_points(self.group)[name])
         module, part = self._parts[name]
         if isinstance(part, str):
@@ -204,6 +206,17 @@ class Registry(Mapping[str, Part], Generic[Properties, Part]):
             raise self.error(
                 f"the {self.noun} {name!r} of {module} failed: {_one_line(error)}"
             ) from error
+
+    def _refuse_another(self, name: str) -> None:
+        """Refuse a name that an installed package has for another part."""
+        module, _ = self._parts[name]
+        for entry in _entry_points(self.group).get(name, ()):
+            if _package(entry.module) != _package(module):
+                other = entry.dist.name if entry.dist else entry.value
+                raise self.error(
+                    f"{other} has a {self.noun} {name!r}, which is already the {self.noun} of "
+                    f"{module}; uninstall {other}, or rename its own"
+                )
 
     def _load(self, name: str, named: list[EntryPoint]) -> None:
         """Import the entry point of a name, whose module may register the part itself."""
@@ -290,12 +303,24 @@ def _caller() -> str:
 
 def _source_hash(module: str, part: object) -> str:
     """Hash the text of a part's module, in which what it calls lies too; else its own code."""
-    try:
-        text = inspect.getsource(sys.modules[module])
-    except (OSError, TypeError, KeyError):
+    text = source_text(sys.modules.get(module))
+    if text is None:
         code = getattr(getattr(part, "function", None), "__code__", None)
         text = repr(part) if code is None else f"{code.co_code!r} {code.co_consts!r}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return text_hash(text)[:16]
+
+
+def source_text(part: Any) -> str | None:
+    """Give the source of a module or function; None where it is not to be had."""
+    try:
+        return inspect.getsource(part)
+    except (OSError, TypeError):
+        return None
+
+
+def text_hash(text: str) -> str:
+    """SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @functools.cache

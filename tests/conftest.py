@@ -42,6 +42,7 @@ FIRST = (
     "tests/adapters/nnsight/test_source_capture.py",
     "ndif",
     "demo",
+    "tests/package/test_site.py",
     "tests/run/test_experiment.py",
     "browser",
 )

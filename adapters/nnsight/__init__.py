@@ -3,10 +3,10 @@
 May import: adapters.shared and the core; nnsight, never transformer_lens.
 """
 
-from steer_plugin.adapters.nnsight.module_paths import ModulePaths, register_module_paths
 from steer_plugin.adapters.nnsight.ndif import NDIF, Traffic
 from steer_plugin.adapters.nnsight.plan_in_trace import apply_in_trace
 from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
+from steer_plugin.adapters.shared.module_paths import ModulePaths, register_module_paths
 
 __all__ = [
     "NDIF",

@@ -1,6 +1,5 @@
 """Interventions inside nnsight traces: a user's own, and the adapter's."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,28 +7,31 @@ from greenlet import getcurrent
 from nnsight.intervention.interleaver import Mediator, OutOfOrderError
 from nnsight.intervention.iterator import Iterations
 
-from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS, ModulePaths
 from steer_plugin.adapters.nnsight.portable_code import keep_here, portable, send_as_data
+from steer_plugin.adapters.nnsight.sent_paths import paths_of
 from steer_plugin.adapters.nnsight.source_capture import parse_one_at_a_time
-from steer_plugin.adapters.shared.steered_tokens import missing_unit
+from steer_plugin.adapters.shared.heads import meant_values
+from steer_plugin.adapters.shared.module_paths import locate
 from steer_plugin.adapters.shared.touched_tokens import (
     cached_tokens,
     require_told,
     touched_from,
     touched_in_pass,
 )
-from steer_plugin.interventions.arithmetic import moved_once, steer_units
-from steer_plugin.interventions.intervention import Intervention, units_by_layer
+from steer_plugin.interventions.arithmetic import moved, steer_units
+from steer_plugin.interventions.intervention import COLUMNS, Intervention
 from steer_plugin.interventions.plan import AnyPlan, Plan
 from steer_plugin.interventions.positions import TokenFunction
-from steer_plugin.settings.names import FINAL_NORM
 from steer_plugin.settings.parts import Arithmetic
 
 parse_one_at_a_time()
 send_as_data(Arithmetic)
-send_as_data(Intervention, "arithmetic", "module_paths")
+send_as_data(
+    Intervention,
+    *("arithmetic", "module_paths", "units", "tensor_site", "of_heads", "changes_nothing"),
+    without=COLUMNS.values(),
+)
 send_as_data(Plan)
-send_as_data(ModulePaths)
 keep_here(
     TokenFunction,
     "positions by a function do not travel to a server; run the plan by adapt(model, remote=True), "
@@ -37,46 +39,17 @@ keep_here(
 )
 
 
-def locate(model: Any, site: str, layer: int, own: Mapping[str, str]) -> tuple[str, str]:
-    """Give the path of the module that a site is at, and its side, `input` or `output`.
+def envoy_at(model: Any, path: str) -> Any:
+    """Give what nnsight has for the module at a path; one called `output` has another name there.
 
     Args:
-        model: an nnsight model.
-        site: one of `steer_plugin.settings.parts.SITES`.
-        layer: a block's index; 0 for the final norm.
-        own: the `Site.paths` of the site.
-
-    Raises:
-        LookupError: the architecture is unknown, or has no such site or block.
+        model: the nnsight model.
+        path: of the module.
     """
-    kind = model.config.model_type
-    if kind not in MODULE_PATHS:
-        raise LookupError(
-            f"where a {kind!r} model has its sites is not known; tell it with "
-            "steer_plugin.adapters.nnsight.module_paths.register_module_paths"
-        )
-    paths = MODULE_PATHS[kind]
-    prefix = model.base_model_prefix
-    base = [prefix] if hasattr(model._module, prefix) else []
-    if site == FINAL_NORM:
-        if layer != 0:
-            raise LookupError(f"{FINAL_NORM} is one place, layer 0; layer {layer} was given")
-        module, _, side = paths.final_norm.rpartition(".")
-        return ".".join([*base, module]), side
-    place = own.get(kind) or paths.sites.get(site)
-    if place is None:
-        reason = paths.unreachable.get(site, "it has no such tensor")
-        raise LookupError(
-            f"{kind} has no {site} in layer {layer}: {reason}; choose one of: "
-            f"{', '.join((*paths.sites, FINAL_NORM))}"
-        )
-    blocks = model.get(".".join([*base, paths.blocks]))
-    if not 0 <= layer < len(blocks):
-        raise LookupError(
-            f"layer {layer} does not exist; the model has blocks 0..{len(blocks) - 1}"
-        )
-    module, _, side = place.rpartition(".")
-    return ".".join([*base, paths.blocks, str(layer), *filter(None, [module])]), side
+    for name in path.split("."):
+        child = model._child_map.get(name)
+        model = getattr(model, name) if child is None else child
+    return model
 
 
 def _steer_passes(
@@ -98,10 +71,10 @@ def _steer_passes(
         prompt_length: how many tokens each prompt has, where it is told.
     """
     layers = []
-    for layer, (indices, parameters) in units_by_layer(intervention).items():
-        path, side = locate(model, intervention.site, layer, intervention.module_paths)
-        last, moved = int(indices[-1]), moved_once(indices, parameters)
-        layers.append((layer, model.get(path), side, last, moved))
+    paths, own = paths_of(model), intervention.module_paths
+    for layer, units in intervention.units.items():
+        path, side = locate(model._module, paths, intervention.tensor_site, layer, own)
+        layers.append((layer, envoy_at(model, path), side, units, {}))
     touched, everywhere = given, intervention.positions == "all"
     try:
         for _ in Iterations()[:]:
@@ -140,17 +113,19 @@ def _steer_passes(
             where = touched_in_pass(touched, past, ids)
             if where is False:
                 continue
-            for layer, module, side, last, moved in layers:
+            for layer, module, side, units, placed in layers:
                 value = module.input if side == "input" else module.output
                 tensor = value[0] if isinstance(value, tuple) else value
                 # OPT flattens [text, token]; nnsight then gives an invoke the rows of all of them.
-                units = tensor.shape[-1] if tensor.dim() == 2 else tensor[0, 0].numel()
-                flat = tensor.reshape(-1, ids.shape[1], units)
-                if last >= units:
-                    raise LookupError(missing_unit(intervention.site, layer, last, units))
+                width = tensor.shape[-1] if tensor.dim() == 2 else tensor[0, 0].numel()
+                flat = tensor.reshape(-1, ids.shape[1], width)
+                place = (flat.device, flat.dtype, width)
+                if place not in placed:
+                    values = meant_values(intervention, layer, *units, model.config, width)
+                    placed[place] = moved(*values, flat.device, flat.dtype)
                 start = 0 if len(flat) == len(ids) else first
                 rows = flat[start : start + len(ids)]
-                steered = steer_units(rows, *moved(flat.device, flat.dtype), intervention, where)
+                steered = steer_units(rows, *placed[place], intervention, where)
                 others = flat[:start], flat[start + len(ids) :]
                 steered = torch.cat([others[0], steered, others[1]]).reshape(tensor.shape)
                 if side == "input":
@@ -182,7 +157,7 @@ def steer_beside(
         touched: which tokens are touched; None works it out of the passes.
         prompt_length: see `apply_in_trace`.
     """
-    if len(intervention.layers) == 0 or intervention.strength == 0:
+    if intervention.changes_nothing:
         return
     body = getcurrent().mediator()
     if model.interleaver.counts != body.counts_at_start:
@@ -237,7 +212,7 @@ def apply_in_trace(model: Any, intervention: AnyPlan, *, prompt_length: int | No
     """
     # On a server they are no plans but namespaces of their fields.
     steps: Any = getattr(intervention, "steps", (intervention,))
-    if not all(hasattr(step, "layers") for step in steps):
+    if not all(hasattr(step, "tensor_site") for step in steps):
         raise ValueError(
             f"the intervention is of type {type(intervention).__name__}; give an Intervention, or "
             "several in order as a + b"

@@ -7,7 +7,7 @@ data instead.
 
 import inspect
 from collections import ChainMap
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import fields
 from functools import partial
 from types import FunctionType, SimpleNamespace
@@ -71,14 +71,15 @@ def _names(function: FunctionType) -> set[str]:
     return names
 
 
-def send_as_data(kind: type, *more: str) -> None:
+def send_as_data(kind: type, *more: str, without: Collection[str] = ()) -> None:
     """Make nnsight send the instances of a dataclass as a namespace with the same fields.
 
     Args:
         kind: the dataclass; of a field that is a function, the source is sent.
         more: properties that are sent as well.
+        without: fields that are not sent.
     """
-    names = [*(part.name for part in fields(kind)), *more]
+    names = [*(part.name for part in fields(kind) if part.name not in without), *more]
 
     def reduce(instance: Any) -> tuple[Any, ...]:
         values = {name: getattr(instance, name) for name in names}
@@ -88,7 +89,7 @@ def send_as_data(kind: type, *more: str) -> None:
         }
         return partial(SimpleNamespace, **data), ()
 
-    _reduce(kind, reduce)
+    send_as(kind, reduce)
 
 
 def keep_here(kind: type, reason: str) -> None:
@@ -102,8 +103,14 @@ def keep_here(kind: type, reason: str) -> None:
     def reduce(instance: Any) -> tuple[Any, ...]:
         raise InterventionError(f"{instance}: {reason}")
 
-    _reduce(kind, reduce)
+    send_as(kind, reduce)
 
 
-def _reduce(kind: type, reduce: Callable[[Any], tuple[Any, ...]]) -> None:
+def send_as(kind: type, reduce: Callable[[Any], tuple[Any, ...]]) -> None:
+    """Make nnsight send the instances of a class as what a function of one says.
+
+    Args:
+        kind: the class.
+        reduce: gives what `__reduce__` would.
+    """
     CustomCloudPickler.dispatch_table = ChainMap({kind: reduce}, CustomCloudPickler.dispatch_table)

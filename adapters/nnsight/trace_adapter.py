@@ -1,6 +1,5 @@
 """nnsight: a model here, or on an NDIF server, as an adapter."""
 
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -13,27 +12,29 @@ from nnsight.intervention.interleaver import OutOfOrderError
 from transformers import AutoTokenizer
 
 from steer_plugin.activations.pooling import pooler
-from steer_plugin.activations.sites import UnitSpace, chosen_layers
+from steer_plugin.activations.sites import UnitSpace, chosen_layers, of_heads, tensor_site
 from steer_plugin.adapters.nnsight import trace_blocks
-from steer_plugin.adapters.nnsight.module_paths import MODULE_PATHS
 from steer_plugin.adapters.nnsight.ndif import NDIF
-from steer_plugin.adapters.nnsight.plan_in_trace import locate
 from steer_plugin.adapters.nnsight.portable_code import portable
 from steer_plugin.adapters.shared.fingerprint import identified
+from steer_plugin.adapters.shared.generation import Asked, Continued, continue_in_batches
+from steer_plugin.adapters.shared.heads import head_count
 from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
+from steer_plugin.adapters.shared.memory import Memory
 from steer_plugin.adapters.shared.model_locks import alone
+from steer_plugin.adapters.shared.model_sites import ModelSites
 from steer_plugin.adapters.shared.placement import devices_of
-from steer_plugin.adapters.shared.sampling import generation_settings, sampling
 from steer_plugin.adapters.shared.steered_tokens import (
     Steered,
     require_units,
     steered_in_batch,
     steered_in_windows,
 )
-from steer_plugin.adapters.shared.tokens import TokenBatch, runs_over_padding, tokens_for
+from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
 from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
+from steer_plugin.models.generation import Generation, Prompt, Writing
 from steer_plugin.settings.model import BATCH_TOKENS
 from steer_plugin.settings.names import FINAL_NORM, Pooling
 from steer_plugin.settings.parts import SITES
@@ -41,7 +42,7 @@ from steer_plugin.storage.artifacts import one_line
 
 Arguments = ParamSpec("Arguments")
 Answer = TypeVar("Answer")
-Job = TypeVar("Job")
+Job = TypeVar("Job", TokenBatch, WindowBatch)
 
 
 class TraceAdapter:
@@ -53,14 +54,17 @@ class TraceAdapter:
         tokenizer: the tokenizer as the model ships it. None takes the model's own, or loads it
             from where the model is from.
         bos: whether BOS is put before each text; None does as the tokenizer ships.
-        batch_tokens: padded tokens a batch.
+        batch_tokens: padded tokens a batch, fewer from where memory ends on.
+        chat: whether each text is what the user says, in the tokenizer's chat template.
+        say: told, a line each, when memory ends; None tells nobody.
         ndif: the server that runs the model; None runs it here.
         name: what results record as the model's name; None takes the one it was loaded by.
         revision: what results record as its revision; None takes the commit where it is known.
 
     Raises:
         ModelError: the model has no weights here and no server is given, its tokenizer cannot be
-            loaded, it has no BOS and `bos` is True, or the server does not answer.
+            loaded, it has no BOS and `bos` is True, or no chat template and `chat` is; or the
+            server does not answer.
     """
 
     def __init__(
@@ -70,6 +74,8 @@ class TraceAdapter:
         tokenizer: Any = None,
         bos: bool | None = None,
         batch_tokens: int = BATCH_TOKENS,
+        chat: bool = False,
+        say: Callable[[str], None] | None = None,
         ndif: NDIF | None = None,
         name: str | None = None,
         revision: str | None = None,
@@ -79,6 +85,7 @@ class TraceAdapter:
         self._module: Any = model._module
         self.ndif = ndif
         self._batch_tokens = batch_tokens
+        self._say = say
         if ndif is None:
             if any(
                 parameter.is_meta
@@ -100,9 +107,8 @@ class TraceAdapter:
         config = self._module.config
         self._name = name or getattr(model, "repo_id", None) or config.name_or_path or "unknown"
         shipped = _shipped_tokenizer(model, self._name) if tokenizer is None else tokenizer
-        self.tokens = tokens_for(shipped, bos, config)
-        takes = inspect.signature(self._module.forward).parameters
-        self._takes_positions = "position_ids" in takes
+        self.tokens = tokens_for(shipped, bos, config, chat)
+        self._sites = ModelSites(self._module, self._name)
         text_config = config.get_text_config()
         self._info = ModelInfo(
             name=self._name,
@@ -112,6 +118,7 @@ class TraceAdapter:
             d_model=int(text_config.hidden_size),
             dtype=self._run(trace_blocks.dtype_of),
             bos=self.tokens.bos,
+            chat=chat,
             device=devices_of(self._module) if ndif is None else "",
         )
 
@@ -133,13 +140,9 @@ class TraceAdapter:
         """Run one of the blocks of `sessions`, where the model is."""
         if self.ndif is not None:
             return self.ndif.run(lambda backend: block(self.model, backend, *args, **kwargs))
-        with alone(self._module, sampling=block is trace_blocks.continue_prompts):
+        with alone(self._module):
             try:
                 return block(self.model, None, *args, **kwargs)
-            except torch.OutOfMemoryError as error:
-                raise ModelError(
-                    f"{self._name} ran out of memory: {one_line(error)}; give fewer tokens a batch"
-                ) from error
             except OutOfOrderError as error:
                 raise SiteError(
                     f"{self._name} does not reach its sites in the order in which its module "
@@ -152,12 +155,16 @@ class TraceAdapter:
         run: Callable[[Sequence[Job]], Sequence[Answer]],
         result_bytes: Callable[[Job], int],
     ) -> Iterator[tuple[Job, Answer]]:
-        """Do jobs: on a server several in a request, here one after another."""
+        """Do jobs: on a server several in a request, here one after another, as memory allows."""
         if self.ndif is not None:
             yield from self.ndif.in_sessions(jobs, run, result_bytes)
             return
+        memory = self._memory()
         for job in jobs:
-            yield job, run([job])[0]
+            yield from memory.run(job, lambda part: run([part])[0])
+
+    def _memory(self, room: int = 0) -> Memory:
+        return Memory(self._name, self._say, room)
 
     def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
         """Number the units that the model has at a site; see `Adapter.space`.
@@ -166,34 +173,26 @@ class TraceAdapter:
             SiteError: the model lacks the site, or no tensor of its modules is it.
         """
         chosen = chosen_layers(site, layers, self._info.n_layers)
+        if self.ndif is None:
+            return UnitSpace(site, chosen, self._sites.widths(site, chosen))
         return UnitSpace(site, chosen, tuple(self._width(site, layer) for layer in chosen))
 
-    def _locate(self, site: str, layer: int) -> tuple[str, str]:
-        try:
-            return locate(self.model, site, layer, SITES[site].paths)
-        except LookupError as error:
-            raise SiteError(f"{self._name}: {error.args[0]}") from error
-
     def _width(self, site: str, layer: int) -> int:
-        path, side = self._locate(site, layer)
-        try:
-            module = self._module.get_submodule(path)
-        except AttributeError as error:
-            raise SiteError(
-                f"{self._name} has no module {path!r}, where its module paths have {site} in "
-                f"layer {layer}; register them anew"
-            ) from error
+        """Tell how wide a site is from the module that it is at, whose weights are on a server."""
+        path, side = self._sites.locate(site, layer)
+        module = self._module.get_submodule(path)
         names = ("in_features", "nx") if side == "input" else ("out_features", "nf")
         widths = [getattr(module, name) for name in names if hasattr(module, name)]
-        return int(widths[0]) if widths else self._info.d_model
+        width = int(widths[0]) if widths else self._info.d_model
+        try:
+            return head_count(self._module.config, width) if of_heads(site) else width
+        except LookupError as error:
+            raise SiteError(f"{self._name} has no {site}: {error.args[0]}") from error
 
     def _inputs(self, batch: TokenBatch) -> trace_blocks.Inputs:
-        inputs = {"input_ids": batch.ids, "attention_mask": batch.attention.long()}
-        if self._takes_positions:
-            inputs["position_ids"] = batch.positions
-        return inputs
+        return batch.inputs(self._module.forward)
 
-    def batches(self, texts: Sequence[str]) -> list[Int[np.ndarray, " text"]]:
+    def batches(self, texts: Sequence[Prompt]) -> list[Int[np.ndarray, " text"]]:
         """Give the rows of each batch that `collect` makes; see `Adapter.batches`.
 
         Raises:
@@ -203,7 +202,7 @@ class TraceAdapter:
 
     def collect(
         self,
-        texts: Sequence[str],
+        texts: Sequence[Prompt],
         readings: Sequence[Reading],
         *,
         intervention: AnyPlan | None = None,
@@ -217,7 +216,7 @@ class TraceAdapter:
         for reading in readings:
             pooler(reading.pooling)
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
-        require_units(self.space, intervention)
+        require_units(self.space, intervention, self._module.config)
         places, keys = self._places(spaces)
         units = sum(map(len, spaces.values()))
 
@@ -261,13 +260,14 @@ class TraceAdapter:
         self, spaces: dict[Reading, UnitSpace]
     ) -> tuple[list[trace_blocks.Place], list[tuple[str, int, Pooling]]]:
         """Put what is read in the order in which a forward pass reaches it."""
-        poolings: dict[tuple[str, int], list[Pooling]] = {}
+        # By tensor, what is made of it: the site, how it is pooled, and how many heads it is of.
+        wanted: dict[tuple[str, int], dict[tuple[str, Pooling], int | None]] = {}
         for reading, space in spaces.items():
-            for layer in space.layers:
-                wanted = poolings.setdefault((reading.site, layer), [])
-                if reading.pooling not in wanted:
-                    wanted.append(reading.pooling)
-        order = list(MODULE_PATHS[self._module.config.model_type].sites)
+            for layer, width in zip(space.layers, space.widths, strict=True):
+                made = wanted.setdefault((tensor_site(reading.site), layer), {})
+                heads = width if of_heads(reading.site) else None
+                made[reading.site, reading.pooling] = heads
+        order = list(self._sites.paths().sites)
 
         def reached(place: tuple[str, int]) -> tuple[float, float]:
             site, layer = place
@@ -279,60 +279,68 @@ class TraceAdapter:
                 order.index(after) - 0.5 if after in order else len(order)
             )
 
-        ordered = sorted(poolings, key=reached)
+        ordered = sorted(wanted, key=reached)
         functions = {
-            name: portable(pooler(name).function) for names in poolings.values() for name in names
+            pooling: portable(pooler(pooling).function)
+            for made in wanted.values()
+            for _, pooling in made
         }
         places = [
-            (*self._locate(*place), tuple(functions[name] for name in poolings[place]))
+            (
+                *self._sites.locate(*place),
+                tuple((functions[pooling], heads) for (_, pooling), heads in wanted[place].items()),
+            )
             for place in ordered
         ]
-        keys = [(*place, pooling) for place in ordered for pooling in poolings[place]]
+        keys = [(site, place[1], pooling) for place in ordered for site, pooling in wanted[place]]
         return places, keys
 
     def generate(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         *,
+        rows: Sequence[int] | None = None,
         intervention: AnyPlan | None = None,
         max_new_tokens: int = 32,
         temperature: float = 1.0,
         top_p: float = 1.0,
         seed: int = 0,
-    ) -> list[str]:
+        told: Callable[[int, str], None] | None = None,
+        progress: str | None = None,
+    ) -> Generation:
         """Continue each prompt; see `Adapter.generate`.
 
         The model's own generation settings (penalties, top-k and the like) are left out; its end
-        tokens count. A server that runs requests in a sandbox samples with a seed of its own.
+        tokens count. A server tells what it wrote a batch at a time.
 
         Raises:
             SiteError: the model lacks the intervention's site or one of its units.
             ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
                 together are more than the model can take.
         """
-        require_units(self.space, intervention)
-        whole = self.tokens.prompts(prompts, max_new_tokens)
-        settings = generation_settings(
-            self._module,
-            self.tokens.tokenizer,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-        )
-        processors = sampling(temperature, top_p, trace_blocks.nucleus)
-        texts: dict[int, str] = {}
-        batches = whole.by_length() if runs_over_padding(self._module) else [whole]
-        for number, batch in enumerate(batches):
-            ids = self._run(
+        writing = Writing(max_new_tokens, temperature, top_p, seed)
+        require_units(self.space, intervention, self._module.config)
+
+        def run(batch: TokenBatch, settings: dict[str, Any], choice: dict[str, Any]) -> Continued:
+            steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(prompts))
+            return self._run(
                 trace_blocks.continue_prompts,
                 {**self._inputs(batch), **settings},
-                processors,
-                seed + number,
-                self._sent(steered_in_batch(intervention, batch, self.tokens.bos_id, len(prompts))),
+                choice,
+                self._sent(steps),
                 self.tokens.bos_id,
             )
-            new = self.tokens.decode(ids[:, batch.ids.shape[1] :])
-            texts |= zip(batch.rows, new, strict=True)
-        return [texts[row] for row in whole.rows]
+
+        return continue_in_batches(
+            Asked(prompts, rows, intervention, writing, told, progress),
+            run,
+            info=self._info,
+            model=self._module,
+            tokens=self.tokens,
+            batch_tokens=self._batch_tokens,
+            memory=self._memory(max_new_tokens),
+            streams=self.ndif is None,
+        )
 
     def losses(
         self,
@@ -348,7 +356,7 @@ class TraceAdapter:
             SiteError: the model lacks the intervention's site or one of its units.
             ModelError: a text is too short, or the window does not fit.
         """
-        require_units(self.space, intervention)
+        require_units(self.space, intervention, self._module.config)
         encoded, text_windows = windows(self.tokens, texts, context, stride)
         steered = steered_in_windows(intervention, text_windows, encoded, self.tokens.bos_id)
         groups = window_batches(self.tokens, text_windows, self._batch_tokens, self._module.config)

@@ -4,28 +4,34 @@ A server has never heard of this package: what a block names is torch, nnsight, 
 portable function. Of several batches one session is made, which is one request to a server.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from nnsight.tracing.tracer import save
 from torch import Tensor
 
 from steer_plugin.activations.pooling import pooled_by
-from steer_plugin.adapters.nnsight.plan_in_trace import steer_beside
+from steer_plugin.adapters.nnsight.plan_in_trace import envoy_at, steer_beside
 from steer_plugin.adapters.nnsight.portable_code import portable
 from steer_plugin.adapters.shared import dtypes, sampling
 from steer_plugin.adapters.shared import losses as losses_module
+from steer_plugin.adapters.shared.generation import Continued
+from steer_plugin.adapters.shared.heads import head_norms
 from steer_plugin.adapters.shared.steered_tokens import Steered
 
 Inputs = dict[str, Any]
-# A place that is read: the module's path, its side, what pools what is there.
-Place = tuple[str, str, tuple[Callable[..., Tensor], ...]]
+# A place that is read: the module's path, its side, and what pools what is there, its values or the
+# norms of so many heads.
+Place = tuple[str, str, tuple[tuple[Callable[..., Tensor], int | None], ...]]
 
 pooled = portable(pooled_by)
+norms = portable(head_norms)
+module_at = portable(envoy_at)
 named_dtype = portable(dtypes.dtype_of)
-nucleus = portable(sampling.nucleus)
+choose = portable(sampling.choose)
 token_losses = portable(losses_module.token_losses)
 
 
@@ -59,11 +65,13 @@ def read_pooled(
                         steer_beside(model, step, bos_id, touched)
                     parts = []
                     for path, side, poolings in places:
-                        module = model.get(path)
+                        module = module_at(model, path)
                         value = module.input if side == "input" else module.output
                         tensor = value[0] if isinstance(value, tuple) else value
                         flat = tensor.reshape(*content.shape, -1)
-                        parts += [pooled(flat, content, function) for function in poolings]
+                        for function, heads in poolings:
+                            units = flat if heads is None else norms(flat, heads)
+                            parts.append(pooled(units, content, function))
                     answers.append([part.cpu() for part in parts])
                     tracer.stop()
     return answers
@@ -73,22 +81,32 @@ def continue_prompts(
     model: Any,
     backend: Any,
     inputs: Inputs,
-    sampling: Sequence[Any],
-    seed: int,
+    choice: Mapping[str, Any],
     steps: Sequence[Steered],
     bos_id: int | None,
-) -> Int[Tensor, "text token"]:
-    """Give prompts and what the model continues them with; the settings are among the inputs."""
+) -> Continued:
+    """Give prompts and what the model continues them with; the settings are among the inputs.
+
+    Args:
+        model: the nnsight model.
+        backend: of a server, or None.
+        inputs: what `generate` takes by name.
+        choice: how `choose` chooses tokens.
+        steps: what is done to the model.
+        bos_id: the BOS token's id, or None.
+    """
     ids: Tensor = torch.empty(0, dtype=torch.int64)
-    with model.session(backend=backend):  # noqa: SIM117 (a session's block is all of its `with`)
-        with torch.random.fork_rng():
-            with model.trace(**inputs, logits_processor=sampling, fn="generate") as tracer:
-                torch.manual_seed(seed)
-                for step, touched in steps:
-                    steer_beside(model, step, bos_id, touched)
-                generated = tracer.result
-            ids = save(generated.cpu())
-    return ids
+    log_probabilities: Tensor = torch.empty(0)
+    with model.session(backend=backend):
+        parts: list[Tensor] = []
+        processor = partial(choose, log_probabilities=parts, **choice)
+        with model.trace(**inputs, logits_processor=[processor], fn="generate") as tracer:
+            for step, touched in steps:
+                steer_beside(model, step, bos_id, touched)
+            generated = tracer.result
+        ids = save(generated.cpu())
+        log_probabilities = save(torch.stack(parts, 1).cpu())
+    return ids, log_probabilities
 
 
 def score_windows(

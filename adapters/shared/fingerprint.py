@@ -245,6 +245,7 @@ def _tokenizer_parts(tokenizer: Any, backend: Any) -> Iterator[Any]:
     yield len(tokenizer)
     yield tokenizer.convert_ids_to_tokens(range(0, len(tokenizer), len(tokenizer) // WORDS + 1))
     yield tokenizer.bos_token_id
+    yield getattr(tokenizer, "chat_template", None)
     yield sorted(map(repr, tokenizer.added_tokens_decoder.items()))
     for name in ("normalizer", "pre_tokenizer", "post_processor"):
         part = getattr(backend, name, None)

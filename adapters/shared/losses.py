@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from steer_plugin.adapters.shared.tokens import TokenBatch, Tokens
+from steer_plugin.adapters.shared.tokens import Encoded, TokenBatch, Tokens
 from steer_plugin.errors import ModelError
 
 DEFAULT_CONTEXT = 1024
@@ -49,6 +49,16 @@ class WindowBatch:
     batch: TokenBatch
     scored: Bool[Tensor, "window token"]
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many windows, and how many tokens each with its padding."""
+        return self.batch.shape
+
+    def part(self, places: slice) -> "WindowBatch":
+        """Take some of the windows."""
+        part = self.batch.part(places)
+        return WindowBatch(part, self.scored[places, : part.ids.shape[1]])
+
     def wanted(self, forward: Callable[..., Any]) -> dict[str, int]:
         """Ask a model for the logits from the first that is needed on, where it can be asked.
 
@@ -63,7 +73,7 @@ class WindowBatch:
 
 def windows(
     tokens: Tokens, texts: Sequence[str], context: int | None, stride: int | None
-) -> tuple[list[list[int]], list[Window]]:
+) -> tuple[list[Encoded], list[Window]]:
     """Encode texts and cut them into windows, text after text; see `Adapter.losses`.
 
     Raises:
@@ -77,9 +87,11 @@ def windows(
     if limit is not None and width > limit:
         raise ModelError(f"context {width} is more than the {limit} tokens the model takes")
     text_windows: list[Window] = []
-    encoded = replace(tokens, limit=None).encode(texts)
-    tokens.require_plain(texts, encoded)
-    for text, ids in enumerate(encoded):
+    # A document is no message, whatever its model is asked.
+    plain = replace(tokens, limit=None, chat=False)
+    encoded = plain.encode(texts)
+    plain.require_plain(texts, encoded)
+    for text, ids in enumerate(whole.ids for whole in encoded):
         if len(ids) < 2:
             raise ModelError(f"text {text} has {len(ids)} tokens; a loss needs at least two")
         scored, start = 1, 0
@@ -103,7 +115,7 @@ def window_batches(
         config: of the model.
     """
     affordable = BATCH_LOGITS // config.get_text_config().vocab_size
-    ids = [window.ids for window in text_windows]
+    ids = [Encoded(window.ids) for window in text_windows]
     for batch in tokens.side_by_side(ids, min(batch_tokens, affordable)):
         first = torch.tensor([text_windows[row].first for row in batch.rows])
         scored = batch.attention & (torch.arange(batch.ids.shape[1]) >= first[:, None])

@@ -54,8 +54,10 @@ class Placement:
 
     def dtype_for(self, config: Any) -> torch.dtype:
         """Give the dtype for a model of this configuration; float32 where it names none."""
-        own = getattr(config.get_text_config(), "dtype", None)
-        return self.dtype or (own if isinstance(own, torch.dtype) else torch.float32)
+        checkpoint_dtype = getattr(config.get_text_config(), "dtype", None)
+        return self.dtype or (
+            checkpoint_dtype if isinstance(checkpoint_dtype, torch.dtype) else torch.float32
+        )
 
 
 def _chosen_device() -> str:

@@ -1,13 +1,13 @@
-"""Generation settings that mean the same on every host."""
+"""Generation settings and sampling that mean the same on every host, whatever the batch."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
-from transformers import GenerationConfig, TemperatureLogitsWarper, TopPLogitsWarper
+from transformers import GenerationConfig, TopPLogitsWarper
 
 # A model's own settings fill in whatever is left out, so all are given: these where None is no
 # value for them, and None for the rest.
@@ -24,24 +24,14 @@ _NEUTRAL: dict[str, Any] = {
     "no_repeat_ngram_size": 0,
     "encoder_no_repeat_ngram_size": 0,
 }
-_NEUTRAL_SAMPLING: dict[str, Any] = {
-    "temperature": 1.0,
-    "top_p": 1.0,
-    "top_k": 0,
-    "typical_p": 1.0,
-    "epsilon_cutoff": 0.0,
-    "eta_cutoff": 0.0,
-}
 # In transformers 5.23 what one run leaves in the cache of these changes the next, or the next text.
 _FALSE_CACHES = {"recurrent_gemma", "rwkv"}
 # What is a model's own all the same, and what is no setting.
 _ITS_OWN = {"eos_token_id", "bos_token_id", "decoder_start_token_id", "transformers_version"}
 
 
-def generation_settings(
-    model: Any, tokenizer: Any, *, max_new_tokens: int, temperature: float
-) -> dict[str, Any]:
-    """Say how to continue a prompt: greedily at temperature 0, else by sampling.
+def generation_settings(model: Any, tokenizer: Any, *, max_new_tokens: int) -> dict[str, Any]:
+    """Say how to continue a prompt: with the likeliest token, which `choose` sees to.
 
     Of the model's own settings only the end tokens are left to take effect.
 
@@ -49,7 +39,6 @@ def generation_settings(
         model: of transformers.
         tokenizer: of the model.
         max_new_tokens: at most so many tokens more.
-        temperature: of the sampling; `sampling` sees to it.
 
     Returns:
         What `generate` takes by name, every setting that the model may have among it.
@@ -58,31 +47,70 @@ def generation_settings(
     names = {*kind().to_dict(), *model.generation_config.to_dict()} - _ITS_OWN
     settings: dict[str, Any] = dict.fromkeys(name for name in names if not name.startswith("_"))
     settings |= _NEUTRAL
-    if temperature > 0:
-        settings |= _NEUTRAL_SAMPLING
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     return settings | {
-        "do_sample": temperature > 0,
+        "do_sample": False,
         "use_cache": model.config.model_type not in _FALSE_CACHES,
         "max_new_tokens": max_new_tokens,
         "pad_token_id": pad,
     }
 
 
-def sampling(temperature: float, top_p: float, keep: Callable[..., Tensor]) -> list[Any]:
-    """List what `generate` does to the scores before it samples a token: its `logits_processor`.
+def draws(rows: Sequence[int], seed: int, max_new_tokens: int) -> Float64[Tensor, "text new_token"]:
+    """Draw what each new token of each prompt is chosen by: numbers from 0 to below 1.
+
+    A prompt has a stream of random numbers of its own, so that what it is continued with depends
+    neither on the batch it is in nor on the device.
 
     Args:
-        temperature: of the sampling; 0 for none.
-        top_p: sample from the likeliest tokens that together have this probability.
-        keep: `nucleus`, or a copy of it that travels.
+        rows: which prompts, by their places among those that are given.
+        seed: of the sampling.
+        max_new_tokens: numbers a prompt; fewer are the first of more.
     """
-    steps: list[Any] = []
-    if temperature not in (0, 1):
-        steps.append(TemperatureLogitsWarper(temperature))
-    if temperature > 0 and top_p < 1:
-        steps.append(partial(keep, top_p=top_p))
-    return steps
+    streams = (np.random.default_rng((seed, row)).random(max_new_tokens) for row in rows)
+    return torch.from_numpy(np.stack(list(streams)))
+
+
+def choose(
+    _: Int[Tensor, "text token"],
+    scores: Float[Tensor, "text vocabulary"],
+    *,
+    temperature: float,
+    top_p: float,
+    drawn: Float64[Tensor, "text new_token"],
+    log_probabilities: list[Float[Tensor, " text"]],
+    tell: Callable[[Int[Tensor, " text"]], None] | None,
+) -> Float[Tensor, "text vocabulary"]:
+    """Choose each text's next token and leave `generate` no other: its `logits_processor`.
+
+    Args:
+        scores: of the tokens that may be next; changed in place.
+        temperature: of the sampling; at 0 the likeliest token is next.
+        top_p: sample from the likeliest tokens that together have this probability.
+        drawn: as `draws` gives them.
+        log_probabilities: where those of the chosen tokens are put, one tensor a new token; they
+            are the model's, whatever temperature and `top_p`.
+        tell: told the ids of the chosen tokens; None tells nobody.
+    """
+    if temperature == 0:
+        chosen = scores.argmax(-1, keepdim=True)
+    else:
+        kept = scores / temperature if temperature != 1 else scores
+        if top_p < 1:
+            kept = nucleus(_, kept, top_p=top_p)
+        # On a device that has no float64 the sums are rounded a little more.
+        wide = torch.float32 if scores.device.type == "mps" else torch.float64
+        sums = kept.softmax(-1).cumsum(-1, dtype=wide)
+        whole = sums[:, -1:]
+        place = drawn[:, len(log_probabilities), None].to(scores.device, wide) * whole
+        below = torch.nextafter(whole, torch.zeros_like(whole))
+        # The first token whose sum is above; where scores are no numbers, there is none.
+        chosen = torch.searchsorted(sums, torch.minimum(place, below), right=True)
+        chosen = chosen.clamp(max=scores.shape[-1] - 1)
+    log_probabilities.append((scores.gather(-1, chosen) - scores.logsumexp(-1, keepdim=True))[:, 0])
+    if tell is not None:
+        tell(chosen[:, 0].cpu())
+    return scores.scatter_(-1, chosen, float("inf"))
 
 
 def nucleus(

@@ -3,14 +3,17 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from steer_plugin.activations.sites import UnitSpace
+from steer_plugin.adapters.shared.heads import meant_values
 from steer_plugin.adapters.shared.losses import Window
-from steer_plugin.adapters.shared.tokens import TokenBatch
+from steer_plugin.adapters.shared.tokens import Encoded, TokenBatch
 from steer_plugin.adapters.shared.touched_tokens import (
     Touched,
     require_told,
@@ -19,40 +22,36 @@ from steer_plugin.adapters.shared.touched_tokens import (
     touched_tokens,
 )
 from steer_plugin.errors import InterventionError, SiteError
+from steer_plugin.interventions.arithmetic import moved, steer_units
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
 
 
 def require_units(
-    space: Callable[[str, tuple[int, ...]], UnitSpace], intervention: AnyPlan | None
+    space: Callable[[str, tuple[int, ...]], UnitSpace], intervention: AnyPlan | None, config: Any
 ) -> None:
     """Refuse, before anything runs, a plan that names what a model lacks.
 
     Args:
         space: of the model's adapter.
         intervention: the plan, if there is one.
+        config: the model's.
 
     Raises:
         InterventionError: it is no plan.
-        SiteError: the model lacks the site, a layer or a unit.
+        SiteError: the model lacks the site, a layer or a unit, or a head has other values.
     """
     check_intervention(intervention)
     for step in acting_steps(intervention):
-        layers = step.by_layer()
-        widths = space(step.site, tuple(layers)).widths
-        for (layer, (indices, _)), width in zip(layers.items(), widths, strict=True):
-            if int(indices[-1]) >= width:
-                raise SiteError(missing_unit(step.site, layer, int(indices[-1]), width))
+        widths = space(step.tensor_site, tuple(step.units)).widths
+        for (layer, units), width in zip(step.units.items(), widths, strict=True):
+            try:
+                meant_values(step, layer, *units, config, width)
+            except LookupError as error:
+                raise SiteError(error.args[0]) from error
 
 
-def missing_unit(site: str, layer: int, index: int, width: int) -> str:
-    """Say that a layer has no such unit."""
-    return (
-        f"unit L{layer}N{index} does not exist: {site} has {width} units in layer {layer}; "
-        "was the plan made for another model?"
-    )
-
-
+Writer = Callable[[Tensor], Tensor]
 Steered = tuple[Intervention, Touched]
 """What is done, and to which tokens."""
 
@@ -127,6 +126,9 @@ class SteeredTokens:
         self._seen = 0
         self._ids: Tensor | None = None
         self._where: Bool[Tensor, "text token"] | bool = False
+        # What the last pass with gradients was steered at, and whether others were elsewhere.
+        self._kept: Bool[Tensor, "text token"] | None = None
+        self._several = False
 
     def follow(self, ids: Int[Tensor, "text token"], context: PassContext = ALONE) -> None:
         """Work out which tokens are steered in the pass that begins with these ids.
@@ -145,6 +147,35 @@ class SteeredTokens:
         self._seen = context.past + ids.shape[1]
         self._ids = ids
 
+    def keep_for_backward(self) -> None:
+        """Note what a pass with gradients is steered at, as parts of it may be run again."""
+        if not torch.is_grad_enabled():
+            return
+        shape = self._ids.shape if self._ids is not None else ()
+        where = self._where
+        if isinstance(where, bool):
+            where = torch.full(shape, where)
+        kept = self._kept
+        self._several = kept is not None and (self._several or not torch.equal(kept, where))
+        self._kept = where
+
+    def require_one_pass(self) -> None:
+        """Refuse to steer again parts of one pass of several that are steered at other tokens.
+
+        Raises:
+            InterventionError: there are such.
+        """
+        if self._several:
+            raise InterventionError(
+                "gradient checkpointing runs parts of a pass again, of several that the plan "
+                "touches at different tokens, and which is not told; run backward after each pass"
+            )
+        self._kept = None
+
+    def forget(self) -> None:
+        """Begin a pass that has no token ids."""
+        self._ids = None
+
     def where(
         self, activations: Float[Tensor, "text token unit"]
     ) -> Bool[Tensor, "text token"] | bool:
@@ -159,6 +190,16 @@ class SteeredTokens:
                 "cannot be told; give ids, not embeddings"
             )
         return self._where
+
+    def flat(self, activations: Float[Tensor, "*shape"]) -> Float[Tensor, "text token unit"]:
+        """Give activations of the pass that was followed last with all units of a token in a row.
+
+        Some blocks put the tokens of all texts in one row, and some their heads side by side.
+        """
+        ids = self._ids
+        if ids is not None and activations.dim() == 2 and len(activations) == ids.numel():
+            return activations.reshape(*ids.shape, -1)
+        return activations.flatten(2)
 
     def _begins(self, ids: Tensor, prompt: Tensor, context: PassContext) -> bool:
         """Tell whether a pass begins a text, or brings more of a prompt in several passes."""
@@ -201,6 +242,36 @@ class SteeredTokens:
         )
 
 
+def writers(step: Intervention, tokens: SteeredTokens, config: Any) -> Iterator[tuple[int, Writer]]:
+    """List, layer by layer, what makes steered activations of those at a step's site.
+
+    Args:
+        step: what is done, and where.
+        tokens: follows the passes.
+        config: the model's.
+    """
+
+    def writer(layer: int, indices: Tensor, parameters: Tensor) -> Writer:
+        @cache
+        def placed(device: torch.device, dtype: torch.dtype, width: int) -> tuple[Tensor, Tensor]:
+            try:
+                values = meant_values(step, layer, indices, parameters, config, width)
+            except LookupError as error:
+                raise SiteError(error.args[0]) from error
+            return moved(*values, device, dtype)
+
+        def write(activations: Tensor) -> Tensor:
+            flat = tokens.flat(activations)
+            where = tokens.where(flat)
+            values = placed(flat.device, flat.dtype, flat.shape[2])
+            return steer_units(flat, *values, step, where).view_as(activations)
+
+        return write
+
+    for layer, (indices, parameters) in step.units.items():
+        yield layer, writer(layer, indices, parameters)
+
+
 @contextmanager
 def refused_as_ours() -> Iterator[None]:
     """Turn what `touched_tokens` refuses, which travels to servers, into an error of ours.
@@ -230,7 +301,12 @@ def steered_in_batch(
     """
     with refused_as_ours():
         return [
-            (step, touched_tokens(step, batch.ids, batch.attention, bos_id, batch.rows, texts))
+            (
+                step,
+                touched_tokens(
+                    step, batch.ids, batch.attention, bos_id, batch.rows, texts, batch.content
+                ),
+            )
             for step in acting_steps(plan)
         ]
 
@@ -238,7 +314,7 @@ def steered_in_batch(
 def steered_in_windows(
     plan: AnyPlan | None,
     windows: Sequence[Window],
-    encoded: Sequence[list[int]],
+    encoded: Sequence[Encoded],
     bos_id: int | None,
 ) -> Callable[[TokenBatch], list[Steered]]:
     """Give what lists what acts of a plan, and which tokens of some windows it touches.
@@ -254,13 +330,15 @@ def steered_in_windows(
     Raises:
         InterventionError: a mask or function does not suit the texts.
     """
-    texts = [torch.tensor([ids]) for ids in encoded]
+    texts = [torch.tensor([text.ids]) for text in encoded]
     with refused_as_ours():
         wholes = [
             (
                 step,
                 [
-                    touched_tokens(step, ids, ids >= 0, bos_id, [text], len(texts))[0][0]
+                    touched_tokens(
+                        step, ids, ids >= 0, bos_id, [text], len(texts), encoded[text].content[None]
+                    )[0][0]
                     for text, ids in enumerate(texts)
                 ],
             )

@@ -108,6 +108,7 @@ def touched_tokens(
     bos_id: int | None,
     owners: Sequence[int],
     texts: int,
+    content: Bool[Tensor, "text token"] | None = None,
 ) -> Touched:
     """Tell which tokens of prompts a step touches, and whether it touches what follows them.
 
@@ -118,16 +119,25 @@ def touched_tokens(
         bos_id: the BOS token's id, or None.
         owners: which text each row is of, from 0.
         texts: how many there are.
+        content: which tokens are the texts themselves; None where that is not known.
 
     Raises:
-        ValueError: its mask or function does not suit the texts.
+        ValueError: its mask or function does not suit the texts, or it touches the texts
+            themselves, and where they are is not known.
     """
     positions = step.positions
+    if positions == "text" and content is None:
+        raise ValueError(
+            "positions 'text' leave out what a template puts around a text, which token ids alone "
+            "do not tell; ask the verbs of adapt(...), or give a slice or a mask"
+        )
     if isinstance(positions, tuple) and len(positions) != texts:
         raise ValueError(mask_of_others(len(positions), texts))
     prompt = torch.zeros_like(real)
     if positions in ("all", "prompt"):
         prompt |= real
+    elif positions == "text":
+        prompt |= content
     elif positions != "generated":
         for row, owner in enumerate(owners):
             prompt[row, real[row]] = chosen_in_text(positions, ids[row, real[row]], owner)

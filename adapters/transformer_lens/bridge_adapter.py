@@ -1,57 +1,40 @@
 """TransformerLens: a TransformerBridge as an adapter."""
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from typing import Any, cast
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoTokenizer
 
-from steer_plugin.activations.pooling import pool, pooler
-from steer_plugin.activations.sites import UnitSpace, chosen_layers, hook_name
+from steer_plugin.activations.sites import hook_name
 from steer_plugin.adapters.shared.dtypes import dtype_of
-from steer_plugin.adapters.shared.fingerprint import identified
-from steer_plugin.adapters.shared.losses import (
-    WindowBatch,
-    by_text,
-    token_losses,
-    window_batches,
-    windows,
-)
+from steer_plugin.adapters.shared.hooked_adapter import Answer, HookedAdapter, Key, Reader
 from steer_plugin.adapters.shared.model_locks import alone
+from steer_plugin.adapters.shared.model_sites import PROBE, width_of
 from steer_plugin.adapters.shared.placement import devices_of
-from steer_plugin.adapters.shared.sampling import generation_settings, nucleus, sampling
 from steer_plugin.adapters.shared.steered_tokens import (
     Steered,
     SteeredTokens,
-    require_units,
-    steered_in_batch,
-    steered_in_windows,
 )
-from steer_plugin.adapters.shared.tokens import TokenBatch, runs_over_padding, tokens_for
+from steer_plugin.adapters.shared.tokens import tokens_for
 from steer_plugin.adapters.transformer_lens.hooks import (
-    Answer,
-    Key,
+    Hook,
     NamedHook,
     reading_hooks,
     require_site,
     steering_hooks,
 )
-from steer_plugin.adapters.transformer_lens.passes import PassWatch
+from steer_plugin.adapters.transformer_lens.passes import watch_passes
 from steer_plugin.errors import ModelError
-from steer_plugin.interventions.plan import AnyPlan
-from steer_plugin.models.adapter import Batch, ModelInfo, Reading
+from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.settings.model import BATCH_TOKENS
-from steer_plugin.settings.names import Pooling
 from steer_plugin.storage.artifacts import one_line
 
 
-class BridgeAdapter:
+class BridgeAdapter(HookedAdapter):
     """A TransformerBridge behind the verbs of `steer_plugin.models.adapter.Adapter`.
 
     Args:
@@ -59,13 +42,15 @@ class BridgeAdapter:
         tokenizer: the tokenizer as the model ships it. None loads it from where the bridge has its
             own from; the bridge's own puts BOS where the model never saw it.
         bos: whether BOS is put before each text; None does as the tokenizer ships.
-        batch_tokens: padded tokens a batch.
+        batch_tokens: padded tokens a batch, fewer from where memory ends on.
+        chat: whether each text is what the user says, in the tokenizer's chat template.
+        say: told, a line each, when memory ends; None tells nobody.
         name: what results record as the model's name; None takes the bridge's.
         revision: what results record as its revision; None takes the commit where it is known.
 
     Raises:
-        ModelError: the tokenizer cannot be loaded, or has no BOS and `bos` is True; or the bridge
-            has parts that the model lacks.
+        ModelError: the tokenizer cannot be loaded, or has no BOS and `bos` is True, or no chat
+            template and `chat` is; or the bridge has parts that the model lacks.
     """
 
     def __init__(
@@ -75,6 +60,8 @@ class BridgeAdapter:
         tokenizer: Any = None,
         bos: bool | None = None,
         batch_tokens: int = BATCH_TOKENS,
+        chat: bool = False,
+        say: Callable[[str], None] | None = None,
         name: str | None = None,
         revision: str | None = None,
     ) -> None:
@@ -82,241 +69,62 @@ class BridgeAdapter:
         _require_components(bridge)
         bridge.eval()
         self.bridge = bridge
-        self._model = cast("Any", bridge.original_model)
-        self._batch_tokens = batch_tokens
+        model = cast("Any", bridge.original_model)
         self._widths: dict[tuple[str, int], int] = {}
         shipped = _shipped_tokenizer(bridge) if tokenizer is None else tokenizer
-        self.tokens = tokens_for(shipped, bos, self._model.config)
-        self._info = ModelInfo(
+        tokens = tokens_for(shipped, bos, model.config, chat)
+        info = ModelInfo(
             name=name or str(bridge.cfg.model_name),
-            revision=revision or getattr(self._model.config, "_commit_hash", None) or "unknown",
+            revision=revision or getattr(model.config, "_commit_hash", None) or "unknown",
             host=f"transformer_lens {version('transformer-lens')}",
             n_layers=int(bridge.cfg.n_layers),
             d_model=int(bridge.cfg.d_model),
-            dtype=dtype_of(self._model),
-            bos=self.tokens.bos,
-            device=devices_of(self._model),
+            dtype=dtype_of(model),
+            bos=tokens.bos,
+            chat=chat,
+            device=devices_of(model),
         )
+        super().__init__(model, info, tokens, batch_tokens, say)
 
-    @property
-    def info(self) -> ModelInfo:
-        """Say which model this is."""
-        return self._info
-
-    def identify(self) -> ModelInfo:
-        """Say which model would answer just now; see `Adapter.identify`."""
-        return identified(self, self._model, self.tokens.tokenizer)
-
-    @property
-    def _device(self) -> torch.device:
-        device: torch.device = self._model.get_input_embeddings().weight.device
-        # Weights that are offloaded are nowhere yet, and move their inputs along with them.
-        return torch.device("cpu") if device.type == "meta" else device
-
-    def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
-        """Number the units that the model has at a site; see `Adapter.space`.
-
-        Raises:
-            SiteError: the model lacks the site, or it holds something else under that name.
-        """
-        chosen = chosen_layers(site, layers, self._info.n_layers)
-        missing = [layer for layer in chosen if (site, layer) not in self._widths]
+    def _widths_of(self, site: str, layers: tuple[int, ...]) -> tuple[int, ...]:
+        """Read widths from tensors, since configs name them in many ways."""
+        missing = [layer for layer in layers if (site, layer) not in self._widths]
         for layer in missing:
             require_site(self.bridge, site, layer)
         if missing:
-            self._measure(site, missing)
-        return UnitSpace(site, chosen, tuple(self._widths[site, layer] for layer in chosen))
+            shapes: dict[int, list[torch.Size]] = {layer: [] for layer in missing}
 
-    def _measure(self, site: str, layers: Sequence[int]) -> None:
-        """Read widths from tensors, since configs name them in many ways."""
+            def reader(layer: int) -> Hook:
+                return lambda activations, hook: shapes[layer].append(activations.shape)  # noqa: ARG005
 
-        def width(activations: Tensor) -> int:
-            return activations.shape[2]
+            hooks = [(hook_name(site, layer), reader(layer)) for layer in missing]
+            model = self._model
+            transformer = model.base_model
+            with alone(model), torch.inference_mode(), self.bridge.hooks(fwd_hooks=hooks):
+                transformer(**self._inputs(transformer, PROBE))
+            for layer in missing:
+                lacks = f"{self._info.name} has no {site} in layer {layer}"
+                self._widths[site, layer] = width_of(shapes[layer], site, model.config, lacks)
+        return tuple(self._widths[site, layer] for layer in layers)
 
-        token = torch.ones((1, 1), dtype=torch.bool)
-        readers = {(site, layer): (hook_name(site, layer), width) for layer in layers}
-        self._widths |= self._read(TokenBatch((0,), token.long(), token, ~token), [], readers)
-
-    def _read(
-        self,
-        batch: TokenBatch,
-        steering: Sequence[NamedHook],
-        readers: Mapping[Key, tuple[str, Callable[[Tensor], Answer]]],
-    ) -> dict[Key, Answer]:
-        """Run the blocks and the final norm as far as they are read, not the unembedding."""
-        transformer = self._model.base_model
-        with (
-            alone(self._model),
-            torch.inference_mode(),
-            reading_hooks(self.bridge, steering, readers) as answers,
-        ):
-            transformer(**self._inputs(transformer, batch))
-        return answers
-
-    def _inputs(self, module: Any, batch: TokenBatch) -> dict[str, Any]:
-        inputs: dict[str, Any] = {
-            "input_ids": batch.ids.to(self._device),
-            "attention_mask": batch.attention.long().to(self._device),
-            "use_cache": False,
+    def _reading(
+        self, steps: Sequence[Steered], readers: Mapping[Key, Reader[Answer]]
+    ) -> AbstractContextManager[dict[Key, Answer]]:
+        named = {
+            key: (hook_name(site, layer), read) for key, (site, layer, read) in readers.items()
         }
-        if "position_ids" in inspect.signature(module.forward).parameters:
-            inputs["position_ids"] = batch.positions.to(self._device)
-        return inputs
+        return reading_hooks(self.bridge, self._steering(steps), named)
 
-    def batches(self, texts: Sequence[str]) -> list[Int[np.ndarray, " text"]]:
-        """Give the rows of each batch that `collect` makes; see `Adapter.batches`.
-
-        Raises:
-            ModelError: a text has no tokens, or too many.
-        """
-        return self.tokens.batch_rows(texts, self._batch_tokens)
-
-    def collect(
-        self,
-        texts: Sequence[str],
-        readings: Sequence[Reading],
-        *,
-        intervention: AnyPlan | None = None,
-    ) -> Iterator[Batch]:
-        """Run the model over texts and pool each reading in its hook; see `Adapter.collect`.
-
-        Raises:
-            SiteError: the model lacks a site.
-            ModelError: a text has no tokens, or too many.
-        """
-        spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
-        for reading in readings:
-            pooler(reading.pooling)
-        require_units(self.space, intervention)
-        for batch in self.tokens.batches(texts, self._batch_tokens):
-            readers = {
-                (reading, layer): (
-                    hook_name(reading.site, layer),
-                    _pooler(batch.content, reading.pooling),
-                )
-                for reading, space in spaces.items()
-                for layer in space.layers
-            }
-            steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(texts))
-            pooled = self._read(batch, self._steering(steps), readers)
-            yield Batch(
-                np.array(batch.rows),
-                {
-                    # Layers may be on several devices.
-                    reading: torch.cat([pooled[reading, layer].cpu() for layer in space.layers], 1)
-                    for reading, space in spaces.items()
-                },
-                batch.content.sum(1).numpy(),
-            )
+    def _steered(self, steps: Sequence[Steered]) -> AbstractContextManager[Any]:
+        hooked: AbstractContextManager[Any] = self.bridge.hooks(fwd_hooks=self._steering(steps))
+        return hooked
 
     def _steering(self, steps: Sequence[Steered]) -> list[NamedHook]:
         hooks: list[NamedHook] = []
         for step, touched in steps:
             tokens = SteeredTokens(step, self.tokens.bos_id, touched=touched)
-            hooks += steering_hooks(self.bridge, step, tokens, PassWatch(self.bridge).context)
+            hooks += steering_hooks(self.bridge, step, tokens, watch_passes(self.bridge).context)
         return hooks
-
-    def generate(
-        self,
-        prompts: Sequence[str],
-        *,
-        intervention: AnyPlan | None = None,
-        max_new_tokens: int = 32,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-    ) -> list[str]:
-        """Continue each prompt; see `Adapter.generate`.
-
-        The model's own generation settings (penalties, top-k and the like) are left out; its end
-        tokens count.
-
-        Raises:
-            ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
-                together are more than the model can take.
-        """
-        require_units(self.space, intervention)
-        whole = self.tokens.prompts(prompts, max_new_tokens)
-        settings = generation_settings(
-            self._model,
-            self.tokens.tokenizer,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-        )
-        processors = sampling(temperature, top_p, nucleus)
-        devices = [self._device] if self._device.type == "cuda" else []
-        texts: dict[int, str] = {}
-        batches = whole.by_length() if runs_over_padding(self._model) else [whole]
-        for number, batch in enumerate(batches):
-            steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(prompts))
-            with (
-                alone(self._model, sampling=True),
-                torch.random.fork_rng(devices),
-                torch.no_grad(),
-                self.bridge.hooks(fwd_hooks=self._steering(steps)),
-            ):
-                torch.manual_seed(seed + number)
-                ids = self._model.generate(
-                    batch.ids.to(self._device),
-                    attention_mask=batch.attention.long().to(self._device),
-                    logits_processor=processors,
-                    **settings,
-                )
-            new = self.tokens.decode(ids[:, batch.ids.shape[1] :])
-            texts |= zip(batch.rows, new, strict=True)
-        return [texts[row] for row in whole.rows]
-
-    def losses(
-        self,
-        texts: Sequence[str],
-        *,
-        intervention: AnyPlan | None = None,
-        context: int | None = None,
-        stride: int | None = None,
-    ) -> list[Float[np.ndarray, " token"]]:
-        """Give each text's negative log-likelihood a token; see `Adapter.losses`.
-
-        Windows of `context` tokens move on by `stride`; only tokens that no earlier window scored
-        are scored (PAPER step 10: stride 512). The first token has no context and no loss. All
-        tokens of a text are a prompt: a plan for `generated` positions touches none of them.
-        Windows of similar length run side by side; a batch's logits leave the device as losses.
-
-        Args:
-            texts: each at least two tokens long, BOS included.
-            intervention: what is done to the model meanwhile.
-            context: window in tokens; None takes what the model can take, at most 1,024.
-            stride: how far windows move; None takes half of `context`.
-
-        Returns:
-            For each text, one loss for each token but the first; float32 (float64 for a float64
-            model).
-
-        Raises:
-            ModelError: a text is too short, or the window does not fit.
-        """
-        require_units(self.space, intervention)
-        encoded, text_windows = windows(self.tokens, texts, context, stride)
-        steered = steered_in_windows(intervention, text_windows, encoded, self.tokens.bos_id)
-
-        def scored() -> Iterator[tuple[WindowBatch, Tensor]]:
-            for group in window_batches(
-                self.tokens, text_windows, self._batch_tokens, self._model.config
-            ):
-                inputs = self._inputs(self._model, group.batch) | group.wanted(self._model.forward)
-                with (
-                    alone(self._model),
-                    torch.inference_mode(),
-                    self.bridge.hooks(fwd_hooks=self._steering(steered(group.batch))),
-                ):
-                    logits = self._model(**inputs).logits
-                    losses = token_losses(logits, group.batch.ids, group.scored)
-                yield group, losses.cpu()
-
-        return by_text(text_windows, scored())
-
-
-def _pooler(content: Tensor, pooling: Pooling) -> Callable[[Tensor], Tensor]:
-    return lambda activations: pool(activations, content, pooling)
 
 
 def _require_components(bridge: TransformerBridge) -> None:

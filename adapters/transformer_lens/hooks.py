@@ -1,23 +1,26 @@
 """Interventions and readings as TransformerLens hooks, and which hook each site really is."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
+from weakref import WeakKeyDictionary
 
 from torch import Tensor
 from transformer_lens.hook_points import HookFunction
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.exceptions import StopAtLayerException
 
-from steer_plugin.activations.sites import hook_name
+from steer_plugin.activations.sites import hook_name, tensor_site
+from steer_plugin.adapters.shared.component_paths import EXCEPTIONS
 from steer_plugin.adapters.shared.steered_tokens import (
     PassContext,
     SteeredTokens,
-    missing_unit,
+    Writer,
+    writers,
 )
-from steer_plugin.adapters.transformer_lens.passes import PassWatch
+from steer_plugin.adapters.transformer_lens.passes import watch_passes
 from steer_plugin.errors import InterventionError, SiteError
-from steer_plugin.interventions.arithmetic import moved_once, steer_units
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
 from steer_plugin.settings.names import FINAL_NORM
@@ -29,6 +32,10 @@ Key = TypeVar("Key", bound=Hashable)
 Answer = TypeVar("Answer")
 
 EMBEDDING_IN = "embed.hook_in"
+
+# The threads that are in a `with steered` block of a model, once for each block.
+_BLOCKS: WeakKeyDictionary[TransformerBridge, list[int]] = WeakKeyDictionary()
+_ASKING = threading.Lock()
 
 
 def fwd_hooks(
@@ -45,7 +52,7 @@ def fwd_hooks(
     steps = acting_steps(intervention)
     if not steps:
         return []
-    watch = PassWatch(bridge)
+    watch = watch_passes(bridge)
     hooks: list[NamedHook] = []
     for step in steps:
         tokens = SteeredTokens(
@@ -71,8 +78,36 @@ def steered(
 
     Raises:
         SiteError: the model lacks the site or one of the units.
-        InterventionError: the hooks were removed inside the block, as permanent ones too.
+        InterventionError: the hooks were removed inside the block, as permanent ones too; or
+            another thread is in such a block with the same model.
     """
+    with _in_one_thread(bridge):
+        yield from _steered(bridge, intervention, prompt_length)
+
+
+@contextlib.contextmanager
+def _in_one_thread(bridge: TransformerBridge) -> Iterator[None]:
+    """Refuse a block beside another thread's: hooks are on the model, whoever calls it."""
+    here = threading.get_ident()
+    with _ASKING:
+        threads = _BLOCKS.setdefault(bridge, [])
+        if any(thread != here for thread in threads):
+            raise InterventionError(
+                f"another thread is in a `with steered` block of {bridge.cfg.model_name}, and each "
+                "would steer the other's passes; use the blocks one after another, or the verbs of "
+                "adapt(model), which take turns"
+            )
+        threads.append(here)
+    try:
+        yield
+    finally:
+        with _ASKING:
+            threads.remove(here)
+
+
+def _steered(
+    bridge: TransformerBridge, intervention: AnyPlan, prompt_length: int | None
+) -> Iterator[TransformerBridge]:
     hooks = fwd_hooks(bridge, intervention, prompt_length)
     points = [bridge.hook_dict[name] for name, _ in hooks]
     handles = [
@@ -113,27 +148,18 @@ def steering_hooks(
         SiteError: the model lacks the site or, once a hook acts, one of the units.
     """
 
+    config = cast("Any", bridge.original_model).config
+
     def follow(ids: Tensor, hook: object) -> None:  # noqa: ARG001 (TransformerLens calls it hook)
         tokens.follow(ids, context())
 
-    def writer(layer: int, indices: Tensor, parameters: Tensor) -> Hook:
-        moved = moved_once(indices, parameters)
-        last = int(indices[-1])
-
-        def write(activations: Tensor, hook: object) -> Tensor:  # noqa: ARG001
-            flat = activations.flatten(2)
-            if last >= flat.shape[2]:
-                raise SiteError(missing_unit(intervention.site, layer, last, flat.shape[2]))
-            where = tokens.where(flat)
-            steered = steer_units(flat, *moved(flat.device, flat.dtype), intervention, where)
-            return steered.view_as(activations)
-
-        return write
+    def hook_of(write: Writer) -> Hook:
+        return lambda activations, hook: write(activations)  # noqa: ARG005
 
     hooks: list[NamedHook] = [(EMBEDDING_IN, follow)]
-    for layer, (indices, parameters) in intervention.by_layer().items():
+    for layer, write in writers(intervention, tokens, config):
         require_site(bridge, intervention.site, layer)
-        hooks.append((hook_name(intervention.site, layer), writer(layer, indices, parameters)))
+        hooks.append((hook_name(intervention.site, layer), hook_of(write)))
     return hooks
 
 
@@ -148,8 +174,7 @@ def reading_hooks(
     Args:
         bridge: the model.
         steering: hooks that act before anything is read.
-        readers: for each answer the name of a hook, and what to make of its tensor, flattened to
-            [text, token, unit].
+        readers: for each answer the name of a hook, and what to make of its tensor.
 
     Yields:
         The answers; complete when the block is left.
@@ -158,7 +183,7 @@ def reading_hooks(
 
     def reader(key: Key, read: Callable[[Tensor], Answer]) -> Hook:
         def hook_function(activations: Tensor, hook: object) -> None:  # noqa: ARG001
-            answers[key] = read(activations.flatten(2))
+            answers[key] = read(activations)
             if len(answers) == len(readers):
                 raise StopAtLayerException(activations)
 
@@ -175,9 +200,14 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
     Raises:
         SiteError: `site` in block `layer` is not there, or not itself.
     """
+    site = tensor_site(site)
     place = SITES[site]
     points = bridge.hook_dict
     name = hook_name(site, layer)
+    kind = cast("Any", bridge.original_model).config.model_type
+    reason = EXCEPTIONS.get(kind, {}).get(site)
+    if reason is not None:
+        raise SiteError(f"{bridge.cfg.model_name} has no {site}: {reason}; choose another site")
     if site == FINAL_NORM:
         if name not in points:
             raise SiteError(f"{bridge.cfg.model_name} has no final norm ({name})")

@@ -52,10 +52,10 @@ def best_of_units_null(
     """
     if permutations < 1:
         raise AnalysisError(f"{permutations} permutations give no null; draw at least one")
-    shuffled = [probe.shuffled(one) for one in _seeds(seed, permutations)]
+    probes = [probe.shuffled(state) for state in _seeds(seed, permutations)]
     if score == "auroc":
-        return _best_auroc(probe, np.stack([one.labels for one in shuffled]), memory)
-    return np.stack([probe_scores(one, score, memory=memory).max(1) for one in shuffled])
+        return _best_auroc(probe, np.stack([shuffled.labels for shuffled in probes]), memory)
+    return np.stack([probe_scores(shuffled, score, memory=memory).max(1) for shuffled in probes])
 
 
 def null_frame(
@@ -158,10 +158,12 @@ def stability(
         for k in top_ks
     }
     indices: dict[tuple[str, int], list[float]] = {key: [] for key in chosen}
-    for one in _seeds(seed, resamples):
-        drawn = replace(experts, scores=probe_scores(probe.resampled(one), score, memory=memory))
+    for state in _seeds(seed, resamples):
+        resampled = replace(
+            experts, scores=probe_scores(probe.resampled(state), score, memory=memory)
+        )
         for (concept, k), units in chosen.items():
-            again = drawn.top(concept, k, choice, at_most=True)
+            again = resampled.top(concept, k, choice, at_most=True)
             indices[concept, k].append(_jaccard(units, frozenset(again.tolist())))
     rows = [
         (concept, k, np.mean(values), *np.quantile(values, [0.025, 0.975]), resamples)
@@ -187,7 +189,8 @@ def _best_auroc(
     The products are sums of whole numbers, which float64 holds exactly in any order.
     """
     rows, concepts = labellings.shape[1], len(probe.concepts)
-    positives = np.bincount(probe.labels)
+    # Groups that are permuted whole may give a concept more texts, or fewer.
+    positives = np.stack([np.bincount(row, minlength=concepts) for row in labellings])
     negatives = rows - positives
     labels = torch.from_numpy(labellings).to(probe.responses.device)
     concept = torch.arange(concepts, device=labels.device)

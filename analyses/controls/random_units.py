@@ -7,6 +7,7 @@ import numpy as np
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import SelectionError
+from steer_plugin.interventions.columns import Column
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import Planned, each_step
 
@@ -61,8 +62,8 @@ def random_anywhere(plan: Planned, *spaces: UnitSpace, seed: int) -> Planned:
                 f"{len(experts)} are needed for a random control; take a smaller top_k"
             )
         layers, indices = space.addresses(generator.choice(others, len(experts), replace=False))
-        drawn = zip(layers.tolist(), indices.tolist(), strict=True)
-        places[site] = dict(zip(steered, drawn, strict=True))
+        replacements = zip(layers.tolist(), indices.tolist(), strict=True)
+        places[site] = dict(zip(steered, replacements, strict=True))
     return each_step(
         plan, lambda step: _moved(step, places[step.site], f"random units anywhere, seed {seed}")
     )
@@ -130,7 +131,7 @@ def adds_to_whole_blocks(step: Intervention, *spaces: UnitSpace) -> bool:
         SelectionError: the step is for another site.
     """
     space = _space_of(step.site, spaces)
-    slices = [space.layer_slice(layer) for layer in step.by_layer()]
+    slices = [space.layer_slice(layer) for layer in step.units]
     return step.operation == "add" and len(step) == sum(part.stop - part.start for part in slices)
 
 
@@ -187,20 +188,22 @@ def _in_layers(
                     f"layer {layer} has {len(others)} units that are no experts, {len(experts)} "
                     "are needed for a random control; take a smaller top_k"
                 )
-            drawn = generator.choice(others, len(experts), replace=False).tolist()
+            replacements = generator.choice(others, len(experts), replace=False).tolist()
             places[site] |= {
-                (layer, expert): (layer, unit) for expert, unit in zip(experts, drawn, strict=True)
+                (layer, expert): (layer, unit)
+                for expert, unit in zip(experts, replacements, strict=True)
             }
     return lambda step: _moved(step, places[step.site], note)
 
 
 def _turned(step: Intervention, generator: np.random.Generator, seed: int) -> Intervention:
     """Turn what is added to each block into a random direction."""
-    values: list[float] = []
-    for _, (vector,) in step.by_layer().values():
+    vectors = []
+    for _, (vector,) in step.units.values():
         direction = generator.normal(size=len(vector))
-        values += (direction * (float(vector.norm()) / np.linalg.norm(direction))).tolist()
-    turned = replace(step, values=tuple(values))
+        vectors.append(direction * (float(vector.norm()) / np.linalg.norm(direction)))
+    values = np.concatenate(vectors).reshape(np.shape(step.values))
+    turned = replace(step, values=Column(values))
     return with_control_note(turned, f"random direction, seed {seed}")
 
 
@@ -227,12 +230,12 @@ def _units(step: Intervention) -> list[Unit]:
 
 
 def _values_differ(step: Intervention) -> bool:
-    rows = [row for _, rows in step.by_layer().values() for row in rows.T.tolist()]
-    return len(set(map(tuple, rows))) > 1
+    columns = [np.asarray(column) for column in (step.values, step.gains, step.lows, step.highs)]
+    return any((column != column[:1]).any() for column in columns)
 
 
 def _moved(step: Intervention, places: dict[Unit, Unit], note: str) -> Intervention:
     """Do what is done to each unit to another one instead."""
-    units = [places[unit] for unit in _units(step)]
-    layers, indices = zip(*units, strict=True) if units else ((), ())
+    units = np.array([places[unit] for unit in _units(step)], dtype=np.int64).reshape(-1, 2)
+    layers, indices = map(Column, units.T)
     return with_control_note(replace(step, layers=layers, indices=indices), note)

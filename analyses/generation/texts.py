@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from steer_plugin.errors import AnalysisError
 from steer_plugin.interventions.plan import AnyPlan, acting_steps
@@ -30,16 +29,13 @@ def generate_texts(
     max_new_tokens: int = 64,
     temperature: float = 1.0,
     top_p: float = 0.9,
-    batch: int = 64,
     progress: str | None = None,
 ) -> dict[int, tuple[str, ...]]:
     """Let a model write texts after its BOS token alone, some with each seed.
 
     The generation check of Sundar et al. 2025 (arXiv 2502.15639, PAPER step 9): 256 sentences for
     each of 8 seeds, at temperature 1, with top-p 0.9; how long they are it leaves open. What is
-    written depends on the seed, the place among the seed's texts, and `batch`, since the texts of a
-    batch share one stream of random numbers: whoever records the texts records `batch` as well. It
-    does not depend on which other seeds are given.
+    written depends on the seed and the place among the seed's texts, not on which others there are.
 
     Args:
         adapter: the model; it needs a BOS token.
@@ -49,7 +45,6 @@ def generate_texts(
         max_new_tokens: at most so many tokens a text.
         temperature: of the sampling.
         top_p: sample from the likeliest tokens that together have this probability.
-        batch: texts at once.
         progress: what to call the work in a bar on stderr; None shows none.
 
     Returns:
@@ -60,33 +55,24 @@ def generate_texts(
         ModelError: the model has no BOS token, or cannot take so many tokens.
         SiteError: the plan is for another model.
     """
-    if sentences < 1 or batch < 1 or not seeds:
+    if sentences < 1 or not seeds:
         raise AnalysisError(
-            f"{sentences} sentences for {len(seeds)} seeds, {batch} at once; give at least one each"
+            f"{sentences} sentences for {len(seeds)} seeds; give at least one of each"
         )
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise AnalysisError(f"seeds {list(seeds)}; give each once, from 0")
-    texts: dict[int, tuple[str, ...]] = {}
-    with tqdm(
-        total=sentences * len(seeds), desc=progress, unit="text", disable=progress is None
-    ) as bar:
-        for seed in seeds:
-            written: list[str] = []
-            for first in range(0, sentences, batch):
-                size = min(batch, sentences - first)
-                # Neither the batches of a seed nor those of neighbouring seeds draw alike.
-                (drawn,) = np.random.SeedSequence((seed, first)).generate_state(1)
-                written += adapter.generate(
-                    [""] * size,
-                    intervention=plan,
-                    max_new_tokens=max_new_tokens,
-                    temperature=temperature,
-                    top_p=top_p,
-                    seed=int(drawn),
-                )
-                bar.update(size)
-            texts[seed] = tuple(written)
-    return texts
+    return {
+        seed: adapter.generate(
+            [""] * sentences,
+            intervention=plan,
+            max_new_tokens=max_new_tokens,
+            temperature=temperature,
+            top_p=top_p,
+            seed=seed,
+            progress=None if progress is None else f"{progress}, seed {seed}",
+        ).texts
+        for seed in seeds
+    }
 
 
 def texts_frame(texts: Texts) -> pd.DataFrame:

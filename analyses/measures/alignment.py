@@ -105,12 +105,12 @@ def alignment_of(units: UnitVectors, target: str | None, groups: Groups | None) 
     matched = cosines[:, first, second]
     # along[i, a, b]: how far sentence i draws the mean of language a along that of language b.
     along = np.stack([units.mean_shift(language, means) for language in languages], axis=1)
-    drawn = along[:, first, second] + along[:, second, first]
+    both_ways = along[:, first, second] + along[:, second, first]
     products = means @ means.T
     translations = matched.mean(0)
     turned = matched - _centre_moves(units, cosines)[:, first, second]
     others = (n * products[first, second] - translations) / (n - 1)
-    others_drawn = (n * drawn - matched - turned) / (n - 1)
+    others_drawn = (n * both_ways - matched - turned) / (n - 1)
     rows = [*pairs, *places]
     keys: list[Key] = []
     values, gradients = [], []
@@ -127,7 +127,7 @@ def alignment_of(units: UnitVectors, target: str | None, groups: Groups | None) 
         "pair distance",
         1 - (others + (translations - others) / n),
         # Without the languages' means it is 1, but for what is of second order.
-        np.full_like(drawn, np.nan)
+        np.full_like(both_ways, np.nan)
         if units.centring == "language"
         else -(others_drawn + (turned - others_drawn) / n),
     )
@@ -141,7 +141,7 @@ def alignment_of(units: UnitVectors, target: str | None, groups: Groups | None) 
             "centroid distance",
             1 - cosine,
             -(
-                drawn / (lengths[first] * lengths[second])
+                both_ways / (lengths[first] * lengths[second])
                 - cosine * (stretched[:, first] + stretched[:, second])
             ),
         )
@@ -175,10 +175,11 @@ def _centre_moves(units: UnitVectors, cosines: Cosines) -> Cosines:
     moves = np.zeros_like(cosines)
     if units.centring == "raw":
         return moves
-    for place, language in enumerate(units):
-        near = 1 / units.norms[language]
-        slopes = np.stack([near @ rows for rows in units.values()])
-        slopes -= (cosines[:, place] * near[:, None]).T @ units[language]
+    nearness = np.stack([1 / units.norms[language] for language in units])
+    # Each language's unit vectors are made once here, not once for every other language.
+    toward = np.stack([nearness @ rows for rows in units.values()], axis=1)
+    for place, (language, near) in enumerate(zip(units, nearness, strict=True)):
+        slopes = toward[place] - (cosines[:, place] * near[:, None]).T @ units[language]
         shift = units.centre_shift(language, slopes / len(near))
         moves[:, place] += shift
         moves[:, :, place] += shift

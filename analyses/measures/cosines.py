@@ -1,6 +1,6 @@
 """Cosines between the sentences of two languages: who is ahead of the translation, who is near."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import combinations
@@ -26,7 +26,8 @@ ENTRIES = 2**22
 """How many numbers an array made block by block holds at most: 32 MiB of them in float64."""
 
 Same = Mapping[str, Int[np.ndarray, " sentence"]]
-Block = tuple[slice, Float[np.ndarray, "query sentence"]]
+Blocks = tuple[slice, list[Float[np.ndarray, "query sentence"]]]
+"""Which queries, and their cosines with all candidates by each centring."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,17 +126,79 @@ class Search:
 
 
 @dataclass(frozen=True, eq=False)
+class _Side:
+    """One language's sentences by several centrings, of which one product is made.
+
+    The unit vectors u of a centring are those v of the last one, scaled and moved: of each sentence
+    u = (r v + m) / l, with the lengths r and l of what either centring leaves, and what it
+    subtracts less, m.
+
+    Attributes:
+        rows: unit vectors by the last centring.
+        scales: r / l, of each sentence by each centring.
+        nearness: 1 / l.
+        moves: m by each centring; None where that is 0.
+    """
+
+    rows: Float[np.ndarray, "sentence d_model"]
+    scales: Sequence[Float[np.ndarray, " sentence"]]
+    nearness: Sequence[Float[np.ndarray, " sentence"]]
+    moves: Sequence[Float[np.ndarray, " d_model"] | None]
+
+    @classmethod
+    def of(cls, every: Sequence[UnitVectors], language: str) -> "_Side":
+        """Take a language from the unit vectors of the same embeddings by several centrings."""
+        last = every[-1]
+        return cls(
+            last[language],
+            [last.norms[language] / units.norms[language] for units in every],
+            [1 / units.norms[language] for units in every],
+            [
+                None if units is last else last.centres[language] - units.centres[language]
+                for units in every
+            ],
+        )
+
+
+@dataclass(frozen=True, eq=False)
 class _Blocks:
-    """The cosines of unit vectors, made anew each time they are gone through."""
+    """The cosines of two languages by each centring, made anew each time they are gone through."""
 
-    queries: Float[np.ndarray, "sentence d_model"]
-    candidates: Float[np.ndarray, "sentence d_model"]
+    queries: _Side
+    candidates: _Side
 
-    def __iter__(self) -> Iterator[Block]:
-        step = max(1, ENTRIES // len(self.candidates))
-        for start in range(0, len(self.queries), step):
+    def __iter__(self) -> Iterator[Blocks]:
+        step = max(1, ENTRIES // len(self.candidates.rows))
+        corrections = [self._correction(place) for place in range(len(self.queries.moves))]
+        for start in range(0, len(self.queries.rows), step):
             chosen = slice(start, start + step)
-            yield chosen, self.queries[chosen] @ self.candidates.T
+            product = self.queries.rows[chosen] @ self.candidates.rows.T
+            cosines = []
+            for place, correction in enumerate(corrections):
+                by_centring = product
+                if correction is not None:
+                    ours, theirs = correction
+                    by_centring = product * self.queries.scales[place][chosen, None]
+                    by_centring *= self.candidates.scales[place]
+                    by_centring += ours[chosen] @ theirs
+                cosines.append(by_centring)
+            yield chosen, cosines
+
+    def _correction(
+        self, place: int
+    ) -> tuple[Float[np.ndarray, "query 2"], Float[np.ndarray, "2 candidate"]] | None:
+        """Give two factors of what a centring's moves add to the scaled cosines."""
+        here, there = self.queries, self.candidates
+        move, other = here.moves[place], there.moves[place]
+        if move is None or other is None:
+            return None
+        along = here.scales[place] * (here.rows @ other)
+        along_back = there.scales[place] * (there.rows @ move)
+        along_back += move @ other * there.nearness[place]
+        return (
+            np.stack([along, here.nearness[place]], axis=1),
+            np.stack([there.nearness[place], along_back]),
+        )
 
 
 def translations(
@@ -209,10 +272,26 @@ def ranking(
     group = counts[lone].argmax(1)
     rivals[lone] = np.where(group == groups[lone], RIVALS, group)
     behind = np.flatnonzero(several)
-    lifts = 1 / (ranks[behind, None] - counts[behind]) - 1 / ranks[behind, None]
-    lifts[np.arange(len(behind)), groups[behind]] = 0
-    by_fold = [lifts[groups[behind] % FOLDS == fold].sum(0) for fold in range(FOLDS)]
-    return Ranking(ranks, rivals, groups, np.stack(by_fold))
+    if alone:
+        lifts = _lifts_of_sentences(before[behind], ranks[behind], groups[behind])
+    else:
+        by_group = 1 / (ranks[behind, None] - counts[behind]) - 1 / ranks[behind, None]
+        by_group[np.arange(len(behind)), groups[behind]] = 0
+        folds = [by_group[groups[behind] % FOLDS == fold].sum(0) for fold in range(FOLDS)]
+        lifts = np.stack(folds)
+    return Ranking(ranks, rivals, groups, lifts)
+
+
+def _lifts_of_sentences(
+    before: Bool[np.ndarray, "query candidate"],
+    ranks: Int[np.ndarray, " query"],
+    groups: Int[np.ndarray, " query"],
+) -> Float[np.ndarray, "fold candidate"]:
+    """Add up what reciprocal ranks would gain without each sentence: a rank moves up by one."""
+    before[np.arange(len(groups)), groups] = False
+    gains = np.zeros((FOLDS, len(groups)))
+    gains[groups % FOLDS, np.arange(len(groups))] = 1 / (ranks - 1) - 1 / ranks
+    return np.asarray(gains @ before.astype(np.float64))
 
 
 def ranking_among(
@@ -223,10 +302,12 @@ def ranking_among(
 ) -> Ranking:
     """Look for each of some unit vectors among others, row i of which is its translation."""
     answers = translations(np.arange(len(queries)), same)
-    blocks = [
-        ranking(cosines, answers.of(chosen), groups[chosen], groups)
-        for chosen, cosines in _Blocks(queries, candidates)
-    ]
+    step = max(1, ENTRIES // len(candidates))
+    blocks = []
+    for start in range(0, len(queries), step):
+        chosen = slice(start, start + step)
+        cosines = queries[chosen] @ candidates.T
+        blocks.append(ranking(cosines, answers.of(chosen), groups[chosen], groups))
     return reduce(Ranking.followed, blocks)
 
 
@@ -270,6 +351,27 @@ def searches(
     Raises:
         AnalysisError: `same` lacks a language or sentences; or see `group_numbers`.
     """
+    for _, pair, search in searches_by_centring([units], same, groups):
+        yield pair, search
+
+
+def searches_by_centring(
+    every: Sequence[UnitVectors], same: Same | None, groups: Groups | None = None
+) -> Iterator[tuple[int, Pair, Search]]:
+    """Look as `searches` does, by several centrings at the cost of one's products.
+
+    Args:
+        every: the unit vectors of the same embeddings by each centring.
+        same: see `searches`.
+        groups: the same.
+
+    Returns:
+        The place of the centring, and what `searches` gives of it.
+
+    Raises:
+        AnalysisError: as `searches`.
+    """
+    units = every[-1]
     sentences, _ = units.shape
     numbers = group_numbers(sentences, groups)
     rows = np.arange(sentences)
@@ -279,33 +381,50 @@ def searches(
     answers = {
         language: translations(rows, None if same is None else same[language]) for language in units
     }
-    vectors = dict(units) if at_once else units
+    kept = {name: _Side.of(every, name) for name in units} if at_once else {}
     for first, second in combinations(units, 2):
-        blocks: Iterable[Block] = _Blocks(vectors[first], vectors[second])
-        blocks_back: Iterable[Block] = _Blocks(vectors[second], vectors[first])
+        ours, theirs = (kept.get(name) or _Side.of(every, name) for name in (first, second))
+        blocks: Iterable[Blocks] = _Blocks(ours, theirs)
+        blocks_back: Iterable[Blocks] = _Blocks(theirs, ours)
         if at_once:
             blocks = list(blocks)
-            blocks_back = [(every, cosines.T) for every, cosines in blocks]
-        near, near_back = _nearest_both(blocks)
-        for chosen, cosines in blocks:
-            answer = answers[second].of(chosen)
-            search = Search(cosines, answer, near[chosen], near_back, numbers[chosen], numbers)
-            yield (first, second), search
-        for chosen, cosines in blocks_back:
-            answer = answers[first].of(chosen)
-            search = Search(cosines, answer, near_back[chosen], near, numbers[chosen], numbers)
-            yield (second, first), search
+            blocks_back = [(rows, [one.T for one in cosines]) for rows, cosines in blocks]
+        near, near_back = _nearest_both(blocks, len(every))
+        for pair, answer, some, asked, found in (
+            ((first, second), answers[second], blocks, near, near_back),
+            ((second, first), answers[first], blocks_back, near_back, near),
+        ):
+            for chosen, by_centring in some:
+                for place, cosines in enumerate(by_centring):
+                    yield (
+                        place,
+                        pair,
+                        Search(
+                            cosines,
+                            answer.of(chosen),
+                            asked[place][chosen],
+                            found[place],
+                            numbers[chosen],
+                            numbers,
+                        ),
+                    )
 
 
 def _nearest_both(
-    blocks: Iterable[Block],
-) -> tuple[Float[np.ndarray, "sentence near"], Float[np.ndarray, "sentence near"]]:
-    near: list[Float[np.ndarray, "query near"]] = []
-    back: list[Float[np.ndarray, "sentence near"]] = []
-    for _, cosines in blocks:
-        near.append(_nearest(cosines))
-        back = [_nearest(np.hstack([*back, cosines.T]) if back else cosines.T)]
-    return np.concatenate(near), back[0]
+    blocks: Iterable[Blocks], centrings: int
+) -> tuple[
+    list[Float[np.ndarray, "sentence near"]],
+    list[Float[np.ndarray, "sentence near"]],
+]:
+    """Give the largest cosines of both sides, by each centring."""
+    near: list[list[Float[np.ndarray, "query near"]]] = [[] for _ in range(centrings)]
+    back: list[list[Float[np.ndarray, "sentence near"]]] = [[] for _ in range(centrings)]
+    for _, by_centring in blocks:
+        for place, cosines in enumerate(by_centring):
+            near[place].append(_nearest(cosines))
+            all_back = np.hstack([*back[place], cosines.T]) if back[place] else cosines.T
+            back[place] = [_nearest(all_back)]
+    return [np.concatenate(rows) for rows in near], [rows[0] for rows in back]
 
 
 def _nearest(

@@ -2,8 +2,8 @@
 
 from steer_plugin.analyses.measures import neighbours, retrieval
 from steer_plugin.analyses.measures.alignment import alignment_of
-from steer_plugin.analyses.measures.cosines import Same, searches
-from steer_plugin.analyses.measures.geometry import geometry_of
+from steer_plugin.analyses.measures.cosines import Same, searches_by_centring
+from steer_plugin.analyses.measures.geometry import Scatter, geometry_of
 from steer_plugin.analyses.measures.unit_vectors import CENTRINGS, check_target, unit_vectors
 from steer_plugin.analyses.statistics.figures import Figures, Groups, Pair, joined
 from steer_plugin.errors import AnalysisError
@@ -53,8 +53,8 @@ def all_figures(
 ) -> dict[str, Figures]:
     """Measure alignment, retrieval, neighbours and geometry in one pass.
 
-    The same cosines give retrieval and neighbours: one product a pair of languages and centring,
-    both ways; of more sentences than `cosines.searches` takes at once, three.
+    The same cosines give retrieval and neighbours: one product a pair of languages, for both ways
+    and both centrings; of more sentences than `cosines.searches` takes at once, three.
 
     Args:
         embeddings: language -> one row a sentence, the same sentences in each; at least four.
@@ -75,16 +75,20 @@ def all_figures(
     tables: dict[str, list[Figures]] = {
         name: [] for name in ("alignment", "retrieval", "neighbours", "geometry")
     }
+    scatter = Scatter(embeddings)
+    searched = []
     for centring in CENTRINGS:
         units = unit_vectors(embeddings, centring)
         tables["alignment"].append(alignment_of(units, target, groups))
-        tables["geometry"].append(geometry_of(units, target, groups))
+        tables["geometry"].append(geometry_of(units, target, groups, scatter))
         if centring in retrieval.CENTRINGS:
-            outcomes: dict[Pair, retrieval.SearchOutcomes] = {}
-            near: dict[Pair, neighbours.Neighbourhood] = {}
-            for pair, search in searches(units, same, groups):
-                outcomes[pair] = retrieval.search_outcomes(search, outcomes.get(pair))
-                near[pair] = neighbours.neighbourhood(search, near.get(pair))
-            tables["retrieval"].append(retrieval.retrieval_of(outcomes, units, target, groups))
-            tables["neighbours"].append(neighbours.neighbours_of(near, units, target, groups))
+            searched.append(units)
+    outcomes: list[dict[Pair, retrieval.SearchOutcomes]] = [{} for _ in searched]
+    near: list[dict[Pair, neighbours.Neighbourhood]] = [{} for _ in searched]
+    for place, pair, search in searches_by_centring(searched, same, groups):
+        outcomes[place][pair] = retrieval.search_outcomes(search, outcomes[place].get(pair))
+        near[place][pair] = neighbours.neighbourhood(search, near[place].get(pair))
+    for place, units in enumerate(searched):
+        tables["retrieval"].append(retrieval.retrieval_of(outcomes[place], units, target, groups))
+        tables["neighbours"].append(neighbours.neighbours_of(near[place], units, target, groups))
     return {name: joined(parts) for name, parts in tables.items()}

@@ -1,6 +1,8 @@
 """The shape of the embedding space: shared structure, clusters by language, isotropy."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -29,6 +31,26 @@ from steer_plugin.analyses.statistics.figures import (
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import Embeddings
 from steer_plugin.settings.parts import Measure
+
+
+@dataclass(frozen=True, eq=False)
+class Scatter:
+    """How embeddings scatter about their languages' means: the same whatever the centring.
+
+    Attributes:
+        embeddings: language -> one row a sentence.
+    """
+
+    embeddings: Embeddings
+
+    @cached_property
+    def within(self) -> Float[np.ndarray, "d_model d_model"]:
+        """The sum over languages of the products of their dimensions, less their means."""
+        total = np.zeros(())
+        for rows in self.embeddings.values():
+            centred = rows - rows.mean(0, dtype=np.float64)
+            total = total + centred.T @ centred
+        return total
 
 
 def geometry_figures(
@@ -62,16 +84,28 @@ def geometry_figures(
             that are all alike, or in one language all equally far apart; or see `unit_vectors`.
     """
     check_target(embeddings, target)
-    return joined([geometry_of(unit_vectors(embeddings, c), target, groups) for c in centrings])
+    scatter = Scatter(embeddings)
+    return joined(
+        [geometry_of(unit_vectors(embeddings, c), target, groups, scatter) for c in centrings]
+    )
 
 
-def geometry_of(units: UnitVectors, target: str | None, groups: Groups | None) -> Figures:
-    """Measure what `geometry_figures` does, with one centring."""
+def geometry_of(
+    units: UnitVectors, target: str | None, groups: Groups | None, scatter: Scatter | None = None
+) -> Figures:
+    """Measure what `geometry_figures` does, with one centring.
+
+    Args:
+        units: by that centring.
+        target: see `geometry_figures`.
+        groups: the same.
+        scatter: of the embeddings, where other centrings share it; None makes it anew.
+    """
     tables = [silhouette_of(units, target, groups), random_cosine_of(units, groups)]
     if units.centring == "raw":
         tables.append(cka_of(units.embeddings, target, groups))
     if units.centring != "global":
-        tables.append(effective_rank_of(units.embeddings, units.centring, groups))
+        tables.append(effective_rank_of(units.embeddings, units.centring, groups, scatter))
     return joined(tables)
 
 
@@ -228,7 +262,12 @@ def random_cosine_of(units: UnitVectors, groups: Groups | None) -> Figures:
     return figures_of(keys, np.array([value]), gradient[:, None], groups)
 
 
-def effective_rank_of(embeddings: Embeddings, centring: Centring, groups: Groups | None) -> Figures:
+def effective_rank_of(
+    embeddings: Embeddings,
+    centring: Centring,
+    groups: Groups | None,
+    scatter: Scatter | None = None,
+) -> Figures:
     """Measure how many directions the embeddings of all languages spread over.
 
     Roy and Vetterli 2007 (EUSIPCO): exp of the entropy of the singular values, scaled to sum to 1,
@@ -255,7 +294,9 @@ def effective_rank_of(embeddings: Embeddings, centring: Centring, groups: Groups
         pooled = np.concatenate(list(centred()))
         variances, axes = np.linalg.eigh(pooled @ pooled.T)
     else:
-        variances, axes = np.linalg.eigh(sum(rows.T @ rows for rows in centred()))
+        within = (Scatter(embeddings) if scatter is None else scatter).within
+        off = np.sqrt(sentences) * (np.stack(list(means.values())) - shared)
+        variances, axes = np.linalg.eigh(within if centring == "language" else within + off.T @ off)
     rounding = max(len(embeddings) * sentences, dimensions) * np.finfo(np.float64).eps
     positive = variances > rounding * variances[-1]
     size = max(float(np.abs(rows).max()) for rows in embeddings.values())

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 import numpy as np
@@ -23,8 +24,9 @@ LONGEST = 1e140
 class UnitVectors(Mapping[str, Float[np.ndarray, "sentence d_model"]]):
     """The unit vectors of each language, in float64, made each time they are asked for.
 
-    What is kept beside the embeddings is one number a sentence and one vector a language, so that
-    embeddings may fill the memory.
+    What is kept beside the embeddings is one number a sentence and one vector a language, and with
+    one centre for all as much as one language's unit vectors, so that embeddings may fill the
+    memory.
 
     Attributes:
         embeddings: language -> one row a sentence, the same sentences in each.
@@ -59,7 +61,8 @@ class UnitVectors(Mapping[str, Float[np.ndarray, "sentence d_model"]]):
     def columns(self, language: str, chosen: slice) -> Float[np.ndarray, "sentence column"]:
         """Give some dimensions of the unit vectors of a language."""
         centred = self.embeddings[language][:, chosen] - self.centres[language][chosen]
-        return np.asarray(centred / self.norms[language][:, None])
+        centred /= self.norms[language][:, None]
+        return np.asarray(centred)
 
     def means(self) -> Float[np.ndarray, "language d_model"]:
         """Give each language's mean unit vector."""
@@ -75,11 +78,17 @@ class UnitVectors(Mapping[str, Float[np.ndarray, "sentence d_model"]]):
         """
         if self.centring == "raw":
             return np.zeros((self.shape[0], len(directions)))
-        averaged = list(self) if self.centring == "global" else [language]
-        shift = np.zeros((self.shape[0], len(directions)))
-        for name in averaged:
-            shift += (self.embeddings[name] - self.centres[name]) @ directions.T
-        return shift / len(averaged)
+        if self.centring == "global":
+            return np.asarray(self._shared_part @ directions.T)
+        return np.asarray((self.embeddings[language] - self.centres[language]) @ directions.T)
+
+    @cached_property
+    def _shared_part(self) -> Float[np.ndarray, "sentence d_model"]:
+        """How far each sentence, over its translations, lies from the centre that all share."""
+        part = np.zeros(self.shape)
+        for name, rows in self.embeddings.items():
+            part += rows - self.centres[name]
+        return part / len(self)
 
     def mean_shift(
         self, language: str, directions: Float[np.ndarray, "direction d_model"]

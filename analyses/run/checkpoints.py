@@ -1,7 +1,6 @@
 """The steps of a run: each result is saved with all that it depends on, and found again."""
 
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from steer_plugin.analyses.run.progress import Progress
 from steer_plugin.errors import ArtifactError
 from steer_plugin.models.adapter import Adapter, ModelInfo
-from steer_plugin.settings.budget import MEMORY, Budget
+from steer_plugin.settings.budget import MEMORY
 from steer_plugin.storage.artifacts import CONFIG, Artifact, read_artifact, write_artifact
 
 Say = Callable[[str], None]
@@ -31,6 +31,7 @@ class Checkpoints:
         say: told what is being done, a line a step.
         memory: bytes of working memory for the responses of units.
         ran_with: what steps run with now that no figure should depend on, name to value.
+        progress: how far the run is.
         taken: what each step of this run ran with, be it now or when it was taken; by its name.
     """
 
@@ -38,6 +39,7 @@ class Checkpoints:
     say: Say
     memory: int = MEMORY
     ran_with: Mapping[str, str] = field(default_factory=dict)
+    progress: Progress = field(default_factory=Progress)
     taken: dict[str, Mapping[str, str]] = field(default_factory=dict)
     _models: list[tuple[Adapter, ModelInfo]] = field(default_factory=list, repr=False)
 
@@ -70,20 +72,32 @@ class Checkpoints:
             origin: all that it depends on.
             read: reads the artifact, and fails where it is damaged.
         """
-        folder = self.folder / name
-        if not (folder / CONFIG).is_file():
+        artifact = self._recorded(name, kind, origin)
+        if artifact is None:
             return False
         try:
-            artifact = read_artifact(folder, kind)
             read(artifact)
         except ArtifactError:
             return False
+        self.taken[name] = artifact.config["provenance"].get(RAN_WITH, {})
+        return True
+
+    def seems_done(self, name: str, kind: str, origin: Origin) -> bool:
+        """Say whether a result is there that depends on just this, without reading all of it."""
+        return self._recorded(name, kind, origin) is not None
+
+    def _recorded(self, name: str, kind: str, origin: Origin) -> Artifact | None:
+        """Open a result, if one is there that depends on just this."""
+        folder = self.folder / name
+        if not (folder / CONFIG).is_file():
+            return None
+        try:
+            artifact = read_artifact(folder, kind)
+        except ArtifactError:
+            return None
         recorded = dict(artifact.config.get("provenance", {}))
-        ran_with = recorded.pop(RAN_WITH, {})
-        done = bool(recorded == json.loads(json.dumps(origin)))
-        if done:
-            self.taken[name] = ran_with
-        return done
+        recorded.pop(RAN_WITH, None)
+        return artifact if recorded == json.loads(json.dumps(origin)) else None
 
     def origin(self, name: str, kind: str) -> Any:
         """Read what a step's result depends on.
@@ -93,19 +107,6 @@ class Checkpoints:
         """
         recorded = read_artifact(self.folder / name, kind).config["provenance"]
         return {name: value for name, value in recorded.items() if name != RAN_WITH}
-
-    def unfinished(self, name: str) -> Path:
-        """Name the folder for the batches of a step that is not done."""
-        place = self.folder / name
-        return place.with_name(f".{place.name}.unfinished")
-
-    def budget(self, name: str) -> Budget:
-        """Give what the responses of a step may take, and where its batches are kept."""
-        return Budget(memory=self.memory, cache=self.unfinished(name))
-
-    def finish(self, name: str) -> None:
-        """Forget the batches of a step that is done."""
-        shutil.rmtree(self.unfinished(name), ignore_errors=True)
 
     def tables(
         self, name: str, origin: Origin, make: Callable[[], Mapping[str, pd.DataFrame]]
@@ -128,7 +129,6 @@ class Checkpoints:
             tables = make()
             config = {"provenance": self.signed(name, origin), TABLES: list(tables)}
             write_artifact(self.folder / name, TABLES, config, tables=tables)
-            self.finish(name)
         return read(read_artifact(self.folder / name, TABLES))
 
     def table(self, name: str, origin: Origin, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:

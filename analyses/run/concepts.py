@@ -4,11 +4,18 @@ from pathlib import Path
 
 import pandas as pd
 
+from steer_plugin.activations.sites import unit_label
 from steer_plugin.analyses.run.checkpoints import Checkpoints, Say
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.manifest import ran_with
+from steer_plugin.analyses.run.passes import Passes
 from steer_plugin.analyses.run.settings import RunSettings
-from steer_plugin.analyses.run.stages.expert_tables import Finder, judge_units, measure_luck
+from steer_plugin.analyses.run.stages.expert_tables import (
+    Finder,
+    judge_units,
+    judging_finder,
+    measure_luck,
+)
 from steer_plugin.experts.summaries import score_curve
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.settings.budget import MEMORY
@@ -33,13 +40,23 @@ def judge_concepts(
         `chance.null_frame`, which `find_score` has to beat.
     """
     steps = Checkpoints(folder, say, memory, ran_with(settings, adapter.info))
-    finder = Finder(adapter, data.find, settings, steps, "experts")
+    passes = Passes(adapter, steps)
+    finder, judge = (
+        Finder(passes, data.find, settings, "experts"),
+        judging_finder(passes, data, settings),
+    )
+    passes.want([finder.want, judge.want])
     experts = finder.table("experts", settings.score, lines=settings.probe.lines)
     null, _ = measure_luck(finder, experts)
     finder.finish()
-    curve = score_curve(experts, judge_units(adapter, data, settings, steps))
+    curve = score_curve(experts, judge_units(judge))
+    passes.close()
     best = curve[curve["rank"] == 1]
-    units = [f"L{a}N{b}" for a, b in zip(best["layer"], best["index"], strict=True)]
+    site = experts.space.site
+    units = [
+        unit_label(site, layer, index)
+        for layer, index in zip(best["layer"].tolist(), best["index"].tolist(), strict=True)
+    ]
     frame = best.assign(unit=units)[["concept", "unit", "find_score", "judge_score"]]
     if null.empty:
         return frame.reset_index(drop=True)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from steer_plugin.analyses.measures.projection import check_method, project
 from steer_plugin.analyses.run.checkpoints import Checkpoints, Say
 from steer_plugin.analyses.run.inputs import RunData, finding_concepts
 from steer_plugin.analyses.run.manifest import ran_with, run_provenance
+from steer_plugin.analyses.run.passes import Passes
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.analyses.run.settings import GenerationSettings, RunSettings
 from steer_plugin.analyses.run.stages.comparisons import compare_experts, with_false_discoveries
@@ -22,6 +24,7 @@ from steer_plugin.analyses.run.stages.condition_embeddings import (
     ConditionEmbeddings,
     chosen_layers,
     embed_conditions,
+    embedding_wants,
 )
 from steer_plugin.analyses.run.stages.conditions import (
     BEFORE,
@@ -29,17 +32,26 @@ from steer_plugin.analyses.run.stages.conditions import (
     Planner,
     Rival,
     check_plans,
+    most_conditions,
+    most_rivals,
     plan_comparisons,
     plan_rivals,
 )
 from steer_plugin.analyses.run.stages.expert_tables import (
     Finder,
     find_all,
+    finding_wants,
     judge_units,
+    judging_finder,
     measure_luck,
     method_block,
 )
-from steer_plugin.analyses.run.stages.independent_sets import compare_bitexts
+from steer_plugin.analyses.run.stages.independent_sets import (
+    bitext_texts,
+    bitext_wants,
+    bitexts_of,
+    compare_bitexts,
+)
 from steer_plugin.analyses.run.stages.rivals import compare_rival
 from steer_plugin.analyses.run.stages.writer import Writer, check_unsteered, curve
 from steer_plugin.corpora.named_corpora import need_parallel
@@ -98,23 +110,48 @@ def run_experiment(
     check_plans(settings, adapter.space, finding_concepts(data, settings))
     writer = _writer(adapter, data, settings, steps)
     check_unsteered(writer, settings.targets)
-    finder = Finder(adapter, data.find, settings, steps, "experts")
+    passes = Passes(adapter, steps)
+    finder = Finder(passes, data.find, settings, "experts")
+    judge = judging_finder(passes, data, settings)
+    embedding = partial(embedding_wants, passes, judging, layers)
+    passes.want(
+        [
+            *finding_wants(finder),
+            judge.want,
+            *embedding([BEFORE]),
+            *bitext_wants(passes, data.bitexts, settings.targets, [BEFORE]),
+        ]
+    )
+    texts = judging.labelled()[0]
+    passes.foresee(most_conditions(settings), texts)
+    for target in settings.targets:
+        beside = map(bitext_texts, bitexts_of([target], data.bitexts))
+        passes.foresee(1 + len(settings.control_seeds), texts, *beside)
     run_experts = find_all(finder)
     # Plans and tables of experts come before the long steps, so that an impossible k ends the run.
     planner = Planner(run_experts, settings, {})
     comparisons = plan_comparisons(planner)
     rivals = plan_rivals(planner, block)
     conditions = list(planner.known.values())
+    passes.want(embedding(conditions))
+    for headline in filter(attrgetter("headline"), comparisons):
+        passes.want(
+            bitext_wants(
+                passes, data.bitexts, [headline.target], [headline.experts, *headline.matched]
+            )
+        )
+    passes.forget_foreseen()
     generation_comparisons = _plan_generation(planner)
     by_layer = [experts_by_layer(run_experts.experts, k, settings.choice) for k in settings.top_k]
     shared = [overlap(run_experts.experts, k, settings.choice) for k in settings.top_k]
     null, stability = measure_luck(finder, run_experts.experts)
     finder.finish()
-    judged = judge_units(adapter, data, settings, steps)
-    embedded = embed_conditions(adapter, judging, layers, conditions, steps)
+    judged = judge_units(judge)
+    embedded = embed_conditions(passes, judging, layers, conditions)
     say("Comparing alignment and retrieval before and after")
     tables = _comparison_tables(comparisons, embedded, settings, steps)
-    within, bitexts = _bitext_tables(adapter, data, comparisons, steps)
+    within, bitexts = _bitext_tables(passes, data, comparisons)
+    passes.close()
     return Results(
         layers=pd.concat(by_layer, ignore_index=True),
         curve=score_curve(run_experts.experts, judged),
@@ -175,7 +212,12 @@ def compare_methods(
     check_plans(settings, adapter.space, finding_concepts(data, settings))
     writer = _writer(adapter, data, settings, steps)
     check_unsteered(writer, settings.targets)
-    finder = Finder(adapter, data.find, settings, steps, "experts")
+    passes = Passes(adapter, steps)
+    finder = Finder(passes, data.find, settings, "experts")
+    passes.want(finding_wants(finder))
+    if isinstance(data.judge, ParallelCorpus):
+        passes.want(embedding_wants(passes, data.judge, layers, [BEFORE]))
+        passes.foresee(most_rivals(settings), data.judge.labelled()[0])
     planner = Planner(find_all(finder), settings, {})
     # The names of conditions that a run has as well are the run's.
     plan_comparisons(planner)
@@ -186,7 +228,10 @@ def compare_methods(
     }
     embedded = None
     if isinstance(data.judge, ParallelCorpus):
-        embedded = embed_conditions(adapter, data.judge, layers, list(conditions), steps)
+        passes.want(embedding_wants(passes, data.judge, layers, list(conditions)))
+        passes.forget_foreseen()
+        embedded = embed_conditions(passes, data.judge, layers, list(conditions))
+    passes.close()
     return _methods_table(rivals, embedded, writer, data, settings, steps)
 
 
@@ -316,14 +361,11 @@ def _methods_table(
 
 
 def _bitext_tables(
-    adapter: Adapter,
-    data: RunData,
-    comparisons: Iterable[Comparison],
-    steps: Checkpoints,
+    passes: Passes, data: RunData, comparisons: Iterable[Comparison]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Tabulate the bitexts within one language, and those between two."""
     headline = [comparison for comparison in comparisons if comparison.headline]
-    parts = [compare_bitexts(adapter, data.bitexts, comparison, steps) for comparison in headline]
+    parts = [compare_bitexts(passes, data.bitexts, comparison) for comparison in headline]
     figures = pd.concat(parts, ignore_index=True)
     if figures.empty:
         return figures, figures

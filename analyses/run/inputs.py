@@ -103,7 +103,8 @@ def check_groups(judging: Corpus) -> None:
     if judging.groups is not None and len(set(judging.groups)) < 2:
         raise CorpusError(
             f"all {len(judging)} sentences that judge are of one group, so nothing tells how "
-            "figures vary; give sentences of at least two groups, such as documents"
+            "figures vary; give sentences of at least two groups, such as documents",
+            page="statistics",
         )
 
 

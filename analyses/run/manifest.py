@@ -9,7 +9,7 @@ from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.settings import PlanSettings, RunSettings, StepSettings
 from steer_plugin.analyses.run.stages.expert_tables import tied_lines
-from steer_plugin.analyses.run.stages.writer import BATCH, Writer
+from steer_plugin.analyses.run.stages.writer import Writer
 from steer_plugin.experts.table import ExpertTable
 from steer_plugin.models.adapter import Adapter, ModelInfo
 from steer_plugin.models.provenance import provenance
@@ -61,6 +61,7 @@ def run_provenance(
         "fingerprint": info.fingerprint,
         **_ran_with(steps),
         "bos": "put before each text" if info.bos else "none",
+        "chat": "by the model's template" if info.chat else "none",
         "site": settings.site,
         "pooling": settings.pooling,
         "score": settings.score,
@@ -192,5 +193,4 @@ def _generation(settings: RunSettings, writer: Writer | None) -> Mapping[str, st
     recorded["documents_hash"] = ", ".join(
         f"{target} {writer.documents_hash(target)[:12]}" for target in settings.targets
     )
-    recorded["texts at once"] = str(BATCH)
     return {f"generation {name}": value for name, value in recorded.items()}

@@ -62,7 +62,9 @@ def beside_targets(plans: tuple[Any, ...], info: Any) -> tuple[Any, ...]:
 
 
 def _before_generation(positions: str) -> str:
-    expected = "Input should be all, prompt, last, or a slice of each text's tokens such as -3:"
+    expected = (
+        "Input should be all, prompt, text, last, or a slice of each text's tokens such as -3:"
+    )
     if positions == "generated":
         raise ValueError(f"{expected}, since embeddings have no generated tokens")
     try:

@@ -116,6 +116,7 @@ class StepSettings(ExpertSteering):
         concept: the language whose experts these are.
         top_k: how many.
         site: where they are; None takes the run's.
+        source: the language that `concept` is told from in this step; None takes the run's.
         operation: what is done to them.
         value: statistic, or number, that the operation writes; None takes the mean, and the mean
             difference for "add".
@@ -132,6 +133,7 @@ class StepSettings(ExpertSteering):
     concept: str
     top_k: Count
     site: Site | None = None
+    source: str | None = None
     operation: Operation = "set"
     value: str | Finite | None = None
     strength: Finite = 1.0
@@ -223,6 +225,7 @@ class RunSettings(ExpertSteering):
         resamples: of the bootstrap.
         bootstrap_seed: of everything that is resampled, permuted or projected; below 2**32.
         bos: whether BOS is put before each text; None does as the tokenizer ships.
+        chat: whether each text is what the user says, in the tokenizer's chat template.
         dtype: of the model; see `ModelSettings`.
         device: that the model runs on; "auto" for the accelerator there is.
         quantize: what weights are held as, "nf4" or "int8"; None as they come.
@@ -275,6 +278,7 @@ class RunSettings(ExpertSteering):
     resamples: Count = 1000
     bootstrap_seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     bos: bool | None = None
+    chat: bool = False
     dtype: Dtype = ModelSettings.dtype
     device: str = ModelSettings.device
     quantize: Quantize | None = ModelSettings.quantize
@@ -314,6 +318,7 @@ class RunSettings(ExpertSteering):
             dtype=self.dtype,
             quantize=self.quantize,
             bos=self.bos,
+            chat=self.chat,
             batch_tokens=self.batch_tokens,
             threads=threads,
             ndif_url=self.ndif_url,

@@ -228,9 +228,9 @@ def _ahead(after: Figures, controls: Sequence[Figures]) -> Columns:
     draws = np.stack([control.values for control in controls])
     between = draws.var(0, ddof=1)
     noise = np.sum([variance(control.influence - influence) for control in controls], axis=0)
-    drawn = np.maximum(between - noise / (m - 1), 0) * (1 + 1 / m)
+    of_draws = np.maximum(between - noise / (m - 1), 0) * (1 + 1 / m)
     shared = variance(after.influence - influence)
-    spread = drawn + shared
+    spread = of_draws + shared
     uncertain = (between * (1 + 1 / m)) ** 2 / (m - 1) + shared**2 / (groups - 1)
     freedom = np.divide(
         spread**2, uncertain, out=np.full_like(spread, groups - 1), where=uncertain > 0

@@ -118,7 +118,8 @@ def _try_out(pooling: str, given: Pooler) -> None:
     if shape != (2, 4):
         raise ModelError(
             f"the pooling {pooling!r} gave {shape} for 2 texts and 4 units; give a tensor [text, "
-            "unit]"
+            "unit]",
+            page="own-parts",
         )
     if not bool(responses.isfinite().all()):
         raise ModelError(

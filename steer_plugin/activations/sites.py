@@ -2,9 +2,12 @@
 
 A site is named by the TransformerLens hook it is, without the `blocks.{layer}.` in front:
 `mlp.hook_post`, `hook_resid_post`. The final norm, which no block owns, is `ln_final.hook_out`.
+Where units are attention heads (`attn.hook_z.heads`), each is all values of a head in the tensor
+of another site.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +18,7 @@ from steer_plugin.errors import ScoreError, SiteError
 from steer_plugin.settings.names import FINAL_NORM
 from steer_plugin.settings.parts import SITES
 
-_LABEL = re.compile(r"L([0-9]+)N([0-9]+)")
+_LABEL = re.compile(r"L([0-9]+)([NH])([0-9]+)")
 
 
 def check_site(site: str) -> None:
@@ -43,7 +46,17 @@ def chosen_layers(site: str, layers: tuple[int, ...] | None, n_layers: int) -> t
 
 def hook_name(site: str, layer: int) -> str:
     """Name the TransformerLens hook of `site` in block `layer` (0 for the final norm)."""
-    return site if site == FINAL_NORM else f"blocks.{layer}.{site}"
+    return site if site == FINAL_NORM else f"blocks.{layer}.{tensor_site(site)}"
+
+
+def tensor_site(site: str) -> str:
+    """Name the site whose tensor holds the units of `site`: itself, but where these are heads."""
+    return SITES[site].heads_of or site
+
+
+def of_heads(site: str) -> bool:
+    """Tell whether the units of `site` are whole attention heads."""
+    return SITES[site].heads_of is not None
 
 
 @dataclass(frozen=True)
@@ -89,9 +102,16 @@ class UnitSpace:
         return np.asarray(self.layers)[positions], units - self._starts[positions]
 
     def label(self, unit: int) -> str:
-        """Print a unit as `L12N345`."""
-        layers, indices = self.addresses(np.array([unit]))
-        return f"L{layers[0]}N{indices[0]}"
+        """Print a unit as `L12N345`, and a head as `L3H7`."""
+        return self.labels(np.array([unit]))[0]
+
+    def labels(self, units: Int[np.ndarray, " k"]) -> list[str]:
+        """Print units, as `label` does."""
+        layers, indices = self.addresses(units)
+        return [
+            unit_label(self.site, layer, index)
+            for layer, index in zip(layers.tolist(), indices.tolist(), strict=True)
+        ]
 
     def parse(self, label: str) -> int:
         """Give the number of the unit that `label` prints so.
@@ -99,7 +119,7 @@ class UnitSpace:
         Raises:
             SiteError: it is no label, or the space has no such unit.
         """
-        layer, index = parse_unit(label)
+        ((layer, index),) = parse_units([label], self.site)
         units = self.layer_slice(layer)
         if index >= units.stop - units.start:
             raise SiteError(
@@ -109,16 +129,77 @@ class UnitSpace:
         return int(units.start) + index
 
 
-def parse_unit(label: str) -> tuple[int, int]:
-    """Read a unit's layer and index from `L12N345`.
+def values_per_head(heads: UnitSpace, values: UnitSpace) -> int:
+    """Count the values that each head has.
+
+    Args:
+        heads: of some layers.
+        values: of the same layers' heads.
 
     Raises:
-        SiteError: it is not written so.
+        SiteError: heads of one layer have more than those of another.
     """
+    counts = [width // count for width, count in zip(values.widths, heads.widths, strict=True)]
+    if len(set(counts)) != 1:
+        raise SiteError(
+            f"heads have {counts} values in layers {list(heads.layers)}; choose layers where they "
+            "have as many"
+        )
+    return counts[0]
+
+
+def unit_label(site: str, layer: int, index: int) -> str:
+    """Print a unit of `site` as `L12N345`, and a head as `L3H7`."""
+    return f"L{layer}{'H' if of_heads(site) else 'N'}{index}"
+
+
+def site_of_units(labels: Iterable[str], site: str) -> str:
+    """Give the site of units that are chosen by hand: where they are heads, that of its heads.
+
+    Args:
+        labels: of the units, such as `L12N345`, or `L3H7` for heads.
+        site: one of `SITES`; for heads that of their values will do, such as `attn.hook_z`.
+
+    Raises:
+        SiteError: a label is not written so, or `site` has no heads.
+    """
+    check_site(site)
+    if of_heads(site) or not any(_parsed(label)[1] == "H" for label in labels):
+        return site
+    heads = [name for name in SITES if SITES[name].heads_of == site]
+    if not heads:
+        tensors = sorted({SITES[name].heads_of or "" for name in SITES} - {""})
+        raise SiteError(f"{site} has no attention heads; they are at {' and '.join(tensors)}")
+    return heads[0]
+
+
+def parse_units(labels: Iterable[str], site: str) -> list[tuple[int, int]]:
+    """Read layers and indices of units at `site` from labels such as `L12N345` or `L3H7`.
+
+    Raises:
+        SiteError: a label is not written so, or is of a head where units are none, or the reverse.
+    """
+    kind = "H" if of_heads(site) else "N"
+    units = []
+    for label in labels:
+        layer, letter, index = _parsed(label)
+        if letter != kind:
+            given, are = ("a head", "single values") if letter == "H" else ("no head", "heads")
+            raise SiteError(
+                f"{label} is {given}, and the units at {site} are {are}; write such as "
+                f"{unit_label(site, layer, index)}, or name another site"
+            )
+        units.append((layer, index))
+    return units
+
+
+def _parsed(label: str) -> tuple[int, str, int]:
     written = _LABEL.fullmatch(label)
     if written is None:
-        raise SiteError(f"{label!r} is no unit; write its layer and index, such as L12N345")
-    return int(written[1]), int(written[2])
+        raise SiteError(
+            f"{label!r} is no unit; write its layer and index, such as L12N345, or L3H7 for a head"
+        )
+    return int(written[1]), written[2], int(written[3])
 
 
 def active_site(site: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from steer_plugin.cli.options import bundle
+from steer_plugin.cli.sections import option
 from steer_plugin.errors import ArtifactError
 from steer_plugin.settings.budget import MEMORY, Budget
 from steer_plugin.settings.cache import CACHE, default_cache
@@ -57,8 +58,9 @@ def need_cache(cache: Path | None) -> Path:
     return cache
 
 
-cache_option = click.option(
+cache_option = option(
     "--cache",
+    section="Memory and disk",
     type=click.Path(path_type=Path, file_okay=False),
     envvar=CACHE,
     show_envvar=True,
@@ -67,8 +69,9 @@ cache_option = click.option(
     "cache folder.",
 )
 
-memory_option = click.option(
+memory_option = option(
     "--memory",
+    section="Memory and disk",
     type=Size(),
     default=f"{MEMORY // 10**9}GB",
     show_default=True,
@@ -79,8 +82,9 @@ budget_options = bundle(
     "budget",
     Budget,
     memory_option,
-    click.option(
+    option(
         "--disk",
+        section="Memory and disk",
         type=Size(),
         default=None,
         help="What responses may take on disk; where it is short, layers are read in several "

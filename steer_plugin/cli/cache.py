@@ -7,11 +7,12 @@ import click
 from steer_plugin.cli.budget_options import cache_option, need_cache
 from steer_plugin.cli.options import json_option, say
 from steer_plugin.cli.output import print_frame
+from steer_plugin.cli.sections import SectionedGroup, option
 
 
-@click.group()
+@click.group(cls=SectionedGroup)
 def cache() -> None:
-    """List, verify or delete kept responses and converted .gguf files."""
+    """List, verify or delete kept responses and models."""
 
 
 @cache.command()
@@ -30,7 +31,7 @@ def ls(cache: Path | None, as_json: bool) -> None:
 
 @cache.command()
 @click.argument("names", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Delete all of them.")
+@option("--all", "everything", section="Memory and disk", is_flag=True, help="Delete all of them.")
 @cache_option
 def rm(names: tuple[str, ...], everything: bool, cache: Path | None) -> None:
     """Delete what is kept under these names, as `cache ls` gives them."""

@@ -13,12 +13,14 @@ from steer_plugin.cli.options import (
     check_out,
     corpus_options,
     json_option,
+    make_out,
     model_options,
     probe_options,
     say,
     split_option,
 )
 from steer_plugin.cli.output import best_units, print_frame
+from steer_plugin.cli.sections import command, option
 from steer_plugin.settings.budget import Budget
 from steer_plugin.settings.model import ModelSettings
 from steer_plugin.settings.probe import ProbeSettings
@@ -40,31 +42,34 @@ def _share(
     return int(parsed[1]), int(parsed[2])
 
 
-experts_out_option = click.option(
+experts_out_option = option(
     "--out",
+    section="Output",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
     help="Folder to save in.",
 )
 
 
-@click.command()
+@command
 @model_options
 @corpus_options
 @split_option
 @probe_options
 @budget_options
-@click.option(
+@option(
     "--shard",
     "share",
+    section="Sentences",
     metavar="I/N",
     default=None,
     callback=_share,
     help="Read only the Ith of N equal shares of the corpus, for `merge`.",
 )
-@click.option(
+@option(
     "--shuffle-labels",
     "shuffled",
+    section="Units",
     type=click.IntRange(0),
     metavar="SEED",
     help="Score under labels that say nothing: what the best units score by chance.",
@@ -116,7 +121,7 @@ def find(
     _finish(experts, out, as_json)
 
 
-@click.command()
+@command
 @click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path))
 @memory_option
 @experts_out_option
@@ -142,7 +147,7 @@ def _claim(out: Path, kind: str, where: str = ".") -> None:
     """Refuse, before the long work, a folder that holds something else."""
     from steer_plugin.storage.artifacts import read_artifact
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_out(out)
     if any(out.iterdir()):
         read_artifact(out / where, kind)
 

@@ -1,12 +1,14 @@
 """`generate`: prompts continued without and with steering."""
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from steer_plugin.cli.model import load_model
-from steer_plugin.cli.options import json_option, model_options
+from steer_plugin.cli.options import json_option, model_options, say
 from steer_plugin.cli.output import print_frame
+from steer_plugin.cli.sections import command, option
 from steer_plugin.cli.steering import Steering, steering_options
 from steer_plugin.settings.model import ModelSettings
 
@@ -14,35 +16,54 @@ if TYPE_CHECKING:
     from steer_plugin.interventions.plan import AnyPlan
 
 
-@click.command()
+@command
 @model_options
 @steering_options
-@click.option(
+@option(
     "--prompt",
     "prompts",
+    section="Text",
     multiple=True,
     default=("",),
     help="Text to continue. Repeatable. Default: BOS alone.",
 )
-@click.option(
+@option(
     "--max-new-tokens",
+    section="Text",
     type=click.IntRange(1),
     default=32,
     show_default=True,
     help="At most so many tokens more.",
 )
-@click.option(
-    "--temperature", type=click.FloatRange(0), default=1.0, show_default=True, help="0 is greedy."
+@option(
+    "--temperature",
+    section="Text",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="0 is greedy.",
 )
-@click.option(
+@option(
     "--top-p",
+    section="Text",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.9,
     show_default=True,
     help="Sample from the likeliest tokens that together have this probability.",
 )
-@click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the sampling."
+@option(
+    "--seed",
+    section="Text",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Of the sampling.",
+)
+@option(
+    "--stream/--no-stream",
+    section="Text",
+    default=None,
+    help="Print each text as it is written, one prompt after another. Default: on a terminal.",
 )
 @json_option
 def generate(
@@ -53,15 +74,26 @@ def generate(
     temperature: float,
     top_p: float,
     seed: int,
+    stream: bool | None,
     as_json: bool,
 ) -> None:
-    """Continue prompts without and with steering."""
+    """Continue prompts without and with steering.
+
+    What is written does not depend on which prompts are given beside one.
+    """
     import pandas as pd
 
+    from steer_plugin.models.provenance import found_on
+
+    if stream and as_json:
+        raise click.UsageError("--stream prints texts, and --json records; give one of them")
     plan = steering.some_plan()
     adapter = load_model(model)
+    for name in found_on(plan):
+        if name != adapter.info.name:
+            say(f"Note: the experts were found on {name}, and {adapter.info.name} is steered")
 
-    def continued(intervention: "AnyPlan | None") -> list[str]:
+    def continued(intervention: "AnyPlan | None", **how: Any) -> tuple[str, ...]:
         return adapter.generate(
             prompts,
             intervention=intervention,
@@ -69,9 +101,22 @@ def generate(
             temperature=temperature,
             top_p=top_p,
             seed=seed,
-        )
+            **how,
+        ).texts
 
-    before, after = continued(None), continued(plan)
+    if not as_json and (sys.stdout.isatty() if stream is None else stream):
+        for row, prompt in enumerate(prompts):
+            click.echo(f"prompt: {prompt}")
+            for name, intervention in (("before: ", None), ("after:  ", plan)):
+                click.echo(name, nl=False)
+                continued(
+                    intervention, rows=[row], told=lambda _, piece: click.echo(piece, nl=False)
+                )
+                click.echo()
+            click.echo()
+        return
+    before = continued(None, progress="before")
+    after = continued(plan, progress="after")
     if as_json:
         print_frame(pd.DataFrame({"prompt": prompts, "before": before, "after": after}), as_json)
         return

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from steer_plugin.cli.cache import cache
+from steer_plugin.cli.completion import completion
 from steer_plugin.cli.find import find, merge
 from steer_plugin.cli.generate import generate
 from steer_plugin.cli.measure import align, measure, retrieve
@@ -15,6 +16,7 @@ from steer_plugin.cli.parts import parts
 from steer_plugin.cli.plan import plan
 from steer_plugin.cli.report import report
 from steer_plugin.cli.run import compare, demo, run
+from steer_plugin.cli.sections import SectionedGroup
 from steer_plugin.cli.show import show
 from steer_plugin.errors import SteerError
 
@@ -46,12 +48,16 @@ def run_command(arguments: Sequence[str]) -> int:
     except (SteerError, OSError) as error:
         say(f"Error: {' '.join(str(error).split())}")
         return FAILED
-    except SystemExit:  # how click ends when whoever reads stdout has left
-        return FAILED
+    except SystemExit as end:  # how click completes a word, or ends where nobody reads stdout
+        return end.code if isinstance(end.code, int) else FAILED
     return 0
 
 
-@click.group(name="steer-plugin", context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=SectionedGroup,
+    name="steer-plugin",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="steer-plugin", prog_name="steer-plugin")
 def steer_plugin() -> None:
     """Find a language model's expert neurons for each language, steer them, and measure it.
@@ -63,6 +69,6 @@ def steer_plugin() -> None:
 
 for command in (
     *(find, merge, show, plan, align, retrieve, measure, generate),
-    *(run, compare, demo, report, cache, parts),
+    *(run, compare, demo, report, cache, parts, completion),
 ):
     steer_plugin.add_command(command)

@@ -19,6 +19,7 @@ from steer_plugin.cli.options import (
     usage,
 )
 from steer_plugin.cli.output import print_frame
+from steer_plugin.cli.sections import command, option
 from steer_plugin.cli.steering import Steering, steering_options
 from steer_plugin.settings.model import ModelSettings
 from steer_plugin.settings.parts import MEASURES
@@ -107,16 +108,24 @@ measurement_options = bundle(
     corpus_options,
     split_option,
     steering_options,
-    click.option("--layer", default="final", show_default=True, help="A block's index, or final."),
-    click.option(
+    option(
+        "--layer",
+        section="Measurement",
+        default="final",
+        show_default=True,
+        help="A block's index, or final.",
+    ),
+    option(
         "--control-seed",
         "control_seeds",
+        section="Measurement",
         type=click.IntRange(0),
         multiple=True,
-        default=(0,),
-        show_default=True,
+        default=(0, 1, 2),
+        show_default="0, 1 and 2",
         callback=distinct,
-        help="One random control each. Repeatable.",
+        help="One random control each. Repeatable; of fewer than three nothing is said but their "
+        "values.",
     ),
 )
 
@@ -124,8 +133,8 @@ measurement_options = bundle(
 def _tell_differences(table: "ExpertTable", adapter: "Adapter", finding: "ParallelCorpus") -> None:
     model, corpus = (table.provenance.get(part, {}) for part in ("model", "corpus"))
     for name, here in asdict(adapter.info).items():
-        # `info` leaves its hashes empty.
-        if here != "" and model.get(name) != here:
+        # `info` leaves its hashes empty, and older tables have fewer fields.
+        if here != "" and model.get(name, here) != here:
             say(f"Note: the experts' model has {name} {model.get(name)}, this one {here}")
     if corpus.get("hash") != finding.hash:
         say(
@@ -134,7 +143,7 @@ def _tell_differences(table: "ExpertTable", adapter: "Adapter", finding: "Parall
         )
 
 
-@click.command()
+@command
 @measurement_options
 @json_option
 def align(measurement: Measurement, as_json: bool) -> None:
@@ -145,7 +154,7 @@ def align(measurement: Measurement, as_json: bool) -> None:
     print_frame(measurement.frame("alignment"), as_json)
 
 
-@click.command()
+@command
 @measurement_options
 @json_option
 def retrieve(measurement: Measurement, as_json: bool) -> None:
@@ -156,7 +165,7 @@ def retrieve(measurement: Measurement, as_json: bool) -> None:
     print_frame(measurement.frame("retrieval"), as_json)
 
 
-@click.command()
+@command
 @click.argument("name", type=PartChoice(MEASURES))
 @measurement_options
 @json_option

@@ -2,12 +2,14 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from steer_plugin.cli.sections import option
 from steer_plugin.errors import SteerError
 from steer_plugin.registry import Registry, unknown
 from steer_plugin.settings.model import DEMO, ModelSettings
@@ -77,8 +79,8 @@ def options(*each: Callable[[Command], Command]) -> Callable[[Command], Command]
     """Make one decorator of several options, shown in this order."""
 
     def decorate(command: Command) -> Command:
-        for option in reversed(each):
-            command = option(command)
+        for add in reversed(each):
+            command = add(command)
         return command
 
     return decorate
@@ -130,6 +132,23 @@ def check_out(out: Path, model: str) -> None:
         )
 
 
+def make_out(out: Path) -> None:
+    """Make the folder for results, and take away at the end what the command made and left empty.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    out.mkdir(parents=True, exist_ok=True)
+
+    def unmake() -> None:
+        with suppress(OSError):  # of a folder that holds something
+            for folder in made:
+                folder.rmdir()
+
+    click.get_current_context().call_on_close(unmake)
+
+
 def distinct(
     context: click.Context,  # noqa: ARG001 (click hands it over)
     option: click.Parameter,  # noqa: ARG001
@@ -148,28 +167,32 @@ def host_options(default: str | None) -> Callable[[Command], Command]:
         default: the host; None where the run file says it.
     """
     return options(
-        click.option(
+        option(
             "--host",
+            section="Model",
             type=click.Choice(HOSTS),
             default=default,
             show_default=True if default else "the run file's",
-            help="What runs the model: TransformerLens or nnsight here, or an NDIF server.",
+            help="What runs the model: TransformerLens, nnsight or transformers here, or NDIF.",
         ),
-        click.option(
+        option(
             "--ndif-url",
+            section="Model",
             help="Of the NDIF server. Default: nnsight's own setting, as for the API key.",
         ),
-        click.option(
+        option(
             "--ndif-patience",
             "ndif_patience_s",
+            section="Model",
             type=click.FloatRange(0),
             help="Seconds to wait for an NDIF server that is gone. Default: 120.",
         ),
     )
 
 
-threads_option = click.option(
+threads_option = option(
     "--threads",
+    section="Model",
     type=click.IntRange(1),
     help="CPU threads. Default: one a core; take 1 where other work keeps the cores busy.",
 )
@@ -177,34 +200,49 @@ threads_option = click.option(
 model_options = bundle(
     "model",
     ModelSettings,
-    click.option(
+    option(
         "--model",
+        section="Model",
         required=True,
         help="Hub id, local folder, .gguf file, or 'demo' for Gemma 3 270M.",
     ),
-    click.option(
+    option(
         "--device",
+        section="Model",
         default=ModelSettings.device,
         show_default=True,
         help="Such as cpu or cuda:0; auto: the accelerator there is, or all there are.",
     ),
-    click.option(
+    option(
         "--dtype",
+        section="Model",
         type=click.Choice(DTYPES),
         default=ModelSettings.dtype,
         show_default=True,
         help="Precision of the model; auto is its own on an accelerator, float32 on the CPU.",
     ),
-    click.option(
-        "--quantize", type=click.Choice(QUANTIZE), help="Hold weights so; takes bitsandbytes."
+    option(
+        "--quantize",
+        section="Model",
+        type=click.Choice(QUANTIZE),
+        help="Hold weights so; takes bitsandbytes.",
     ),
-    click.option(
+    option(
         "--bos/--no-bos",
+        section="Model",
         default=None,
         help="Put BOS before each text. Default: as the model's tokenizer ships.",
     ),
-    click.option(
+    option(
+        "--chat",
+        section="Model",
+        is_flag=True,
+        help="Give each text as what a user says, by the model's own chat template; of it the text "
+        "alone is pooled.",
+    ),
+    option(
         "--batch-tokens",
+        section="Model",
         type=click.IntRange(1),
         default=ModelSettings.batch_tokens,
         show_default=True,
@@ -217,34 +255,39 @@ model_options = bundle(
 probe_options = bundle(
     "probe",
     ProbeSettings,
-    click.option(
+    option(
         "--site",
+        section="Units",
         type=PartChoice(SITES),
         default=ProbeSettings.site,
         show_default=True,
         help="Which tensor's coordinates are the units, by its TransformerLens name.",
     ),
-    click.option(
+    option(
         "--pooling",
+        section="Units",
         type=PartChoice(POOLINGS),
         default=ProbeSettings.pooling,
         show_default=True,
         help="How a sentence's tokens become one response.",
     ),
-    click.option(
+    option(
         "--score",
+        section="Units",
         type=PartChoice(SCORES),
         default=ProbeSettings.score,
         show_default=True,
         help="How well a unit tells a language or label from the others.",
     ),
-    click.option(
+    option(
         "--lines",
+        section="Units",
         is_flag=True,
         help="Keep Linear-AcT's line of each unit too, for --operation affine.",
     ),
-    click.option(
+    option(
         "--source",
+        section="Units",
         help="The language or label that each other is told from. Default: all others together.",
     ),
 )
@@ -252,49 +295,60 @@ probe_options = bundle(
 corpus_options = bundle(
     "corpus",
     CorpusOptions,
-    click.option(
+    option(
         "--corpus",
+        section="Sentences",
         default="everyday",
         show_default=True,
         help="Sentences by language, or texts with labels: FLORES-200 folder, .tsv, .csv, .jsonl "
         "or .parquet file (columns text and label), .json, folder a label; 'everyday', 'questions' "
         "and 'registers' are bundled.",
     ),
-    click.option(
+    option(
         "--language",
         "--label",
         "languages",
+        section="Sentences",
         multiple=True,
         help="Take only these languages, such as deu_Latn, or labels. Repeatable. Default: all.",
     ),
-    click.option(
+    option(
         "--against",
+        section="Sentences",
         metavar="SOURCE",
         help="What the texts of --corpus are told from: a .txt with a text a line, or a corpus.",
     ),
-    click.option(
-        "--sentences", type=click.IntRange(4), help="Take only the first so many, of each label."
+    option(
+        "--sentences",
+        section="Sentences",
+        type=click.IntRange(4),
+        help="Take only the first so many, of each label.",
     ),
-    click.option(
+    option(
         "--group",
+        section="Sentences",
         metavar="COLUMN",
         help="The column that says which sentences belong together, such as a document: they find "
         "or judge together. Default: the topics of what is bundled, the documents of FLORES.",
     ),
 )
 
-split_option = click.option(
+split_option = option(
     "--split-seed",
+    section="Sentences",
     type=click.IntRange(0),
     default=0,
     show_default=True,
     help="Of the split into the half that finds experts and the half that judges.",
 )
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON records on stdout.")
+json_option = option(
+    "--json", "as_json", section="Output", is_flag=True, help="Print JSON records on stdout."
+)
 
-out_option = click.option(
+out_option = option(
     "--out",
+    section="Output",
     type=click.Path(path_type=Path, file_okay=False),
     default=None,
     help="Folder for results. Default: out/ and the file's name.",

@@ -6,14 +6,16 @@ import click
 
 from steer_plugin.cli.options import json_option
 from steer_plugin.cli.output import print_frame
+from steer_plugin.cli.sections import command, option
 from steer_plugin.errors import SteerError
 from steer_plugin.registry import Registry
 from steer_plugin.settings.parts import REGISTRIES
 
 
-@click.command()
-@click.option(
+@command
+@option(
     "--axis",
+    section="Units",
     type=click.Choice([registry.noun for registry in REGISTRIES]),
     help="Of this axis alone. Default: of all.",
 )

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import click
 
+from steer_plugin.cli.sections import command, option
 from steer_plugin.cli.steering import Steering, steering_options
 
 
-@click.command()
+@command
 @steering_options
-@click.option(
+@option(
     "--out",
+    section="Output",
     type=click.Path(path_type=Path, file_okay=False),
     required=True,
     help="Folder to save it in.",

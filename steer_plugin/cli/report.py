@@ -5,24 +5,33 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from steer_plugin.cli.sections import command, option
+
 if TYPE_CHECKING:
     from steer_plugin.analyses.report.figure import Section
     from steer_plugin.analyses.run.results import Results
 
 
-@click.command()
+@command
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option(
+@option(
     "--beside",
+    section="Output",
     type=click.Path(path_type=Path),
     default=None,
     help="Folder of the same run on another host, to overlay.",
 )
-@click.option("--png", is_flag=True, help="Write each chart as a PNG too, for a paper's column.")
-@click.option("--svg", is_flag=True, help="Write each chart as an SVG too.")
-@click.option("--pdf", is_flag=True, help="Write each chart as a PDF too.")
-@click.option(
+@option(
+    "--png",
+    section="Output",
+    is_flag=True,
+    help="Write each chart as a PNG too, for a paper's column.",
+)
+@option("--svg", section="Output", is_flag=True, help="Write each chart as an SVG too.")
+@option("--pdf", section="Output", is_flag=True, help="Write each chart as a PDF too.")
+@option(
     "--tables",
+    section="Output",
     type=click.Choice(["csv", "latex"]),
     multiple=True,
     help="Write each table with its intervals too; may be given twice.",

@@ -14,6 +14,7 @@ from steer_plugin.cli.options import (
     check_out,
     host_options,
     json_option,
+    make_out,
     options,
     out_option,
     say,
@@ -21,6 +22,7 @@ from steer_plugin.cli.options import (
     usage,
 )
 from steer_plugin.cli.output import print_frame
+from steer_plugin.cli.sections import command, option
 from steer_plugin.settings.names import Host
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ class Running:
 
         check_out(out, settings.model)
         data = read_data(settings)
-        out.mkdir(parents=True, exist_ok=True)
+        make_out(out)
         return data
 
     def load(self, settings: "RunSettings") -> "Adapter":
@@ -139,11 +141,16 @@ run_file_options = bundle(
     RunFile,
     options(
         click.argument("file", type=click.Path(path_type=Path)),
-        click.option("--variant", help="Of the file's tables [variants.NAME], the one to take."),
-        click.option("--model", help="Goes before the file's own. As in `find --help`."),
-        click.option(
+        option(
+            "--variant",
+            section="Run file",
+            help="Of the file's tables [variants.NAME], the one to take.",
+        ),
+        option("--model", section="Model", help="Goes before the file's own. As in `find --help`."),
+        option(
             "--set",
             "changes",
+            section="Run file",
             multiple=True,
             metavar="KEY=VALUE",
             help="Change a setting, such as top_k=[100] or generation.sentences=64. Repeatable.",
@@ -152,7 +159,7 @@ run_file_options = bundle(
 )
 
 
-@click.command()
+@command
 @run_file_options
 @out_option
 @running_options
@@ -166,7 +173,7 @@ def run(run_file: RunFile, out: Path | None, running: Running) -> None:
     click.echo(running.carry_out(run_file.read(), out or Path("out") / run_file.name))
 
 
-@click.command()
+@command
 @run_file_options
 @out_option
 @running_options
@@ -191,16 +198,18 @@ def compare(run_file: RunFile, out: Path | None, running: Running, as_json: bool
     )
 
 
-@click.command()
-@click.option(
+@command
+@option(
     "--out",
+    section="Output",
     type=click.Path(path_type=Path, file_okay=False),
     default=None,
     help="Folder for results. Default: out/demo, or out/concepts.",
 )
-@click.option(
+@option(
     "--concept",
     "concepts",
+    section="Run file",
     is_flag=True,
     help="Steer towards questions and registers of English, not languages; prints two tables each.",
 )

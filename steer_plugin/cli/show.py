@@ -6,20 +6,29 @@ import click
 
 from steer_plugin.cli.options import json_option, say
 from steer_plugin.cli.output import best_units, print_frame
+from steer_plugin.cli.sections import command, option
 
 
-@click.command()
+@command
 @click.argument("experts", type=click.Path(path_type=Path))
-@click.option("--concept", "concepts", multiple=True, help="Only these. Repeatable. Default: all.")
-@click.option(
+@option(
+    "--concept",
+    "concepts",
+    section="Units",
+    multiple=True,
+    help="Only these. Repeatable. Default: all.",
+)
+@option(
     "--top-k",
+    section="Units",
     type=click.IntRange(1),
     default=10,
     show_default=True,
     help="How many of the best units of each.",
 )
-@click.option(
+@option(
     "--view",
+    section="Units",
     type=click.Choice(["units", "layers", "overlap"]),
     default="units",
     show_default=True,

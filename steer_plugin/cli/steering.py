@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from steer_plugin.cli.options import PartChoice, bundle, say
+from steer_plugin.cli.sections import option
 from steer_plugin.errors import InterventionError
 from steer_plugin.settings.names import (
+    HEADS,
     SELECTIONS,
     Operation,
     Selection,
@@ -39,10 +41,10 @@ def _refuse_given(names: Sequence[str], reason: str) -> None:
         click.UsageError: one is.
     """
     context = click.get_current_context()
-    for option in context.command.params:
-        source = context.get_parameter_source(option.name or "")
-        if option.name in names and source is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"{option.opts[0]} is for {reason}, or leave it out")
+    for param in context.command.params:
+        source = context.get_parameter_source(param.name or "")
+        if param.name in names and source is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{param.opts[0]} is for {reason}, or leave it out")
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Steering:
     target: str | None
     plans: tuple[Path, ...]
     units: tuple[tuple[str, float], ...]
-    unit_site: str
+    unit_site: str | None
     top_k: int
     operation: Operation
     value: str | None
@@ -104,10 +106,11 @@ class Steering:
         if self.table is not None and self.target is not None:
             steps.append(self._of_experts(self.table, self.target))
         if self.units:
+            of_heads = any("H" in label for label, _ in self.units)
             steps.append(
                 Intervention.of(
                     dict(self.units),
-                    site=self.unit_site,
+                    site=self.unit_site or (HEADS if of_heads else ProbeSettings.site),
                     operation=self.operation,
                     strength=self.strength,
                     positions=self.positions,
@@ -186,83 +189,100 @@ def _positions(
 steering_options = bundle(
     "steering",
     Steering,
-    click.option(
+    option(
         "--experts",
+        section="Steering",
         type=click.Path(path_type=Path),
         help="Folder that `find` saved. Steers its units.",
     ),
-    click.option("--target", help="The language or label to steer towards."),
-    click.option(
+    option("--target", section="Steering", help="The language or label to steer towards."),
+    option(
         "--plan",
         "plans",
+        section="Steering",
         type=click.Path(path_type=Path),
         multiple=True,
         help="Folder that `plan` saved. Repeatable: one after another, then experts, then units.",
     ),
-    click.option(
+    option(
         "--unit",
         "units",
+        section="Steering",
         metavar="UNIT=VALUE",
         multiple=True,
         callback=_units,
-        help="A unit by hand and the value that the operation takes, such as L12N345=3.1. "
-        "Repeatable.",
+        help="A unit by hand and the value that the operation takes, such as L12N345=3.1; a whole "
+        "attention head is L3H7=0. Repeatable.",
     ),
-    click.option(
+    option(
         "--unit-site",
+        section="Steering",
         type=PartChoice(SITES),
-        default=ProbeSettings.site,
-        show_default=True,
+        default=None,
+        show_default=f"{ProbeSettings.site}, for heads {HEADS}",
         help="Where the units of --unit are.",
     ),
-    click.option(
+    option(
         "--top-k",
+        section="Steering",
         type=click.IntRange(0),
         default=300,
         show_default=True,
         help="How many experts to steer.",
     ),
-    click.option(
+    option(
         "--operation",
+        section="Steering",
         type=PartChoice(OPERATIONS),
         default="set",
         show_default=True,
         help="What is done to them.",
     ),
-    click.option(
+    option(
         "--value",
+        section="Steering",
         show_default="mean, for add mean_difference",
         help="What is written: mean, median, off_mean, mean_difference, zero, a quantile such "
         "as q95, or a number; aura and affine have values of their own.",
     ),
-    click.option(
-        "--strength", type=float, default=1.0, show_default=True, help="0 is none, 1 is whole."
+    option(
+        "--strength",
+        section="Steering",
+        type=float,
+        default=1.0,
+        show_default=True,
+        help="0 is none, 1 is whole.",
     ),
-    click.option(
+    option(
         "--positions",
+        section="Steering",
         metavar="WHERE",
         default="all",
         show_default=True,
         callback=_positions,
-        help="Which tokens are steered: all, prompt, generated, the prompt's last, or a slice of "
-        "each prompt's tokens, such as -3: or 1:4.",
+        help="Which tokens are steered: all, prompt, the prompt's own text without what a template "
+        "puts around it, generated, the prompt's last, or a slice of each prompt's tokens, such as "
+        "-3: or 1:4.",
     ),
-    click.option(
+    option(
         "--steer-bos/--keep-bos",
+        section="Steering",
         default=True,
         show_default=True,
         help="Whether the BOS token is steered as well.",
     ),
-    click.option(
+    option(
         "--selection",
+        section="Steering",
         type=click.Choice(SELECTIONS),
         default="top",
         show_default=True,
         help="The units that score highest, lowest, or half of each.",
     ),
-    click.option("--per-layer", is_flag=True, help="Choose that many in each layer."),
-    click.option(
+    option("--per-layer", section="Steering", is_flag=True, help="Choose that many in each layer."),
+    option(
         "--unit-layers",
+        section="Steering",
         type=(click.IntRange(0), click.IntRange(0)),
         metavar="FIRST LAST",
         default=None,

@@ -59,8 +59,9 @@ def read_bitexts(source: Any, *, kind: Kind, languages: Sequence[str]) -> tuple[
     bitexts = tuple(chain.from_iterable(by_language.values()))
     if not bitexts:
         raise CorpusError(
-            f"{name} has nothing of {kind} for {absent or 'no language'}; docs/data.md shows its "
-            "layout and its languages"
+            f"{name} has nothing of {kind} for {absent or 'no language'}; give one in its makers' "
+            "layout, with its languages",
+            page="data",
         )
     if absent:
         LOG.warning("%s has nothing of %s for %s", name, kind, absent)
@@ -105,7 +106,7 @@ def _reader(source: Any, kind: Kind) -> tuple[str, Callable[[str], tuple[Bitext,
         return source, lambda language: _of_hub(name, split, configs, kind, language)
     folder = local_path(source)
     if not folder.is_dir():
-        raise CorpusError(f"{folder} is no folder; docs/data.md shows what {kind} is laid out like")
+        raise CorpusError(f"{folder} is no folder; give one of {kind}", page="data")
     return str(folder), lambda language: _FILES[kind](folder, language)
 
 

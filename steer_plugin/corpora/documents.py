@@ -42,7 +42,9 @@ def read_documents(source: Any, languages: Sequence[str]) -> Mapping[str, tuple[
     if path.is_dir():
         return {language: _of_file(path / f"{language}.txt") for language in languages}
     if not path.exists():
-        raise CorpusError(f"{path} is not there; give a folder of texts by language, or a table")
+        raise CorpusError(
+            f"{path} is not there; give a folder of texts by language, or a table", page="data"
+        )
     return _of_table(read_table(path), languages)
 
 

@@ -1,6 +1,6 @@
 """Corpora as the command line and run files name them, parallel or labelled."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def read_corpus(
     """
     chosen = None if concepts is None else list(concepts)
     if against is not None:
-        concept, background = _texts_of(source), _texts_of(against)
+        concept, background = _texts_of(source, group), _texts_of(against, group)
         return LabelledCorpus.read(concept, labels=chosen, group=group, against=background)
     named = _by_reader(source, group)
     if named is not None:
@@ -92,10 +92,30 @@ def need_parallel(corpus: Corpus, what: str) -> ParallelCorpus:
     return corpus
 
 
-def _texts_of(source: str) -> str | Mapping[str, tuple[str, ...]]:
-    """Give the texts of what names a reader, by label, and any other source as it is."""
-    named = _by_reader(source, None)
-    return source if named is None else named.sentences
+def _texts_of(source: str, group: str | None) -> str | Mapping[str, Sequence[str]]:
+    """Give the texts of what names a reader, by label or as cells, any other source as it is."""
+    named = _by_reader(source, group)
+    if named is None:
+        return source
+    if group is None or named.groups is None:
+        return named.sentences
+    if isinstance(named, LabelledCorpus):
+        groups = {
+            concept: [
+                number
+                for number, label in zip(named.groups, named.labels, strict=True)
+                if named.concepts[label] == concept
+            ]
+            for concept in named.concepts
+        }
+    else:
+        groups = {concept: [*named.groups] for concept in named.concepts}
+    rows = [
+        (text, concept, f"{source} {number}")
+        for concept, texts in named.sentences.items()
+        for text, number in zip(texts, groups[concept], strict=True)
+    ]
+    return dict(zip(("text", "label", group), map(list, zip(*rows, strict=True)), strict=True))
 
 
 def _is_labelled_path(source: str) -> bool:

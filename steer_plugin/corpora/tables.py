@@ -108,7 +108,8 @@ def need_columns(table: Table, columns: Sequence[str]) -> None:
     if absent:
         raise CorpusError(
             f"{table.name} has no column {', '.join(map(repr, absent))} among "
-            f"{', '.join(table.columns)}; docs/data.md shows the columns of each data set"
+            f"{', '.join(table.columns)}; give a table with the columns of its data set",
+            page="data",
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
 
-from steer_plugin.activations.sites import UnitSpace
+from steer_plugin.activations.sites import UnitSpace, of_heads, tensor_site, values_per_head
 from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.experts.search_plan import Say, SearchPlan, plan_search
 from steer_plugin.experts.table import ExpertTable, score_units
@@ -83,11 +83,14 @@ class _Search:
         """Plan the passes within what the disk has free, counting what is kept of them already."""
         free = free_disk(cache) + self.kept(self.settings.layers, cache).size
         disk = self.budget.disk
+        space = self.adapter.space(self.settings.site, self.settings.layers)
+        values = self.adapter.space(tensor_site(self.settings.site), self.settings.layers)
         texts, _ = self.corpus.labelled()
         return plan_search(
             self.adapter.info,
-            self.adapter.space(self.settings.site, self.settings.layers),
+            space,
             self.settings,
+            values=values_per_head(space, values) if of_heads(space.site) else 0,
             texts=len(texts),
             concepts=len(self.corpus.concepts),
             memory=self.budget.memory,

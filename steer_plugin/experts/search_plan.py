@@ -28,7 +28,8 @@ class SearchPlan:
         concepts: how many units are scored for.
         passes: the units of each pass over the texts; several where the disk does not hold the
             responses of all layers at once.
-        response_bytes: of one text and unit; twice where active tokens are counted too.
+        response_bytes: of one text and unit; twice where active tokens are counted too, and with
+            those of a head's values.
         memory: bytes of working memory there are.
         statistics: how many are kept of each unit and concept.
     """
@@ -84,6 +85,7 @@ def plan_search(
     concepts: int,
     memory: int,
     disk: int,
+    values: int = 0,
 ) -> SearchPlan:
     """Plan as few passes as the disk allows, each over layers that follow one another.
 
@@ -95,6 +97,7 @@ def plan_search(
         concepts: how many units are scored for.
         memory: bytes of working memory, beside the model and the activations of one batch.
         disk: bytes that responses may take.
+        values: how many each unit has that are kept beside its response, as those of heads are.
 
     Raises:
         ScoreError: the memory is too small for the scores of so many units and concepts.
@@ -104,19 +107,23 @@ def plan_search(
     response_bytes = (model.computes_in if exact else _wide(model)).itemsize
     if settings.counts_tokens:
         response_bytes += _wide(model).itemsize
+    if values:
+        response_bytes = (1 + values) * _wide(model).itemsize
     plan = SearchPlan(
         texts=texts,
         concepts=concepts,
         passes=_passes(space, texts * response_bytes, texts, disk),
         response_bytes=response_bytes,
         memory=memory,
-        statistics=STATISTICS + len(settings.quantiles) + (LINE if settings.lines else 0),
+        statistics=(1 + values)
+        * (STATISTICS + len(settings.quantiles) + (LINE if settings.lines else 0)),
     )
     if SCORES[settings.score].all_units and len(plan.passes) > 1:
         raise ArtifactError(
             f"{settings.score} compares all units, whose responses take "
             f"{size(texts * response_bytes * len(space))}; there is room for {size(disk)}: "
-            "free some, choose another cache folder, or another score"
+            "free some, choose another cache folder, or another score",
+            page="scale",
         )
     # The table is put together from its pieces, so it is there twice for a moment.
     least = 2 * plan.table_bytes + DISK_SHARE * texts * max(response_bytes, BYTES_PER_RESPONSE)
@@ -124,7 +131,8 @@ def plan_search(
         raise ScoreError(
             f"{size(memory)} of memory were given, but the scores and statistics of "
             f"{len(space):,} units for {concepts} concepts take {size(least)}; give more, or fewer "
-            "layers or languages"
+            "layers or languages",
+            page="scale",
         )
     return plan
 
@@ -139,7 +147,8 @@ def _passes(space: UnitSpace, unit_bytes: int, texts: int, disk: int) -> tuple[U
             raise ArtifactError(
                 f"the responses of layer {space.layers[place]} to {texts:,} texts take "
                 f"{size(wanted)}, there is room for {size(disk)}; free some, choose another cache "
-                "folder, or take fewer sentences"
+                "folder, or take fewer sentences",
+                page="scale",
             )
         if wanted > room:
             groups.append([])

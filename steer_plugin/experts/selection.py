@@ -55,11 +55,11 @@ class Choice:
         Raises:
             SelectionError: it is not understood.
         """
-        found = _PRINTED.fullmatch(text)
-        if found is None or found["selection"] not in SELECTIONS:
+        printed = _PRINTED.fullmatch(text)
+        if printed is None or printed["selection"] not in SELECTIONS:
             raise SelectionError(f"{text!r} is no choice of units, such as '{cls()}'")
-        layers = None if found["first"] is None else (int(found["first"]), int(found["last"]))
-        return cls(found["selection"], found["per_layer"] is not None, layers)
+        layers = None if printed["first"] is None else (int(printed["first"]), int(printed["last"]))
+        return cls(printed["selection"], printed["per_layer"] is not None, layers)
 
     def count(self, space: UnitSpace, k: int) -> int:
         """Count the units that are chosen.
@@ -118,9 +118,9 @@ def select_units(
     check_choice(space, k, choice)
     picks = []
     for units, where in _places(space, choice):
-        found = scores[units]
+        scores_there = scores[units]
         for sign, count in _ends(k, choice):
-            eligible = int((sign * found < sign * chance).sum())
+            eligible = int((sign * scores_there < sign * chance).sum())
             if count > eligible and not at_most:
                 side = "below" if sign > 0 else "above"
                 part = "" if count == k else f" takes {count} units {side} chance"
@@ -128,7 +128,7 @@ def select_units(
                     f"top_k={k}{part}, but only {eligible} units of {where} score {side} chance "
                     f"({chance:.3g}) for {concept}; take fewer"
                 )
-            order = np.argsort(sign * found, kind="stable")
+            order = np.argsort(sign * scores_there, kind="stable")
             picks.append(units.start + order[: min(count, eligible)])
     return np.concatenate(picks)
 

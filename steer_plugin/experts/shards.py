@@ -91,6 +91,7 @@ def read_shard(
         "concepts": planned.concepts,
         "layers": planned.space.layers,
         "widths": planned.space.widths,
+        "units": [len(adapter.space(reading.site, reading.layers)) for reading in planned.readings],
         "score": settings.score,
         "quantiles": settings.quantiles,
         "lines": settings.lines,
@@ -163,7 +164,8 @@ def merge_shards(folders: Sequence[Path], *, memory: int = MEMORY) -> ExpertTabl
             f"{int((tokens == 0).sum())} of {texts} texts are in none of the shards {numbers}; run "
             "`find --shard` anew for those that are not here or not finished, and merge all"
         )
-    kept = KeptResponses(readings, parts, tokens, dict.fromkeys(readings, len(space)))
+    counts = first.get("units", [len(space)] * len(readings))
+    kept = KeptResponses(readings, parts, tokens, dict(zip(readings, counts, strict=True)))
     probe = planned.probe(kept.within(memory // DISK_SHARE))
     return score_units(
         probe,

@@ -1,7 +1,7 @@
 """How well each unit of a model tells each concept, and what it is then set to."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from steer_plugin.activations.sites import UnitSpace
-from steer_plugin.errors import SelectionError
+from steer_plugin.activations.sites import UnitSpace, of_heads
+from steer_plugin.errors import InterventionError, SelectionError
 from steer_plugin.experts.selection import TOP, Choice, count_tied, select_units
 from steer_plugin.experts.values import (
     LINE,
@@ -20,12 +20,14 @@ from steer_plugin.experts.values import (
     check_value,
     usual_value,
 )
+from steer_plugin.interventions.columns import Column
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.positions import Positions
 from steer_plugin.registry import with_origins
 from steer_plugin.responses.probe import Probe
 from steer_plugin.responses.unit_chunks import MEMORY
 from steer_plugin.scores.probe_scores import chance_levels, scores_and_typical_responses
+from steer_plugin.scores.typical_responses import typical_responses
 from steer_plugin.settings.names import Operation
 from steer_plugin.settings.parts import OPERATIONS, SCORES, SITES
 from steer_plugin.settings.probe import QUANTILES
@@ -46,6 +48,8 @@ class ExpertTable:
         statistics: what the units typically respond with, by name, float32; see
             `steer_plugin.scores.typical_responses.typical_responses`.
         provenance: model, corpus and settings that the table comes from.
+        values: where units are heads, by the same names what their values typically are, head after
+            head, float32, which are what plans write; else empty.
     """
 
     concepts: tuple[str, ...]
@@ -55,6 +59,7 @@ class ExpertTable:
     chance: tuple[float, ...]
     statistics: Mapping[str, Float[np.ndarray, "concept unit"]]
     provenance: Mapping[str, Any]
+    values: Mapping[str, Float[np.ndarray, "concept value"]] = field(default_factory=dict)
 
     def row(self, concept: str) -> int:
         """Give the row of a concept.
@@ -157,9 +162,9 @@ class ExpertTable:
         values = self._values(concept, units, operation, value)
         return Intervention(
             site=self.space.site,
-            layers=tuple(where.tolist()),
-            indices=tuple(indices.tolist()),
-            **{name: tuple(numbers.tolist()) for name, numbers in values.items()},
+            layers=Column(where),
+            indices=Column(indices),
+            **{name: Column(numbers) for name, numbers in values.items()},
             operation=operation,
             strength=strength,
             positions=positions,
@@ -175,17 +180,30 @@ class ExpertTable:
 
     def _values(
         self, concept: str, units: Int[np.ndarray, " k"], operation: Operation, value: str | float
-    ) -> dict[str, Float[np.ndarray, " k"]]:
+    ) -> dict[str, Float[np.ndarray, "k *value"]]:
         """Give the fields of a plan that say what is done to each unit."""
         row = self.row(concept)
         kind = OPERATIONS[operation].value
         if kind == "auroc":
             return {"values": self.scores[row, units]}
         if kind == "line":
-            return {field: self.statistics[name][row, units] for field, name in LINE.items()}
+            return {column: self._written(name, row, units) for column, name in LINE.items()}
         if not isinstance(value, str) or value == "zero":
             return {"values": np.full(len(units), 0.0 if value == "zero" else float(value))}
-        return {"values": self.statistics[value][row, units]}
+        return {"values": self._written(value, row, units)}
+
+    def _written(
+        self, name: str, row: int, units: Int[np.ndarray, " k"]
+    ) -> Float[np.ndarray, "k *value"]:
+        """Give what is written to units by the name of a statistic: of heads, to their values."""
+        if not of_heads(self.space.site):
+            return self.statistics[name][row, units]
+        if name not in self.values:
+            raise InterventionError(
+                f"the expert table has no {name!r} of the values of its heads; find the experts "
+                "anew, or give a number"
+            )
+        return self.values[name][row].reshape(len(self.space), -1)[units]
 
     def frame(self, concept: str, k: int) -> pd.DataFrame:
         """List the k best experts for a concept, one a row, best first.
@@ -199,7 +217,7 @@ class ExpertTable:
             {
                 "concept": concept,
                 "rank": np.arange(1, k + 1),
-                "unit": [f"L{a}N{b}" for a, b in zip(layers, indices, strict=True)],
+                "unit": self.space.labels(units),
                 "layer": layers,
                 "index": indices,
                 SCORES[self.score].column or self.score: self.scores[row, units],
@@ -227,6 +245,10 @@ class ExpertTable:
                 name: np.concatenate([values, other.statistics[name]], axis=1)
                 for name, values in self.statistics.items()
             },
+            values={
+                name: np.concatenate([values, other.values[name]], axis=1)
+                for name, values in self.values.items()
+            },
         )
 
     def save(self, folder: str | Path) -> None:
@@ -245,6 +267,7 @@ class ExpertTable:
             "provenance": dict(self.provenance),
         }
         tensors = {f"statistic.{name}": values for name, values in self.statistics.items()}
+        tensors |= {f"values.{name}": values for name, values in self.values.items()}
         write_artifact(folder, "experts", config, tensors={"scores": self.scores, **tensors})
 
     @classmethod
@@ -258,7 +281,7 @@ class ExpertTable:
         """
         artifact = read_artifact(folder, "experts")
         config, tensors = artifact.config, artifact.tensors()
-        prefix = "statistic."
+        named = sorted(tensors.items(), key=lambda item: item[0])
         with readable(Path(folder) / CONFIG):
             parts = config["provenance"].get("parts", {})
             SCORES.check(config["score"], parts.get("score"))
@@ -269,12 +292,15 @@ class ExpertTable:
                 score=config["score"],
                 scores=tensors["scores"],
                 chance=tuple(config["chance"]),
-                statistics={
-                    name.removeprefix(prefix): values
-                    for name, values in sorted(tensors.items(), key=lambda item: item[0])
-                    if name.startswith(prefix)
-                },
                 provenance=config["provenance"],
+                **{
+                    kind: {
+                        name.removeprefix(prefix): numbers
+                        for name, numbers in named
+                        if name.startswith(prefix)
+                    }
+                    for kind, prefix in (("statistics", "statistic."), ("values", "values."))
+                },
             )
 
 
@@ -326,16 +352,25 @@ def score_units(
             "score": score,
             **({"lines": LINES} if lines else {}),
         },
+        values={}
+        if probe.values is None
+        else typical_responses(probe.values, probe.labels, quantiles, lines=lines, memory=memory),
     )
 
 
 def _first_rows(tables: Sequence[ExpertTable]) -> ExpertTable:
     """Make one table of the first row of each of several."""
-    names = tables[0].statistics
+    first = tables[0]
     return replace(
-        tables[0],
+        first,
         concepts=tuple(table.concepts[0] for table in tables),
         scores=np.stack([table.scores[0] for table in tables]),
         chance=tuple(table.chance[0] for table in tables),
-        statistics={name: np.stack([one.statistics[name][0] for one in tables]) for name in names},
+        statistics={
+            name: np.stack([table.statistics[name][0] for table in tables])
+            for name in first.statistics
+        },
+        values={
+            name: np.stack([table.values[name][0] for table in tables]) for name in first.values
+        },
     )

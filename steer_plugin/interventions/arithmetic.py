@@ -1,8 +1,5 @@
 """The arithmetic of steering some units at some tokens, which every host does."""
 
-from collections.abc import Callable
-from functools import cache
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -11,16 +8,15 @@ from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.operations import done
 
 
-def moved_once(
-    indices: Int[Tensor, " k"], parameters: Float[Tensor, "parameter k"]
-) -> Callable[[torch.device, torch.dtype], tuple[Tensor, Tensor]]:
-    """Put what `steer_units` takes where activations of a device and dtype are, once for each."""
-    return cache(
-        lambda device, dtype: (
-            indices.to(device),
-            parameters.to(torch.promote_types(dtype, torch.float32)).to(device),
-        )
-    )
+def moved(
+    indices: Int[Tensor, " k"],
+    parameters: Float[Tensor, "parameter k"],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Int[Tensor, " k"], Float[Tensor, "parameter k"]]:
+    """Put what `steer_units` takes where activations of a device and dtype are."""
+    wide = torch.promote_types(dtype, torch.float32)
+    return indices.to(device), parameters.to(wide).to(device)
 
 
 def steer_units(
@@ -35,7 +31,7 @@ def steer_units(
     Args:
         activations: at the intervention's site in one layer.
         indices: which units of that layer.
-        parameters: those of each of `indices`; see `units_by_layer`.
+        parameters: those of each of `indices`; see `Intervention.units`.
         intervention: the operation and its strength.
         where: which tokens; True for all, False for none.
 

@@ -2,22 +2,29 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from itertools import pairwise
-from operator import index
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union, cast
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from steer_plugin.activations.sites import check_site, parse_unit
+from steer_plugin.activations.sites import (
+    check_site,
+    of_heads,
+    parse_units,
+    site_of_units,
+    tensor_site,
+    unit_label,
+)
 from steer_plugin.errors import InterventionError
 from steer_plugin.interventions import positions as token_positions
+from steer_plugin.interventions.columns import Column
 from steer_plugin.interventions.operations import arithmetic_of
 from steer_plugin.interventions.positions import Positions, Where
 from steer_plugin.registry import Registry, with_origins
@@ -38,6 +45,11 @@ COLUMNS = {
     "high": "highs",
 }
 
+Values = Sequence[float] | Sequence[Sequence[float]]
+"""A number a unit; for heads also as many as a head has."""
+
+UnitsByLayer = dict[int, tuple[Int[Tensor, " k"], Float[Tensor, "parameter number"]]]
+
 # So many units are printed one by one.
 FEW = 4
 
@@ -47,7 +59,8 @@ class Intervention:
     """A plan of one step: which units at a site, what to do to them, where in the text.
 
     Pure data. Equal plans compare and hash equal whatever order their units were given in; units
-    are kept in order of layer and index. `a + b` is the `Plan` that does a, and then b.
+    are kept in order of layer and index, as arrays that equal tuples (see `Column`). `a + b` is the
+    `Plan` that does a, and then b.
 
     Attributes:
         site: one of `steer_plugin.settings.parts.SITES`.
@@ -55,6 +68,8 @@ class Intervention:
         indices: index of each unit within its block's site.
         values: what each unit is set to, moved by, or scaled with: an activation for `set`, `add`
             and `blend`, a gain for `scale`, the unit's AUROC for `aura`, an offset for `affine`.
+            What is done to a head is done to each of its values: by the same number, or by one for
+            each, [head, value].
         operation: see `steer`.
         strength: 0 leaves the model as it is, 1 is the whole operation.
         positions: which tokens are touched: `all`, those of the `prompt`, or the `generated` ones;
@@ -66,7 +81,7 @@ class Intervention:
             touched.
         bos: whether the BOS token is steered as well.
         gains: what each unit is multiplied by before its offset is added; only for `affine`, as
-            are `lows` and `highs`.
+            are `lows` and `highs`; of heads as `values` are.
         lows: the least activation of each unit that is moved.
         highs: the largest.
         provenance: where the plan comes from; not part of its identity.
@@ -76,16 +91,16 @@ class Intervention:
     """
 
     site: str
-    layers: tuple[int, ...]
-    indices: tuple[int, ...]
-    values: tuple[float, ...]
+    layers: Sequence[int]
+    indices: Sequence[int]
+    values: Values
     operation: Operation = "set"
     strength: float = 1.0
     positions: Positions = "all"
     bos: bool = True
-    gains: tuple[float, ...] = ()
-    lows: tuple[float, ...] = ()
-    highs: tuple[float, ...] = ()
+    gains: Values = ()
+    lows: Values = ()
+    highs: Values = ()
     provenance: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
@@ -99,26 +114,53 @@ class Intervention:
                 "values were given; each unit needs one of each"
             )
         self._check_ranges()
-        if min((*self.layers, *self.indices), default=0) < 0:
+        columns = {name: self._array(name) for name in COLUMNS.values()}
+        layers, indices = columns["layers"], columns["indices"]
+        if min(layers.min(initial=0), indices.min(initial=0)) < 0:
             raise InterventionError("layers and indices count from 0; one of them is negative")
-        if not np.isfinite([*self.values, self.strength]).all():
+        if not (np.isfinite(columns["values"]).all() and np.isfinite(self.strength)):
             raise InterventionError("values and strength must be finite; one is NaN or infinite")
         if arithmetic.whole and self.strength not in (0, 1):
             raise InterventionError(
                 f"{self.operation!r} writes the value itself and takes strength 1 (or 0 for "
                 f"nothing), not {self.strength}; use operation='blend' to go part of the way"
             )
-        numbers = [self.values, self.gains, self.lows, self.highs]
-        columns: list[Iterable[Any]] = [map(index, self.layers), map(index, self.indices)]
-        columns += [map(_number, column) for column in numbers if len(column) == len(self)]
-        units = sorted(zip(*columns, strict=True))
-        for (layer, unit, *_), (next_layer, next_unit, *_) in pairwise(units):
-            if (layer, unit) == (next_layer, next_unit):
-                raise InterventionError(f"unit L{layer}N{unit} is given twice; give it once")
-        for name, column in zip(COLUMNS.values(), zip(*units, strict=True), strict=False):
-            object.__setattr__(self, name, column)
-        object.__setattr__(self, "strength", _number(self.strength))
+        order = np.lexsort((indices, layers))
+        layers, indices = layers[order], indices[order]
+        again = np.flatnonzero((np.diff(layers) == 0) & (np.diff(indices) == 0))
+        if len(again):
+            label = unit_label(self.site, int(layers[again[0]]), int(indices[again[0]]))
+            raise InterventionError(f"unit {label} is given twice; give it once")
+        shapes = {column.shape for column in columns.values() if column.ndim > 1}
+        if len(shapes) > 1:
+            raise InterventionError(
+                f"the numbers of heads have shapes {sorted(shapes)}; give as many of each kind"
+            )
+        for name, column in columns.items():
+            numbers = column[order] if len(column) == len(order) else column
+            object.__setattr__(self, name, Column(numbers))
+        # The zero below 0 equals that above it, and would not hash like it.
+        object.__setattr__(self, "strength", float(self.strength) + 0.0)
         object.__setattr__(self, "bos", bool(self.bos))
+
+    def _array(self, name: str) -> Shaped[np.ndarray, "unit *value"]:
+        """Give a column as an array, whole numbers where they count something."""
+        counts = name in ("layers", "indices")
+        try:
+            given = np.asarray(getattr(self, name))
+        except ValueError as error:
+            raise InterventionError(
+                f"the {name} of some units are more numbers than those of others; give each as many"
+            ) from error
+        several = not counts and of_heads(self.site)
+        if given.ndim != 1 and not (several and given.ndim == 2):
+            raise InterventionError(
+                f"{name} have shape {given.shape} for {len(self)} units at {self.site}; give one a "
+                "unit" + (", or as many as a head has" if several else "")
+            )
+        if counts and len(given) and given.dtype.kind not in "iu":
+            raise InterventionError(f"{name} are of {given.dtype}; give whole numbers")
+        return given.astype(np.int64) if counts else given.astype(np.float64) + 0.0
 
     def _check_ranges(self) -> None:
         """Refuse gains and ranges that do not suit the operation, or one another."""
@@ -129,21 +171,21 @@ class Intervention:
                 f"{counts[0]} gains, {counts[1]} lows and {counts[2]} highs were given; "
                 f"{self.operation!r} takes {wanted} of each (one a unit for 'affine', else none)"
             )
-        if not np.isfinite([self.gains, self.lows, self.highs]).all():
+        lows, highs = np.asarray(self.lows), np.asarray(self.highs)
+        if not all(np.isfinite(numbers).all() for numbers in (self.gains, lows, highs)):
             raise InterventionError("gains, lows and highs must be finite; one is NaN or infinite")
-        for layer, unit, low, high in zip(
-            self.layers, self.indices, self.lows, self.highs, strict=False
-        ):
-            if low > high:
-                raise InterventionError(
-                    f"unit L{layer}N{unit} is moved from {low} up to {high}, which is nowhere; "
-                    "give the lower end as its low"
-                )
+        for unit, *value in np.argwhere(lows > highs)[:1].tolist():
+            label = unit_label(self.site, self.layers[unit], self.indices[unit])
+            ends = [numbers[unit, *value] for numbers in (lows, highs)]
+            raise InterventionError(
+                f"unit {label} is moved from {ends[0]} up to {ends[1]}, which is nowhere; give the "
+                "lower end as its low"
+            )
 
     @classmethod
     def of(
         cls,
-        units: Mapping[str, float],
+        units: Mapping[str, float | Sequence[float]],
         *,
         site: str,
         operation: Operation = "set",
@@ -154,21 +196,22 @@ class Intervention:
         """Plan what is done to units that are chosen by hand.
 
         Args:
-            units: the value of each, by its label: `{"L12N345": 3.1}`.
-            site: as all further ones, of the plan.
+            units: the value of each, by its label: `{"L12N345": 3.1}`. A head is `L3H7`: its value
+                is that of all it gives, or it has a list of as many as a head gives.
+            site: as all further ones, of the plan; for heads `attn.hook_z` will do.
             operation: any but `affine`, which takes more than a value.
             strength: of the operation.
             positions: which tokens are touched.
             bos: whether the BOS token is steered as well.
 
         Raises:
-            SiteError: a label is not written so.
+            SiteError: a label is not written so, or the site has no such units.
             InterventionError: the fields contradict each other, or a unit is given twice.
         """
-        layers, indices = zip(*map(parse_unit, units), strict=True) if units else ((), ())
-        return cls(
-            site, layers, indices, tuple(units.values()), operation, strength, positions, bos
-        )
+        site = site_of_units(units, site)
+        layers, indices = zip(*parse_units(units, site), strict=True) if units else ((), ())
+        values = cast("Values", tuple(units.values()))
+        return cls(site, layers, indices, values, operation, strength, positions, bos)
 
     def __len__(self) -> int:
         """Count the units."""
@@ -198,16 +241,20 @@ class Intervention:
 
     def describe(self) -> str:
         """Say on one line what is done to which units, at which tokens, and towards what."""
-        units = f"{len(self):,} unit{'' if len(self) == 1 else 's'}"
+        kind = "head" if self.of_heads else "unit"
+        units = f"{len(self):,} {kind}{'' if len(self) == 1 else 's'}"
         layers = ""
         if 0 < len(self) <= FEW:
             rows = zip(self.layers, self.indices, self.values, strict=True)
-            units = ", ".join(f"L{layer}N{unit}={value:.4g}" for layer, unit, value in rows)
-        elif self.layers:
-            ends = sorted({min(self.layers), max(self.layers)})
+            units = ", ".join(
+                f"{unit_label(self.site, layer, unit)}={_printed(value)}"
+                for layer, unit, value in rows
+            )
+        elif len(self):
+            ends = sorted({self.layers[0], self.layers[-1]})
             layers = f" in layer{'s' * (len(ends) > 1)} {'..'.join(map(str, ends))}"
         verb = self.arithmetic.verb or self.operation
-        parts = [f"{verb} {units} at {self.site}{layers}"]
+        parts = [f"{verb} {units} at {tensor_site(self.site)}{layers}"]
         if self.strength != 1:
             parts.append(f"strength {self.strength:g}")
         if self.positions != "all":
@@ -220,11 +267,13 @@ class Intervention:
             names[0] += f" against {origin['source']}"
         return ", ".join(parts) + (f" ({', '.join(names)})" if names else "")
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """SHA-256 of all that makes the plan what it is, in hexadecimal."""
         where = token_positions.as_json(self.where)
-        identity = {**asdict(self), "provenance": None, "positions": where}
+        identity = {part.name: getattr(self, part.name) for part in fields(self)}
+        identity |= {name: np.asarray(identity[name]).tolist() for name in COLUMNS.values()}
+        identity |= {"provenance": None, "positions": where}
         identity |= with_origins({}, **self.parts)
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
@@ -245,16 +294,46 @@ class Intervention:
     @property
     def module_paths(self) -> dict[str, str]:
         """Where the site is for nnsight, by kind of model; empty for ours."""
-        return dict(SITES[self.site].paths)
+        return dict(SITES[self.tensor_site].paths)
+
+    @property
+    def tensor_site(self) -> str:
+        """The site whose tensor is steered: where units are heads, that of their values."""
+        return tensor_site(self.site)
+
+    @property
+    def of_heads(self) -> bool:
+        """Whether the units are whole attention heads."""
+        return of_heads(self.site)
 
     @property
     def changes_nothing(self) -> bool:
         """Whether the plan leaves every model bit for bit as it is."""
-        return not self.layers or self.strength == 0
+        return not len(self) or self.strength == 0
 
-    def by_layer(self) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, "parameter k"]]]:
+    @property
+    def units(self) -> UnitsByLayer:
+        """For each layer, in ascending order, the indices and parameters of its units.
+
+        The parameters of a unit are its value and, for `affine`, its gain, low and high; those of a
+        head that has a value for each of its own stand side by side.
+        """
+        layers, indices = np.asarray(self.layers), np.asarray(self.indices)
+        columns = (self.values, self.gains, self.lows, self.highs)
+        rows = np.broadcast_arrays(*(np.asarray(column) for column in columns if len(column)))
+        blocks, starts = np.unique(layers, return_index=True)
+        slices = map(slice, starts, [*starts[1:], len(self)])
+        return {
+            int(layer): (
+                torch.tensor(indices[units]),
+                torch.tensor(np.stack([row[units].ravel() for row in rows])),
+            )
+            for layer, units in zip(blocks, slices, strict=True)
+        }
+
+    def by_layer(self) -> UnitsByLayer:
         """Give the indices and parameters that belong to each layer, in ascending order."""
-        return units_by_layer(self)
+        return self.units
 
     def fwd_hooks(self, bridge: Any, *, prompt_length: int | None = None) -> list[tuple[str, Any]]:
         """List the plan as `(hook_name, function)` pairs for a TransformerBridge.
@@ -302,12 +381,11 @@ def saved_form(step: Intervention) -> tuple[dict[str, Any], pd.DataFrame]:
         InterventionError: its positions are a function that could not be found again.
     """
     token_positions.require_importable(step.where)
+    columns = {column: np.asarray(getattr(step, name)) for column, name in COLUMNS.items()}
     units = {
-        column: np.array(
-            getattr(step, name), "int64" if column in ("layer", "index") else "float64"
-        )
-        for column, name in COLUMNS.items()
-        if len(getattr(step, name)) == len(step)
+        column: numbers if numbers.ndim == 1 else list(numbers)
+        for column, numbers in columns.items()
+        if len(numbers) == len(step)
     }
     config = {
         "site": step.site,
@@ -331,31 +409,18 @@ def restored(config: dict[str, Any], units: pd.DataFrame) -> Intervention:
     OPERATIONS.check(config["operation"], parts.get("operation"))
     SITES.check(config["site"], parts.get("site"))
     columns: dict[str, Any] = {
-        name: tuple(units[column]) for column, name in COLUMNS.items() if column in units
+        name: Column(_stacked(units[column])) for column, name in COLUMNS.items() if column in units
     }
     where = token_positions.from_json(config.pop("positions"))
     return Intervention(**columns, **config, positions=where)
 
 
-def _number(number: float) -> float:
-    # The zero below 0 equals that above it, and would not hash like it.
-    return float(number) + 0.0
+def _stacked(column: "pd.Series[Any]") -> Shaped[np.ndarray, "unit *value"]:
+    """Give a column of a table as an array; where its cells are lists, with a row a cell."""
+    return np.stack(list(column)) if column.dtype == object else column.to_numpy()
 
 
-def units_by_layer(
-    intervention: Intervention,
-) -> dict[int, tuple[Int[Tensor, " k"], Float[Tensor, "parameter k"]]]:
-    """Give what `steer_units` takes for each layer: indices and parameters, in ascending order.
-
-    The parameters of a unit are its value and, for `affine`, its gain, low and high.
-    """
-    layers = torch.tensor(intervention.layers, dtype=torch.int64)
-    indices = torch.tensor(intervention.indices, dtype=torch.int64)
-    rows = [intervention.values]
-    if intervention.gains:
-        rows += [intervention.gains, intervention.lows, intervention.highs]
-    parameters = torch.tensor(rows, dtype=torch.float64)
-    return {
-        layer: (indices[layers == layer], parameters[:, layers == layer])
-        for layer in sorted(set(intervention.layers))
-    }
+def _printed(value: float | Sequence[float]) -> str:
+    if isinstance(value, Sequence):
+        return f"[{len(value)} values]"
+    return f"{value:.4g}"

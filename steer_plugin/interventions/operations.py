@@ -130,7 +130,8 @@ def _try_out(operation: str, arithmetic: Arithmetic) -> None:
             shape = tuple(result.shape) if isinstance(result, Tensor) else type(result).__name__
             raise InterventionError(
                 f"the operation {operation!r} gave {shape} for activations of shape "
-                f"{tuple(h.shape)}; give a tensor of that shape"
+                f"{tuple(h.shape)}; give a tensor of that shape",
+                page="own-parts",
             )
     if not arithmetic.whole and not torch.allclose(none, h):
         raise InterventionError(

@@ -1,6 +1,5 @@
 """Which tokens a step touches: names, slices, masks, and functions of the tokens."""
 
-import hashlib
 import importlib
 import inspect
 import operator
@@ -16,6 +15,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from steer_plugin.errors import ArtifactError, InterventionError
+from steer_plugin.registry import source_text, text_hash
 from steer_plugin.settings.positions import CHOICES, positions_text, slice_text
 
 TokenChooser = Callable[[Tensor, Tensor], Tensor]
@@ -78,7 +78,8 @@ def settled(given: Any) -> Where:
         return tuple("".join(str(int(bit)) for bit in row) for row in rows)
     raise InterventionError(
         f"positions of type {type(given).__name__} say no tokens; {CHOICES}, a boolean mask with a "
-        "row a text, or a function of ids and attention mask"
+        "row a text, or a function of ids and attention mask",
+        page="how-to/plans",
     )
 
 
@@ -148,18 +149,18 @@ def _imported(name: str, source: str) -> TokenFunction:
     module, _, path = name.partition(":")
     try:
         function = reduce(getattr, path.split("."), importlib.import_module(module))
-        found = token_function(function)
+        known = token_function(function)
     except (ImportError, AttributeError, ValueError, InterventionError) as error:
         raise ArtifactError(
             f"the plan's function {name} is not there: {error}; put its module where Python "
             "imports from"
         ) from error
-    if found.source != source:
+    if known.source != source:
         raise ArtifactError(
-            f"the plan's function {name} has source {found.source[:8]} now, and had {source[:8]} "
+            f"the plan's function {name} has source {known.source[:8]} now, and had {source[:8]} "
             "when the plan was made; restore it, or plan anew"
         )
-    return found
+    return known
 
 
 def token_function(function: Any) -> TokenFunction:
@@ -175,13 +176,13 @@ def token_function(function: Any) -> TokenFunction:
             "ids and attention mask, made with def or lambda"
         )
     name = f"{function.__module__}:{function.__qualname__}"
-    try:
-        parts = [inspect.getsource(function)]
-    except (OSError, TypeError) as error:
+    source = source_text(function)
+    if source is None:
         raise InterventionError(
             f"the source of {name} cannot be read, and a plan is known by it; define the function "
             "in a file or a notebook's cell"
-        ) from error
+        )
+    parts = [source]
     code = function.__code__
     if function.__name__ == "<lambda>":
         # Several may stand on one line, which is all that their source is.
@@ -193,7 +194,7 @@ def token_function(function: Any) -> TokenFunction:
     for variable, value in sorted(read.items()):
         if value is not None:
             parts.append(f"{variable}={_content(value, name, variable)}")
-    return TokenFunction(name, hashlib.sha256("\0".join(parts).encode()).hexdigest(), function)
+    return TokenFunction(name, text_hash("\0".join(parts)), function)
 
 
 def _content(value: Any, name: str, variable: str) -> str:

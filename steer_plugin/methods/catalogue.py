@@ -10,6 +10,7 @@ from steer_plugin.interventions.plan import AnyPlan, each_step
 from steer_plugin.interventions.positions import Positions
 from steer_plugin.methods.steering_vectors import SteeringVectors, VectorName
 from steer_plugin.registry import with_origins
+from steer_plugin.responses.probe import ProbeUnder
 from steer_plugin.settings.parts import METHODS, OPERATIONS, Method
 
 
@@ -26,6 +27,7 @@ class MethodContext:
         positions: `all`, `prompt` or `generated` tokens.
         bos: whether the BOS token is steered as well.
         choice: which experts; see `ExpertTable.top`.
+        probe_under: reads the responses of a layer under a plan; None where no model is at hand.
     """
 
     experts: ExpertTable
@@ -36,6 +38,7 @@ class MethodContext:
     positions: Positions = "all"
     bos: bool = True
     choice: Choice = TOP
+    probe_under: ProbeUnder | None = None
 
 
 def unit_method(
@@ -107,9 +110,11 @@ STEER_PCA = vector_method("residual PCA", "Zou et al. 2023", "pca")
 
 
 def suited_methods(choice: Choice) -> tuple[str, ...]:
-    """List the methods that do something to every unit of a choice."""
+    """List the methods that do something to every unit of a choice, without passes of their own."""
     low = "bottom" in choice.selection
-    return tuple(name for name in METHODS if not (low and METHODS[name].auroc))
+    return tuple(
+        name for name, method in METHODS.items() if not (method.passes or (low and method.auroc))
+    )
 
 
 def plan_method(
@@ -123,6 +128,7 @@ def plan_method(
     positions: Positions = "all",
     bos: bool = True,
     choice: Choice = TOP,
+    probe_under: ProbeUnder | None = None,
 ) -> AnyPlan:
     """Plan one of the methods.
 
@@ -136,6 +142,8 @@ def plan_method(
         positions: which tokens are touched; see `Intervention`.
         bos: whether the BOS token is steered as well.
         choice: which experts; see `ExpertTable.top`.
+        probe_under: what methods with passes of their own read by; see
+            `steer_plugin.responses.probe.probe_under`.
 
     Raises:
         InterventionError: there is no such method, or what it needs is not given.
@@ -145,13 +153,21 @@ def plan_method(
     method = METHODS[name]
     if method.vectors and vectors is None:
         raise InterventionError(f"{name!r} adds a steering vector; give vectors")
-    given = MethodContext(experts, vectors, concept, top_k, layer, positions, bos, choice)
+    if method.passes and probe_under is None:
+        raise InterventionError(
+            f"{name!r} reads responses under its own plan; give probe_under=probe_under(adapter, "
+            "corpus, settings) of steer_plugin.responses"
+        )
+    given = MethodContext(
+        experts, vectors, concept, top_k, layer, positions, bos, choice, probe_under
+    )
     with METHODS.calling(name):
         plan = method.function(given)
     if not isinstance(plan, AnyPlan):
         raise InterventionError(
             f"the method {name!r} gave an object of type {type(plan).__name__}; give an "
-            "Intervention, or several in order as a + b"
+            "Intervention, or several in order as a + b",
+            page="own-parts",
         )
     return each_step(plan, lambda step: _signed(step, name))
 

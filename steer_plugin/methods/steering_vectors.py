@@ -1,6 +1,6 @@
 """Directions in the residual stream that lead towards a concept."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import InterventionError, ScoreError, SelectionError
+from steer_plugin.interventions.columns import Column
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.positions import Positions
 from steer_plugin.responses.probe import Probe
@@ -48,19 +49,19 @@ class SteeringVectors:
         self,
         concept: str,
         *,
-        layer: int,
+        layer: int | Sequence[int],
         method: VectorName = "mean_difference",
         strength: float = 1.0,
         positions: Positions = "all",
         bos: bool = True,
     ) -> Intervention:
-        """Plan to add a concept's vector to the residual stream after one block.
+        """Plan to add a concept's vectors to the residual stream after one block, or several.
 
         Contrastive activation addition: Rimsky et al. 2024 (arXiv 2312.06681), section 3.
 
         Args:
             concept: one of `concepts`.
-            layer: the block.
+            layer: the block, or blocks, each of which has a vector of its own.
             method: the name of one of `vectors`.
             strength: how many times the vector is added.
             positions: which tokens are touched; see `Intervention`.
@@ -69,8 +70,11 @@ class SteeringVectors:
         Raises:
             SelectionError: there is no such concept.
             SiteError: there is no such block.
-            InterventionError: there is no such method.
+            InterventionError: there is no such method, or no block or one twice was given.
         """
+        blocks = [layer] if isinstance(layer, int) else list(layer)
+        if not blocks:
+            raise InterventionError("no blocks were given; give at least one as layer")
         if concept not in self.concepts:
             raise SelectionError(
                 f"{concept!r} has no steering vector; these have: {', '.join(self.concepts)}"
@@ -80,17 +84,24 @@ class SteeringVectors:
                 f"{method!r} is no kind of steering vector here; choose one of: "
                 f"{', '.join(self.vectors)}"
             )
-        vector = self.vectors[method][self.concepts.index(concept), self.space.layer_slice(layer)]
+        units = [np.arange(len(self.space))[self.space.layer_slice(block)] for block in blocks]
+        layers, indices = self.space.addresses(np.concatenate(units))
+        vectors = self.vectors[method][self.concepts.index(concept)]
         return Intervention(
             site=self.space.site,
-            layers=(layer,) * len(vector),
-            indices=tuple(range(len(vector))),
-            values=tuple(vector.tolist()),
+            layers=Column(layers),
+            indices=Column(indices),
+            values=Column(vectors[np.concatenate(units)]),
             operation="add",
             strength=strength,
             positions=positions,
             bos=bos,
-            provenance={**self.provenance, "concept": concept, "layer": layer, "value": method},
+            provenance={
+                **self.provenance,
+                "concept": concept,
+                "layer": blocks if len(blocks) > 1 else blocks[0],
+                "value": method,
+            },
         )
 
     def save(self, folder: str | Path) -> None:
@@ -168,7 +179,7 @@ def find_vectors(probe: Probe, *, source: str | None = None) -> SteeringVectors:
         )
     if len(concepts) < 2:
         raise ScoreError("only one concept was given; a steering vector tells it from others")
-    found: dict[VectorName, list[np.ndarray]] = {name: [] for name in VECTORS}
+    by_layer: dict[VectorName, list[np.ndarray]] = {name: [] for name in VECTORS}
     for layer in space.layers:
         block = probe.responses[:, space.layer_slice(layer)].double().numpy()
         if not np.isfinite(block).all():
@@ -186,13 +197,13 @@ def find_vectors(probe: Probe, *, source: str | None = None) -> SteeringVectors:
             for concept, means_and_rows in zip(concepts, differences, strict=True)
         ]
         for name, each in zip(VECTORS, zip(*vectors, strict=True), strict=True):
-            found[name].append(np.stack(each))
+            by_layer[name].append(np.stack(each))
     return SteeringVectors(
         concepts=concepts,
         space=space,
         vectors={
             name: np.concatenate(parts, 1, dtype=np.float32, casting="same_kind")
-            for name, parts in found.items()
+            for name, parts in by_layer.items()
         },
         provenance=probe.provenance,
     )
@@ -206,8 +217,8 @@ def _matched(labels: Rows, sentences: Rows, block: Block) -> Iterator[Difference
     # From here on relative to the first concept: equal responses differ by zero exactly.
     cube = block[rows] - block[rows[0]]
     total = cube.sum(0)
-    for own in cube:
-        differences = own - (total - own) / (concepts - 1)
+    for responses in cube:
+        differences = responses - (total - responses) / (concepts - 1)
         yield differences.mean(0), differences, len(differences)
 
 
@@ -218,9 +229,9 @@ def _all_pairs(labels: Rows, block: Block) -> Iterator[Differences]:
     """
     block = block - block[0]
     for concept in np.unique(labels):
-        own, others = block[labels == concept], block[labels != concept]
-        mean = own.mean(0) - others.mean(0)
-        spread = [(rows - rows.mean(0)) / np.sqrt(len(rows)) for rows in (own, others)]
+        responses, others = block[labels == concept], block[labels != concept]
+        mean = responses.mean(0) - others.mean(0)
+        spread = [(rows - rows.mean(0)) / np.sqrt(len(rows)) for rows in (responses, others)]
         yield mean, np.concatenate([*spread, mean[None]]), 1
 
 

@@ -4,11 +4,13 @@ May import: interventions, activations, corpora.
 """
 
 from steer_plugin.models.adapter import Adapter, Batch, ModelInfo, Reading
+from steer_plugin.models.generation import Generation
 from steer_plugin.models.provenance import provenance
 
 __all__ = [
     "Adapter",
     "Batch",
+    "Generation",
     "ModelInfo",
     "Reading",
     "provenance",

@@ -1,6 +1,6 @@
 """The only thing an analysis knows of a model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.interventions.plan import AnyPlan
+from steer_plugin.models.generation import Generation, Prompt
 from steer_plugin.settings.names import Pooling
 
 
@@ -59,6 +60,7 @@ class ModelInfo:
     device: str = ""
     fingerprint: str = ""
     answers: str = ""
+    chat: bool = False
 
     @property
     def computes_in(self) -> torch.dtype:
@@ -110,7 +112,7 @@ class Adapter(Protocol):
         """
         ...
 
-    def batches(self, texts: Sequence[str]) -> list[Int[np.ndarray, " text"]]:
+    def batches(self, texts: Sequence[Prompt]) -> list[Int[np.ndarray, " text"]]:
         """Give the rows of each batch that `collect` makes of these texts, in its order.
 
         Whole batches given to `collect` without the others are cut into the same batches again, so
@@ -118,18 +120,20 @@ class Adapter(Protocol):
         order of rows, or one batch after another.
 
         Raises:
-            ModelError: a text has no tokens, or too many.
+            ModelError: a text has no tokens, or too many, or there is no chat template.
         """
         ...
 
     def collect(
         self,
-        texts: Sequence[str],
+        texts: Sequence[Prompt],
         readings: Sequence[Reading],
         *,
         intervention: AnyPlan | None = None,
     ) -> Iterator[Batch]:
         """Run the model over texts and pool each reading where the activations are.
+
+        Of a conversation, what the user says is pooled.
 
         The batches come in the host's order, each text in exactly one of them. No logits are
         computed.
@@ -138,15 +142,44 @@ class Adapter(Protocol):
 
     def generate(
         self,
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         *,
+        rows: Sequence[int] | None = None,
         intervention: AnyPlan | None = None,
         max_new_tokens: int = 32,
         temperature: float = 1.0,
         top_p: float = 1.0,
         seed: int = 0,
-    ) -> list[str]:
-        """Continue each prompt; greedily at temperature 0. The prompt is not repeated."""
+        told: Callable[[int, str], None] | None = None,
+        progress: str | None = None,
+    ) -> Generation:
+        """Continue prompts, whatever the model's own generation settings but its end tokens.
+
+        They are cut into batches of similar length. Each has random numbers of its own, from the
+        seed and its place, so that what it is continued with depends on no other, on no batch and
+        on no host, as far as the model's own rounding does not.
+
+        Args:
+            prompts: texts to continue, or conversations to answer, each by the tokenizer's own chat
+                template. A mask among a plan's positions has a row for each.
+            rows: which of them, by their places; None for all.
+            intervention: what is done to the model meanwhile.
+            max_new_tokens: at most so many tokens more.
+            temperature: of the sampling; at 0 the likeliest token is next.
+            top_p: sample from the likeliest tokens that together have this probability.
+            seed: of the sampling, from 0.
+            told: told which prompt, by its place, is continued by what, as soon as it is written;
+                on a server, a batch at a time. The pieces together are the texts.
+            progress: what to call the work in a bar on stderr; None shows none.
+
+        Returns:
+            What was written, in the order of the prompts, or of `rows`.
+
+        Raises:
+            SiteError: the model lacks the intervention's site or one of its units.
+            ModelError: a prompt is empty and the model has no BOS token, prompt and new tokens
+                together are more than the model can take, or there is no chat template.
+        """
         ...
 
     def losses(
@@ -157,5 +190,8 @@ class Adapter(Protocol):
         context: int | None = None,
         stride: int | None = None,
     ) -> list[Float[np.ndarray, " token"]]:
-        """Give each text's negative log-likelihood a token, in nats, each token scored once."""
+        """Give each text's negative log-likelihood a token, in nats, each token scored once.
+
+        A text is read as it is, never as what a user says to a chat model.
+        """
         ...

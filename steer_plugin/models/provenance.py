@@ -1,12 +1,13 @@
 """What a result records of where it comes from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from steer_plugin.corpora.corpus import Corpus
+from steer_plugin.interventions.plan import AnyPlan, acting_steps
 from steer_plugin.models.adapter import ModelInfo
 
 PACKAGES = (
@@ -32,6 +33,13 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
+
+
+def found_on(plan: AnyPlan | None) -> tuple[str, ...]:
+    """Name the models that the experts and vectors of a plan were found on, each once."""
+    models = [step.provenance.get("model") for step in acting_steps(plan)]
+    names = [model["name"] for model in models if isinstance(model, Mapping) and "name" in model]
+    return tuple(dict.fromkeys(names))
 
 
 def provenance(info: ModelInfo, corpus: Corpus, **settings: str) -> dict[str, Any]:

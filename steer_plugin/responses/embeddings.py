@@ -8,10 +8,11 @@ from jaxtyping import Float
 
 from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.corpora.named_corpora import need_parallel
+from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import ModelError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Adapter, Reading
-from steer_plugin.responses.forward_pass import gather
+from steer_plugin.responses.forward_pass import Responses, gather
 from steer_plugin.settings.names import FINAL_NORM
 
 Layer = int | str
@@ -64,26 +65,34 @@ def embed_layers(
 ) -> dict[Layer, dict[str, Float[np.ndarray, "sentence d_model"]]]:
     """Embed a corpus at several layers in one pass; see `embed`, and `gather` for `keep`."""
     parallel = need_parallel(corpus, "embed")
-    texts, labels = parallel.labelled()
-    readings = {layer: _reading(adapter, layer) for layer in layers}
+    texts, _ = parallel.labelled()
+    readings = [layer_reading(adapter, layer) for layer in layers]
     responses = gather(
-        adapter,
-        texts,
-        list(readings.values()),
-        intervention=intervention,
-        progress=progress,
-        keep=keep,
+        adapter, texts, readings, intervention=intervention, progress=progress, keep=keep
     )
+    return by_layer(responses, parallel, dict(zip(layers, readings, strict=True)))
+
+
+def by_layer(
+    responses: Responses, corpus: ParallelCorpus, readings: Mapping[Layer, Reading]
+) -> dict[Layer, dict[str, Float[np.ndarray, "sentence d_model"]]]:
+    """Part what a pass over a corpus read by layer and language; see `embed_layers`."""
+    _, labels = corpus.labelled()
     return {
         layer: {
             language: responses[reading].numpy()[labels == row]
-            for row, language in enumerate(parallel.languages)
+            for row, language in enumerate(corpus.languages)
         }
         for layer, reading in readings.items()
     }
 
 
-def _reading(adapter: Adapter, layer: Layer) -> Reading:
+def layer_reading(adapter: Adapter, layer: Layer) -> Reading:
+    """Say what an embedding at a layer is read as.
+
+    Raises:
+        ModelError: there is no such layer.
+    """
     if layer == FINAL:
         return Reading(FINAL_NORM, "mean")
     if not isinstance(layer, int) or not 0 <= layer < adapter.info.n_layers:

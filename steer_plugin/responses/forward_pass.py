@@ -1,7 +1,9 @@
 """Responses of a model to many texts, gathered from an adapter's batches."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,14 @@ from tqdm import tqdm
 from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.interventions.plan import AnyPlan, check_intervention, for_texts
 from steer_plugin.models.adapter import Adapter, Batch, Reading
+from steer_plugin.models.generation import Prompt
 from steer_plugin.responses.disk_matrix import DiskMatrix, token_counts
 from steer_plugin.responses.pass_folder import BatchFile, PassFolder
+
+Advance = Callable[[Int[np.ndarray, " row"]], object]
+Progress = Callable[[int, int], AbstractContextManager[Advance]]
+"""Shows how far a pass is: opened with how many texts there are and how many of them are there
+already, and told the rows of each batch as it comes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,17 +51,20 @@ class KeptResponses:
         parts: the batches; together each text once.
         tokens: how many tokens of each text the responses are pooled over.
         units: how many units each reading has.
+        chosen: which of the texts of the parts makes each row; None for each once, in order.
     """
 
     readings: tuple[Reading, ...]
     parts: Sequence[BatchFile]
     tokens: Int[np.ndarray, " text"]
     units: Mapping[Reading, int]
+    chosen: Int[np.ndarray, " text"] | None = None
 
     def __getitem__(self, reading: Reading) -> DiskMatrix:
         """Give the responses of one reading."""
         number = self.readings.index(reading)
-        return DiskMatrix(self.parts, number, (len(self.tokens), self.units[reading]))
+        rows = None if self.chosen is None else torch.from_numpy(self.chosen)
+        return DiskMatrix(self.parts, number, (len(self.tokens), self.units[reading]), rows)
 
     def within(self, memory: int) -> "Responses | KeptResponses":
         """Read all of them into memory where they take at most so many bytes."""
@@ -62,24 +73,57 @@ class KeptResponses:
             return self
         return Responses({name: one[:, :] for name, one in matrices.items()}, self.tokens)
 
+    def in_memory(self) -> "Responses":
+        """Read all of them, as wide as an adapter's batches are."""
+        return Responses(
+            {reading: _in_memory(self[reading]) for reading in self.readings}, self.tokens
+        )
+
+
+def joined(
+    passes: Sequence[tuple[Sequence[str], KeptResponses]],
+    texts: Sequence[str],
+    readings: Sequence[Reading],
+) -> KeptResponses:
+    """Put together what passes over parts of some texts answered.
+
+    Args:
+        passes: the texts of each, all among `texts` and each text in one pass, once; and the
+            answers.
+        texts: any order, repeated or not.
+        readings: those wanted; all passes have them.
+    """
+    place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+    parts = []
+    for read, kept in passes:
+        rows = np.array([place[text] for text in read])
+        numbers = [kept.readings.index(reading) for reading in readings]
+        parts += [part.placed(rows[part.rows], numbers) for part in kept.parts]
+    chosen = np.array([place[text] for text in texts])
+    units = passes[0][1].units
+    repeated = None if len(place) == len(texts) else chosen
+    tokens = token_counts(parts, len(place))[chosen]
+    return KeptResponses(tuple(readings), parts, tokens, units, repeated)
+
 
 def gather(
     adapter: Adapter,
-    texts: Sequence[str],
+    texts: Sequence[Prompt],
     readings: Sequence[Reading],
     *,
     intervention: AnyPlan | None = None,
-    progress: str | None = None,
+    progress: str | Progress | None = None,
     keep: Path | None = None,
 ) -> Responses:
     """Run texts through a model once and give the responses in the order of the texts.
 
     Args:
         adapter: the model.
-        texts: any number but none.
+        texts: any number but none; of conversations, what the user says is pooled.
         readings: which sites, how pooled; all ride the same forward pass.
         intervention: what is done to the model meanwhile.
-        progress: what to call the work in a bar on stderr; None shows none.
+        progress: what to call the work in a bar on stderr, or what shows how far it is; None shows
+            nothing.
         keep: folder in which each batch is kept as it comes, and found again when the same is
             asked for anew; whoever gives it deletes it. None keeps nothing.
 
@@ -93,7 +137,7 @@ def gather(
         kept = gather_on_disk(
             adapter, texts, readings, keep=keep, intervention=intervention, progress=progress
         )
-        return Responses({reading: _in_memory(kept[reading]) for reading in readings}, kept.tokens)
+        return kept.in_memory()
     gathered: dict[Reading, Tensor] = {}
     tokens = np.zeros(len(texts), dtype=np.int64)
     everything = np.arange(len(texts))
@@ -111,12 +155,12 @@ def gather(
 
 def gather_on_disk(
     adapter: Adapter,
-    texts: Sequence[str],
+    texts: Sequence[Prompt],
     readings: Sequence[Reading],
     *,
     keep: Path,
     intervention: AnyPlan | None = None,
-    progress: str | None = None,
+    progress: str | Progress | None = None,
 ) -> KeptResponses:
     """Run those texts through a model whose responses are not kept yet, and keep them.
 
@@ -136,10 +180,10 @@ def gather_on_disk(
 def fill(
     parts: PassFolder,
     adapter: Adapter,
-    texts: Sequence[str],
+    texts: Sequence[Prompt],
     rows: Int[np.ndarray, " row"],
     intervention: AnyPlan | None = None,
-    progress: str | None = None,
+    progress: str | Progress | None = None,
 ) -> list[BatchFile]:
     """Add to parts what they lack of some texts, and give them all.
 
@@ -149,7 +193,8 @@ def fill(
         texts: all of them.
         rows: which texts are wanted.
         intervention: what is done to the model meanwhile.
-        progress: what to call the work in a bar on stderr; None shows none.
+        progress: what to call the work in a bar on stderr, or what shows how far it is; None shows
+            nothing.
 
     Raises:
         ModelError: the host answered with NaN or infinity.
@@ -180,24 +225,19 @@ def _in_memory(matrix: DiskMatrix) -> Float[Tensor, "text unit"]:
 
 def _answers(
     adapter: Adapter,
-    texts: Sequence[str],
+    texts: Sequence[Prompt],
     rows: Int[np.ndarray, " row"],
     readings: Sequence[Reading],
     intervention: AnyPlan | None,
-    progress: str | None,
+    progress: str | Progress | None,
     whole: int | None = None,
 ) -> Iterator[Batch]:
     """Ask for some of the texts, and give batches that count rows among all of them."""
     if not texts:
         raise ModelError("no texts were given; give at least one")
     total = len(rows) if whole is None else whole
-    with tqdm(
-        total=total,
-        initial=total - len(rows),
-        desc=progress,
-        unit="text",
-        disable=progress is None,
-    ) as bar:
+    opened = progress if callable(progress) else partial(_bar, progress)
+    with opened(total, total - len(rows)) as advance:
         if not len(rows):
             return
         chosen = [int(row) for row in rows]
@@ -207,10 +247,16 @@ def _answers(
             batch = Batch(rows[found.rows], found.responses, found.tokens)
             _check_finite(adapter, texts, batch)
             yield batch
-            bar.update(len(batch.rows))
+            advance(batch.rows)
 
 
-def _check_finite(adapter: Adapter, texts: Sequence[str], batch: Batch) -> None:
+@contextmanager
+def _bar(name: str | None, total: int, there: int) -> Iterator[Advance]:
+    with tqdm(total=total, initial=there, desc=name, unit="text", disable=name is None) as bar:
+        yield lambda rows: bar.update(len(rows))
+
+
+def _check_finite(adapter: Adapter, texts: Sequence[Prompt], batch: Batch) -> None:
     for reading, responses in batch.responses.items():
         finite = responses.isfinite()
         if not bool(finite.all()):

@@ -8,7 +8,7 @@ cut short or changed is known by its name.
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import Tensor
 from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
+from steer_plugin.models.generation import Prompt
 from steer_plugin.registry import Registry, with_origins
 from steer_plugin.settings.parts import POOLINGS, SITES
 from steer_plugin.storage.artifacts import one_line, readable, whole_file
@@ -49,12 +50,28 @@ class BatchFile:
         rows: which texts, as indices into the list that was given.
         tokens: how many tokens of each text the responses are pooled over.
         dtypes: of the responses, one a reading.
+        names: what the file calls the responses of each reading.
     """
 
     path: Path
     rows: Int[np.ndarray, " text"]
     tokens: Int[np.ndarray, " text"]
     dtypes: tuple[torch.dtype, ...]
+    names: tuple[str, ...]
+
+    def placed(self, rows: Int[np.ndarray, " text"], readings: Sequence[int]) -> "BatchFile":
+        """Give the same batch as one of other texts, with some of its readings.
+
+        Args:
+            rows: which of the other texts each of its own is.
+            readings: the numbers of the readings, in order.
+        """
+        return replace(
+            self,
+            rows=rows,
+            dtypes=tuple(self.dtypes[number] for number in readings),
+            names=tuple(self.names[number] for number in readings),
+        )
 
     def units(self, reading: int, start: int, stop: int) -> Float[Tensor, "text chunk"]:
         """Read the responses of some units by the number of their reading.
@@ -64,7 +81,7 @@ class BatchFile:
         """
         try:
             with safe_open(self.path, "pt") as file:
-                chunk: Tensor = file.get_slice(str(reading))[:, start:stop]
+                chunk: Tensor = file.get_slice(self.names[reading])[:, start:stop]
         except (SafetensorError, OSError) as error:
             raise ArtifactError(
                 f"cannot read {self.path}: {one_line(error)}; if it was removed meanwhile, do the "
@@ -96,7 +113,7 @@ class PassFolder:
         cls,
         folder: Path,
         model: ModelInfo,
-        texts: Sequence[str],
+        texts: Sequence[Prompt],
         readings: Sequence[Reading],
         intervention: AnyPlan | None = None,
     ) -> "PassFolder":
@@ -192,7 +209,8 @@ class PassFolder:
             ArtifactError: it cannot be written.
         """
         responses = [self._narrow(batch.responses[reading]) for reading in self.readings]
-        tensors = {str(number): found.contiguous() for number, found in enumerate(responses)}
+        names = _names(len(responses))
+        tensors = {name: found.contiguous() for name, found in zip(names, responses, strict=True)}
         tensors[ROWS] = torch.from_numpy(batch.rows)
         tensors[TOKENS] = torch.from_numpy(batch.tokens)
         content = save(tensors)
@@ -200,7 +218,8 @@ class PassFolder:
         self._describe()
         with whole_file(path) as draft:
             draft.write_bytes(content)
-        return BatchFile(path, batch.rows, batch.tokens, tuple(found.dtype for found in responses))
+        dtypes = tuple(found.dtype for found in responses)
+        return BatchFile(path, batch.rows, batch.tokens, dtypes, names)
 
     def _narrow(self, responses: Float[Tensor, "text unit"]) -> Float[Tensor, "text unit"]:
         narrow = responses.to(self.model.computes_in)
@@ -228,7 +247,11 @@ def _read(path: Path, readings: int) -> BatchFile | None:
             return None
         with safe_open(path, "pt") as file:
             rows, tokens = (file.get_tensor(name).numpy() for name in (ROWS, TOKENS))
-            kinds = [file.get_slice(str(number)).get_dtype() for number in range(readings)]
+            kinds = [file.get_slice(name).get_dtype() for name in _names(readings)]
     except (SafetensorError, OSError):
         return None
-    return BatchFile(path, rows, tokens, tuple(DTYPES[kind] for kind in kinds))
+    return BatchFile(path, rows, tokens, tuple(DTYPES[kind] for kind in kinds), _names(readings))
+
+
+def _names(readings: int) -> tuple[str, ...]:
+    return tuple(map(str, range(readings)))

@@ -1,6 +1,6 @@
 """One pass over a corpus, from which every score of every unit follows."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,9 +10,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from steer_plugin.activations.sites import UnitSpace, active_site
+from steer_plugin.activations.sites import (
+    UnitSpace,
+    active_site,
+    of_heads,
+    tensor_site,
+    values_per_head,
+)
 from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.errors import ScoreError
+from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Adapter, ModelInfo, Reading
 from steer_plugin.models.provenance import provenance
 from steer_plugin.registry import with_origins
@@ -41,6 +48,10 @@ class Probe:
         provenance: model, corpus and settings that the responses come from.
         texts: what each row is the response to; None where that is not known.
         ids: of each row in its corpus; the same for translations of each other.
+        values: where units are heads, the means over each text's tokens of all their values, head
+            after head; else None.
+        groups: of each row the number of its group, such as a document or author; None where
+            nothing is known of groups.
 
     Raises:
         ScoreError: rows, units or sentences do not fit together.
@@ -56,6 +67,8 @@ class Probe:
     provenance: Mapping[str, Any]
     texts: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
+    values: Float[Tensor, "row value"] | DiskMatrix | None = None
+    groups: Int[np.ndarray, " row"] | None = None
 
     def __post_init__(self) -> None:
         """Check that every concept has its rows, and that there is one column a unit."""
@@ -103,8 +116,7 @@ class Probe:
         about |= {} if self.texts is None else {"text": self.texts}
         about["tokens"] = self.tokens
         if units is None:
-            layers, indices = self.space.addresses(np.arange(len(self.space)))
-            labels = [f"L{layer}N{index}" for layer, index in zip(layers, indices, strict=True)]
+            labels = self.space.labels(np.arange(len(self.space)))
             responses = self.responses[:, :]
         else:
             labels, numbers = list(units), map(self.space.parse, units)
@@ -115,6 +127,25 @@ class Probe:
         numbers_of = pd.DataFrame(responses.to(wide).cpu().numpy(), columns=labels)
         return pd.concat([pd.DataFrame(about), numbers_of], axis=1)
 
+    def of_layer(self, layer: int) -> "Probe":
+        """Give the responses of one layer's units, in memory.
+
+        Raises:
+            SiteError: the space has no such layer.
+        """
+        units, count = self.space.layer_slice(layer), len(self.space)
+        values = None
+        if self.values is not None:
+            each = self.values.shape[1] // count
+            values = self.values[:, each * units.start : each * units.stop]
+        return replace(
+            self,
+            responses=self.responses[:, units],
+            active=None if self.active is None else self.active[:, units],
+            values=values,
+            space=UnitSpace(self.space.site, (layer,), (units.stop - units.start,)),
+        )
+
     def shuffled(self, seed: int) -> "Probe":
         """Give the same responses under labels that say nothing.
 
@@ -123,19 +154,28 @@ class Probe:
         unit tells the concepts of one sentence apart (a permutation within blocks: Good 2005,
         "Permutation, parametric, and bootstrap tests of hypotheses", chapter 5). Where texts are
         not parallel, the labels of all are permuted; every concept keeps its number of texts.
+        Where each group of these has one label, texts of a group are alike for other reasons, too,
+        and no more exchangeable than their groups are: so the labels of whole groups are permuted,
+        and every concept keeps its number of groups (Winkler et al. 2015, "Multi-level block
+        permutation", doi:10.1016/j.neuroimage.2015.05.092).
 
         Args:
             seed: of the permutations, 0 or more.
         """
+        note = shuffled_note(self.labels, self.sentences, self.groups, seed)
+        provenance = {**self.provenance, "labels": note}
+        of_groups = _group_labels(self.labels, self.sentences, self.groups)
+        if of_groups is not None:
+            permuted = np.random.default_rng(seed).permutation(of_groups)
+            _, group = np.unique(self.groups, return_inverse=True)
+            return replace(self, labels=permuted[group], provenance=provenance)
         chance = np.random.default_rng(seed).random(len(self.labels))
         block = np.zeros_like(self.labels) if self.sentences is None else self.sentences
         in_order = np.argsort(block, kind="stable")
         at_random = np.lexsort((chance, block))
         labels = np.empty_like(self.labels)
         labels[at_random] = self.labels[in_order]
-        return replace(
-            self, labels=labels, provenance={**self.provenance, "labels": f"shuffled, seed {seed}"}
-        )
+        return replace(self, labels=labels, provenance=provenance)
 
     def against(self, concept: str, source: str) -> "Probe":
         """Give the texts of two concepts alone: one to tell, and the one that it is told from.
@@ -159,10 +199,12 @@ class Probe:
             self,
             responses=self.responses[index],
             active=None if self.active is None else self.active[index],
+            values=None if self.values is None else self.values[index],
             tokens=self.tokens[rows],
             labels=np.where(self.labels[rows] == numbers[0], 0, 1),
             concepts=pair,
             sentences=None if self.sentences is None else self.sentences[rows],
+            groups=None if self.groups is None else self.groups[rows],
             provenance={**self.provenance, "source": source},
         )
 
@@ -190,27 +232,52 @@ class Probe:
         generator = np.random.default_rng(seed)
         sentences = None
         if self.sentences is None:
-            own = [np.flatnonzero(self.labels == concept) for concept in range(len(self.concepts))]
-            chosen = np.concatenate([generator.choice(rows, size=len(rows)) for rows in own])
+            of_concepts = [
+                np.flatnonzero(self.labels == concept) for concept in range(len(self.concepts))
+            ]
+            chosen = np.concatenate(
+                [generator.choice(rows, size=len(rows)) for rows in of_concepts]
+            )
         else:
             names, sentence = np.unique(self.sentences, return_inverse=True)
             # One row a sentence, its translations beside one another.
             rows = np.argsort(sentence, kind="stable").reshape(len(names), -1)
-            drawn = generator.integers(len(names), size=len(names))
-            chosen = rows[drawn].T.ravel()
+            draws = generator.integers(len(names), size=len(names))
+            chosen = rows[draws].T.ravel()
             sentences = np.tile(np.arange(len(names)), len(self.concepts))
         index = torch.from_numpy(chosen)
         return replace(
             self,
             responses=self.responses[index],
             active=None if self.active is None else self.active[index],
+            values=None if self.values is None else self.values[index],
             tokens=self.tokens[chosen],
             labels=self.labels[chosen],
             sentences=sentences,
+            groups=None if self.groups is None else self.groups[chosen],
             texts=None if self.texts is None else tuple(self.texts[row] for row in chosen),
             ids=None if self.ids is None else tuple(self.ids[row] for row in chosen),
             provenance={**self.provenance, "sentences": f"resampled, seed {seed}"},
         )
+
+
+Rows = Int[np.ndarray, " row"]
+
+
+def shuffled_note(labels: Rows, sentences: Rows | None, groups: Rows | None, seed: int) -> str:
+    """Say how `Probe.shuffled` permutes the labels of such rows."""
+    by_group = _group_labels(labels, sentences, groups) is not None
+    return f"shuffled{' by group' if by_group else ''}, seed {seed}"
+
+
+def _group_labels(
+    labels: Rows, sentences: Rows | None, groups: Rows | None
+) -> Int[np.ndarray, " group"] | None:
+    """Give the label of each group where each has one, and texts are not parallel."""
+    if groups is None or sentences is not None:
+        return None
+    names, of_groups = np.unique(np.stack([groups, labels]), axis=1)
+    return of_groups if len(set(names.tolist())) == len(names) else None
 
 
 def check_source(concepts: Collection[str], source: str | None) -> None:
@@ -236,6 +303,7 @@ class ProbePass:
         provenance: model, corpus and settings.
         texts: of the corpus; None where only their responses are known.
         ids: of each text.
+        groups: of each text; None where nothing is known of groups.
     """
 
     readings: tuple[Reading, ...]
@@ -246,6 +314,7 @@ class ProbePass:
     provenance: Mapping[str, Any]
     texts: tuple[str, ...] | None = None
     ids: tuple[str, ...] | None = None
+    groups: Int[np.ndarray, " text"] | None = None
 
     @classmethod
     def over(
@@ -258,20 +327,21 @@ class ProbePass:
     ) -> "ProbePass":
         """Say what is read; arguments and errors are those of `probe_units`."""
         check_source(corpus.concepts, settings.source)
-        readings = [Reading(settings.site, settings.pooling, settings.layers)]
-        if active or settings.counts_tokens:
-            readings.append(Reading(active_site(settings.site), "active", settings.layers))
+        space = adapter.space(settings.site, settings.layers)
+        if of_heads(settings.site):
+            values_per_head(space, adapter.space(tensor_site(settings.site), settings.layers))
         texts, labels = corpus.labelled()
         rows = corpus.translation_rows()
-        numbers = range(len(texts)) if rows is None else rows
+        numbers = np.arange(len(texts)) if rows is None else rows
         return cls(
-            readings=tuple(readings),
+            readings=probe_readings(settings, active=active),
             labels=labels,
             concepts=corpus.concepts,
             sentences=rows,
             texts=tuple(texts),
             ids=tuple(corpus.ids[number] for number in numbers),
-            space=adapter.space(settings.site, settings.layers),
+            groups=None if corpus.groups is None else np.array(corpus.groups)[numbers],
+            space=space,
             provenance=with_origins(
                 provenance(
                     adapter.identify(), corpus, site=settings.site, pooling=settings.pooling
@@ -288,10 +358,12 @@ class ProbePass:
 
     def probe(self, responses: Responses | KeptResponses) -> Probe:
         """Put the responses to it together with what they mean."""
-        matrices = [responses[reading] for reading in self.readings]
+        first, *more = (responses[reading] for reading in self.readings)
+        # None of a head's values is ever silent.
+        further = "values" if of_heads(self.space.site) else "active"
         return Probe(
-            responses=matrices[0],
-            active=matrices[1] if len(matrices) > 1 else None,
+            responses=first,
+            **{"active": None, **dict(zip([further], more, strict=False))},
             tokens=responses.tokens,
             labels=self.labels,
             concepts=self.concepts,
@@ -300,7 +372,18 @@ class ProbePass:
             provenance=self.provenance,
             texts=self.texts,
             ids=self.ids,
+            groups=self.groups,
         )
+
+
+def probe_readings(settings: ProbeSettings, *, active: bool = False) -> tuple[Reading, ...]:
+    """Say what a probe reads of each text; arguments and errors are those of `probe_units`."""
+    readings = [Reading(settings.site, settings.pooling, settings.layers)]
+    if active or settings.counts_tokens:
+        readings.append(Reading(active_site(settings.site), "active", settings.layers))
+    if of_heads(settings.site):
+        readings.append(Reading(tensor_site(settings.site), "mean", settings.layers))
+    return tuple(readings)
 
 
 def probe_units(
@@ -309,6 +392,7 @@ def probe_units(
     settings: ProbeSettings = ProbeSettings(),
     *,
     active: bool = False,
+    intervention: AnyPlan | None = None,
     budget: Budget = Budget(),
     progress: str | None = None,
 ) -> Probe:
@@ -320,6 +404,7 @@ def probe_units(
         settings: site, pooling and layers.
         active: whether the same pass also counts the tokens at which each unit is active, for
             scores that need it besides the one of `settings`: those that count tokens.
+        intervention: what is done to the model meanwhile; what is read is what it leaves.
         budget: responses that would take more than an eighth of its memory stay on disk, where they
             are kept in its cache (see `steer_plugin.responses.forward_pass.gather`); without a
             cache all are held in memory.
@@ -333,7 +418,41 @@ def probe_units(
     """
     planned = ProbePass.over(adapter, corpus, settings, active=active)
     texts, _ = corpus.labelled()
+    given = {"intervention": intervention, "progress": progress}
+    if intervention is not None:
+        under = {**planned.provenance, "intervention": intervention.hash}
+        planned = replace(planned, provenance=under)
     if budget.cache is None:
-        return planned.probe(gather(adapter, texts, planned.readings, progress=progress))
-    kept = gather_on_disk(adapter, texts, planned.readings, keep=budget.cache, progress=progress)
+        return planned.probe(gather(adapter, texts, planned.readings, **given))
+    kept = gather_on_disk(adapter, texts, planned.readings, keep=budget.cache, **given)
     return planned.probe(kept.within(budget.memory // DISK_SHARE))
+
+
+ProbeUnder = Callable[[AnyPlan | None, int], Probe]
+"""Reads the responses of a layer's units while a plan acts."""
+
+
+def probe_under(
+    adapter: Adapter,
+    corpus: Corpus,
+    settings: ProbeSettings = ProbeSettings(),
+    *,
+    budget: Budget = Budget(),
+    progress: str | None = None,
+) -> ProbeUnder:
+    """Give what reads the responses of one layer under a plan, for methods that need that.
+
+    Arguments are those of `probe_units`; what `settings` has of layers and scores is left out.
+    """
+
+    def read(plan: AnyPlan | None, layer: int) -> Probe:
+        return probe_units(
+            adapter,
+            corpus,
+            ProbeSettings(settings.site, settings.pooling, layers=(layer,), source=settings.source),
+            intervention=plan,
+            budget=budget,
+            progress=None if progress is None else f"{progress}, layer {layer}",
+        )
+
+    return read

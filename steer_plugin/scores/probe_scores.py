@@ -97,7 +97,8 @@ def _checked(name: str, scores: object, shape: tuple[int, int]) -> Float[Tensor,
         given = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
         raise ScoreError(
             f"the score {name!r} gave {given}, where a tensor of shape {shape} was expected; give "
-            "one number for each unit and concept"
+            "one number for each unit and concept",
+            page="own-parts",
         )
     wide = scores.double()
     if not bool(wide.isfinite().all()):

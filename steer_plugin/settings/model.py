@@ -26,7 +26,7 @@ class ModelSettings:
     Attributes:
         model: a hub id, a local folder, a `.gguf` file, or "demo" for the pinned weights of the
             extra `[demo]`. An NDIF server takes a hub id, or a folder that it has itself.
-        host: `transformer_lens` or `nnsight` run it here; `ndif` on a server.
+        host: `transformer_lens`, `nnsight` or plain `transformers` run it here; `ndif` on a server.
         device: such as "cpu" or "cuda:0"; "auto" takes the accelerator there is, all where there
             are several, or else the CPU; how accelerate spreads a model ("balanced", "sequential")
             is known too. An NDIF server decides device, dtype and quantisation itself, so that only
@@ -36,7 +36,9 @@ class ModelSettings:
         quantize: weights are held as "nf4" or "int8", by bitsandbytes; None as they come.
         bos: None puts around each text what the tokenizer does, True sees to it that BOS is in
             front, False puts nothing there.
-        batch_tokens: padded tokens a batch.
+        batch_tokens: padded tokens a batch, fewer from where memory ends on.
+        chat: whether each text is what the user says, in the tokenizer's chat template, which
+            then says whether there is BOS.
         threads: of the CPU; None leaves them as they are.
         ndif_url: of the server; None takes nnsight's own setting.
         ndif_patience_s: how long a server that is gone is waited for, in seconds; None for 120.
@@ -52,6 +54,7 @@ class ModelSettings:
     quantize: Quantize | None = None
     bos: bool | None = None
     batch_tokens: int = BATCH_TOKENS
+    chat: bool = False
     threads: int | None = None
     ndif_url: str | None = None
     ndif_patience_s: float | None = None
@@ -60,6 +63,11 @@ class ModelSettings:
         """Check the names, and what is only for a server or only for a model here."""
         check_name(self.host, HOSTS, "a host", ModelError)
         check_name(self.dtype, DTYPES, "a dtype", ModelError)
+        if self.chat and self.bos is not None:
+            raise ModelError(
+                "chat and bos were given; a chat template says whether there is BOS, so leave bos "
+                "out"
+            )
         if self.host != "ndif" and (self.ndif_url, self.ndif_patience_s) != (None, None):
             raise ModelError(
                 f"an NDIF URL or patience was given for the host {self.host}; they go with the "

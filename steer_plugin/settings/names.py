@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from steer_plugin.registry import unknown
 
 FINAL_NORM = "ln_final.hook_out"
+HEADS = "attn.hook_z.heads"
 
 # Names of `steer_plugin.settings.parts`, which anybody can add to.
 Pooling = str
@@ -14,10 +15,10 @@ Operation = str
 Selection = Literal["top", "bottom", "top+bottom"]
 SELECTIONS: tuple[Selection, ...] = get_args(Selection)
 
-PositionName = Literal["all", "prompt", "generated", "last"]
+PositionName = Literal["all", "prompt", "text", "generated", "last"]
 POSITIONS: tuple[PositionName, ...] = get_args(PositionName)
 
-Host = Literal["transformer_lens", "nnsight", "ndif"]
+Host = Literal["transformer_lens", "nnsight", "ndif", "transformers"]
 HOSTS: tuple[Host, ...] = get_args(Host)
 
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]

@@ -19,7 +19,7 @@ from steer_plugin.errors import (
     SiteError,
 )
 from steer_plugin.registry import Registry
-from steer_plugin.settings.names import FINAL_NORM
+from steer_plugin.settings.names import FINAL_NORM, HEADS
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Arithmetic:
     """What an operation does to a unit.
 
     Attributes:
-        function: from activations h [*position, unit], a value v [unit] and the strength to what
+        function: from activations h [..., unit], a value v [unit] and the strength to what
             h becomes, alike in shape and dtype; strength 0 must leave h as it is. It runs where the
             activations are, as that of a `Pooler` does.
         verb: what it does, where a plan is printed; None for the name.
@@ -96,14 +96,16 @@ class Site:
         hooks: of the bridge, one of which the hook of that name must be the same object as, since a
             bridge may give a site's name to another tensor (the blocks of a mixture of experts call
             their output `mlp.hook_post`); none takes the hook of that name as it is.
-        paths: for nnsight, by `config.model_type`, from the block to a module and its side, such as
-            `self_attn.q_proj.output`; those of ours are in
-            `steer_plugin.adapters.nnsight.module_paths`.
+        paths: for nnsight and plain models, by `config.model_type`, from the block to a module and
+            its side, such as `self_attn.q_proj.output`; needed only where TransformerLens' mapping
+            of the architecture does not say where that hook is.
         before: the site that a forward pass reaches next; None where it is the last of its block.
         neurons: whether its units are those of the MLP, which a fused one does not have.
         gated: whether it is there only where the MLP has a gate.
         active_at: the site at which an activation above 0 says that a unit here is active; None
             where units are never silent.
+        heads_of: the site whose tensor this is, of which each attention head's values are one unit;
+            None where each value is.
     """
 
     help: str
@@ -113,6 +115,7 @@ class Site:
     neurons: bool = False
     gated: bool = False
     active_at: str | None = None
+    heads_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ class Method:
         lines: whether it takes each unit's line (Linear-AcT), which the experts then come with.
         auroc: whether it takes experts by AUROC, and leaves units below chance as they are.
         vectors: whether it takes steering vectors, and steers all of a block in place of units.
+        passes: whether it reads responses under what it has planned so far, in passes of its own; a
+            comparison takes it where it is named.
     """
 
     function: Callable[..., Any]
@@ -134,6 +139,7 @@ class Method:
     lines: bool = False
     auroc: bool = False
     vectors: bool = False
+    passes: bool = False
 
 
 @dataclass(frozen=True)
@@ -251,6 +257,13 @@ SITES.add(
     ),
 )
 SITES.add(
+    HEADS,
+    Site(
+        "whole attention heads, by the norm of their outputs before the output projection",
+        heads_of="attn.hook_z",
+    ),
+)
+SITES.add(
     "hook_attn_out",
     Site(
         "what attention adds to the residual stream",
@@ -288,6 +301,9 @@ METHODS.add("set-median", f"{_METHODS}:SET_MEDIAN")
 METHODS.add("blend-mean", f"{_METHODS}:BLEND_MEAN")
 METHODS.add("add-mean-difference", f"{_METHODS}:ADD_MEAN_DIFFERENCE")
 METHODS.add("linear-act", f"{_METHODS}:LINEAR_ACT")
+METHODS.add(
+    "linear-act-incremental", "steer_plugin.methods.incremental_transport:LINEAR_ACT_INCREMENTAL"
+)
 METHODS.add("aura", f"{_METHODS}:AURA")
 METHODS.add("zero", f"{_METHODS}:ZERO")
 METHODS.add("steer-mean-difference", f"{_METHODS}:STEER_MEAN_DIFFERENCE")

@@ -22,7 +22,9 @@ def positions_text(given: str) -> str:
         return given
     written = _SLICE.fullmatch(given)
     if written is None:
-        raise InterventionError(f"{given!r} is not a choice of positions; {CHOICES}")
+        raise InterventionError(
+            f"{given!r} is not a choice of positions; {CHOICES}", page="how-to/plans"
+        )
     return slice_text(slice(*(None if end is None else int(end) for end in written.groups())))
 
 

@@ -1,16 +1,11 @@
 """Plans of several steps: on every host, PyTorch hooks that were set one after another."""
 
-import copy
-from collections.abc import Callable
-
 import nnsight
 import numpy as np
 import pytest
 import torch
 
 from steer_plugin import Intervention, Plan, apply_in_trace, steered
-from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
-from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.analyses.generation.texts import score_documents
 from steer_plugin.errors import AnalysisError, SiteError
 from steer_plugin.models.adapter import Adapter, Reading
@@ -19,6 +14,8 @@ from steer_plugin.responses.forward_pass import gather
 from support.oracle import Oracle
 from support.plans import composed, intervention, plan
 from support.tiny_models import Tiny
+
+pytestmark = pytest.mark.parametrize("model", ["gpt2", "gemma3"], indirect=True)
 
 TOLERANCE = 1e-5
 TEXTS = ["air ant apple bark bay", "cat", "rain owl garden sea ship fox"]
@@ -46,28 +43,6 @@ CASES = {
 }
 
 
-@pytest.fixture(scope="module", params=["gpt2", "gemma3"])
-def model(request: pytest.FixtureRequest, tiny_model: Callable[[str], Tiny]) -> Tiny:
-    return tiny_model(request.param)
-
-
-@pytest.fixture(scope="module")
-def oracle(model: Tiny) -> Oracle:
-    return Oracle(model.architecture, model.plain, model.tokenizer, bos=True)
-
-
-@pytest.fixture(scope="module")
-def traced(model: Tiny) -> nnsight.NNsight:
-    return nnsight.NNsight(copy.deepcopy(model.plain))
-
-
-@pytest.fixture(scope="module", params=["transformer_lens", "nnsight"])
-def adapter(request: pytest.FixtureRequest, model: Tiny, traced: nnsight.NNsight) -> Adapter:
-    if request.param == "nnsight":
-        return TraceAdapter(traced, tokenizer=model.tokenizer, bos=True)
-    return BridgeAdapter(model.bridge, tokenizer=model.tokenizer, bos=True)
-
-
 @pytest.mark.parametrize("name", CASES)
 def test_every_verb_takes_a_plan(name: str, adapter: Adapter, oracle: Oracle) -> None:
     chosen, given = CASES[name], composed(CASES[name])
@@ -76,13 +51,13 @@ def test_every_verb_takes_a_plan(name: str, adapter: Adapter, oracle: Oracle) ->
 
     found = gather(adapter, TEXTS, [reading], intervention=given)[reading]
     losses = adapter.losses(TEXTS[::2], intervention=given, context=8, stride=4)
-    texts = adapter.generate(PROMPTS, intervention=given, max_new_tokens=6, temperature=0)
+    texts = adapter.generate(PROMPTS, intervention=given, max_new_tokens=6, temperature=0).texts
 
     wanted = oracle.responses(TEXTS, [("ln_final.hook_out", 0)], "mean", chosen)
     np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE)
     for scores, text in zip(losses, TEXTS[::2], strict=True):
         np.testing.assert_allclose(scores, oracle.losses(text, 8, 4, chosen), atol=TOLERANCE)
-    assert texts == [oracle.greedy(prompt, 6, chosen) for prompt in PROMPTS]
+    assert texts == tuple(oracle.greedy(prompt, 6, chosen) for prompt in PROMPTS)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -139,7 +139,9 @@ def test_a_pass_that_ended_early_leaves_the_model_as_it_was(
     def state() -> list[Any]:
         with torch.no_grad():
             logits = module_of(adapter)(ids).logits
-        greedy = adapter.generate(PROMPTS, intervention=given, max_new_tokens=4, temperature=0)
+        greedy = adapter.generate(
+            PROMPTS, intervention=given, max_new_tokens=4, temperature=0
+        ).texts
         losses = adapter.losses(TEXTS[:2])
         return [logits.tolist(), greedy, [one.tolist() for one in losses]]
 

@@ -4,8 +4,6 @@ import json
 import os
 import resource
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ from steer_plugin.adapters.shared import gguf_conversion
 from steer_plugin.cli.main import run_command
 from steer_plugin.models.adapter import Adapter
 
-from support import saved_models
+from support import command_line, saved_models
 
 HOSTS = ("transformer_lens", "nnsight")
 CONVERTED = "is converted, once, into"
@@ -83,8 +81,9 @@ def test_what_is_kept_is_what_the_file_gives_and_is_converted_once(
     assert lines == []
     # Name, revision, weights, rotary frequencies, configuration, tokenizer, and answers.
     assert first.identify() == second.identify() == plain.identify()
-    assert second.generate(["air"], max_new_tokens=4, temperature=0) == plain.generate(
-        ["air"], max_new_tokens=4, temperature=0
+    assert (
+        second.generate(["air"], max_new_tokens=4, temperature=0).texts
+        == plain.generate(["air"], max_new_tokens=4, temperature=0).texts
     )
 
 
@@ -272,14 +271,11 @@ def test_what_does_not_come_back_as_it_was_is_not_kept(
 
 
 def test_of_two_processes_one_converts_and_the_other_waits(file: Path, cache: Path) -> None:
-    started = [
-        subprocess.Popen([sys.executable, "-c", LOAD, str(file)], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
+    started = [command_line.start(file, code=LOAD) for _ in range(2)]
 
-    told = [process.communicate()[0] for process in started]
+    ended = [process.finish() for process in started]
 
-    assert [process.returncode for process in started] == [0, 0]
-    assert sum(CONVERTED in lines for lines in told) == 1
-    assert NOT_KEPT not in "".join(told)
+    assert [process.code for process in ended] == [0, 0]
+    assert sum(CONVERTED in process.out for process in ended) == 1
+    assert NOT_KEPT not in "".join(process.out for process in ended)
     assert len(models_in(cache)) == 1

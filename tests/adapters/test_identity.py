@@ -2,7 +2,6 @@
 
 import copy
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -26,7 +25,7 @@ from steer_plugin.responses.forward_pass import gather
 from steer_plugin.responses.pass_folder import PassFolder
 from steer_plugin.settings.names import Host
 
-from support import saved_models, tiny_models
+from support import command_line, saved_models, tiny_models
 from support.plans import intervention, plan
 
 TEXTS = ["air ant bay", "sea ship fox hill key", "owl"]
@@ -368,15 +367,10 @@ def test_adapt_takes_name_revision_and_batch_size(
 def test_another_process_finds_the_same_key(host: Host, tmp_path: Path) -> None:
     folder = saved_models.save_model(tmp_path / "llama")
 
-    anew = subprocess.run(
-        [sys.executable, "-c", ANEW, str(folder), host, "2", "16"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
+    anew = command_line.run(folder, host, 2, 16, code=ANEW)
 
     here = load_adapter(ModelSettings(str(folder), host=host)).identify()
-    assert json.loads(anew.splitlines()[-1]) == asdict(here)
+    assert json.loads(anew.out.splitlines()[-1]) == asdict(here)
 
 
 def test_answers_after_the_weights_changed_are_those_of_a_new_model(

@@ -58,9 +58,9 @@ def assert_as_the_oracle(adapter: Adapter, oracle: Oracle) -> None:
             )
     # One by one, as activations may be quantised by the largest of the batch.
     for prompt in PROMPTS:
-        assert adapter.generate([prompt], intervention=given, max_new_tokens=5, temperature=0) == [
-            oracle.greedy(prompt, 5, act)
-        ]
+        assert adapter.generate(
+            [prompt], intervention=given, max_new_tokens=5, temperature=0
+        ).texts == (oracle.greedy(prompt, 5, act),)
     (losses,) = adapter.losses(TEXTS[1:2], intervention=given, context=64, stride=63)
     np.testing.assert_allclose(losses, oracle.losses(TEXTS[1], 64, 63, act), atol=TOLERANCE)
 

@@ -37,9 +37,9 @@ def test_prompts_of_several_lengths_give_what_each_gives_alone(
     plain = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
     oracle = Oracle(name, plain, shipped(name), bos=True)
 
-    together = adapter.generate(PROMPTS, max_new_tokens=6, temperature=0)
+    together = adapter.generate(PROMPTS, max_new_tokens=6, temperature=0).texts
 
-    assert together == [oracle.greedy(prompt, 6) for prompt in PROMPTS]
+    assert together == tuple(oracle.greedy(prompt, 6) for prompt in PROMPTS)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -49,7 +49,7 @@ def test_sampled_texts_are_those_of_their_seed_on_every_host(name: str, tmp_path
     adapters = [load_adapter(ModelSettings(str(folder), host=host)) for host in hosts]
 
     texts = [
-        adapter.generate(PROMPTS, max_new_tokens=6, seed=seed)
+        adapter.generate(PROMPTS, max_new_tokens=6, seed=seed).texts
         for adapter in adapters
         for seed in (5, 5, 6)
     ]
@@ -76,5 +76,5 @@ def test_a_granite_that_transformer_lens_cannot_run_is_refused_and_nnsight_runs_
     adapter = load_adapter(ModelSettings(str(folder), host="nnsight"))
     plain = transformers.AutoModelForCausalLM.from_pretrained(folder).eval()
     oracle = Oracle("granitemoehybrid", plain, shipped("llama"), bos=True)
-    texts = adapter.generate(PROMPTS, max_new_tokens=4, temperature=0)
-    assert texts == [oracle.greedy(prompt, 4) for prompt in PROMPTS]
+    texts = adapter.generate(PROMPTS, max_new_tokens=4, temperature=0).texts
+    assert texts == tuple(oracle.greedy(prompt, 4) for prompt in PROMPTS)

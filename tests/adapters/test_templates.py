@@ -72,7 +72,7 @@ def test_texts_and_losses_begin_with_it(
 ) -> None:
     adapter = adapter_with(f"{EOS} $A")
 
-    texts = adapter.generate([TEXTS[0], ""], max_new_tokens=5, temperature=0)
+    texts = adapter.generate([TEXTS[0], ""], max_new_tokens=5, temperature=0).texts
     (losses,) = adapter.losses(TEXTS[:1])
 
     for text, prompt in zip(texts, (TEXTS[0], ""), strict=True):

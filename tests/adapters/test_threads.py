@@ -9,8 +9,10 @@ import nnsight
 import numpy as np
 import pytest
 
+from steer_plugin import steered
 from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
+from steer_plugin.errors import InterventionError
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
 
@@ -53,7 +55,24 @@ def job(adapters: list[Adapter], number: int) -> Any:
             return np.concatenate(adapter.losses(PROMPTS[:1], intervention=given))
         case _:
             settings = {"max_new_tokens": 6, "temperature": float(number % 2), "seed": number}
-            return adapter.generate(PROMPTS, intervention=given, **settings)
+            return adapter.generate(PROMPTS, intervention=given, **settings).texts
+
+
+def test_blocks_of_two_threads_are_refused_by_name_and_those_of_one_are_not(
+    tiny_model: Callable[[str], Tiny],
+) -> None:
+    bridge, plans = tiny_model("gpt2").bridge, [plan for plan in PLANS if plan is not None]
+
+    def block() -> None:
+        with steered(bridge, plans[0]):
+            pass
+
+    with steered(bridge, plans[0]), ThreadPoolExecutor(1) as pool:
+        with pytest.raises(InterventionError, match="another thread is in a `with steered` block"):
+            pool.submit(block).result()
+        block()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(block).result()
 
 
 def test_each_of_forty_answers_is_as_alone(adapters: list[Adapter]) -> None:

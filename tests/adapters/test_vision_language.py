@@ -136,10 +136,10 @@ def test_its_texts_and_losses_are_those_of_its_text_model(
     adapter = load_adapter(ModelSettings(str(folder), host=host))
     given = intervention(CHOSEN)
 
-    texts = adapter.generate(TEXTS, intervention=given, max_new_tokens=4, temperature=0)
+    texts = adapter.generate(TEXTS, intervention=given, max_new_tokens=4, temperature=0).texts
     losses = adapter.losses(TEXTS[2:], intervention=given, context=8, stride=4)
 
-    assert texts == [oracle.greedy(text, 4, CHOSEN) for text in TEXTS]
+    assert texts == tuple(oracle.greedy(text, 4, CHOSEN) for text in TEXTS)
     np.testing.assert_allclose(losses[0], oracle.losses(TEXTS[2], 8, 4, CHOSEN), atol=1e-5)
 
 

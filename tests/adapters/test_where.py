@@ -1,6 +1,5 @@
 """Every choice of positions: on every host, with a cache and without, what plain hooks do."""
 
-import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -66,29 +65,6 @@ def wanted_of(name: str, row: int, bos: bool = True) -> Plan:
 NAMES = ("gpt2", "mistral")
 
 
-@pytest.fixture(scope="module", params=NAMES[:1])
-def model(request: pytest.FixtureRequest, tiny_model: Callable[[str], Tiny]) -> Tiny:
-    return tiny_model(request.param)
-
-
-@pytest.fixture(scope="module")
-def oracle(model: Tiny) -> Oracle:
-    return Oracle(model.architecture, model.plain, model.tokenizer, bos=True)
-
-
-@pytest.fixture(scope="module")
-def traced(model: Tiny) -> nnsight.NNsight:
-    return nnsight.NNsight(copy.deepcopy(model.plain))
-
-
-@pytest.fixture(scope="module")
-def adapters(model: Tiny, traced: nnsight.NNsight) -> Sequence[Adapter]:
-    return (
-        BridgeAdapter(model.bridge, tokenizer=model.tokenizer, bos=True),
-        TraceAdapter(traced, tokenizer=model.tokenizer, bos=True),
-    )
-
-
 def inputs_of(oracle: Oracle, prompts: Sequence[str]) -> dict[str, torch.Tensor]:
     """Put prompts side by side, padded on the left."""
     texts = [oracle.ids(prompt) for prompt in prompts]
@@ -127,20 +103,20 @@ def test_texts_in_a_batch_and_alone_are_touched_where_it_is_said(
     wanted = np.concatenate(
         [oracle.responses([PROMPTS[row]], key, "mean", wanted_of(name, row, bos)) for row in rows]
     )
-    texts = [oracle.greedy(PROMPTS[row], NEW, wanted_of(name, row, bos)) for row in rows]
+    texts = tuple(oracle.greedy(PROMPTS[row], NEW, wanted_of(name, row, bos)) for row in rows)
     losses = [oracle.losses(PROMPTS[row], 4, 2, wanted_of(name, row)) for row in rows]
 
     for adapter in adapters:
         found = gather(adapter, PROMPTS, [EMBEDDING], intervention=act)[EMBEDDING]
         np.testing.assert_allclose(found, wanted, rtol=0, atol=TOLERANCE)
         generate = partial(adapter.generate, max_new_tokens=NEW, temperature=0)
-        assert generate(PROMPTS, intervention=act) == texts
+        assert generate(PROMPTS, intervention=act).texts == texts
         scores = adapter.losses(PROMPTS, intervention=given(name), context=4, stride=2)
         for one, other in zip(scores, losses, strict=True):
             np.testing.assert_allclose(one, other, rtol=0, atol=TOLERANCE)
         if name != "mask":
-            alone = [generate([prompt], intervention=act)[0] for prompt in PROMPTS]
-            assert alone == texts
+            alone = [generate([prompt], intervention=act).texts for prompt in PROMPTS]
+            assert alone == [(text,) for text in texts]
 
 
 def test_positions_differ_and_so_does_what_is_written(oracle: Oracle) -> None:
@@ -373,10 +349,10 @@ def test_steps_have_positions_of_their_own(adapters: Sequence[Adapter], oracle: 
             for step, one in zip(whole.steps, steps, strict=True)
         ),
     )
-    wanted = [oracle.greedy(prompt, NEW, steps) for prompt in PROMPTS]
+    wanted = tuple(oracle.greedy(prompt, NEW, steps) for prompt in PROMPTS)
     for adapter in adapters:
         assert (
-            adapter.generate(PROMPTS, intervention=whole, max_new_tokens=NEW, temperature=0)
+            adapter.generate(PROMPTS, intervention=whole, max_new_tokens=NEW, temperature=0).texts
             == wanted
         )
 

@@ -27,7 +27,7 @@ BATCH_TOKENS = TEXTS * TOKENS // 2
 REPEATS = 7
 
 
-def forward_rows() -> list[Row]:
+def rows() -> list[Row]:
     """Run blocks of real shapes, under few words and many, with and without pooling."""
     configs = {
         "GPT-2 small's blocks": [

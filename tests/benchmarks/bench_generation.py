@@ -29,11 +29,12 @@ PROMPT_WORDS, NEW_TOKENS = 8, 64
 K = (100, 5_000)
 SITE = "mlp.hook_post"
 REPEATS = 4
+MANY, MANY_WORDS, MANY_TOKENS, MANY_REPEATS = 512, (2, 17), 32, 2
 DEMO_REPEATS = 2
 TEXTS, GEMMA_VOCABULARY, TOP_P = 8, 262_144, 0.9
 
 
-def generation_rows() -> list[Row]:
+def rows() -> list[Row]:
     """Continue eight prompts, and one, with no neurons, 100 and 5,000 of them set."""
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = saved_tokenizer(Path(folder), VOCABULARY)
@@ -59,6 +60,12 @@ def generation_rows() -> list[Row]:
         for host in ("transformer_lens", "nnsight"):
             adapter = load_adapter(ModelSettings(DEMO, host=host))
             rows += _rows(f"Gemma 3 270M, {host}", adapter, [""] * 8, K[:1], DEMO_REPEATS)
+    many = [
+        " ".join(map(str, generator.integers(2, VOCABULARY, words)))
+        for words in generator.integers(*MANY_WORDS, MANY)
+    ]
+    for host, adapter in hosts.items():
+        rows.append(_batches_row(host, adapter, plain, many))
     return [*rows, _nucleus_row()]
 
 
@@ -68,7 +75,7 @@ def _rows(
     def generate(plan: Intervention | None) -> Any:
         return adapter.generate(
             prompts, intervention=plan, max_new_tokens=NEW_TOKENS, temperature=1.0, top_p=TOP_P
-        )
+        ).texts
 
     contenders: dict[str, Callable[[], Any]] = {"plain": partial(generate, None)}
     contenders |= {str(k): partial(generate, _plan(adapter, k)) for k in ks}
@@ -83,6 +90,49 @@ def _rows(
             seconds["plain"],
             "<= 1.1" if k == min(K) else "",
         )
+
+
+def _batches_row(host: str, adapter: Adapter, plain: Any, prompts: list[str]) -> Row:
+    """Continue many prompts, steered, and let transformers sample in the same batches."""
+    tokens: Any = adapter.tokens  # type: ignore[attr-defined]
+    model = copy.deepcopy(plain)
+    model.set_attn_implementation("eager")  # as hosts run it
+    batches = tokens.prompt_batches(
+        tokens.prompts(prompts, MANY_TOKENS),
+        range(len(prompts)),
+        MANY_TOKENS,
+        ModelSettings.batch_tokens,
+        alike=False,
+    )
+    settings = {"do_sample": True, "top_k": 0, "min_new_tokens": MANY_TOKENS}
+
+    def theirs() -> None:
+        for batch in batches:
+            model.generate(
+                batch.ids,
+                attention_mask=batch.attention.long(),
+                max_new_tokens=MANY_TOKENS,
+                pad_token_id=0,
+                **settings,
+            )
+
+    plan = _plan(adapter, min(K))
+    seconds = medians(
+        {
+            "ours": lambda: adapter.generate(
+                prompts, intervention=plan, max_new_tokens=MANY_TOKENS
+            ),
+            "transformers": theirs,
+        },
+        repeats=MANY_REPEATS,
+    )
+    return times_as_long(
+        f"{len(prompts)} prompts x {MANY_TOKENS} tokens, {min(K)} neurons set, {host}",
+        f"transformers' generate in the same {len(batches)} batches",
+        seconds["ours"],
+        seconds["transformers"],
+        "<= 1.1",
+    )
 
 
 def _nucleus_row() -> Row:

@@ -15,6 +15,7 @@ from statistics import median
 
 import numpy as np
 from contest import Row, times_as_long
+from peak_memory import peak_bytes
 
 from steer_plugin.scores.rank_scores import scores
 from steer_plugin.scores.typical_responses import typical_responses
@@ -57,7 +58,7 @@ class Cost:
     mebibytes: float
 
 
-def growth_rows() -> list[Row]:
+def rows() -> list[Row]:
     """Compare the cost of each kind of work at each grown size with its cost at the base size."""
     rows = []
     for name in WORKS:
@@ -89,7 +90,7 @@ def cost_of(name: str, size: Size) -> Cost:
 
 def measure(name: str, size: Size) -> Cost:
     """Do it here."""
-    imported = peak_mebibytes()
+    imported = peak_bytes()
     generator = np.random.default_rng(0)
     responses = generator.standard_normal((size.sentences, size.units), dtype=np.float32)
     labels = generator.permutation(np.arange(size.sentences) % size.languages)
@@ -98,14 +99,7 @@ def measure(name: str, size: Size) -> Cost:
         start = time.process_time()
         WORKS[name](responses, labels)
         seconds.append(time.process_time() - start)
-    return Cost(median(seconds[1:]), peak_mebibytes() - imported)
-
-
-def peak_mebibytes() -> float:
-    """Give the most memory this process has had; Linux's `ru_maxrss` would count its parent's."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    fields = dict(line.split(":", 1) for line in status.splitlines())
-    return int(fields["VmHWM"].removesuffix("kB")) / 1024
+    return Cost(median(seconds[1:]), (peak_bytes() - imported) / 2**20)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ REPEATS = 3
 READING = Reading("mlp.hook_post", "max")
 
 
-def remote_rows() -> list[Row]:
+def rows() -> list[Row]:
     """Pool all MLP neurons over texts, on the server and here, each with one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

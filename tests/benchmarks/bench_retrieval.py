@@ -18,7 +18,7 @@ REPEATS = 3
 Array = np.ndarray[Any, Any]
 
 
-def retrieval_rows() -> list[Row]:
+def rows() -> list[Row]:
     """Search random embeddings with noisy copies of some of them."""
     queries, candidates = sides(GROWTH * COUNT, DIMENSIONS, COUNT)
     few = candidates[:COUNT]

@@ -24,7 +24,7 @@ SAMPLE = 60
 REPEATS = 3
 
 
-def score_rows() -> list[Row]:
+def rows() -> list[Row]:
     """Score float32 responses, and responses of a bfloat16 model, most of which are tied."""
     generator = np.random.default_rng(0)
     responses = generator.standard_normal((SENTENCES, UNITS), dtype=np.float32)

@@ -7,10 +7,14 @@ peak of the process (VmHWM) after imports, beyond them, and the size of one cond
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parent))
+
 import numpy as np
+from peak_memory import peak_bytes
 
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.comparisons import compare_experts
@@ -45,25 +49,20 @@ class RandomEmbeddings:
         }
 
 
-def peak() -> int:
-    """Give the most bytes that this process had in memory."""
-    status = Path("/proc/self/status").read_text(encoding="utf-8")
-    return 1024 * int(status.partition("VmHWM:")[2].split()[0])
-
-
 def main(languages: int, sentences: int, dimensions: int, conditions: int) -> None:
     """Compare experts with all other conditions as draws of the control."""
     embedded: Any = RandomEmbeddings(languages, sentences, dimensions)
     experts, *draws = (Condition(f"condition-{place}", None) for place in range(1, conditions))
     comparison = Comparison("l01", 10, False, experts, {"random-in-layers": tuple(draws)})
     settings = RunSettings(model="m", targets=("deu_Latn",), top_k=(10,))
-    before = peak()
+    before, start = peak_bytes(), time.process_time()
     tables = compare_experts(comparison, embedded, settings)
     print(
         json.dumps(
             {
                 "imports": before,
-                "beyond": peak() - before,
+                "beyond": peak_bytes() - before,
+                "CPU seconds a condition": (time.process_time() - start) / conditions,
                 "a condition": 4 * languages * sentences * dimensions,
                 "figures": sum(map(len, tables.values())),
             }

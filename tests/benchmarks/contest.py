@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import ge, gt, le, lt
 
 Seconds = dict[str, float]
 
@@ -19,7 +20,7 @@ class Row:
         other_seconds: how long the other took.
         ratio: of the two.
         unit: of the ratio, such as "times faster".
-        target: what the ratio should be.
+        target: what the ratio should be, such as "<= 1.15"; "" where there is no goal.
     """
 
     what: str
@@ -29,6 +30,26 @@ class Row:
     ratio: float
     unit: str
     target: str
+
+    @property
+    def missed(self) -> bool:
+        """Whether there is a goal and the ratio does not reach it; NaN does not.
+
+        Raises:
+            ValueError: the goal is none of "<", "<=", ">" and ">=" with a number.
+        """
+        if not self.target:
+            return False
+        sign, number = self.target.split()
+        return not GOALS[sign](self.ratio, float(number))
+
+
+GOALS: Mapping[str, Callable[[float, float], bool]] = {
+    "<": lt,
+    "<=": le,
+    ">": gt,
+    ">=": ge,
+}
 
 
 def times_faster(what: str, against: str, ours: float, theirs: float, target: str) -> Row:

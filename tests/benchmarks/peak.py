@@ -11,6 +11,7 @@ sys.path.append(str(Path(__file__).parent))
 
 import transformers
 from bench_forward import saved_tokenizer
+from peak_memory import peak_bytes
 from pydantic import ByteSize, TypeAdapter
 from transformer_lens.model_bridge import TransformerBridge
 
@@ -64,7 +65,7 @@ def main(texts: int, folder: Path, memory: str) -> None:
     before = resident()
     size = int(TypeAdapter(ByteSize).validate_python(memory))
     find_experts(adapter, corpus, budget=Budget(cache=folder / str(texts), memory=size))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_bytes()
     print(json.dumps({"beyond_model": peak - before, "before": before, "peak": peak}))
 
 

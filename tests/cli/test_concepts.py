@@ -107,7 +107,7 @@ def test_find_show_and_generate_take_labels_as_they_take_languages(
     plan = experts.intervention("question", top_k=TOP_K)
     assert (
         written["after"]
-        == adapter.generate(["Tea"], intervention=plan, max_new_tokens=6, temperature=0.0)[0]
+        == adapter.generate(["Tea"], intervention=plan, max_new_tokens=6, temperature=0.0).texts[0]
     )
 
 

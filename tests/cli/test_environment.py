@@ -17,6 +17,7 @@ from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.adapters import loader
 from steer_plugin.cli import generate as generate_command
 from steer_plugin.cli.main import main, run_command
+from steer_plugin.models.generation import Generation
 
 from support import saved_models
 
@@ -43,8 +44,8 @@ def experts(tmp_path: Path) -> Path:
 class Writer:
     """A model that writes Japanese."""
 
-    def generate(self, prompts: Sequence[str], **_: Any) -> list[str]:
-        return [JAPANESE for _ in prompts]
+    def generate(self, prompts: Sequence[str], **_: Any) -> Generation:
+        return Generation((JAPANESE,) * len(prompts), *[((),) * len(prompts)] * 3)
 
 
 Printed = Callable[..., tuple[int | str | None, str]]

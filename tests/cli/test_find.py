@@ -66,6 +66,22 @@ def assert_same_saved(one: Path, other: Path) -> None:
     assert_same(ExpertTable.load(one), ExpertTable.load(other))
 
 
+def test_a_command_that_is_refused_leaves_no_folder(at: Path, tmp_path: Path, steer: Steer) -> None:
+    """Of those that make the folder before the long work."""
+    shutil.copytree(at / "llama", tmp_path / "broken")
+    (tmp_path / "broken" / "model.safetensors").unlink()
+    find = ["find", "--model", tmp_path / "broken", "--corpus", at / "corpus.tsv"]
+    (tmp_path / "kept").mkdir()
+
+    for arguments in (find, [*find, "--shard", "1/2"], ["merge", tmp_path / "no-shard"]):
+        code, _, err = steer(*arguments, "--out", tmp_path / "made" / "out")
+        assert (code, "Error: " in err) == (1, True)
+        assert not (tmp_path / "made").exists()
+    # A folder that was there before stays.
+    assert steer(*find, "--out", tmp_path / "kept")[0] == 1
+    assert (tmp_path / "kept").is_dir()
+
+
 def test_the_plan_is_told_before_the_work_and_what_it_kept_serves_again(
     at: Path, tmp_path: Path, cache: Path, steer: Steer
 ) -> None:
@@ -254,8 +270,8 @@ def test_find_goes_on_after_a_kill_and_after_ctrl_c_and_earlier_experts_stay(
     find = ("find", "--model", at / "llama", "--corpus", corpus, "--batch-tokens", 1, "--out", out)
 
     process = command_line.start(*find)
-    told = command_line.until(process, r"find: +\d+%.* [1-9]\d*/180 ")
-    code, _, _ = command_line.stop(process, signal.SIGKILL)
+    told = process.until(r"find: +\d+%.* [1-9]\d*/180 ")
+    code, _, _ = process.stop(signal.SIGKILL)
 
     assert told.startswith(f"Loading {at / 'llama'}\nIt runs on cpu in float32\nPlan: ")
     assert (code, contents(out)) == (-signal.SIGKILL, earlier)
@@ -263,8 +279,8 @@ def test_find_goes_on_after_a_kill_and_after_ctrl_c_and_earlier_experts_stay(
     assert after_kill
 
     process = command_line.start(*find)
-    command_line.until(process, r"find: +\d+%.* [1-9]\d*/180 ")
-    code, printed, err = command_line.stop(process, signal.SIGINT)
+    process.until(r"find: +\d+%.* [1-9]\d*/180 ")
+    code, printed, err = process.stop(signal.SIGINT)
 
     assert (code, printed, contents(out)) == (130, "", earlier)
     assert err.splitlines()[-1] == (

@@ -29,17 +29,19 @@ from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.analyses.controls.random_units import random_control
 from steer_plugin.analyses.measures.alignment import alignment, alignment_figures
 from steer_plugin.analyses.measures.retrieval import retrieval, retrieval_figures
-from steer_plugin.analyses.statistics.comparison import compare
+from steer_plugin.analyses.statistics.comparison import FEWEST_DRAWS, compare
+from steer_plugin.cli import measure
 from steer_plugin.cli.main import run_command, steer_plugin
 from steer_plugin.experts.summaries import experts_by_layer, overlap
 
 from support import saved_models
-from support.command_line import COMMAND, LIMIT, start
+from support.command_line import COMMAND, LIMIT
 
 COMMANDS = (
     "align",
     "cache",
     "compare",
+    "completion",
     "demo",
     "find",
     "generate",
@@ -307,14 +309,16 @@ def test_generate_continues_each_prompt_without_and_with_steering(at: Path, stee
     adapter = load_adapter(str(at / "llama"))
     plan = ExpertTable.load(at / "experts").intervention("deu_Latn", top_k=9, value="q95")
     sampling = {"max_new_tokens": 5, "temperature": 0.7, "top_p": 0.8, "seed": 3}
-    before = adapter.generate(prompts, **sampling)
-    after = adapter.generate(prompts, intervention=plan, **sampling)
+    before = adapter.generate(prompts, **sampling).texts
+    after = adapter.generate(prompts, intervention=plan, **sampling).texts
     assert code == 0
     assert before != after
     assert_prints(out, pd.DataFrame({"prompt": prompts, "before": before, "after": after}))
-    _, out, _ = steer(*arguments)
     texts = zip(prompts, before, after, strict=True)
-    assert out == "".join("prompt: {}\nbefore: {}\nafter:  {}\n\n".format(*row) for row in texts)
+    wanted = "".join("prompt: {}\nbefore: {}\nafter:  {}\n\n".format(*row) for row in texts)
+    # Streamed, a prompt after the other, it is the same.
+    assert [steer(*arguments, *how)[1] for how in ((), ("--stream",))] == [wanted] * 2
+    assert steer(*arguments, "--stream", "--json")[0] == 2
 
 
 OFF = ("--target", "eng_Latn", "--top-k", "5", "--operation", "scale", "--value", "0")
@@ -338,7 +342,7 @@ def test_saved_plans_and_experts_steer_one_after_another(
     assert Plan.load(tmp_path / "both") == off + on
 
     adapter = load_adapter(str(at / "llama"))
-    wanted = adapter.generate(["sea"], intervention=off + on, max_new_tokens=5, temperature=0)
+    wanted = adapter.generate(["sea"], intervention=off + on, max_new_tokens=5, temperature=0).texts
     generate = ("generate", *model, "--prompt", "sea", "--max-new-tokens", "5")
     for given in (("--plan", tmp_path / "both"), ("--plan", tmp_path / "off", *experts, *ON)):
         code, out, _ = steer(*generate, *given, "--temperature", "0", "--json")
@@ -366,7 +370,7 @@ def test_tokens_are_chosen_by_name_or_slice_and_saved(
     by_hand = Intervention.of({"L0N3": 9.0}, site="mlp.hook_post", positions=positions)
     adapter = load_adapter(str(at / "llama"))
     settings = {"max_new_tokens": 5, "temperature": 0}
-    wanted = adapter.generate(["sea ship owl"], intervention=by_hand, **settings)
+    wanted = adapter.generate(["sea ship owl"], intervention=by_hand, **settings).texts
     unit = ("--unit", "L0N3=9", "--positions", positions)
 
     code, out, _ = steer("plan", *unit, "--out", tmp_path / "plan")
@@ -385,8 +389,10 @@ def test_units_by_hand_are_steered_after_the_experts(at: Path, steer: Steer) -> 
     by_hand = Intervention.of({"L1N3": 9.0, "L0N2": -4.5}, site="mlp.hook_pre", operation="add")
     table = ExpertTable.load(at / "experts")
     plan = table.intervention("deu_Latn", top_k=7, operation="add") + by_hand
-    wanted = load_adapter(str(at / "llama")).generate(
-        ["sea"], intervention=plan, max_new_tokens=5, temperature=0
+    wanted = (
+        load_adapter(str(at / "llama"))
+        .generate(["sea"], intervention=plan, max_new_tokens=5, temperature=0)
+        .texts
     )
 
     code, out, _ = steer(
@@ -398,6 +404,28 @@ def test_units_by_hand_are_steered_after_the_experts(at: Path, steer: Steer) -> 
 
     assert code == 0
     assert json.loads(out)[0]["after"] == wanted[0]
+
+
+def test_a_measurement_draws_as_many_controls_as_it_takes_to_judge() -> None:
+    (seeds,) = (option for option in measure.align.params if option.name == "control_seeds")
+    assert len(seeds.get_default(click.Context(measure.align))) == FEWEST_DRAWS
+
+
+def test_a_head_by_hand_needs_no_site(at: Path, steer: Steer, tmp_path: Path) -> None:
+    code, out, _ = steer("plan", "--unit", "L1H0=0", "--out", tmp_path / "plan")
+    assert (code, out) == (0, "set L1H0=0 at attn.hook_z\n")
+    plan = Plan.load(tmp_path / "plan")
+    assert plan == Plan((Intervention.of({"L1H0": 0.0}, site="attn.hook_z"),))
+    wanted = (
+        load_adapter(str(at / "llama"))
+        .generate(["sea"], intervention=plan, max_new_tokens=5, temperature=0)
+        .texts
+    )
+    code, out, _ = steer(
+        *("generate", "--model", at / "llama", "--unit", "L1H0=0", "--prompt", "sea"),
+        *("--max-new-tokens", "5", "--temperature", "0", "--json"),
+    )
+    assert (code, json.loads(out)[0]["after"]) == (0, wanted[0])
 
 
 def test_a_saved_plan_for_generated_tokens_has_no_embeddings_to_measure(
@@ -560,6 +588,18 @@ BAD_INPUT = {
         "generate {model} --unit L1N24=2",
         "unit L1N24 does not exist: mlp.hook_post has 24 units in layer 1",
     ),
+    "missing head": (
+        "generate {model} --unit L1H2=0",
+        "unit L1H2 does not exist: attn.hook_z has 2 heads in layer 1",
+    ),
+    "a head where there is none": (
+        "generate {model} --unit L1H0=0 --unit-site mlp.hook_post",
+        "mlp.hook_post has no attention heads; they are at attn.hook_z",
+    ),
+    "a head beside a neuron": (
+        "generate {model} --unit L1H0=0 --unit L1N2=3",
+        "L1N2 is no head, and the units at attn.hook_z.heads are heads; write such as L1H2",
+    ),
     "affine by hand": ("generate {model} --unit L1N2=2 --operation affine", "0 gains, 0 lows"),
     "no results": ("report {at}", "holds no saved results"),
     "missing run file": ("run {no}.toml", r"cannot read .*no\.toml"),
@@ -686,7 +726,11 @@ def test_a_full_disk_is_told_and_earlier_experts_stay(
 def test_a_reader_that_leaves_early_is_no_error_to_read_about(at: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    process = start("show", at / "experts", "--top-k", "30", "--json", stdout=writer)
+    process = subprocess.Popen(
+        [*COMMAND, "show", str(at / "experts"), "--top-k", "30", "--json"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+    )
     os.close(writer)
 
     _, err = process.communicate(timeout=LIMIT)

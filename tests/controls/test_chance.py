@@ -97,6 +97,57 @@ def test_the_null_is_the_best_score_of_shuffled_probes_bit_for_bit(score: Any) -
     assert found.dtype == np.float64
 
 
+def clustered(seed: int, groups: int = 16, each: int = 12, units: int = 8) -> Probe:
+    """Give texts of groups that are alike, each group of one of two labels that say nothing."""
+    generator = np.random.default_rng(seed)
+    group = np.repeat(np.arange(groups), each)
+    responses = generator.normal(size=(groups, units))[group]
+    responses += generator.normal(size=(len(group), units))
+    probe = probe_of(responses.astype(np.float32), 2)
+    return replace(probe, labels=group % 2, sentences=None, groups=group)
+
+
+def test_labels_of_groups_are_permuted_whole_and_the_bar_holds_its_level() -> None:
+    """Texts of a group are alike: permuted one by one, labels beat the bar in most of cases."""
+    beyond = {"groups": 0, "texts": 0}
+    for seed in range(60):
+        probe = clustered(seed)
+        for name, permuted in (("groups", probe), ("texts", replace(probe, groups=None))):
+            null = best_of_units_null(permuted, permutations=60, seed=seed)[:, 0]
+            best = probe_scores(probe, "auroc").max(1)[0]
+            beyond[name] += bool((1 + (null >= best).sum()) / (1 + len(null)) <= 0.05)
+    # 3 of 60 are stated; more than 8 come with a chance of 0.3%.
+    assert beyond["groups"] <= 8
+    assert beyond["texts"] >= 30
+
+
+def test_groups_keep_one_label_and_mixed_ones_are_permuted_text_by_text() -> None:
+    probe = clustered(0)
+    shuffled = probe.shuffled(1)
+    labels_of = {group: set(shuffled.labels[probe.groups == group]) for group in range(16)}
+    assert all(len(labels) == 1 for labels in labels_of.values())
+    assert sorted(min(labels) for labels in labels_of.values()) == [0] * 8 + [1] * 8
+    assert shuffled.provenance["labels"] == "shuffled by group, seed 1"
+    mixed = replace(probe, groups=np.arange(len(probe.labels)) // 24)
+    assert mixed.shuffled(1).provenance["labels"] == "shuffled, seed 1"
+
+
+def test_groups_of_several_sizes_are_scored_as_scikit_learn_does() -> None:
+    probe = clustered(0)
+    probe = replace(
+        probe,
+        groups=np.array([0] * 30 + [1] * 90 + [2] * 72),
+        labels=np.array([0] * 30 + [1] * 90 + [0] * 72),
+    )
+    null = best_of_units_null(probe, permutations=5, seed=2)
+    units = probe.responses.numpy().T
+    for row, one in zip(null, seeds(2, 5), strict=True):
+        labels = probe.shuffled(one).labels
+        for concept in (0, 1):
+            wanted = max(roc_auc_score(labels == concept, unit) for unit in units)
+            assert row[concept] == pytest.approx(wanted, abs=1e-12)
+
+
 def test_the_null_table_is_counted_as_it_says() -> None:
     experts = replace(
         score_units(noise(2, 4, 5), "auroc"),

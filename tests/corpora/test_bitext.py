@@ -311,7 +311,7 @@ def test_languages_that_a_set_lacks_are_left_out_and_named_and_all_of_them_are_a
     assert read_bitexts(tmp_path, kind=kind, languages=asked) == expected
     said = [record.getMessage() for record in caplog.records if "nothing" in record.getMessage()]
     assert said == [f"{tmp_path} has nothing of {kind} for fra_Latn, qqq_Latn"]
-    with pytest.raises(CorpusError, match=f"has nothing of {kind} for fra_Latn; docs/data.md"):
+    with pytest.raises(CorpusError, match=f"nothing of {kind} for fra_Latn; .*; see docs/data.md"):
         read_bitexts(tmp_path, kind=kind, languages=["fra_Latn"])
 
 
@@ -575,12 +575,12 @@ BAD: dict[str, tuple[Kind, Writer, str]] = {
     "other columns": (
         "pawsx",
         lambda tmp: changed(paws(tmp), "de/test_2k.tsv", ["id\tone\tother\tlabel", "1\ta\tb\t1"]),
-        r"test_2k\.tsv has no column 'sentence1', 'sentence2' among id, one, other, label; docs/",
+        r"test_2k\.tsv has no column 'sentence1', 'sentence2' among id, one, other, label; give ",
     ),
     "a place that is not there": (
         "pawsx",
         lambda tmp: tmp / "none",
-        r"none is no folder; docs/data\.md shows what pawsx is laid out like",
+        r"none is no folder; give one of pawsx; see docs/data\.md",
     ),
     "a file": (
         "tatoeba",
@@ -609,7 +609,7 @@ BAD: dict[str, tuple[Kind, Writer, str]] = {
     "nothing of the language by name": (
         "tatoeba",
         lambda tmp: hub_folder(tmp, {"tatoeba.fra": {"validation": pairs()}}),
-        "has nothing of tatoeba for deu_Latn; docs/data.md shows",
+        "has nothing of tatoeba for deu_Latn; give one in its makers' layout",
     ),
     "a hub that cannot be reached": (
         "tatoeba",

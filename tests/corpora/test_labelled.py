@@ -6,6 +6,7 @@ import json
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -461,6 +462,27 @@ def test_what_is_bundled_has_a_background_and_is_one_by_its_name(tmp_path: Path)
     corpus = read_corpus("questions", ["question", "background"], against=str(alone))
     assert corpus.sentences["question"] == bundled.sentences["question"]
     assert corpus.sentences["background"] == ("a", "b")
+
+
+def test_a_reader_keeps_its_groups_beside_a_background(tmp_path: Path) -> None:
+    alone = write(tmp_path / "toxic.txt", "a\nb")
+
+    corpus = read_corpus("questions", group="topic", against="registers")
+    bundled = LabelledCorpus.bundled("questions")
+    other = LabelledCorpus.bundled("registers")
+
+    assert corpus.concepts == ("question", "statement", "background")
+    assert corpus.groups is not None
+    assert bundled.groups is not None
+    assert other.groups is not None
+    number = dict(zip(corpus.sentences["question"], corpus.groups, strict=False))
+    topic = dict(zip(bundled.texts, bundled.groups, strict=True))
+    texts = bundled.sentences["question"]
+    for one, two in pairwise(texts):
+        assert (number[one] == number[two]) == (topic[one] == topic[two])
+    assert len(set(corpus.groups)) == len(set(bundled.groups)) + len(set(other.groups))
+    with pytest.raises(CorpusError, match=r"toxic\.txt has no column 'topic' among text"):
+        read_corpus("questions", group="topic", against=str(alone))
 
 
 def test_a_data_set_on_a_hub_is_taken_by_its_columns(tmp_path: Path) -> None:

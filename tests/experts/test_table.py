@@ -26,6 +26,7 @@ from steer_plugin.experts.selection import TOP, Choice, check_choice
 from steer_plugin.experts.table import ExpertTable, score_units
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
+from steer_plugin.models.generation import Generation
 from steer_plugin.responses.forward_pass import gather
 from steer_plugin.responses.probe import probe_units
 from steer_plugin.scores.rank_scores import scores
@@ -101,7 +102,8 @@ class InMemoryAdapter:
         temperature: float = 1.0,
         top_p: float = 1.0,
         seed: int = 0,
-    ) -> list[str]:
+        **_: Any,
+    ) -> Generation:
         raise NotImplementedError
 
     def losses(

@@ -28,7 +28,7 @@ from support.plans import intervention, plan
 from support.tiny_models import MAX_TOKENS, Tiny
 
 TinyModel = Callable[[str], Tiny]
-SMALL: dict[str, Any] = {"sentences": 10, "seeds": (3, 0), "max_new_tokens": 9, "batch": 4}
+SMALL: dict[str, Any] = {"sentences": 10, "seeds": (3, 0), "max_new_tokens": 9}
 ACTS = plan("mlp.hook_post", "set", units=6)
 
 
@@ -62,7 +62,7 @@ def test_each_seed_writes_its_own_texts_after_bos_alone(unsteered: Texts) -> Non
     assert list(found) == [3, 0]
     assert all(len(texts) == 10 for texts in found.values())
     every = [text for texts in found.values() for text in texts]
-    # Batches of one seed and the same batches of two seeds share no random numbers.
+    # No two texts share random numbers.
     assert len(set(every)) == len(every)
     assert all(set(text.split()) <= set(tiny_models.WORDS) for text in every)
 
@@ -77,7 +77,7 @@ def test_texts_depend_on_the_seed_and_not_on_the_other_seeds(
     assert alone == {0: unsteered[0]}
 
 
-def test_the_first_texts_are_the_same_however_many_full_batches_are_written(
+def test_the_first_texts_are_the_same_however_many_are_written(
     adapter: BridgeAdapter, unsteered: Texts
 ) -> None:
     fewer = generate_texts(adapter, None, **(SMALL | {"sentences": 4}))
@@ -129,9 +129,8 @@ def test_a_model_whose_texts_have_no_bos_writes_from_bos_alone_like_any_other(
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"sentences": 0}, "0 sentences for 2 seeds, 4 at once; give at least one each"),
-        ({"seeds": ()}, "10 sentences for 0 seeds, 4 at once; give at least one each"),
-        ({"batch": 0}, "10 sentences for 2 seeds, 0 at once; give at least one each"),
+        ({"sentences": 0}, "0 sentences for 2 seeds; give at least one of each"),
+        ({"seeds": ()}, "10 sentences for 0 seeds; give at least one of each"),
         ({"seeds": (1, 2, 1)}, r"seeds \[1, 2, 1\]; give each once, from 0"),
         ({"seeds": (0, -1)}, r"seeds \[0, -1\]; give each once, from 0"),
     ],

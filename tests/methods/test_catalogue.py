@@ -3,7 +3,8 @@
 import copy
 import random
 from collections.abc import Callable
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 
 import nnsight
@@ -20,6 +21,7 @@ from steer_plugin.errors import InterventionError, SelectionError, SiteError
 from steer_plugin.experts.selection import Choice
 from steer_plugin.experts.table import ExpertTable, score_units
 from steer_plugin.interventions.intervention import Intervention
+from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.methods.catalogue import (
     plan_method,
     suited_methods,
@@ -27,7 +29,7 @@ from steer_plugin.methods.catalogue import (
 from steer_plugin.methods.steering_vectors import SteeringVectors, find_vectors
 from steer_plugin.models.adapter import Reading
 from steer_plugin.responses.forward_pass import gather
-from steer_plugin.responses.probe import Probe, probe_units
+from steer_plugin.responses.probe import Probe, probe_under, probe_units
 from steer_plugin.scores.transport import linear_transport
 from steer_plugin.settings.names import FINAL_NORM
 from steer_plugin.settings.parts import METHODS
@@ -66,6 +68,18 @@ def _experts(score: str = "auroc") -> ExpertTable:
     return score_units(PROBE, score, lines=True)
 
 
+def _under(plan: AnyPlan | None, layer: int) -> Probe:
+    """Give the responses of a layer of a model in which what a plan does doubles the concept's."""
+    units = PROBE.space.layer_slice(layer)
+    moved = 0.0 if plan is None else 1.0
+    sign = torch.from_numpy(np.where(PROBE.labels == 1, 2.0, 1.0))[:, None]
+    return replace(
+        PROBE,
+        responses=PROBE.responses[:, units] * sign**moved,
+        space=UnitSpace(PROBE.space.site, (layer,), (UNITS,)),
+    )
+
+
 @pytest.fixture(scope="module")
 def vectors() -> SteeringVectors:
     return find_vectors(_probe("hook_resid_post"))
@@ -87,6 +101,7 @@ def _plan(
         layer=layer,
         positions="prompt",
         bos=False,
+        probe_under=_under,
     )
 
 
@@ -104,6 +119,7 @@ def test_the_methods_are_those_of_the_literature_in_this_order() -> None:
         "blend-mean",
         "add-mean-difference",
         "linear-act",
+        "linear-act-incremental",
         "aura",
         "zero",
         "steer-mean-difference",
@@ -151,11 +167,15 @@ def test_a_method_of_units_does_what_its_name_says_to_the_experts(
     "choice", [Choice("bottom"), Choice(per_layer=True), Choice(layers=(3, 3))], ids=str
 )
 def test_every_method_of_units_steers_those_that_are_chosen(name: str, choice: Choice) -> None:
-    if name not in suited_methods(choice):
+    planned = partial(
+        plan_method, name, _experts(), None, "eng_Latn", top_k=TOP_K, layer=3, probe_under=_under
+    )
+    if METHODS[name].auroc and choice.selection == "bottom":
+        assert name not in suited_methods(choice)
         with pytest.raises(InterventionError, match="selection='bottom', but 'aura'"):
-            plan_method(name, _experts(), None, "eng_Latn", top_k=TOP_K, layer=3, choice=choice)
+            planned(choice=choice)
         return
-    plan = plan_method(name, _experts(), None, "eng_Latn", top_k=TOP_K, layer=3, choice=choice)
+    plan = planned(choice=choice)
 
     chosen = _experts().intervention("eng_Latn", top_k=TOP_K, choice=choice)
     assert (plan.layers, plan.indices) == (chosen.layers, chosen.indices)
@@ -278,7 +298,12 @@ def test_every_method_does_the_same_to_a_model_on_every_host(
     before = gather(bridge, texts, [reading])[reading].numpy()
 
     for name in METHODS:
-        plan = plan_method(name, experts, vectors, "deu_Latn", top_k=6, layer=1)
+        plan = plan_method(
+            *(name, experts, vectors, "deu_Latn"),
+            top_k=6,
+            layer=1,
+            probe_under=probe_under(bridge, corpus),
+        )
         wanted = oracle.responses(texts, [(FINAL_NORM, 0)], "mean", _as_oracle_takes_it(plan))
         assert np.abs(wanted - before).max() > 1e-3
         for host in (bridge, trace):

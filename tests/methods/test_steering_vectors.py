@@ -334,6 +334,22 @@ def test_a_plan_adds_the_vector_to_every_unit_of_the_block(method: str) -> None:
     }
 
 
+def test_the_vectors_of_several_blocks_are_added_each_to_its_own() -> None:
+    vectors = _find(_noise(5))
+
+    plan = vectors.intervention("eng_Latn", layer=[4, 1])
+
+    alone = [vectors.intervention("eng_Latn", layer=layer) for layer in (1, 4)]
+    assert plan.values == (*alone[0].values, *alone[1].values)
+    assert plan.layers == (*alone[0].layers, *alone[1].layers)
+    assert plan.indices == (*alone[0].indices, *alone[1].indices)
+    assert plan.provenance["layer"] == [4, 1]
+    with pytest.raises(InterventionError, match="no blocks were given"):
+        vectors.intervention("eng_Latn", layer=[])
+    with pytest.raises(InterventionError, match="unit L4N0 is given twice"):
+        vectors.intervention("eng_Latn", layer=[4, 4])
+
+
 def test_what_there_is_no_vector_for_is_refused_with_what_there_is() -> None:
     vectors = _find(_noise(5))
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from support import saved_models
-from support.command_line import COMMAND, LIMIT
+from support import command_line, saved_models
+from support.command_line import LIMIT, Ended
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -27,7 +27,7 @@ AXES = {
     "corpus reader": "lines",
 }
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
+Run = Callable[..., Ended]
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +54,11 @@ def at(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(at: Path) -> Run:
     """Run a command with the package installed, or without."""
 
-    def command(*arguments: object, installed: bool = True) -> "subprocess.CompletedProcess[str]":
+    def command(*arguments: object, installed: bool = True) -> Ended:
         before = os.environ.get("PYTHONPATH", "")
         path = f"{at / 'installed'}{os.pathsep}{before}" if installed else before
-        return subprocess.run(
-            [*COMMAND, *map(str, arguments)],
-            env={**os.environ, "PYTHONPATH": path, "STEER_PLUGIN_CACHE": str(at / "cache")},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=LIMIT,
-        )
+        env = {**os.environ, "PYTHONPATH": path, "STEER_PLUGIN_CACHE": str(at / "cache")}
+        return command_line.run(*arguments, env=env)
 
     return command
 
@@ -73,7 +67,7 @@ def run(at: Path) -> Run:
 def experts(at: Path, run: Run) -> Path:
     """Find experts by the package's score and pooling."""
     done = run("find", *model(at), "--score", "contrast", "--pooling", "median", "--out", at / "e")
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     return at / "e"
 
 
@@ -82,14 +76,14 @@ def model(at: Path) -> tuple[object, ...]:
 
 
 def test_every_part_is_listed_with_its_package_and_in_the_help(run: Run) -> None:
-    rows = json.loads(run("parts", "--json").stdout)
+    rows = json.loads(run("parts", "--json").out)
 
     theirs = {row["axis"]: row["name"] for row in rows if row["from"] == "my-parts 1.2"}
     assert theirs == AXES
     assert all(row["what"] for row in rows)
     for command, name in (("find", "contrast"), ("find", "median"), ("plan", "clamp")):
-        assert f"|{name}]" in run(command, "--help").stdout
-        assert f"|{name}]" not in run(command, "--help", installed=False).stdout
+        assert f"|{name}]" in run(command, "--help").out
+        assert f"|{name}]" not in run(command, "--help", installed=False).out
 
 
 def test_a_table_records_whose_score_it_is_by_and_says_what_to_install_where_it_is_gone(
@@ -101,12 +95,12 @@ def test_a_table_records_whose_score_it_is_by_and_says_what_to_install_where_it_
         "pooling": ("my-parts", "1.2"),
     }
     shown = run("show", experts, "--top-k", 2, "--json")
-    assert "contrast" in json.loads(shown.stdout)[0]
+    assert "contrast" in json.loads(shown.out)[0]
 
     gone = run("show", experts, installed=False)
 
-    assert (gone.returncode, gone.stdout) == (1, "")
-    assert gone.stderr == (
+    assert (gone.code, gone.out) == (1, "")
+    assert gone.err == (
         "Error: this was made with the score 'contrast' of my-parts 1.2, which is not registered "
         "here; install my-parts or import my_parts\n"
     )
@@ -118,11 +112,11 @@ def test_an_operation_and_a_measure_work_from_the_command_line(
     steer = ("--experts", experts, "--target", "deu_Latn", "--top-k", 3, "--operation", "clamp")
 
     planned = run("plan", *steer, "--out", at / "plan")
-    assert planned.stdout.startswith("clamp from below ")
+    assert planned.out.startswith("clamp from below ")
     measured = run("measure", "norm-ratio", *model(at), "--plan", at / "plan", "--json")
 
-    assert measured.returncode == 0, measured.stderr
-    rows = json.loads(measured.stdout)
+    assert measured.code == 0, measured.err
+    rows = json.loads(measured.out)
     assert {row["measure"] for row in rows} == {"norm ratio"}
     assert any(row["change"] != 0 for row in rows)
     assert all(row["change_low"] <= row["change"] <= row["change_high"] for row in rows)
@@ -148,14 +142,14 @@ def test_a_corpus_reader_and_a_site_work_on_both_hosts(at: Path, run: Run) -> No
             host,
         )
         done = run(*find, "--site", "attn.q.hook_out", "--out", at / host, "--json")
-        assert done.returncode == 0, done.stderr
-        tables.append(pd.DataFrame(json.loads(done.stdout)))
+        assert done.code == 0, done.err
+        tables.append(pd.DataFrame(json.loads(done.out)))
 
     assert list(tables[0]["concept"]) == ["deu_Latn", "eng_Latn"]
     pd.testing.assert_frame_equal(*tables, rtol=1e-4)
     gone = run("find", "--model", at / "llama", "--corpus", "lines:gone.txt", "--out", at / "gone")
-    assert gone.returncode == 1
-    assert "Error: the corpus reader 'lines' of my_parts failed: FileNotFoundError" in gone.stderr
+    assert gone.code == 1
+    assert "Error: the corpus reader 'lines' of my_parts failed: FileNotFoundError" in gone.err
 
 
 def test_a_run_file_takes_all_of_them_and_its_page_names_them(at: Path, run: Run) -> None:
@@ -177,16 +171,16 @@ def test_a_run_file_takes_all_of_them_and_its_page_names_them(at: Path, run: Run
 
     done = run("run", file, "--out", at / "run")
 
-    assert done.returncode == 0, done.stderr
+    assert done.code == 0, done.err
     results = at / "run" / "results"
     alignment = pd.read_parquet(results / "alignment.parquet")
     assert "norm ratio" in set(alignment["measure"])
     assert "opposite" in set(pd.read_parquet(results / "controls.parquet")["control"])
     assert "double" in set(pd.read_parquet(results / "methods.parquet")["method"])
-    page = Path(done.stdout.strip()).read_text(encoding="utf-8")
+    page = Path(done.out.strip()).read_text(encoding="utf-8")
     assert "Opposite values" in page
     assert "contrast of medians" in page
     assert "score contrast of my-parts 1.2" in page
     wrong = run("run", file, "--out", at / "wrong", "--set", 'score="contrst"')
-    assert wrong.returncode == 1
-    assert "score: Input should be one of auroc, " in wrong.stderr
+    assert wrong.code == 1
+    assert "score: Input should be one of auroc, " in wrong.err

@@ -93,6 +93,24 @@ def test_an_entry_point_that_cannot_be_loaded_or_is_twofold_is_said_in_one_line(
         registry["twice"]
 
 
+def test_an_entry_point_under_a_name_that_is_taken_is_refused_and_not_shadowed(
+    installed: Callable[[str, str], None],
+) -> None:
+    installed("their_parts", "auroc = their_parts:other\ncontrast = their_parts:contrast")
+    registry = scores()
+    registry.add("auroc", "steer_plugin.scores.rank_scores:AUROC")
+    # A package may name what its module registers by itself.
+    registry.add("contrast", "their_parts:contrast")
+
+    with pytest.raises(
+        ScoreError,
+        match=r"^their_parts has a score 'auroc', which is already the score of steer_plugin.*; "
+        "uninstall their_parts, or rename its own$",
+    ):
+        registry["auroc"]
+    assert registry["contrast"].function(3) == 3
+
+
 def test_a_function_is_named_in_a_line_and_its_properties_are_kept() -> None:
     registry = scores()
 

@@ -20,6 +20,7 @@ from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.models.adapter import Adapter, Batch, ModelInfo, Reading
+from steer_plugin.models.generation import Generation
 from steer_plugin.responses.forward_pass import gather, gather_on_disk
 from steer_plugin.responses.pass_cache import Cache
 from steer_plugin.responses.pass_folder import BatchFile, PassFolder
@@ -73,7 +74,7 @@ class Breaking:
             self.asked += [texts[row] for row in batch.rows]
             yield batch
 
-    def generate(self, *_: Any, **__: Any) -> list[str]:
+    def generate(self, *_: Any, **__: Any) -> Generation:
         raise NotImplementedError
 
     def losses(self, *_: Any, **__: Any) -> list[Any]:

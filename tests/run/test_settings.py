@@ -79,6 +79,7 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
         "resamples": 1000,
         "bootstrap_seed": 0,
         "bos": None,
+        "chat": False,
         "dtype": "auto",
         "device": "auto",
         "quantize": None,
@@ -489,7 +490,9 @@ def test_generated_tokens_cannot_be_steered_in_a_run_since_embeddings_have_none(
     tmp_path: Path,
 ) -> None:
     text = 'model = "m"\ntargets = ["deu_Latn"]\ntop_k = [1]\npositions = "generated"\n'
-    with pytest.raises(SettingsError, match=r"positions.*all, prompt, last, or .*no generated"):
+    with pytest.raises(
+        SettingsError, match=r"positions.*all, prompt, text, last, or .*no generated"
+    ):
         read(tmp_path, text)
 
 

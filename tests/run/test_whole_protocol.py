@@ -34,6 +34,7 @@ from steer_plugin.models.adapter import Adapter
 from steer_plugin.settings.parts import CONTROLS, METHODS
 
 from support import saved_models, tiny_models
+from support.counted_passes import Passed, counted_passes
 from support.kills import Kill
 
 MEASURES = {
@@ -168,14 +169,44 @@ class Run:
 
     results: Results
     folder: Path
+    passed: Passed
+    lines: list[str]
 
 
 @pytest.fixture(scope="module")
 def run(settings: RunSettings, adapter: Adapter, source: Path) -> Run:
     folder = source / "undisturbed"
     data = read_data(settings)
-    results = run_experiment(adapter, data, settings, folder, say=lambda _: None)
-    return Run(results, folder)
+    lines: list[str] = []
+    with counted_passes(adapter) as passed:
+        results = run_experiment(adapter, data, settings, folder, say=lines.append)
+    return Run(results, folder, passed, lines)
+
+
+def test_no_text_passes_twice_under_the_same_plan(run: Run, settings: RunSettings) -> None:
+    data = read_data(settings)
+    texts = {text for corpus in (data.find, data.judge) for text in corpus.labelled()[0]}
+
+    assert {text for (text, plan), _ in run.passed.items() if plan is None} > texts
+    assert {pair: times for pair, times in run.passed.items() if times > 1} == {}
+
+
+def test_the_passes_are_planned_before_the_first_and_numbered(run: Run) -> None:
+    planned = [line for line in run.lines if " passes over " in line]
+    numbers = [
+        tuple(map(int, groups))
+        for line in run.lines
+        for groups in re.findall(r"\(pass(?:es [0-9]+ to)? ([0-9]+) of ([0-9]+)", line)
+    ]
+
+    assert re.fullmatch(r"At most \d+ passes over [\d,]+ texts in all", planned[0])
+    assert re.fullmatch(r"\d+ passes over [\d,]+ texts in all \(about .*\)", planned[1])
+    assert len(planned) == 2
+    most, exact = numbers[0][1], numbers[-1][1]
+    assert exact <= most
+    assert numbers[-1][0] == exact
+    assert [number for number, _ in numbers] == sorted({number for number, _ in numbers})
+    assert len([line for line in run.lines if "at the speed of the first batch" in line]) == 1
 
 
 def test_every_table_is_there(run: Run) -> None:
@@ -333,7 +364,6 @@ def test_the_provenance_holds_every_setting_and_what_it_led_to(
     assert (told["targets"], told["top_k"]) == ("deu_Latn", "3, 6, 9")
     assert (told["bitext_queries"], told["batch_tokens"]) == ("not given", "2048")
     assert told["method_layer"] == str(tiny_models.N_LAYERS // 2)
-    assert told["generation texts at once"] == "64"
     documents = ["\n".join(read_data(settings).judge.sentences["deu_Latn"])]
     assert told["generation documents_hash"] == f"deu_Latn {documents_hash(documents)[:12]}"
     assert told["version of py3langid"] == version("py3langid")

@@ -1,6 +1,7 @@
 """What was saved before there were labelled texts and plans of several steps is still read.
 
-`format_1/` was saved by the package at commit 465992b, of a tiny random Llama.
+`format_1/` was saved by the package at commit 465992b, of a tiny random Llama; `format_2/` at
+22c7bdd, of random responses: experts against one source with lines, vectors, a plan of three steps.
 """
 
 import json
@@ -61,3 +62,21 @@ def test_steering_vectors_have_their_numbers() -> None:
     assert set(vectors.vectors) == set(wanted)
     for name, values in vectors.vectors.items():
         np.testing.assert_array_equal(values, wanted[name])
+
+
+def test_what_was_saved_before_plans_were_arrays_is_the_same_plan() -> None:
+    saved = SAVED.with_name("format_2")
+    experts, vectors = ExpertTable.load(saved / "experts"), SteeringVectors.load(saved / "vectors")
+
+    plan = Plan.load(saved / "plan")
+
+    first = experts.intervention("deu_Latn", top_k=3, operation="affine", positions=slice(-3, None))
+    second = vectors.intervention("fra_Latn", layer=2, bos=False)
+    by_hand = Intervention.of(
+        {"L1N2": 2.5, "L0N3": 0.0},
+        site="attn.hook_z",
+        operation="scale",
+        positions=[[True, False], [False, True]],
+    )
+    assert plan == first + second + by_hand
+    assert plan.hash == (saved / "hash.txt").read_text().strip()

@@ -24,6 +24,7 @@ _METHOD_STRENGTHS = {
     "blend-mean": 0.5,
     "add-mean-difference": 0.65,
     "linear-act": 0.7,
+    "linear-act-incremental": 0.72,
     "aura": 0.05,
     "zero": -0.15,
     "steer-mean-difference": 0.55,

@@ -8,8 +8,12 @@ from operator import add
 from typing import Any
 
 from steer_plugin.interventions.intervention import Intervention
+from steer_plugin.settings import names
 
 from support.oracle import Plan
+
+# What token ids alone tell; `text` takes a tokenizer's template as well.
+POSITIONS = tuple(name for name in names.POSITIONS if name != "text")
 
 
 def plan(

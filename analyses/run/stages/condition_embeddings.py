@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from steer_plugin.analyses.run.checkpoints import Checkpoints
+from steer_plugin.analyses.run.passes import Passes, Want
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.conditions import BEFORE, Condition
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import provenance
-from steer_plugin.responses.embeddings import FINAL, Embeddings, Layer, embed_layers
+from steer_plugin.responses.embeddings import FINAL, Embeddings, Layer, by_layer, layer_reading
 from steer_plugin.storage.artifacts import Artifact, read_artifact, write_artifact
 
 KIND = "embeddings"
@@ -60,59 +61,86 @@ def chosen_layers(adapter: Adapter, settings: RunSettings) -> tuple[Layer, ...]:
     return (*sorted(set(blocks)), FINAL)
 
 
-def embed_conditions(
-    adapter: Adapter,
+def embedding_wants(
+    passes: Passes,
     corpus: ParallelCorpus,
     layers: tuple[Layer, ...],
     conditions: Sequence[Condition],
-    steps: Checkpoints,
+) -> list[Want]:
+    """Say what `embed_conditions` reads, all layers in one pass.
+
+    Raises:
+        ModelError: there is no such layer.
+    """
+    texts, _ = corpus.labelled()
+    readings = tuple(layer_reading(passes.adapter, layer) for layer in layers)
+    return [
+        Want(
+            _step(condition),
+            texts,
+            readings,
+            condition.plan,
+            passes.steps.seems_done(
+                _step(condition), KIND, _origin(passes, corpus, layers, condition)
+            ),
+        )
+        for condition in conditions
+    ]
+
+
+def embed_conditions(
+    passes: Passes,
+    corpus: ParallelCorpus,
+    layers: tuple[Layer, ...],
+    conditions: Sequence[Condition],
 ) -> ConditionEmbeddings:
-    """Embed a corpus in each condition that is not there yet, all layers in one pass.
+    """Embed a corpus in each condition that is not there yet, the unsteered model's before.
+
+    Args:
+        passes: of the run, to which the wants of all are told.
+        corpus: the judging sentences.
+        layers: to embed at.
+        conditions: besides the unsteered model.
 
     Raises:
         ArtifactError: a result cannot be written.
     """
-    every = (BEFORE, *conditions)
-    for number, condition in enumerate(every, start=1):
-        _embed(adapter, corpus, layers, condition, steps, f"{number} of {len(every)}")
-    return ConditionEmbeddings(steps, layers, corpus)
+    for condition in (BEFORE, *conditions):
+        _embed(passes, corpus, layers, condition)
+    return ConditionEmbeddings(passes.steps, layers, corpus)
 
 
 def _step(condition: Condition) -> str:
     return f"{KIND}/{condition.name}"
 
 
-def _embed(
-    adapter: Adapter,
-    corpus: ParallelCorpus,
-    layers: tuple[Layer, ...],
-    condition: Condition,
-    steps: Checkpoints,
-    count: str,
-) -> None:
-    step = _step(condition)
+def _origin(
+    passes: Passes, corpus: ParallelCorpus, layers: tuple[Layer, ...], condition: Condition
+) -> dict[str, Any]:
     plan = "none" if condition.plan is None else condition.plan.hash
-    origin = provenance(steps.model(adapter), corpus, layers=str(layers), intervention=plan)
+    model = passes.steps.model(passes.adapter)
+    return provenance(model, corpus, layers=str(layers), intervention=plan)
+
+
+def _embed(
+    passes: Passes, corpus: ParallelCorpus, layers: tuple[Layer, ...], condition: Condition
+) -> None:
+    steps, step = passes.steps, _step(condition)
+    origin = _origin(passes, corpus, layers, condition)
     if steps.is_done(step, KIND, origin, Artifact.tensors):
-        steps.say(f"Kept {condition.name} ({count})")
-        return
-    steps.say(
-        f"Embedding {len(corpus)} sentences in {len(corpus.languages)} languages: "
-        f"{condition.name} ({count})"
-    )
-    embeddings = embed_layers(
-        adapter,
-        corpus,
-        layers=layers,
-        intervention=condition.plan,
-        progress=condition.name,
-        keep=steps.unfinished(step),
-    )
-    tensors = {
-        f"{layer}/{language}": rows
-        for layer, languages in embeddings.items()
-        for language, rows in languages.items()
-    }
-    config = {"provenance": steps.signed(step, origin)}
-    write_artifact(steps.folder / step, KIND, config, tensors=tensors)
-    steps.finish(step)
+        steps.say(f"Kept {condition.name}")
+    else:
+        responses = passes.responses(
+            step,
+            f"Embedding {len(corpus)} sentences in {len(corpus.languages)} languages: "
+            f"{condition.name}",
+        ).in_memory()
+        readings = {layer: layer_reading(passes.adapter, layer) for layer in layers}
+        tensors = {
+            f"{layer}/{language}": rows
+            for layer, languages in by_layer(responses, corpus, readings).items()
+            for language, rows in languages.items()
+        }
+        config = {"provenance": steps.signed(step, origin)}
+        write_artifact(steps.folder / step, KIND, config, tensors=tensors)
+    passes.finish(step)

@@ -17,7 +17,12 @@ from steer_plugin.analyses.controls.expert_controls import (
 from steer_plugin.analyses.controls.random_units import matched_control
 from steer_plugin.analyses.run.results import middle
 from steer_plugin.analyses.run.setting_types import OWN
-from steer_plugin.analyses.run.settings import ExpertSteering, PlanSettings, RunSettings
+from steer_plugin.analyses.run.settings import (
+    ExpertSteering,
+    PlanSettings,
+    RunSettings,
+    StepSettings,
+)
 from steer_plugin.analyses.run.stages.expert_tables import RunExperts
 from steer_plugin.errors import InterventionError, SelectionError
 from steer_plugin.experts.selection import Choice, check_choice
@@ -26,6 +31,7 @@ from steer_plugin.experts.values import check_end, check_value
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.methods.catalogue import plan_method, suited_methods
+from steer_plugin.responses.probe import ProbeUnder
 from steer_plugin.scores.typical_responses import typical_responses
 from steer_plugin.settings.parts import CONTROLS, METHODS
 
@@ -164,17 +170,22 @@ class Planner:
             InterventionError: the method needs what was not found.
         """
         tables, settings = self.tables, self.settings
-        plan = plan_method(
-            method,
-            tables.by_auroc if METHODS[method].auroc and tables.by_auroc else tables.experts,
-            tables.vectors,
-            target,
-            top_k=k,
-            layer=block,
-            positions=settings.positions,
-            bos=settings.steer_bos,
-            choice=settings.choice,
-        )
+
+        def make(probe_under: ProbeUnder | None = None) -> AnyPlan:
+            return plan_method(
+                method,
+                tables.by_auroc if METHODS[method].auroc and tables.by_auroc else tables.experts,
+                tables.vectors,
+                target,
+                top_k=k,
+                layer=block,
+                positions=settings.positions,
+                bos=settings.steer_bos,
+                choice=settings.choice,
+                probe_under=probe_under,
+            )
+
+        plan = tables.plan(method, target, k, make) if METHODS[method].passes else make()
         vector = METHODS[method].vectors
         space = tables.vectors.space if vector and tables.vectors else tables.experts.space
         steered = self.condition(f"{target}-{method}", plan)
@@ -197,7 +208,7 @@ class Planner:
             SelectionError: a k is too large, or a layer has too few units that are no experts.
             InterventionError: value and operation of a step do not go together.
         """
-        tables = [self.tables.at(step.site) for step in plan.steps]
+        tables = [self.tables.of(step, self.settings) for step in plan.steps]
         steps: list[AnyPlan] = [
             _plan_experts(table, step.concept, step.top_k, step, step.choice)
             for table, step in zip(tables, plan.steps, strict=True)
@@ -252,14 +263,11 @@ def check_plans(
     _check_steering(settings, space, settings.every_k, settings.score)
     for plan in settings.plans:
         for step in plan.steps:
-            if step.concept not in concepts:
-                raise SelectionError(
-                    f"step {step.name!r} of the plan {plan.name!r} is for {step.concept!r}, whose "
-                    f"experts are not found; choose one of: {', '.join(concepts)}"
-                )
+            _check_told(step, plan.name, concepts, settings.source)
             there = space_of(step.site or settings.site)
             _check_steering(step, there, (step.top_k,), settings.score)
-    unsuited = [name for name in settings.methods if name not in suited_methods(choice)]
+    suited = suited_methods(choice)
+    unsuited = [name for name in settings.methods if not (METHODS[name].passes or name in suited)]
     if unsuited:
         raise InterventionError(
             f"selection={choice.selection!r}, but {unsuited[0]!r} leaves units below chance as "
@@ -273,6 +281,24 @@ def check_plans(
         count=choice.count(space, k),
         value=settings.written_value,
     )
+
+
+def _check_told(
+    step: StepSettings, plan: str, concepts: Collection[str], source: str | None
+) -> None:
+    """Refuse a step whose concept is not told from its source."""
+    every = list(dict.fromkeys([*concepts, *([] if source is None else [source])]))
+    if step.source is not None and step.source not in every:
+        raise SelectionError(
+            f"source {step.source!r} of step {step.name!r} of the plan {plan!r} is not read; "
+            f"choose one of: {', '.join(every)}"
+        )
+    told = [concept for concept in every if concept != (step.source or source)]
+    if step.concept not in told:
+        raise SelectionError(
+            f"step {step.name!r} of the plan {plan!r} is for {step.concept!r}, whose experts are "
+            f"not found; choose one of: {', '.join(told)}"
+        )
 
 
 def _check_steering(
@@ -294,6 +320,28 @@ def _check_steering(
     )
 
 
+def most_conditions(settings: RunSettings) -> int:
+    """Say how many steered conditions a run compares at most beside each target's headline.
+
+    Equal plans are one condition, so that there may be fewer.
+    """
+    draws = len(settings.control_seeds)
+    further = sum(draws if CONTROLS[name].drawn else 1 for name in _planned_controls(settings))
+    of_target = (len(settings.top_k) - 1) * (1 + draws) + further
+    return len(settings.targets) * of_target + most_rivals(settings)
+
+
+def most_rivals(settings: RunSettings) -> int:
+    """Say how many steered conditions the methods and plans of a run have at most."""
+    own = {plan.target for plan in settings.plans}
+    methods = len(settings.targets) * len(settings.methods)
+    return 2 * (methods + len(own) + len(settings.plans))
+
+
+def _planned_controls(settings: RunSettings) -> list[str]:
+    return [name for name in settings.controls if CONTROLS[name].of == "plan" and name != MATCHED]
+
+
 def plan_comparisons(planner: Planner) -> list[Comparison]:
     """Plan every target at every k, the controls of the run file at the middle k alone.
 
@@ -302,9 +350,7 @@ def plan_comparisons(planner: Planner) -> list[Comparison]:
         InterventionError: value and operation do not go together.
     """
     settings = planner.settings
-    controls = [
-        name for name in settings.controls if CONTROLS[name].of == "plan" and name != MATCHED
-    ]
+    controls = _planned_controls(settings)
     headline = middle(settings.top_k)
     return [
         planner.comparison(target, k, controls if k == headline else ())

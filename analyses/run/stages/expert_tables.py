@@ -1,26 +1,37 @@
 """What a run finds on the sentences that find: experts, what chance gives, and steering vectors."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from steer_plugin.analyses.controls.chance import best_of_units_null, null_frame, stability
 from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.inputs import RunData
-from steer_plugin.analyses.run.settings import RunSettings
+from steer_plugin.analyses.run.passes import Passes, Want
+from steer_plugin.analyses.run.settings import RunSettings, StepSettings
 from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.errors import ModelError
 from steer_plugin.experts.selection import tied_phrase
 from steer_plugin.experts.table import ExpertTable, score_units
 from steer_plugin.experts.values import LINES
+from steer_plugin.interventions.intervention import Intervention
+from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.methods.steering_vectors import VECTOR_SITE, SteeringVectors, find_vectors
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import provenance
 from steer_plugin.registry import with_origins
-from steer_plugin.responses.probe import Probe, probe_units
+from steer_plugin.responses.probe import (
+    Probe,
+    ProbePass,
+    ProbeUnder,
+    probe_readings,
+    shuffled_note,
+)
+from steer_plugin.responses.unit_chunks import DISK_SHARE
 from steer_plugin.settings.parts import CONTROLS, METHODS, POOLINGS, SCORES, SITES
 from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.artifacts import Artifact
@@ -36,20 +47,35 @@ class RunExperts:
         shuffled: by control seed, a table found under labels that say nothing; empty where no
             control asks for it.
         vectors: directions in the residual stream; None where no method asks for them.
-        elsewhere: by site, the experts at another one than the run's that steps of plans steer.
+        elsewhere: by site and source, the experts that steps of plans steer and that are at another
+            site than the run's, or told from another concept.
+        finder: reads what methods with passes of their own ask for; None where no method does.
     """
 
     experts: ExpertTable
     by_auroc: ExpertTable | None
     shuffled: Mapping[int, ExpertTable]
     vectors: SteeringVectors | None
-    elsewhere: Mapping[str, ExpertTable] = field(default_factory=dict)
+    elsewhere: Mapping[tuple[str, str | None], ExpertTable] = field(default_factory=dict)
+    finder: "Finder | None" = None
 
-    def at(self, site: str | None) -> ExpertTable:
-        """Give the experts at a site; None for the run's own."""
-        if site is None or site == self.experts.space.site:
-            return self.experts
-        return self.elsewhere[site]
+    def of(self, step: StepSettings, settings: RunSettings) -> ExpertTable:
+        """Give the experts that a step of a plan steers."""
+        return self.elsewhere.get(_place(step, settings), self.experts)
+
+    def plan(
+        self, method: str, target: str, k: int, make: Callable[[ProbeUnder], AnyPlan]
+    ) -> AnyPlan:
+        """Give what a method with passes of its own plans, or the plan that is kept.
+
+        Args:
+            method: its name.
+            target: that is steered towards.
+            k: how many units are steered.
+            make: plans it, from what reads responses under a plan.
+        """
+        assert self.finder is not None  # noqa: S101 (`find_all` sees to it)
+        return self.finder.plan(method, target, k, make)
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,38 +85,51 @@ class Finder:
     Who makes one finishes it.
 
     Attributes:
-        adapter: the model.
+        passes: of the run, to which its want is told.
         corpus: the sentences.
         settings: of the run.
-        steps: of the run.
-        name: of the step that keeps the batches of the pass.
+        name: of the step that reads the sentences.
     """
 
-    adapter: Adapter
+    passes: Passes
     corpus: Corpus
     settings: RunSettings
-    steps: Checkpoints
     name: str
+
+    @property
+    def adapter(self) -> Adapter:
+        """The model."""
+        return self.passes.adapter
+
+    @property
+    def steps(self) -> Checkpoints:
+        """The steps of the run."""
+        return self.passes.steps
+
+    @property
+    def want(self) -> Want:
+        """What is read of the units."""
+        texts, _ = self.corpus.labelled()
+        done = any(
+            self.steps.seems_done(self.name, "experts", origin)
+            for origin in self._enough(self.settings.score, lines=False)
+        )
+        return Want(self.name, texts, probe_readings(self.settings.probe), kept=done)
 
     @cached_property
     def probe(self) -> Probe:
         """Read all responses, in one pass whatever is made of them."""
         texts, _ = self.corpus.labelled()
-        self.steps.say(
-            f"Probing units with {len(texts)} texts of {', '.join(self.corpus.concepts)}"
-        )
-        return probe_units(
-            self.adapter,
-            self.corpus,
-            self.settings.probe,
-            budget=self.steps.budget(self.name),
-            progress=self.name,
-        )
+        concepts = ", ".join(self.corpus.concepts)
+        doing = f"Probing units with {len(texts)} texts of {concepts}"
+        kept = self.passes.responses(self.name, doing)
+        planned = ProbePass.over(self.adapter, self.corpus, self.settings.probe)
+        return planned.probe(kept.within(self.steps.memory // DISK_SHARE))
 
     def finish(self) -> None:
         """Forget all responses, in memory and on disk."""
         vars(self).pop("probe", None)
-        self.steps.finish(self.name)
+        self.passes.finish(self.name)
 
     def origin(self, **more: str) -> dict[str, Any]:
         """Say what everything that is made of the pass depends on, and what else this does."""
@@ -99,8 +138,7 @@ class Finder:
             self.corpus,
             site=self.settings.site,
             pooling=self.settings.pooling,
-            **_told_from(self.settings),
-            **more,
+            **{**_told_from(self.settings), **more},
         )
         return with_origins(
             record,
@@ -110,7 +148,13 @@ class Finder:
         )
 
     def table(
-        self, name: str, score: str, shuffled: int | None = None, *, lines: bool = False
+        self,
+        name: str,
+        score: str,
+        shuffled: int | None = None,
+        *,
+        lines: bool = False,
+        source: str | None = None,
     ) -> ExpertTable:
         """Score the units, or read the table that is kept.
 
@@ -119,25 +163,88 @@ class Finder:
             score: which score.
             shuffled: the seed of labels that say nothing; None for the labels as they are.
             lines: whether it has Linear-AcT's line of each unit.
+            source: what each concept is told from; None takes the run's.
         """
-        labels = {} if shuffled is None else {"labels": f"shuffled, seed {shuffled}"}
-        with_lines = self.origin(score=score, lines=LINES, **labels)
-        enough = [with_lines] if lines else [with_lines, self.origin(score=score, **labels)]
+        labels = {} if shuffled is None else {"labels": self.shuffled_note(shuffled)}
+        source = source or self.settings.source
+        told = {} if source is None else {"source": source}
+        enough = self._enough(score, lines=lines, **labels, **told)
         if any(self.steps.is_done(name, "experts", origin, Artifact.tensors) for origin in enough):
             self.steps.say(f"Kept {name}")
             return ExpertTable.load(self.steps.folder / name)
         probe = self.probe if shuffled is None else self.probe.shuffled(shuffled)
-        table = score_units(
-            probe, score, lines=lines, source=self.settings.source, memory=self.steps.memory
-        )
+        table = score_units(probe, score, lines=lines, source=source, memory=self.steps.memory)
         table = replace(table, provenance=self.steps.signed(name, table.provenance))
         table.save(self.steps.folder / name)
         return table
+
+    def shuffled_note(self, seed: int) -> str:
+        """Say how the labels of the corpus are shuffled."""
+        labels, groups = self.corpus.labelled()[1], self.corpus.groups
+        rows = self.corpus.translation_rows()
+        numbers = np.arange(len(labels)) if rows is None else rows
+        of_rows = None if groups is None else np.array(groups)[numbers]
+        return shuffled_note(labels, rows, of_rows, seed)
+
+    def plan(
+        self, method: str, target: str, k: int, make: Callable[[ProbeUnder], AnyPlan]
+    ) -> AnyPlan:
+        """Plan by a method with passes of its own, or read the plan that is kept."""
+        settings, steps, name = self.settings, self.steps, f"plans/{target}-{method}"
+        origin = self.origin(
+            score=settings.score,
+            method=method,
+            concept=target,
+            top_k=str(k),
+            choice=str(settings.choice),
+            positions=settings.positions,
+            bos=str(settings.steer_bos),
+        )
+        if steps.is_done(name, "intervention", origin, lambda artifact: artifact.table("units")):
+            steps.say(f"Kept the plan of {method} for {target}")
+            return Intervention.load(steps.folder / name)
+        steps.say(f"Planning {method} for {target}, layer after layer")
+
+        def probe_under(plan: AnyPlan | None, layer: int) -> Probe:
+            return self.probe.of_layer(layer) if plan is None else self._under(plan, layer, name)
+
+        plan = make(probe_under)
+        if isinstance(plan, Intervention):
+            plan = replace(plan, provenance=steps.signed(name, origin))
+            plan.save(steps.folder / name)
+        return plan
+
+    def _under(self, plan: AnyPlan, layer: int, name: str) -> Probe:
+        """Read the responses of a layer under a plan."""
+        settings, step = replace(self.settings.probe, layers=(layer,)), f"{name}-layer{layer}"
+        texts, _ = self.corpus.labelled()
+        self.passes.want([Want(step, texts, probe_readings(settings), plan)])
+        kept = self.passes.responses(step, f"Reading layer {layer} under the maps below it")
+        # Read into memory, since the batches go.
+        probe = ProbePass.over(self.adapter, self.corpus, settings).probe(kept).of_layer(layer)
+        self.passes.finish(step)
+        return probe
+
+    def _enough(self, score: str, *, lines: bool, **labels: str) -> list[dict[str, Any]]:
+        """Say what a table may depend on that serves; one with lines always does."""
+        with_lines = self.origin(score=score, lines=LINES, **labels)
+        return [with_lines] if lines else [with_lines, self.origin(score=score, **labels)]
 
 
 def _told_from(settings: RunSettings) -> dict[str, str]:
     """Say what each concept is told from, where it is one other."""
     return {} if settings.source is None else {"source": settings.source}
+
+
+def finding_wants(finder: Finder) -> list[Want]:
+    """Say what `find_all` reads."""
+    elsewhere = [there.want for there in _finders_elsewhere(finder)]
+    if not _steers_residuals(finder.settings):
+        return [finder.want, *elsewhere]
+    done = finder.steps.seems_done(VECTORS, VECTORS, _vectors_origin(finder))
+    readings = probe_readings(_vectors_probe(finder))
+    vectors = Want(VECTORS, finder.want.texts, readings, kept=done)
+    return [finder.want, vectors, *elsewhere]
 
 
 def find_all(finder: Finder) -> RunExperts:
@@ -168,20 +275,35 @@ def find_all(finder: Finder) -> RunExperts:
         )
         for seed in seeds
     }
-    return RunExperts(experts, by_auroc, shuffled, _vectors(finder), _elsewhere(finder))
+    return RunExperts(experts, by_auroc, shuffled, _vectors(finder), _elsewhere(finder), finder)
 
 
-def _elsewhere(finder: Finder) -> dict[str, ExpertTable]:
-    """Find experts at each further site that steps of plans name."""
-    tables: dict[str, ExpertTable] = {}
-    for site in dict.fromkeys(step.site for step in finder.settings.steps):
-        if site in (None, finder.settings.site):
+def _elsewhere(finder: Finder) -> dict[tuple[str, str | None], ExpertTable]:
+    """Find experts at each further site, and from each further source, that steps of plans name."""
+    own, tables = finder.settings, {}
+    further = {there.settings.site: there for there in _finders_elsewhere(finder)}
+    at_sites = {own.site: finder, **further}
+    for site, source in dict.fromkeys(_place(step, own) for step in own.steps):
+        if (site, source) == (own.site, own.source):
             continue
-        settings, name = replace(finder.settings, site=site), f"experts-{site}"
-        there = replace(finder, settings=settings, name=name)
-        tables[site] = there.table(name, settings.score, lines=settings.probe.lines)
+        there = at_sites[site]
+        name = there.name if source == own.source else f"{there.name}-from-{source}"
+        tables[site, source] = there.table(name, own.score, lines=own.probe.lines, source=source)
+    for there in further.values():
         there.finish()
     return tables
+
+
+def _place(step: StepSettings, settings: RunSettings) -> tuple[str, str | None]:
+    """Say where the experts of a step are, and what they are told from."""
+    return step.site or settings.site, step.source or settings.source
+
+
+def _finders_elsewhere(finder: Finder) -> Iterator[Finder]:
+    for site in dict.fromkeys(step.site for step in finder.settings.steps):
+        if site not in (None, finder.settings.site):
+            settings = replace(finder.settings, site=site)
+            yield replace(finder, settings=settings, name=f"experts-{site}")
 
 
 def tied_lines(experts: ExpertTable, settings: RunSettings) -> list[str]:
@@ -194,12 +316,14 @@ def tied_lines(experts: ExpertTable, settings: RunSettings) -> list[str]:
     return [tied_phrase(target, k, count) for (target, k), count in tied.items() if count]
 
 
-def judge_units(
-    adapter: Adapter, data: RunData, settings: RunSettings, steps: Checkpoints
-) -> ExpertTable:
-    """Score the same units on sentences that did not choose them."""
-    finder = Finder(adapter, data.held_out, settings, steps, "experts-judged")
-    table = finder.table("experts-judged", settings.score)
+def judging_finder(passes: Passes, data: RunData, settings: RunSettings) -> Finder:
+    """Give what probes with the sentences that did not choose the units."""
+    return Finder(passes, data.held_out, settings, "experts-judged")
+
+
+def judge_units(finder: Finder) -> ExpertTable:
+    """Score the same units on the sentences of `judging_finder`."""
+    table = finder.table(finder.name, finder.settings.score)
     finder.finish()
     return table
 
@@ -244,8 +368,12 @@ def measure_luck(finder: Finder, experts: ExpertTable) -> tuple[pd.DataFrame, pd
 
     null = stability_table = pd.DataFrame()
     if settings.permutations:
+        by_group = "group" in finder.shuffled_note(seed)
         origin = finder.origin(
-            score=settings.score, permutations=str(settings.permutations), seed=str(seed)
+            score=settings.score,
+            permutations=str(settings.permutations),
+            seed=str(seed),
+            **({"labels": "shuffled by group"} if by_group else {}),
         )
         null = finder.steps.table("null", origin, chance)
     if settings.stability_resamples:
@@ -274,29 +402,45 @@ def method_block(adapter: Adapter, settings: RunSettings) -> int:
     return block
 
 
+VECTORS = "vectors"
+
+
+def _steers_residuals(settings: RunSettings) -> bool:
+    return any(METHODS[name].vectors for name in settings.methods)
+
+
+def _vectors_probe(finder: Finder) -> ProbeSettings:
+    block = method_block(finder.adapter, finder.settings)
+    return ProbeSettings(site=VECTOR_SITE, pooling="mean", layers=(block,))
+
+
+def _vectors_origin(finder: Finder) -> dict[str, Any]:
+    block = method_block(finder.adapter, finder.settings)
+    return provenance(
+        finder.steps.model(finder.adapter),
+        finder.corpus,
+        site=VECTOR_SITE,
+        block=str(block),
+        **_told_from(finder.settings),
+    )
+
+
 def _vectors(finder: Finder) -> SteeringVectors | None:
     settings, steps = finder.settings, finder.steps
-    if not any(METHODS[name].vectors for name in settings.methods):
+    if not _steers_residuals(settings):
         return None
-    block = method_block(finder.adapter, settings)
-    model = steps.model(finder.adapter)
-    origin = provenance(
-        model, finder.corpus, site=VECTOR_SITE, block=str(block), **_told_from(settings)
-    )
-    if steps.is_done("vectors", "vectors", origin, Artifact.tensors):
-        steps.say("Kept vectors")
-        return SteeringVectors.load(steps.folder / "vectors")
-    steps.say(f"Reading the residual stream after block {block}")
-    probe = probe_units(
-        finder.adapter,
-        finder.corpus,
-        ProbeSettings(site=VECTOR_SITE, pooling="mean", layers=(block,)),
-        budget=steps.budget("vectors"),
-        progress="vectors",
-    )
-    vectors = replace(
-        find_vectors(probe, source=settings.source), provenance=steps.signed("vectors", origin)
-    )
-    vectors.save(steps.folder / "vectors")
-    steps.finish("vectors")
+    origin = _vectors_origin(finder)
+    if steps.is_done(VECTORS, VECTORS, origin, Artifact.tensors):
+        steps.say(f"Kept {VECTORS}")
+        vectors = SteeringVectors.load(steps.folder / VECTORS)
+    else:
+        block = method_block(finder.adapter, settings)
+        kept = finder.passes.responses(VECTORS, f"Reading the residual stream after block {block}")
+        planned = ProbePass.over(finder.adapter, finder.corpus, _vectors_probe(finder))
+        probe = planned.probe(kept.within(steps.memory // DISK_SHARE))
+        vectors = replace(
+            find_vectors(probe, source=settings.source), provenance=steps.signed(VECTORS, origin)
+        )
+        vectors.save(steps.folder / VECTORS)
+    finder.passes.finish(VECTORS)
     return vectors

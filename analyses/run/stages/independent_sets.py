@@ -1,6 +1,6 @@
 """Retrieval in independent sets: Tatoeba, BUCC-18, and paraphrases within one language."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,16 +9,15 @@ from jaxtyping import Float
 
 from steer_plugin.analyses.measures.mixed_retrieval import bitext_figures
 from steer_plugin.analyses.measures.retrieval import bitext_ranks
-from steer_plugin.analyses.run.checkpoints import Checkpoints
+from steer_plugin.analyses.run.passes import Passes, Want
 from steer_plugin.analyses.run.stages.comparisons import naming
 from steer_plugin.analyses.run.stages.conditions import BEFORE, Comparison, Condition
 from steer_plugin.analyses.statistics.comparison import compare
 from steer_plugin.analyses.statistics.figures import Figures
 from steer_plugin.corpora.bitext import Bitext
-from steer_plugin.models.adapter import Adapter, ModelInfo, Reading
+from steer_plugin.models.adapter import ModelInfo, Reading
 from steer_plugin.models.provenance import versions
 from steer_plugin.responses.embeddings import FINAL
-from steer_plugin.responses.forward_pass import gather
 from steer_plugin.settings.names import FINAL_NORM
 from steer_plugin.storage.artifacts import Artifact, read_artifact, write_artifact
 
@@ -42,11 +41,37 @@ class Sides:
     candidates: Float[np.ndarray, "candidate d_model"]
 
 
-def compare_bitexts(
-    adapter: Adapter,
+def bitext_wants(
+    passes: Passes,
     bitexts: Sequence[Bitext],
-    comparison: Comparison,
-    steps: Checkpoints,
+    targets: Iterable[str],
+    conditions: Sequence[Condition],
+) -> list[Want]:
+    """Say what `compare_bitexts` reads of the bitexts that are of any target."""
+    model = passes.steps.model(passes.adapter)
+    wants = []
+    for bitext in bitexts_of(targets, bitexts):
+        texts = bitext_texts(bitext)
+        for condition in conditions:
+            step = _step(bitext, condition)
+            done = passes.steps.seems_done(step, KIND, origin_of(model, bitext, condition))
+            wants.append(Want(step, texts, (READING,), condition.plan, done))
+    return wants
+
+
+def bitexts_of(targets: Iterable[str], bitexts: Iterable[Bitext]) -> list[Bitext]:
+    """Choose the bitexts that are of any target."""
+    wanted = tuple(targets)
+    return [bitext for bitext in bitexts if any(_is_of(bitext, target) for target in wanted)]
+
+
+def bitext_texts(bitext: Bitext) -> tuple[str, ...]:
+    """List what is embedded of a bitext: queries, then candidates."""
+    return (*bitext.queries, *bitext.candidates)
+
+
+def compare_bitexts(
+    passes: Passes, bitexts: Sequence[Bitext], comparison: Comparison
 ) -> pd.DataFrame:
     """Measure retrieval in the bitexts that are of the target (PAPER steps 15 and 16).
 
@@ -63,13 +88,11 @@ def compare_bitexts(
     """
     frames = []
     conditions = (BEFORE, comparison.experts, *comparison.matched)
-    for bitext in bitexts:
-        if not _is_of(bitext, comparison.target):
-            continue
+    for bitext in bitexts_of([comparison.target], bitexts):
         figures: list[Figures] = []
         unsteered: Queries | None = None
         for condition in conditions:
-            condition_figures, queries = _measure(adapter, bitext, condition, unsteered, steps)
+            condition_figures, queries = _measure(passes, bitext, condition, unsteered)
             figures.append(condition_figures)
             if _within(bitext) and condition == BEFORE:
                 unsteered = queries
@@ -95,22 +118,17 @@ def _is_of(bitext: Bitext, target: str) -> bool:
 
 
 def _measure(
-    adapter: Adapter,
-    bitext: Bitext,
-    condition: Condition,
-    unsteered: Queries | None,
-    steps: Checkpoints,
+    passes: Passes, bitext: Bitext, condition: Condition, unsteered: Queries | None
 ) -> tuple[Figures, Queries]:
     """Measure one condition within a language or across two, and give its queries.
 
     Args:
-        adapter: the model.
+        passes: of the run.
         bitext: what is embedded.
         condition: how.
         unsteered: the queries of the unsteered model; None for the condition's own.
-        steps: of the run.
     """
-    sides = _embed(adapter, bitext, condition, steps)
+    sides = _embed(passes, bitext, condition)
     gold, same = np.array(bitext.gold), bitext.same
     with naming(condition, FINAL, "lower its k, or leave the target out"):
         ranks = bitext_ranks(sides.queries, sides.candidates, gold, same)
@@ -136,31 +154,28 @@ def origin_of(model: ModelInfo, bitext: Bitext, condition: Condition) -> Mapping
     }
 
 
-def _embed(adapter: Adapter, bitext: Bitext, condition: Condition, steps: Checkpoints) -> Sides:
-    """Embed both sides, or read what is kept."""
+def _step(bitext: Bitext, condition: Condition) -> str:
     languages = f"{bitext.query_language}-{bitext.candidates_language}"
-    step = f"bitexts/{condition.name}/{bitext.name}-{languages}"
-    origin = origin_of(steps.model(adapter), bitext, condition)
+    return f"bitexts/{condition.name}/{bitext.name}-{languages}"
+
+
+def _embed(passes: Passes, bitext: Bitext, condition: Condition) -> Sides:
+    """Embed both sides, or read what is kept."""
+    steps, step = passes.steps, _step(bitext, condition)
+    origin = origin_of(steps.model(passes.adapter), bitext, condition)
     if not steps.is_done(step, KIND, origin, Artifact.tensors):
-        texts = list(dict.fromkeys((*bitext.queries, *bitext.candidates)))
-        place = {text: row for row, text in enumerate(texts)}
-        name = f"{bitext.name} {languages}"
-        steps.say(f"Embedding {len(texts)} sentences of {name}: {condition.name}")
-        responses = gather(
-            adapter,
-            texts,
-            [READING],
-            intervention=condition.plan,
-            progress=condition.name,
-            keep=steps.unfinished(step),
+        sides = (bitext.queries, bitext.candidates)
+        languages = f"{bitext.query_language}-{bitext.candidates_language}"
+        responses = passes.responses(
+            step,
+            f"Embedding {sum(map(len, sides))} sentences of {bitext.name} {languages}: "
+            f"{condition.name}",
         )
-        rows = responses[READING].numpy()
-        tensors = {
-            side: rows[[place[text] for text in getattr(bitext, side)]]
-            for side in ("queries", "candidates")
-        }
+        rows = responses.in_memory()[READING].numpy()
+        queries, candidates = np.split(rows, [len(bitext.queries)])
         config = {"provenance": steps.signed(step, origin)}
+        tensors = {"queries": queries, "candidates": candidates}
         write_artifact(steps.folder / step, KIND, config, tensors=tensors)
-        steps.finish(step)
+    passes.finish(step)
     tensors = read_artifact(steps.folder / step, KIND).tensors()
     return Sides(tensors["queries"], tensors["candidates"])

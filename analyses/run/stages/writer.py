@@ -30,8 +30,6 @@ FEWEST_SEEDS = 4
 TOO_FEW_SEEDS = (
     f"fewer than {FEWEST_SEEDS} seeds cannot both choose a k and judge it; give more seeds"
 )
-BATCH = 64
-"""Texts that are written at once; they share one stream of random numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +89,6 @@ class Writer:
                 # Nothing hangs on these; of documents it is the content that counts.
                 **dict.fromkeys(("top_k", "tolerance", "documents")),
             },
-            "batch": BATCH,
             **more,
             "versions": versions(),
         }
@@ -108,7 +105,6 @@ class Writer:
             max_new_tokens=generation.max_new_tokens,
             temperature=generation.temperature,
             top_p=generation.top_p,
-            batch=BATCH,
             progress=condition.name,
         )
         return texts_frame(texts)

@@ -16,11 +16,10 @@ from nnsight.modeling.transformers import TransformersModel
 
 from steer_plugin import Intervention, apply_in_trace
 from steer_plugin.adapters.nnsight.portable_code import portable
-from steer_plugin.settings.names import POSITIONS
 
 from support import ndif_fixture, saved_models, tiny_models
 from support.oracle import Oracle
-from support.plans import composed, intervention, plan
+from support.plans import POSITIONS, composed, intervention, plan
 
 TOLERANCE = 1e-5
 TEXT = "air ant apple bark bay"
@@ -312,7 +311,7 @@ from support import tiny_models
 from steer_plugin import adapt, apply_in_trace
 from steer_plugin.models.adapter import Reading
 from steer_plugin.responses.forward_pass import gather
-from support.plans import composed, intervention, plan
+from support.plans import POSITIONS, composed, intervention, plan
 given = intervention(plan("mlp.hook_post", "set"))
 model = nnsight.NNsight(tiny_models.model("llama"))
 ---

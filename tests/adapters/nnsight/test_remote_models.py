@@ -26,14 +26,14 @@ from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
-from steer_plugin.settings.names import FINAL_NORM, POSITIONS
+from steer_plugin.settings.names import FINAL_NORM
 from steer_plugin.settings.parts import OPERATIONS, POOLINGS
 
 from support import command_line, ndif_fixture, saved_models, tiny_models
 from support.covering import pairwise
 from support.ndif_server import NDIFServer
 from support.oracle import PATHS, Oracle
-from support.plans import intervention, plan
+from support.plans import POSITIONS, intervention, plan
 from support.same_answers import assert_same_but_for_rounding
 
 TOLERANCE = 1e-5
@@ -148,7 +148,7 @@ def test_texts_under_intervention_are_those_of_transformer_lens(
             "temperature": temperature,
             "seed": 5,
         }
-        found, wanted = (one.generate(PROMPTS, **settings) for one in (far, local_of(name)))
+        found, wanted = (one.generate(PROMPTS, **settings).texts for one in (far, local_of(name)))
         assert found == wanted
 
 
@@ -197,11 +197,14 @@ def test_a_server_that_runs_strangers_in_a_sandbox_answers_the_same(
     far = remote(folder_of(ndif, "llama"), batch_tokens=2048)
 
     found = neurons(far, TEXTS, given)
-    texts = far.generate(PROMPTS, intervention=given, max_new_tokens=4, temperature=0)
+    texts = far.generate(PROMPTS, intervention=given, max_new_tokens=4, temperature=0).texts
 
     assert_close(found, neurons(local_of("llama"), TEXTS, given))
-    assert texts == local_of("llama").generate(
-        PROMPTS, intervention=given, max_new_tokens=4, temperature=0
+    assert (
+        texts
+        == local_of("llama")
+        .generate(PROMPTS, intervention=given, max_new_tokens=4, temperature=0)
+        .texts
     )
 
 
@@ -571,9 +574,9 @@ def test_a_run_goes_on_where_a_dead_server_stopped_it(
     arguments = ["run", file, "--out", out, "--ndif-url", ndif.url, "--ndif-patience", "3"]
 
     process = command_line.start(*arguments)
-    command_line.until(process, "Embedding 12 sentences in 3 languages: before")
+    process.until("Embedding 12 sentences in 3 languages: before")
     ndif.kill_api()
-    code, stdout, err = command_line.finish(process)
+    code, stdout, err = process.finish()
     try:
         assert (code, stdout) == (1, "")
         assert "cannot be reached" in err
@@ -584,7 +587,7 @@ def test_a_run_goes_on_where_a_dead_server_stopped_it(
         ndif.start_api()
     ndif.ready(folder_of(ndif, "llama"))
 
-    code, stdout, err = command_line.finish(command_line.start(*arguments))
+    code, stdout, err = command_line.run(*arguments)
 
     assert (code, stdout) == (0, f"{out / 'report.html'}\n"), err
     assert "Kept experts" in err

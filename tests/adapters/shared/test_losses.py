@@ -24,13 +24,12 @@ from steer_plugin.adapters.shared.losses import WindowBatch, token_losses, windo
 from steer_plugin.adapters.shared.tokens import TokenBatch, Tokens
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.models.adapter import Adapter
-from steer_plugin.settings.names import POSITIONS
 from steer_plugin.settings.parts import OPERATIONS
 
 from support import tiny_models
 from support.covering import pairwise
 from support.oracle import PATHS, Oracle, Plan
-from support.plans import intervention, plan
+from support.plans import POSITIONS, intervention, plan
 from support.tiny_models import ARCHITECTURES, MAX_TOKENS, MORE_ARCHITECTURES, Tiny
 
 TOLERANCE = 1e-5

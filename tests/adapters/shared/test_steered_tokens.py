@@ -19,13 +19,12 @@ from steer_plugin.adapters.shared.steered_tokens import (
 from steer_plugin.adapters.shared.touched_tokens import touched_tokens
 from steer_plugin.errors import InterventionError
 from steer_plugin.interventions.intervention import Intervention
-from steer_plugin.settings.names import POSITIONS
 from steer_plugin.settings.parts import OPERATIONS
 
 from support import tiny_models
 from support.covering import pairwise
 from support.oracle import PATHS, Oracle
-from support.plans import intervention, plan
+from support.plans import POSITIONS, intervention, plan
 from support.tiny_models import BOS, EOS, N_LAYERS, PAD, SPECIAL, WORDS, Tiny
 
 TOLERANCE = 1e-5

@@ -49,6 +49,10 @@ def _texts(lengths: list[int]) -> list[str]:
     return [" ".join(WORDS[start : start + length]) for start, length in enumerate(lengths)]
 
 
+def _ids(tokens: Tokens, texts: list[str]) -> list[list[int]]:
+    return [text.ids for text in tokens.encode(texts)]
+
+
 def _rows(batch: TokenBatch) -> list[list[int]]:
     return [ids[real].tolist() for ids, real in zip(batch.ids, batch.attention, strict=True)]
 
@@ -60,8 +64,8 @@ def test_bos_is_put_in_front_by_policy_whatever_the_tokenizer_does(
     plain = [[4, 5], [6], [UNK_ID]]
     texts = [f"{WORDS[0]} {WORDS[1]}", WORDS[2], "xyzzy"]
 
-    assert tokens_of(shipped(name), bos=False).encode(texts) == plain
-    assert tokens_of(shipped(name), bos=True).encode(texts) == [[BOS_ID, *ids] for ids in plain]
+    assert _ids(tokens_of(shipped(name), bos=False), texts) == plain
+    assert _ids(tokens_of(shipped(name), bos=True), texts) == [[BOS_ID, *ids] for ids in plain]
 
 
 TEMPLATES = ["$A", f"{BOS} $A", f"{EOS} $A", f"$A {EOS}", f"{EOS} {BOS} $A {EOS} {UNK}"]
@@ -75,7 +79,7 @@ def test_what_runs_is_what_the_tokenizer_gives_and_its_template_is_no_content(
     texts = [*_texts([3, 1, 7]), "xyzzy"]
     tokens = tokens_of(tokenizer)
 
-    assert tokens.encode(texts) == [tokenizer(text)["input_ids"] for text in texts]
+    assert _ids(tokens, texts) == [tokenizer(text)["input_ids"] for text in texts]
     for batch in tokens.batches(texts, 20):
         for row, ids, content in zip(batch.rows, batch.ids, batch.content, strict=True):
             plain = tokenizer(texts[row], add_special_tokens=False)["input_ids"]
@@ -100,7 +104,7 @@ def test_bos_given_says_what_is_in_front_and_leaves_the_end(
 ) -> None:
     tokens = tokens_of(templated(shipped, single), bos)
 
-    assert tokens.encode(["air"]) == [[*front, len(SPECIAL), UNK_ID]]
+    assert _ids(tokens, ["air"]) == [[*front, len(SPECIAL), UNK_ID]]
     assert tokens.bos == bos
 
 
@@ -132,18 +136,17 @@ def test_a_text_that_begins_and_ends_as_the_template_does_gets_it_once(
     (batch,) = tokens.batches([written, "air ant"], 100)
     for ids, content in zip(batch.ids, batch.content, strict=True):
         assert ids[content].tolist() == [len(SPECIAL), len(SPECIAL) + 1]
-    assert _rows(tokens.prompts([f"{tokens.tokenizer.decode(tokens.prefix)} air"], 1)) == [
-        [*tokens.prefix, len(SPECIAL)]
-    ]
+    (prompt,) = tokens.prompts([f"{tokens.tokenizer.decode(tokens.prefix)} air"], 1)
+    assert prompt.ids == [*tokens.prefix, len(SPECIAL)]
 
 
 def test_prompts_have_the_prefix_and_not_the_suffix(shipped: Shipped) -> None:
     tokens = tokens_of(templated(shipped, f"{EOS} {BOS} $A {EOS}"))
 
-    batch = tokens.prompts(["air", ""], 1)
+    encoded = tokens.prompts(["air", ""], 1)
 
-    assert _rows(batch) == [[EOS_ID, BOS_ID, len(SPECIAL)], [EOS_ID, BOS_ID]]
-    assert batch.content.sum(1).tolist() == [1, 0]
+    assert [text.ids for text in encoded] == [[EOS_ID, BOS_ID, len(SPECIAL)], [EOS_ID, BOS_ID]]
+    assert [int(text.content.sum()) for text in encoded] == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -153,9 +156,9 @@ def test_prompts_have_the_prefix_and_not_the_suffix(shipped: Shipped) -> None:
 def test_an_empty_prompt_is_the_prefix_or_else_bos(
     single: str, bos: bool | None, wanted: int, shipped: Shipped
 ) -> None:
-    batch = tokens_of(templated(shipped, single), bos).prompts([""], 1)
+    (prompt,) = tokens_of(templated(shipped, single), bos).prompts([""], 1)
 
-    assert (batch.ids.tolist(), batch.content.tolist()) == ([[wanted]], [[False]])
+    assert (prompt.ids, prompt.content.tolist()) == ([wanted], [False])
 
 
 @pytest.mark.parametrize("special", SPECIAL)
@@ -193,7 +196,7 @@ def test_batches_hold_each_text_once_sorted_by_length_within_their_size(
     assert rows == by_length
     for batch in batches:
         assert batch.ids.numel() <= batch_tokens or len(batch.rows) == 1
-        assert _rows(batch) == tokens.encode([texts[row] for row in batch.rows])
+        assert _rows(batch) == _ids(tokens, [texts[row] for row in batch.rows])
     for batch in batches[:-1]:
         assert (len(batch.rows) + 1) * batch.ids.shape[1] > batch_tokens, "one more would fit"
 
@@ -217,17 +220,18 @@ def test_whole_batches_alone_are_cut_into_the_same_batches_again(
         assert batch.rows == tuple(rows[list(same.rows)])
         assert torch.equal(batch.ids, same.ids)
         assert torch.equal(batch.attention, same.attention)
-        assert torch.equal(batch.template, same.template)
+        assert torch.equal(batch.content, same.content)
 
 
 @given(lengths=LENGTHS, left=st.booleans())
 def test_padding_bos_and_positions_are_explicit(
     tokens: Tokens, lengths: list[int], left: bool
 ) -> None:
-    encoded = tokens.encode(_texts(lengths))
+    texts = tokens.encode(_texts(lengths))
 
-    batch = tokens.pad(range(len(encoded)), encoded, left=left)
+    batch = tokens.pad(range(len(texts)), texts, left=left)
 
+    encoded = [text.ids for text in texts]
     width = max(map(len, encoded))
     assert batch.ids.shape == (len(encoded), width)
     assert not batch.ids[~batch.attention].any()
@@ -236,7 +240,6 @@ def test_padding_bos_and_positions_are_explicit(
         places = range(start, start + len(ids))
         assert batch.attention[row].nonzero()[:, 0].tolist() == list(places)
         assert batch.ids[row, start : start + len(ids)].tolist() == ids
-        assert batch.template[row].nonzero()[:, 0].tolist() == list(places[: int(tokens.bos)])
         assert batch.content[row].nonzero()[:, 0].tolist() == list(places[int(tokens.bos) :])
         assert batch.positions[row][batch.attention[row]].tolist() == list(range(len(ids)))
         assert int(batch.positions.min()) == 0
@@ -249,19 +252,19 @@ def test_only_the_rows_asked_for_are_padded_in_the_order_asked(tokens: Tokens) -
     batch = tokens.pad([1, 0], encoded, left=False)
 
     assert batch.rows == (1, 0)
-    assert _rows(batch) == [encoded[1], encoded[0]]
+    assert _rows(batch) == [encoded[1].ids, encoded[0].ids]
 
 
 def test_a_limit_counts_bos(shipped: Shipped) -> None:
     five = _texts([5])
 
-    assert len(tokens_of(shipped("gpt2"), bos=False, limit=5).encode(five)[0]) == 5
+    assert len(tokens_of(shipped("gpt2"), bos=False, limit=5).encode(five)[0].ids) == 5
     with pytest.raises(ModelError, match=r"text 0 has 6 tokens, the model takes 5; split it: 'air"):
         tokens_of(shipped("gpt2"), bos=True, limit=5).encode(five)
 
 
 def test_a_text_without_tokens_is_refused_only_where_it_is_pooled(tokens: Tokens) -> None:
-    assert tokens.encode(["air", ""])[1] == [BOS_ID] * tokens.bos
+    assert tokens.encode(["air", ""])[1].ids == [BOS_ID] * tokens.bos
     for cut in (tokens.batches, tokens.batch_rows):
         with pytest.raises(ModelError, match="text 1 has no tokens to pool over: ''"):
             list(cut(["air", ""], 100))

@@ -18,13 +18,13 @@ from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
-from steer_plugin.settings.names import FINAL_NORM, POSITIONS
+from steer_plugin.settings.names import FINAL_NORM
 from steer_plugin.settings.parts import OPERATIONS, POOLINGS, SITES
 
 from support import tiny_models
 from support.covering import pairwise
 from support.oracle import PATHS, Key, Oracle, pooled
-from support.plans import intervention, plan
+from support.plans import POSITIONS, intervention, plan
 from support.tiny_models import ARCHITECTURES, MAX_TOKENS, N_LAYERS, Tiny
 
 TOLERANCE = 1e-5
@@ -240,7 +240,9 @@ def test_bfloat16_models_are_read_and_changedin_their_own_dtype(
     assert found.dtype == torch.float32
     responses = oracle.responses(SHORT, _keys("mlp.hook_post"), "max", acts)
     np.testing.assert_allclose(found, responses, rtol=0.05, atol=0.05)
-    assert len(adapter.generate(PROMPTS, intervention=intervention(acts), max_new_tokens=3)) == 3
+    assert (
+        len(adapter.generate(PROMPTS, intervention=intervention(acts), max_new_tokens=3).ids) == 3
+    )
 
 
 # Sites that are not there
@@ -371,11 +373,9 @@ def test_nan_weights_are_found_out_by_unit_and_sentence(shipped: Callable[[str],
 @pytest.mark.parametrize(
     "act", [adapt, lambda model: steered(model, Intervention("mlp.hook_post", (), (), ()))]
 )
-def test_only_a_bridge_can_be_adapted_or_steered(
-    act: Callable[[Any], Any], tiny_model: TinyModel
-) -> None:
-    for other in (tiny_model("gpt2").plain, "gpt2", None):
-        with pytest.raises(ModelError, match="give a TransformerLens TransformerBridge"):
+def test_what_is_no_model_can_be_neither_adapted_nor_steered(act: Callable[[Any], Any]) -> None:
+    for other in (torch.nn.Linear(2, 2), "gpt2", None):
+        with pytest.raises(ModelError, match=r"give a .*model of transformers"):
             act(other)
 
 
@@ -387,7 +387,8 @@ def test_texts_are_tokenized_as_the_tokenizer_ships(name: str, tiny_model: TinyM
 
     assert adapter.info.bos == (name not in tiny_models.WITHOUT_OWN_BOS)
     assert isinstance(adapter, BridgeAdapter)
-    assert adapter.tokens.encode(TEXTS) == model.tokenizer(TEXTS)["input_ids"]
+    encoded = adapter.tokens.encode(TEXTS)
+    assert [text.ids for text in encoded] == model.tokenizer(TEXTS)["input_ids"]
 
 
 def test_the_model_is_described_as_results_record_it(tiny_model: TinyModel) -> None:
@@ -566,13 +567,13 @@ def test_greedy_generation_equals_plain_hugging_face(
         if "mlp.hook_post" in PATHS[name]
     ] + [plan("hook_resid_post", "add", positions="generated", units=8)]
 
-    plain = adapter.generate(prompts, max_new_tokens=6, temperature=0)
-    assert plain == [oracle.greedy(prompt, 6) for prompt in prompts]
+    plain = adapter.generate(prompts, max_new_tokens=6, temperature=0).texts
+    assert plain == tuple(oracle.greedy(prompt, 6) for prompt in prompts)
     for act in acts:
         found = adapter.generate(
             prompts, intervention=intervention(act), max_new_tokens=6, temperature=0
-        )
-        assert found == [oracle.greedy(prompt, 6, act) for prompt in prompts]
+        ).texts
+        assert found == tuple(oracle.greedy(prompt, 6, act) for prompt in prompts)
         assert found != plain
 
 
@@ -584,7 +585,7 @@ def test_sampling_is_reproducible_and_leaves_the_global_generator_alone(
     before = torch.get_rng_state()
 
     first, again, other = (
-        adapter.generate(PROMPTS, max_new_tokens=8, seed=seed) for seed in (5, 5, 6)
+        adapter.generate(PROMPTS, max_new_tokens=8, seed=seed).texts for seed in (5, 5, 6)
     )
 
     assert first == again != other
@@ -596,22 +597,22 @@ def test_a_narrow_top_p_is_greedy_and_a_high_temperature_reaches_every_word(
 ) -> None:
     adapter = _adapter(tiny_model("llama"))
 
-    narrow = adapter.generate(PROMPTS, max_new_tokens=6, top_p=1e-6)
-    wide = adapter.generate([""] * 1000, max_new_tokens=1, temperature=1e6)
+    narrow = adapter.generate(PROMPTS, max_new_tokens=6, top_p=1e-6).texts
+    wide = adapter.generate([""] * 1000, max_new_tokens=1, temperature=1e6).texts
 
-    assert narrow == adapter.generate(PROMPTS, max_new_tokens=6, temperature=0)
+    assert narrow == adapter.generate(PROMPTS, max_new_tokens=6, temperature=0).texts
     assert set(wide) - {""} == set(tiny_models.WORDS)
 
 
 def test_a_models_own_generation_settings_do_not_reach_the_text(tiny_model: TinyModel) -> None:
     model = tiny_model("llama")
     adapter = _adapter(model)
-    plain = adapter.generate(PROMPTS, max_new_tokens=9, temperature=0)
+    plain = adapter.generate(PROMPTS, max_new_tokens=9, temperature=0).texts
     own = model.bridge.original_model.generation_config
 
     own.repetition_penalty = 5.0
     try:
-        penalized = adapter.generate(PROMPTS, max_new_tokens=9, temperature=0)
+        penalized = adapter.generate(PROMPTS, max_new_tokens=9, temperature=0).texts
         assert model.bridge.original_model.generation_config is own
     finally:
         own.repetition_penalty = None
@@ -633,13 +634,15 @@ def test_a_bos_token_that_is_generated_begins_no_new_prompt(
             head[tiny_models.SPECIAL.index(tiny_models.BOS)] = 9 * found[FINAL_NORM, 0][-1]
 
     prompt, new = "air ant", 5
-    generated = _adapter(model).generate(
-        [prompt], intervention=intervention(acts), max_new_tokens=new, temperature=0
+    generated = (
+        _adapter(model)
+        .generate([prompt], intervention=intervention(acts), max_new_tokens=new, temperature=0)
+        .texts
     )
 
     logits, _ = text.forward(text.ids(prompt), acts)
     assert int(logits[-1].argmax()) == tiny_models.SPECIAL.index(tiny_models.BOS)
-    assert generated == [text.greedy(prompt, new, acts)]
+    assert generated == (text.greedy(prompt, new, acts),)
 
 
 @pytest.mark.parametrize("steer_bos", [True, False])
@@ -651,11 +654,15 @@ def test_a_prompt_without_tokens_is_bos_alone_whether_or_not_texts_have_one(
     with_bos = Oracle("bloom", model.plain, model.tokenizer, bos=True)
     without = Oracle("bloom", model.plain, model.tokenizer, bos=False)
 
-    found = _adapter(model, bos=False).generate(
-        ["air ant bark", ""], intervention=intervention(acts), max_new_tokens=6, temperature=0
+    found = (
+        _adapter(model, bos=False)
+        .generate(
+            ["air ant bark", ""], intervention=intervention(acts), max_new_tokens=6, temperature=0
+        )
+        .texts
     )
 
-    assert found == [without.greedy("air ant bark", 6, acts), with_bos.greedy("", 6, acts)]
+    assert found == (without.greedy("air ant bark", 6, acts), with_bos.greedy("", 6, acts))
 
 
 def test_a_prompt_without_tokens_needs_a_tokenizer_with_bos(tiny_model: TinyModel) -> None:

@@ -9,8 +9,14 @@ import pytest
 
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.analyses.run.checkpoints import Checkpoints
+from steer_plugin.analyses.run.passes import Passes
 from steer_plugin.analyses.run.stages.conditions import BEFORE, MATCHED, Comparison, Condition
-from steer_plugin.analyses.run.stages.independent_sets import KIND, compare_bitexts, origin_of
+from steer_plugin.analyses.run.stages.independent_sets import (
+    KIND,
+    bitext_wants,
+    compare_bitexts,
+    origin_of,
+)
 from steer_plugin.corpora.bitext import Bitext
 from steer_plugin.errors import AnalysisError
 from steer_plugin.interventions.intervention import Intervention
@@ -62,6 +68,14 @@ def embedded(
     return Checkpoints(folder, lambda _: None)
 
 
+def wanting(adapter: BridgeAdapter, steps: Checkpoints, one: Bitext, beside: Comparison) -> Passes:
+    """Tell what the comparison reads, as a run does."""
+    passes = Passes(adapter, steps)
+    conditions = [BEFORE, *beside.conditions]
+    passes.want(bitext_wants(passes, [one], [beside.target], conditions))
+    return passes
+
+
 def test_no_more_is_in_memory_where_more_conditions_are_compared(
     adapter: BridgeAdapter, tmp_path: Path
 ) -> None:
@@ -71,7 +85,7 @@ def test_no_more_is_in_memory_where_more_conditions_are_compared(
         beside = comparison(controls)
         steps = embedded(tmp_path, adapter, one, (BEFORE, *beside.conditions))
         tracemalloc.start()
-        compare_bitexts(adapter, [one], beside, steps)
+        compare_bitexts(wanting(adapter, steps, one, beside), [one], beside)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
 
@@ -96,7 +110,7 @@ def test_english_is_in_every_pair_and_so_no_target_of_any(
     one, beside = bitext(*languages, size=50), comparison(1, target)
     steps = embedded(tmp_path, adapter, one, (BEFORE, *beside.conditions))
 
-    found = compare_bitexts(adapter, [one], beside, steps)
+    found = compare_bitexts(wanting(adapter, steps, one, beside), [one], beside)
 
     assert (not found.empty) == there
 
@@ -107,7 +121,9 @@ def test_within_a_language_the_unsteered_queries_look_among_steered_candidates(
     one, beside = bitext("deu_Latn", "deu_Latn", size=50), comparison(1)
     steps = embedded(tmp_path, adapter, one, (BEFORE, *beside.conditions))
 
-    found = compare_bitexts(adapter, [one], beside, steps).set_index("measure")
+    found = compare_bitexts(wanting(adapter, steps, one, beside), [one], beside).set_index(
+        "measure"
+    )
 
     # Each condition finds its own, and none another's, which is drawn apart from it.
     assert list(found.loc["top-1", ["pre", "post", "control"]]) == [1, 1, 1]
@@ -123,4 +139,4 @@ def test_a_condition_that_cannot_be_measured_is_named(
     steps = embedded(tmp_path, adapter, one, conditions, collapsed=beside.experts)
 
     with pytest.raises(AnalysisError, match=r"^condition-0 after the final norm: .*lower its k"):
-        compare_bitexts(adapter, [one], beside, steps)
+        compare_bitexts(wanting(adapter, steps, one, beside), [one], beside)

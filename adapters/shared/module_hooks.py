@@ -1,0 +1,62 @@
+"""PyTorch hooks on the modules of a model: what stands at a place, read and written."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+from steer_plugin.adapters.shared.module_paths import Place
+
+Act = Callable[[Tensor], Tensor | None]
+"""Is given a tensor; what it returns takes its place, unless that is None."""
+
+
+@contextmanager
+def module_hooks(model: Any, acts: Iterable[tuple[Place, Act]]) -> Iterator[list[tuple[Any, int]]]:
+    """Let functions see and change what stands at places of a model inside the block.
+
+    Those at one place act in the order in which they are given, after hooks that were set before.
+
+    Args:
+        model: a torch module.
+        acts: each with its place.
+
+    Yields:
+        For each the table of hooks that it is in, and its number there.
+    """
+    handles = []
+    try:
+        for (path, side), act in acts:
+            module = model.get_submodule(path)
+            handles.append(
+                module.register_forward_pre_hook(_before(act), with_kwargs=True)
+                if side == "input"
+                else module.register_forward_hook(_after(act))
+            )
+        yield [(handle.hooks_dict_ref(), handle.id) for handle in handles]
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _before(act: Act) -> Callable[..., Any]:
+    def hook(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args:
+            changed = act(args[0])
+            return None if changed is None else ((changed, *args[1:]), kwargs)
+        name = next(name for name, value in kwargs.items() if isinstance(value, Tensor))
+        changed = act(kwargs[name])
+        return None if changed is None else (args, {**kwargs, name: changed})
+
+    return hook
+
+
+def _after(act: Act) -> Callable[..., Any]:
+    def hook(_: Any, __: Any, output: Any) -> Any:
+        if isinstance(output, Tensor):
+            return act(output)
+        changed = act(output[0])
+        return None if changed is None else type(output)((changed, *output[1:]))
+
+    return hook

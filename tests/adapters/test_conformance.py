@@ -1,0 +1,62 @@
+"""Every architecture on every host, held to transformers' own words; see `support.conformance`."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steer_plugin import adapt
+from steer_plugin.errors import SiteError
+from steer_plugin.settings.names import FINAL_NORM
+
+from support import every_architecture, models_table
+from support.conformance import HOSTS, SITES, conformance
+from support.every_architecture import NOT_MADE, architectures, made
+
+TABLE = Path(__file__).parents[2] / "docs" / "models.md"
+WORST = 1e-5
+GROUPS = 8  # for workers, which take a file whole otherwise
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, str]:
+    lines = TABLE.read_text(encoding="utf-8").splitlines()
+    return {line.split("`")[1]: line for line in lines if line.startswith("| `")}
+
+
+def test_the_table_has_each_architecture(rows: dict[str, str]) -> None:
+    assert sorted(rows) == architectures()
+    assert {*NOT_MADE} == {*architectures()} - {*made()}
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        pytest.param(name, marks=pytest.mark.xdist_group(f"architectures {number % GROUPS}"))
+        for number, name in enumerate(made())
+    ],
+)
+def test_every_site_is_itself_or_refused_by_name_on_every_host(
+    architecture: str, rows: dict[str, str], shipped: Callable[[str], Any]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what a tiny configuration lacks
+        seen = conformance(architecture, shipped("llama"))
+
+    assert seen.deviation < WORST, seen.worst
+    assert rows[architecture] == models_table.row(seen)
+    for host in HOSTS:
+        for site in SITES:
+            if not seen.layers.get((host, site)):
+                assert seen.reasons[host, site]
+
+
+def test_what_is_run_twice_in_a_pass_is_refused(shipped: Callable[[str], Any]) -> None:
+    model = every_architecture.tiny("LlamaForCausalLM")
+    norm = model.model.norm
+    model.model.layers[0].register_forward_hook(lambda *given: norm(given[2]))
+
+    with pytest.raises(SiteError, match="is run 2 times in a pass"):
+        adapt(model, tokenizer=shipped("llama")).space(FINAL_NORM)
