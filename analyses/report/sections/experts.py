@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
+from steer_plugin.activations.sites import unit_label
 from steer_plugin.analyses.report.figure import Figure, Section
 from steer_plugin.analyses.report.forms import HeatMap, Lanes, Lines, Panel, Select
 from steer_plugin.analyses.report.frames import codes_as_names, footnote
@@ -24,6 +25,7 @@ from steer_plugin.analyses.run.results import Results, middle
 from steer_plugin.analyses.statistics.figure_rows import records
 from steer_plugin.corpora.language_codes import language_name
 from steer_plugin.experts.selection import TOP
+from steer_plugin.settings.probe import ProbeSettings
 
 _MOST = 30
 _ROWS = 2_500
@@ -170,6 +172,7 @@ def short_of_experts(layers: pd.DataFrame) -> str:
 def _curves(results: Results) -> Figure:
     table = curve_table(results)
     score = score_name(results)
+    site = results.provenance.get("site", ProbeSettings.site)
     named = codes_as_names(results, table, "concept")
     named["concept"] = pd.Categorical(named["concept"], _targets_first(results, named))
     named = named.sort_values("concept", kind="stable").astype({"concept": str})
@@ -181,7 +184,10 @@ def _curves(results: Results) -> Figure:
     rows = rows.assign(
         panel="",
         place=_thousands(rows["rank"]),
-        unit=[f"block {a}, unit {b}" for a, b in zip(rows["layer"], rows["index"], strict=True)],
+        unit=[
+            unit_label(site, int(layer), int(index))
+            for layer, index in zip(rows["layer"], rows["index"], strict=True)
+        ],
         both=[
             f"{number(a, digits=4)}, {number(b, digits=4)}"
             for a, b in zip(rows["find_score"], rows["judge_score"], strict=True)
