@@ -2,7 +2,7 @@
 
 import functools
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from nnsight.intervention.envoy import Envoy
 from nnsight.schema.request import RequestModel
@@ -40,7 +40,7 @@ def _sent_paths(model: Any, sent: Any) -> Any:
 
 def work_out_before_sending() -> None:
     """Work out, where a request is written, the paths of each model that its block can name."""
-    serialize = RequestModel.serialize.__func__
+    serialize = cast("Any", RequestModel.serialize).__func__
 
     @functools.wraps(serialize)
     def with_paths(cls: type, tracer: Any, *args: Any, **kwargs: Any) -> Any:

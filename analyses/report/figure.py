@@ -110,3 +110,8 @@ class Section:
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     how: str = ""
+
+    @property
+    def items(self) -> tuple[Figure | Table, ...]:
+        """Its figures, then its tables."""
+        return (*self.figures, *self.tables)

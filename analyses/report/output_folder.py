@@ -46,7 +46,7 @@ def write_report(results: Results, folder: str | Path, first: Section | None = N
     head = first_screen(results)
     html = render(results, head, content)
     stored = dict(results.tables())
-    for item in (head.figure, *(i for s in content for i in (*s.figures, *s.tables))):
+    for item in (head.figure, *(item for part in content for item in part.items)):
         stored.update(item.tables)
     # The page is on the disk before the tables take their names, so that neither comes alone.
     with whole_file(target / PAGE) as file:
@@ -112,7 +112,7 @@ def export_tables(
     """
     paths = []
     for part in _content(results, first):
-        for item in (*part.figures, *part.tables):
+        for item in part.items:
             for name, rows in _written(item).items():
                 path = Path(folder) / f"{name}.{'csv' if format == 'csv' else 'tex'}"
                 text = (

@@ -197,13 +197,13 @@ class ExpertTable:
     ) -> Float[np.ndarray, "k *value"]:
         """Give what is written to units by the name of a statistic: of heads, to their values."""
         if not of_heads(self.space.site):
-            return self.statistics[name][row, units]
+            return np.asarray(self.statistics[name][row, units])
         if name not in self.values:
             raise InterventionError(
                 f"the expert table has no {name!r} of the values of its heads; find the experts "
                 "anew, or give a number"
             )
-        return self.values[name][row].reshape(len(self.space), -1)[units]
+        return np.asarray(self.values[name][row].reshape(len(self.space), -1)[units])
 
     def frame(self, concept: str, k: int) -> pd.DataFrame:
         """List the k best experts for a concept, one a row, best first.

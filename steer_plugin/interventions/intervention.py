@@ -379,7 +379,7 @@ def restored(config: dict[str, Any], units: pd.DataFrame) -> Intervention:
     return Intervention(**columns, **config, positions=where)
 
 
-def _printed(value: float | Sequence[float]) -> str:
+def _printed(value: Any) -> str:
     if isinstance(value, Sequence):
         return f"[{len(value)} values]"
     return f"{value:.4g}"

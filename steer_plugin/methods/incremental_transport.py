@@ -1,6 +1,7 @@
 """Linear-AcT layer after layer: each layer's maps are fitted to responses under those before it."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,13 +48,16 @@ def incremental_transport(given: MethodContext) -> Intervention:
         units += len(indices)
         for name in LINE:
             lines[name].append(fitted[LINE[name]])
+        columns: dict[str, Any] = {
+            name: Column(np.concatenate(parts)) for name, parts in lines.items()
+        }
         plan = replace(
             chosen,
             layers=chosen.layers[:units],
             indices=chosen.indices[:units],
             operation="affine",
             provenance={**chosen.provenance, "value": f"{LINES}, layer after layer"},
-            **{name: Column(np.concatenate(parts)) for name, parts in lines.items()},
+            **columns,
         )
     return replace(chosen, operation="affine") if plan is None else plan
 

@@ -389,7 +389,7 @@ def probe_units(
     """
     planned = ProbePass.over(adapter, corpus, settings, active=active)
     texts, _ = corpus.labelled()
-    given = {"intervention": intervention, "progress": progress}
+    given: dict[str, Any] = {"intervention": intervention, "progress": progress}
     if intervention is not None:
         under = {**planned.provenance, "intervention": intervention.hash}
         planned = replace(planned, provenance=under)
