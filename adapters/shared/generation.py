@@ -9,9 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm import tqdm
 
+from steer_plugin.adapters.shared.batch_cuts import runs_over_padding
 from steer_plugin.adapters.shared.memory import Memory
 from steer_plugin.adapters.shared.sampling import draws, generation_settings
-from steer_plugin.adapters.shared.tokens import TokenBatch, Tokens, runs_over_padding
+from steer_plugin.adapters.shared.tokens import TokenBatch, Tokens
 from steer_plugin.errors import ModelError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import ModelInfo

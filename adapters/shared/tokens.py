@@ -1,7 +1,7 @@
 """From texts to padded token ids, with every mask explicit."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from steer_plugin.adapters.shared import chat_template
+from steer_plugin.adapters.shared.batch_cuts import cut_by_length
 from steer_plugin.errors import ModelError
 from steer_plugin.models.generation import Prompt
 
@@ -244,7 +245,7 @@ class Tokens:
         lengths = {row: len(encoded[row].ids) for row in rows}
         return [
             self.pad(group, encoded, left=True)
-            for group in _cut(lengths, batch_tokens, room, alike)
+            for group in cut_by_length(lengths, batch_tokens, room, alike)
         ]
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -275,7 +276,7 @@ class Tokens:
             ModelError: as `batches` does.
         """
         lengths = _lengths(self._with_content(texts))
-        return [np.array(rows) for rows in _cut(lengths, batch_tokens)]
+        return [np.array(rows) for rows in cut_by_length(lengths, batch_tokens)]
 
     def _with_content(self, texts: Sequence[Prompt]) -> list[Encoded]:
         encoded = self.encode(texts)
@@ -320,7 +321,7 @@ class Tokens:
 
     def side_by_side(self, encoded: Sequence[Encoded], batch_tokens: int) -> Iterator[TokenBatch]:
         """Put encoded texts into batches of similar length, the longest first; see `batches`."""
-        for rows in _cut(_lengths(encoded), batch_tokens):
+        for rows in cut_by_length(_lengths(encoded), batch_tokens):
             yield self.pad(rows, encoded, left=False)
 
     def pad(self, rows: Sequence[int], encoded: Sequence[Encoded], *, left: bool) -> TokenBatch:
@@ -341,22 +342,6 @@ class Tokens:
 
 def _lengths(encoded: Sequence[Encoded]) -> dict[int, int]:
     return {row: len(text.ids) for row, text in enumerate(encoded)}
-
-
-def _cut(
-    lengths: Mapping[int, int], batch_tokens: int, room: int = 0, alike: bool = False
-) -> Iterator[list[int]]:
-    """Fill one batch after another, the longest texts first, those of one length by row."""
-    rows: list[int] = []
-    for row in sorted(lengths, key=lambda row: (-lengths[row], row)):
-        longest = lengths[rows[0]] if rows else 0
-        full = (longest + room) * (len(rows) + 1) > batch_tokens
-        if rows and (full or (alike and lengths[row] != longest)):
-            yield rows
-            rows = []
-        rows.append(row)
-    if rows:
-        yield rows
 
 
 def tokens_for(tokenizer: Any, bos: bool | None, config: Any, chat: bool = False) -> Tokens:
@@ -409,16 +394,3 @@ def template_of(tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
         f"the tokenizer makes {plain} of {text!r} without special tokens and {whole} with them, "
         "and puts nothing around it; give adapt(..., tokenizer=...) one that does"
     )
-
-
-def runs_over_padding(model: Any) -> bool:
-    """Say whether padding before a text changes what a model gives for the text.
-
-    The recurrences of RecurrentGemma and RWKV run over what attention masks, and so does what
-    MiniMax's linear attention keeps for the next token, in transformers 5.23.
-
-    Args:
-        model: of transformers.
-    """
-    layers = getattr(model.config.get_text_config(), "layer_types", None) or ()
-    return bool(getattr(model, "_is_stateful", False)) or "linear_attention" in layers
