@@ -71,7 +71,7 @@ def _steer_passes(
         given: which tokens are touched, where it is known; see `touched_tokens`.
         prompt_length: how many tokens each prompt has, where it is told.
     """
-    layers: list[tuple[int, Any, str, Any, dict[Any, Any]]] = []
+    layers: list[tuple[int, Any, str, tuple[Any, Any], dict[Any, tuple[Any, Any]]]] = []
     paths, own = paths_of(model), intervention.module_paths
     for layer, units in intervention.units.items():
         path, side = locate(model._module, paths, intervention.tensor_site, layer, own)

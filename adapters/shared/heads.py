@@ -35,7 +35,8 @@ def head_norms(
     """Give the Euclidean norm of each head's values at each token, in float32 or wider."""
     wide = torch.promote_types(values.dtype, torch.float32)
     of_heads = values.reshape(*values.shape[:-1], heads, -1)
-    return torch.linalg.vector_norm(of_heads, dim=-1, dtype=wide)
+    norms: Tensor = torch.linalg.vector_norm(of_heads, dim=-1, dtype=wide)
+    return norms
 
 
 def meant_values(

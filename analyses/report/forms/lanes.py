@@ -72,7 +72,7 @@ class Lanes:
         x = {"type": "quantitative", "title": panel.axis, "scale": scale, "axis": axis}
         colour, shape, fill = series(whole["series"])
         slots = list(dict.fromkeys(whole["slot"]))
-        y = {
+        y: Spec = {
             "field": "lane",
             "type": "nominal",
             "title": None,
@@ -121,8 +121,8 @@ class Lanes:
             }
             for test, text, align, dx, dy, at in self._written(rows, panel)
         ]
-        by = [select.column for select in self.selects]
-        lanes = rows.groupby(by)["lane"].nunique().max() if by else rows["lane"].nunique()
+        columns = [select.column for select in self.selects]
+        lanes = rows.groupby(columns)["lane"].nunique().max() if columns else rows["lane"].nunique()
         return {
             "title": panel.name,
             "height": max(int(lanes) * (self.step * len(slots) + 8), 40),
