@@ -489,7 +489,7 @@ BAD_USAGE = {
     ),
     "no tokens": (
         "generate {model} --unit L0N1=2 --positions first",
-        "'first' is not a choice of positions; choose one of: all, prompt, text, generated, last, or a",
+        "'first' is not a choice of positions; choose one of: all, prompt, text, generated, last, ",
     ),
     "a slice that stands still": (
         "generate {model} --unit L0N1=2 --positions 1:4:0",
