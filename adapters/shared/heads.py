@@ -34,8 +34,8 @@ def head_norms(
 ) -> Float[Tensor, "text token head"]:
     """Give the Euclidean norm of each head's values at each token, in float32 or wider."""
     wide = torch.promote_types(values.dtype, torch.float32)
-    norms: Tensor = values.unflatten(-1, (heads, -1)).norm(dim=-1, dtype=wide)
-    return norms
+    of_heads = values.reshape(*values.shape[:-1], heads, -1)
+    return torch.linalg.vector_norm(of_heads, dim=-1, dtype=wide)
 
 
 def meant_values(

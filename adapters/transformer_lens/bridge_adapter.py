@@ -33,6 +33,11 @@ from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.settings.model import BATCH_TOKENS
 from steer_plugin.storage.artifacts import one_line
 
+# Bridges that compute otherwise than their models, as tests/support/conformance.py measures.
+OTHERWISE = {
+    "openai-gpt": "its MLP has other neurons than the model, and its blocks pass their hooks by"
+}
+
 
 class BridgeAdapter(HookedAdapter):
     """A TransformerBridge behind the verbs of `steer_plugin.models.adapter.Adapter`.
@@ -133,6 +138,10 @@ def _require_components(bridge: TransformerBridge) -> None:
     Raises:
         ModelError: it has such a part.
     """
+    model = cast("Any", bridge.original_model)
+    reason = OTHERWISE.get(model.config.model_type)
+    if reason is not None:
+        raise ModelError(f"{bridge.cfg.model_name} on TransformerLens: {reason}; run it on nnsight")
     lacking = [
         name
         for name, part in bridge.named_modules()

@@ -1,42 +1,34 @@
-"""A run's results as one page to read, with the tables behind its charts."""
+"""A run's results as one page to read, with its tables, and its charts and tables for a paper."""
 
-from collections.abc import Mapping
+import textwrap
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 import vl_convert
 
-from steer_plugin.analyses.report.contents import exhibits, headline_phrase, several_ks
-from steer_plugin.analyses.report.exhibit import Exhibit
-from steer_plugin.analyses.report.page import (
-    Section,
-    exhibit_html,
-    page,
-    section_html,
-    section_tag,
-    specification,
-    table,
-    text,
-)
-from steer_plugin.analyses.report.paper_section import paper_section
-from steer_plugin.analyses.report.words import chart_titles, phrases, summary
-from steer_plugin.analyses.report.words.control_titles import centring_sentence, share_sentence
-from steer_plugin.analyses.run.results import Results, at_headline, layer_phrase
-from steer_plugin.analyses.statistics.comparison import FEWEST_DRAWS
-from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
-from steer_plugin.corpora.language_codes import language_label
+from steer_plugin.analyses.report.contents import sections
+from steer_plugin.analyses.report.figure import Figure, Section, Table
+from steer_plugin.analyses.report.first_screen import first_screen, glance
+from steer_plugin.analyses.report.page import render
+from steer_plugin.analyses.report.readable import latex
+from steer_plugin.analyses.run.results import Results
 from steer_plugin.storage.artifacts import whole_file, whole_folder
 
 PAGE = "report.html"
 TABLES = "tables"
+COLUMN = 336
+"""Pixels of a paper's column of 3.5 inches."""
+
+Picture = Literal["svg", "png", "pdf"]
+TableFormat = Literal["csv", "latex"]
 
 
 def write_report(results: Results, folder: str | Path, first: Section | None = None) -> Path:
     """Write the report and its tables.
 
     The page is one file that works without a network. Beside it, `tables/` holds the rows behind
-    each chart under the chart's name, and the tables of the results as they are.
+    each chart, and the tables of the results as they are.
 
     Args:
         results: what was measured.
@@ -50,40 +42,17 @@ def write_report(results: Results, folder: str | Path, first: Section | None = N
         ArtifactError: the folder cannot be written.
     """
     target = Path(folder)
-    content: list[Section | Exhibit] = [
-        *([] if first is None else [first]),
-        *exhibits(results),
-        paper_section(results),
-    ]
-    sections = [item for item in content if isinstance(item, Section)]
-    every_exhibit = [
-        *(exhibit for section in sections for exhibit in section.exhibits),
-        *(item for item in content if isinstance(item, Exhibit)),
-    ]
-    specs = {exhibit.name: specification(exhibit) for exhibit in every_exhibit}
-    bodies = [
-        section_html(item, specs)
-        if isinstance(item, Section)
-        else exhibit_html(item, specs[item.name])
-        for item in content
-    ]
-    links = "".join(f'<a href="#{item.name}">{text(item.heading)}</a>' for item in content)
-    model = results.provenance.get("model", "a language model")
-    html = page(
-        f"Language experts in {model}",
-        f'{_opening(results)}<nav aria-label="Sections">{links}'
-        '<a href="#provenance">Provenance</a><a href="#tables">Tables</a></nav>',
-        [*bodies, _provenance(results), _tables(results)],
-        specs,
-    )
-    chart_tables = {exhibit.name: exhibit.table for exhibit in every_exhibit}
-    for section in sections:
-        chart_tables.update(section.tables)
+    content = _content(results, first)
+    head = first_screen(results)
+    html = render(results, head, content)
+    stored = dict(results.tables())
+    for item in (head.figure, *(i for s in content for i in (*s.figures, *s.tables))):
+        stored.update(item.tables)
     # The page is on the disk before the tables take their names, so that neither comes alone.
     with whole_file(target / PAGE) as file:
         file.write_text(html, encoding="utf-8")
         with whole_folder(target / TABLES) as draft:
-            for name, rows in {**results.tables(), **chart_tables}.items():
+            for name, rows in stored.items():
                 rows.to_parquet(draft / f"{name}.parquet", index=False)
     return target / PAGE
 
@@ -91,16 +60,16 @@ def write_report(results: Results, folder: str | Path, first: Section | None = N
 def export_charts(
     results: Results,
     folder: str | Path,
-    format: Literal["png", "svg"],  # noqa: A002 - the usual word for it
+    format: Picture,  # noqa: A002 - the usual word for it
     first: Section | None = None,
 ) -> list[Path]:
-    """Write every chart as a picture with its title.
+    """Write every chart as a picture for a paper's column, once a state of its selectors.
 
     Args:
         results: what was measured.
         folder: made where it is missing.
-        format: "png" at twice the screen's resolution, or "svg".
-        first: a section before the others, whose charts come first.
+        format: "png" (300 dots an inch), "svg" or "pdf".
+        first: a section before the others.
 
     Returns:
         The pictures' paths, in the report's order.
@@ -109,96 +78,84 @@ def export_charts(
         ArtifactError: the folder cannot be written.
     """
     paths = []
-    for exhibit in (*(first.exhibits if first else ()), *exhibits(results)):
-        spec = specification(exhibit)
-        path = Path(folder) / f"{exhibit.name}.{format}"
-        with whole_file(path) as file:
-            if format == "png":
-                file.write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
-            else:
-                file.write_text(vl_convert.vegalite_to_svg(spec), encoding="utf-8")
-        paths.append(path)
+    content = _content(results, first)
+    for figure in (glance(results), *(figure for part in content for figure in part.figures)):
+        for state in figure.states():
+            name = "-".join([figure.name, *map(_word, state.values())])
+            path = Path(folder) / f"{name}.{format}"
+            with whole_file(path) as file:
+                file.write_bytes(_picture(figure, state, format))
+            paths.append(path)
     return paths
 
 
-def _opening(results: Results) -> str:
-    headline = chart_titles.retrieval_title(summary.top_1(results))
-    where = layer_phrase(summary.reading_layer(results))
-    chosen = ": the middle of the values that were run, whatever their outcome"
-    note = (
-        f"Means over all pairs of languages, {where}, {headline_phrase(results)}"
-        f"{chosen if several_ks(results) else ''}. In brackets: 95% interval, "
-        f"{_resampled(results)}. Distances and gaps are of raw embeddings."
-    )
-    finding = summary.finding(results)
-    controls = results.controls
-    for sentence in (share_sentence(controls, "constant-shift"), centring_sentence(controls)):
-        finding += f" {sentence}." if sentence else ""
-    return (
-        f'<p class="headline">{text(headline)}.</p><p id="finding">{text(finding)}</p>'
-        f'{_glance(results)}<p class="note">{text(note)}</p>'
-    )
+def export_tables(
+    results: Results,
+    folder: str | Path,
+    format: TableFormat,  # noqa: A002
+    first: Section | None = None,
+) -> list[Path]:
+    """Write every table that the page shows, with intervals, for a paper or a spreadsheet.
+
+    Args:
+        results: what was measured.
+        folder: made where it is missing.
+        format: "csv", figures and the ends of their intervals in columns of their own, or "latex",
+            a `tabular` for booktabs with the intervals in brackets.
+        first: a section before the others.
+
+    Returns:
+        The files' paths.
+
+    Raises:
+        ArtifactError: the folder cannot be written.
+    """
+    paths = []
+    for part in _content(results, first):
+        for item in (*part.figures, *part.tables):
+            for name, rows in _written(item).items():
+                path = Path(folder) / f"{name}.{'csv' if format == 'csv' else 'tex'}"
+                text = (
+                    rows.to_csv(index=False)
+                    if format == "csv"
+                    else latex(results, rows, f"{item.title} {item.caption}")
+                )
+                with whole_file(path) as file:
+                    file.write_text(text, encoding="utf-8")
+                paths.append(path)
+    return paths
 
 
-def _resampled(results: Results) -> str:
-    """Say what the intervals are over, and what they are for beside random neurons."""
-    draws = int(results.retrieval["n_controls"].min())
-    over = f"over {phrases.sampled_units(results)}"
-    if draws < FEWEST_DRAWS:
-        return over
-    return f"{over}; beside random neurons for one more draw, from {draws} draws"
+def _content(results: Results, first: Section | None) -> list[Section]:
+    return [*([] if first is None else [first]), *sections(results)]
 
 
-def _glance(results: Results) -> str:
-    layer = summary.reading_layer(results)
-    sources = {
-        "Top-1": over_pairs(results.retrieval, "top-1", "raw", layer),
-        "Distance": over_pairs(results.alignment, "pair distance", "raw", layer),
-        "Gap": over_pairs(results.alignment, "gap", "raw", layer),
+def _written(item: Figure | Table) -> dict[str, pd.DataFrame]:
+    return dict(item.tables) if isinstance(item, Figure) else {item.name: item.rows}
+
+
+def _word(option: str) -> str:
+    return "".join(c if c.isalnum() else "_" for c in option).strip("_")
+
+
+def _picture(figure: Figure, state: dict[str, str], kind: Picture) -> bytes:
+    spec = _with_title(figure, state)
+    if kind == "png":
+        return bytes(vl_convert.vegalite_to_png(spec, scale=300 / 96))
+    if kind == "pdf":
+        return bytes(vl_convert.vegalite_to_pdf(spec))
+    return str(vl_convert.vegalite_to_svg(spec)).encode()
+
+
+def _with_title(figure: Figure, state: dict[str, str]) -> dict[str, Any]:
+    spec = figure.spec(COLUMN, state)
+    said = [figure.title, *([", ".join(state.values())] if state else [])]
+    title = {
+        "text": textwrap.wrap(said[0], 52),
+        "subtitle": said[1:],
+        "fontSize": 12,
+        "subtitleFontSize": 10,
     }
-    rows = []
-    for name, source in sources.items():
-        for row in records(at_headline(results, source)):
-            control, ahead = "not run", "not run"
-            if row["n_controls"] > 0:
-                control = phrases.number(row["control"], digits=3)
-                ahead = _difference(row, "advantage")
-            rows.append(
-                [
-                    f"{name}, {language_label(row['target'])}",
-                    phrases.number(row["pre"], digits=3),
-                    phrases.number(row["post"], digits=3),
-                    control,
-                    _difference(row, "change"),
-                    ahead,
-                ]
-            )
-    header = ["", "Before", "Experts", "Random", "Experts − before", "Experts − random"]
-    return table(header, rows, "figures")
-
-
-def _difference(row: Mapping[str, Any], name: str) -> str:
-    between = phrases.interval(row[f"{name}_low"], row[f"{name}_high"], digits=3)
-    return f"{phrases.number(row[name], signed=True, digits=3)} ({between})"
-
-
-def _provenance(results: Results) -> str:
-    rows = [[name.replace("_", " "), value] for name, value in results.provenance.items()]
-    aid = '<p class="aid">What every figure on this page depends on.</p>'
-    return section_tag("provenance", "Provenance", aid + table([], rows, "words"))
-
-
-def _tables(results: Results) -> str:
-    aid = (
-        '<p class="aid">Beside this page, as parquet: the rows behind each chart under its name, '
-        "and everything that was measured:</p>"
-    )
-    links = "".join(
-        f'<li><a href="{TABLES}/{name}.parquet">{name}.parquet</a>, {_size(rows)}</li>'
-        for name, rows in results.tables().items()
-    )
-    return section_tag("tables", "Tables", f"{aid}<ul>{links}</ul>")
-
-
-def _size(rows: pd.DataFrame) -> str:
-    return f"{len(rows):,} rows, {len(rows.columns)} columns"
+    config = spec["config"]
+    config["legend"] = {**config["legend"], "columns": 2, "labelFontSize": 10}
+    return {**spec, "title": title}

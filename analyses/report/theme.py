@@ -1,144 +1,117 @@
-"""How every chart looks: one theme, one set of colours, and the names of languages.
+"""How every chart looks: colours, shapes and fonts, said once for the page, pictures and Altair.
 
-All colours stay apart for people with colour-blindness. A condition has one colour on the whole
-page (Okabe and Ito's): before is grey, experts are blue, random neurons are orange. Languages have
-colours that no condition has (after Tol's muted ones) and a shape each.
+All colours stay apart for people with colour-blindness (Okabe and Ito's for conditions, after Tol's
+muted ones for languages), and each goes with a shape. A chart on the page takes the dark colours
+where the reader's screen is dark.
 """
 
-import contextlib
-import textwrap
-from collections.abc import Iterator
-from typing import Literal
-
-import altair as alt
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from steer_plugin.analyses.run.results import BEFORE, CONTROL, EXPERTS
 
-CONDITIONS = (BEFORE, CONTROL, EXPERTS)
-CONDITION_COLOURS = ("#767676", "#E69F00", "#0072B2")
+INK, MUTED, RULE, GRID, PAPER = "#1f2328", "#57606a", "#d0d7de", "#eaecef", "#ffffff"
+GREY, ORANGE, BLUE, PINK = "#6e7781", "#b85c00", "#0072b2", "#a83c93"
+CENTRING, DRAW, METHOD = "Centring alone", "A random draw", "The method"
 
-INK = "#1f2328"
-MUTED = "#57606a"
-RULE = "#d0d7de"
-BLANK = "#f3f4f6"
+DARK = {
+    INK: "#e6edf3",
+    MUTED: "#9da7b3",
+    RULE: "#3d444d",
+    GRID: "#2a313a",
+    PAPER: "#151b23",
+    GREY: "#a5b0bc",
+    ORANGE: "#f0a24b",
+    BLUE: "#58b4f0",
+    PINK: "#e58fd6",
+}
+"""Each light colour -> the one on a dark page."""
 
 LANGUAGE_COLOURS = (
-    "#332288",
-    "#CC6677",
-    "#117733",
-    "#3AA6D0",
-    "#AA4499",
-    "#B59A2B",
-    "#44AA99",
-    "#882255",
-    "#999933",
+    *("#4b3fc4", "#c2505f", "#1d7f41", "#1f86b0", "#a83c93"),
+    *("#8f7419", "#26857a", "#882255", "#77771a"),
 )
-LANGUAGE_SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
-
-SHARES = ("#f6f9fc", "#9ecae1", "#2171b5", "#08306b")
-"""From none to most of a share."""
-
-DIFFERENCES: Literal["purplegreen"] = "purplegreen"
-"""Diverging scheme for differences, purple below 0 and green above."""
-
+SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+SHARES = ("#f3f7fb", "#9ecae1", "#2171b5", "#08306b")
+DIFFERENCES = ("#762a83", "#c2a5cf", "#f7f7f7", "#a6dba0", "#1b7837")
 FONT = "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif"
-NAME = "steer_plugin"
 
 
-def heading(text: str, width: int, note: str = "") -> alt.TitleParams:
-    """Make a chart's title, broken into lines that fit.
+@dataclass(frozen=True)
+class Look:
+    """How a series is drawn.
+
+    Attributes:
+        colour: of its marks.
+        shape: as Vega names it, or its outline.
+        hollow: whether its points are outlines.
+    """
+
+    colour: str
+    shape: str = "circle"
+    hollow: bool = False
+
+
+LOOKS = {
+    BEFORE: Look(GREY, "square"),
+    CENTRING: Look(PINK, "diamond"),
+    EXPERTS: Look(BLUE),
+    METHOD: Look(BLUE),
+    CONTROL: Look(ORANGE, "triangle-up", hollow=True),
+    DRAW: Look(ORANGE, "triangle-up", hollow=True),
+}
+"""The conditions, which look alike in every chart, in the order of legends and lanes."""
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Give each series its look: a condition its own, any other a colour and shape.
 
     Args:
-        text: what the chart shows, as a statement.
-        width: of the chart, in pixels.
-        note: a smaller line under it.
-    """
-    lines = textwrap.wrap(text, max(width // 9, 40))
-    notes = textwrap.wrap(note, max(width // 6, 50))
-    return alt.TitleParams(text=lines, subtitle=notes)
-
-
-@contextlib.contextmanager
-def themed() -> Iterator[None]:
-    """Draw in this package's theme inside the block, with the data in the chart itself.
-
-    The theme and the data transformer that the user had chosen are back when it ends.
-    """
-    with alt.theme.enable(NAME), alt.data_transformers.enable("default"):
-        yield
-
-
-@alt.theme.register(NAME, enable=False)
-def _theme() -> alt.theme.ThemeConfig:
-    return {
-        "background": "white",
-        "padding": 8,
-        "config": {
-            "font": FONT,
-            "view": {"stroke": RULE, "strokeWidth": 1},
-            "title": {
-                "anchor": "start",
-                "frame": "bounds",
-                "fontSize": 16,
-                "fontWeight": 600,
-                "color": INK,
-                "lineHeight": 21,
-                "offset": 10,
-                "subtitleFontSize": 12,
-                "subtitleColor": MUTED,
-                "subtitleLineHeight": 17,
-                "subtitlePadding": 6,
-            },
-            "axis": {
-                "labelColor": INK,
-                "labelFontSize": 12,
-                "titleColor": MUTED,
-                "titleFontSize": 12,
-                "titleFontWeight": 400,
-                "titlePadding": 8,
-                "labelLimit": 220,
-                "gridColor": "#eaecef",
-                "domainColor": RULE,
-                "tickColor": RULE,
-            },
-            "legend": {
-                "labelColor": INK,
-                "labelFontSize": 12,
-                "titleColor": MUTED,
-                "titleFontSize": 12,
-                "titleFontWeight": 400,
-                "labelLimit": 240,
-                "symbolSize": 90,
-                "symbolStrokeWidth": 2,
-                "titleLimit": 400,
-                "layout": {"top": {"margin": 24}},
-            },
-            "header": {
-                "labelColor": INK,
-                "labelFontSize": 13,
-                "labelFontWeight": 600,
-                "labelLimit": 420,
-                "titleColor": MUTED,
-                "titleFontSize": 12,
-                "titleFontWeight": 400,
-            },
-            "text": {"fontSize": 12, "color": INK},
-            "point": {"size": 70, "filled": True},
-            "line": {"strokeWidth": 2},
-        },
-    }
-
-
-def looks(n_languages: int) -> tuple[list[str], list[str]]:
-    """Choose colours and shapes, no pair of them twice for up to 54 languages.
-
-    Args:
-        n_languages: how many are needed.
+        names: of the series; up to 54 look different.
 
     Returns:
-        The colours, and the shapes beside them.
+        The conditions first, then the others in their order.
     """
-    n_colours, n_shapes = len(LANGUAGE_COLOURS), len(LANGUAGE_SHAPES)
-    turns = [divmod(i, n_colours) for i in range(n_languages)]
-    colours = [LANGUAGE_COLOURS[place] for _, place in turns]
-    return colours, [LANGUAGE_SHAPES[(turn + place) % n_shapes] for turn, place in turns]
+    given = list(dict.fromkeys(names))
+    n = len(LANGUAGE_COLOURS)
+    others = {
+        name: Look(LANGUAGE_COLOURS[i % n], SHAPES[(i // n + i % n) % len(SHAPES)])
+        for i, name in enumerate(name for name in given if name not in LOOKS)
+    }
+    return {name: look for name, look in LOOKS.items() if name in given} | others
+
+
+def config() -> dict[str, Any]:
+    """Give the configuration of a Vega-Lite chart."""
+    label = {"labelColor": INK, "labelFontSize": 12, "titleColor": MUTED, "titleFontSize": 12}
+    return {
+        "font": FONT,
+        "background": PAPER,
+        "view": {"stroke": RULE},
+        "title": {"color": INK, "fontSize": 13, "fontWeight": 600, "anchor": "start", "offset": 8},
+        "axis": {
+            **label,
+            "titleFontWeight": 400,
+            "labelLimit": 240,
+            "gridColor": GRID,
+            "domainColor": RULE,
+            "tickColor": RULE,
+            "titlePadding": 6,
+        },
+        "legend": {
+            **label,
+            "orient": "top",
+            "direction": "horizontal",
+            "columns": 4,
+            "columnPadding": 18,
+            "labelLimit": 260,
+            "symbolSize": 80,
+            "symbolOpacity": 1,
+            "symbolStrokeWidth": 1.6,
+            "titleFontWeight": 400,
+        },
+        "header": {"labelColor": INK, "labelFontSize": 12, "labelFontWeight": 600},
+        "text": {"fontSize": 12, "color": INK},
+        "concat": {"spacing": 18},
+    }

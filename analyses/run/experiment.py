@@ -168,6 +168,7 @@ def run_experiment(
         retrieval=tables["retrieval"],
         geometry=tables["geometry"],
         controls=tables.get("controls", pd.DataFrame()),
+        draws=tables.get("draws", pd.DataFrame()),
         projection=_project(comparisons, embedded, settings),
         correlations=correlations(
             tables["retrieval"],
@@ -404,6 +405,12 @@ def _project(
     comparisons: Iterable[Comparison], embedded: ConditionEmbeddings, settings: RunSettings
 ) -> pd.DataFrame:
     before = embedded.load(BEFORE, FINAL)
+    corpus = embedded.corpus
+    texts = {
+        (language, name): sentence
+        for language, sentences in corpus.sentences.items()
+        for name, sentence in zip(corpus.ids, sentences, strict=True)
+    }
     frames = []
     for comparison in comparisons:
         if not comparison.headline:
@@ -417,11 +424,14 @@ def _project(
             plane = project(
                 before,
                 conditions,
-                embedded.corpus.ids,
+                corpus.ids,
                 method=method,
                 seed=settings.bootstrap_seed,
             )
+            text = [texts[row] for row in zip(plane["language"], plane["id"], strict=True)]
             frames.append(
-                plane.assign(target=comparison.target, top_k=comparison.top_k, method=method)
+                plane.assign(
+                    target=comparison.target, top_k=comparison.top_k, method=method, text=text
+                )
             )
     return pd.concat(frames, ignore_index=True)

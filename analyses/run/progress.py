@@ -58,9 +58,12 @@ class Progress:
         self.drop(kind, piece)
 
     def seconds_left(self) -> float | None:
-        """Estimate how long the rest takes, by the kinds of which some is done; None before."""
+        """Estimate how long the rest takes, by the kinds of which some is done.
+
+        None where none is, and before the first batch is read, which says most of what is to come.
+        """
         known = [kind for kind, amount in self._done.items() if amount]
-        if not known:
+        if not known or (self._left.get("reading") and "reading" not in known):
             return None
         return sum(
             sum(self._left[kind].values()) * self._seconds[kind] / self._done[kind]

@@ -49,6 +49,7 @@ _COLUMNS = {
     "methods": ("method", "target", "top_k", "block", "axis", *VALUES),
     "null": ("concept", "score", "best", "null_high", "p", "above", "permutations"),
     "stability": ("concept", "top_k", "jaccard", "resamples"),
+    "draws": (*KEYS, "draw", "value"),
 }
 
 
@@ -66,7 +67,7 @@ class Results:
             "projection" where they are there.
         layers: experts of each concept in each layer (share: of the concept's top_k, 0..1).
         curve: score of the unit at each rank (1..n, log-spaced) on the split it was found on and
-            on the other.
+            on the other, and where they are there its mean responses; see `summaries.score_curve`.
         overlap: experts that two concepts share (share: of top_k, 0..1).
         alignment: one row a figure: "pair distance", "matched distance" and "medoid distance"
             (cosine distance, 0..2) and "gap" (difference of cosines), before steering (pre), with
@@ -74,7 +75,8 @@ class Results:
             intervals are 95% ones; see `comparison.compare`.
         retrieval: the same for "top-1" and "MRR" (0..1).
         projection: two coordinates of each sentence's embedding; condition is "before",
-            "experts" or "control"; method, where it is there, "pca" or "umap".
+            "experts" or "control"; where they are there, method is "pca" or "umap", and text the
+            sentence.
         geometry: MEXA, hubness, CKA, silhouette and isotropy, as alignment.
         controls: the headline's figures beside every control; see `comparison.compare_controls`.
         correlations: see `correlations.correlations`.
@@ -85,6 +87,8 @@ class Results:
         methods: rival interventions on the same axes; see `rivals.compare_rival`.
         null: see `chance.null_frame`.
         stability: see `chance.stability`.
+        draws: every single draw of the matched control: alignment's and retrieval's means over
+            pairs of languages; draw counts from 0.
 
     The tables from geometry on are empty where a run leaves them out.
 
@@ -109,6 +113,7 @@ class Results:
     methods: pd.DataFrame = field(default_factory=pd.DataFrame)
     null: pd.DataFrame = field(default_factory=pd.DataFrame)
     stability: pd.DataFrame = field(default_factory=pd.DataFrame)
+    draws: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def __post_init__(self) -> None:
         """Check that the tables can be reported."""

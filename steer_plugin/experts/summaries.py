@@ -49,7 +49,8 @@ def score_curve(find: ExpertTable, judge: ExpertTable, *, points: int = 60) -> p
 
     Returns:
         One row a concept and rank: `concept`, `rank` from 1, `layer`, `index`, `find_score`,
-        `judge_score`.
+        `judge_score`, and where they are known `mean` and `off_mean`, the unit's mean response to
+        the concept's sentences that chose it and to all others.
 
     Raises:
         AnalysisError: the tables have different units, concepts or scores.
@@ -72,6 +73,11 @@ def score_curve(find: ExpertTable, judge: ExpertTable, *, points: int = 60) -> p
                     "index": indices,
                     "find_score": find.scores[row, units],
                     "judge_score": judge.scores[judge_row, units],
+                    **{
+                        name: find.statistics[name][row, units]
+                        for name in ("mean", "off_mean")
+                        if name in find.statistics
+                    },
                 }
             )
         )

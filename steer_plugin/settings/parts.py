@@ -179,11 +179,15 @@ class Measure:
             `steer_plugin.analyses.statistics.Figures`, such as `weighted_means` gives.
         same: whether it looks for translations, and takes by the name `same` which texts are equal.
         usual: whether every run takes it.
+        title: of its chart's axis on the page; None for the name of the figure.
+        better: "high" or "low", whichever is; "" where neither is.
     """
 
     function: Callable[..., Any]
     same: bool = False
     usual: bool = False
+    title: str | None = None
+    better: Literal["high", "low", ""] = ""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,5 @@
 """Whom a point of a picture lies nearest to, and what a map without distances says of it."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,11 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steer_plugin.analyses.measures.map_neighbours import own_language_share
-from steer_plugin.analyses.report.charts import embedding_map
-from steer_plugin.analyses.report.words.chart_titles import neighbours_title
+from steer_plugin.analyses.report.sections.space import shares, space_section
 
-from support.frames_of_paper import TWENTY_TWO, paper_results
-from support.specs import encodings, spec_of, title_of, width_of
+from support.frames_of_paper import paper_results
 
 
 def picture(points: list[tuple[float, float]], languages: str) -> pd.DataFrame:
@@ -60,49 +56,25 @@ def test_order_decides_nothing_where_all_points_are_one() -> None:
         assert share.tolist() == pytest.approx([4 / 9])
 
 
-def test_the_title_says_what_was_there_in_each_condition() -> None:
+def test_the_caption_says_what_was_there_in_each_condition() -> None:
     rows = [("before", 0.9), ("before", 0.95), ("experts", 0.2), ("control", np.nan)]
     table = pd.DataFrame(rows, columns=["condition", "share"])
-    assert neighbours_title(table) == (
-        "In the picture the nearest point is of the same language for 90 to 95% of sentences "
-        "before, 20% with experts"
-    )
+    assert shares(table) == "90 to 95% before, 20% with experts"
 
 
-@pytest.fixture(scope="module")
-def maps() -> dict[str, dict[str, Any]]:
+def test_distances_are_spoken_of_in_the_plane_and_neighbours_in_the_other_map() -> None:
     run = paper_results(layers=("final",), top_ks=(300,))
-    return {
-        method: spec_of(embedding_map.embedding_map(run, method))
-        for method in embedding_map.projection_methods(run)
-    }
+    (figure,) = space_section(run).figures
+    plane, other = figure.caption.split("UMAP, ")
+    assert plane.startswith("Spread between languages: ")
+    assert other.startswith("nearest point of the same language: ")
 
 
-def test_distances_are_spoken_of_in_the_plane_alone(maps: dict[str, dict[str, Any]]) -> None:
-    assert list(maps) == ["pca", "umap"]
-    assert title_of(maps["pca"]).startswith("Between languages lies")
-    assert title_of(maps["umap"]).startswith("In the picture the nearest point")
-
-
-def test_points_of_languages_that_were_not_seen_are_hollow_and_the_legend_says_so(
-    maps: dict[str, dict[str, Any]],
-) -> None:
-    for spec in maps.values():
-        encoding = next(e for e in encodings(spec) if "fill" in e)
-        names = encoding["fill"]["scale"]["domain"]
-        inside = dict(zip(names, encoding["fill"]["scale"]["range"], strict=True))
-        hollow = {name for name, colour in inside.items() if colour == "white"}
-        assert hollow == {"Japanese (jpn_Jpan) \N{DAGGER}", "Russian (rus_Cyrl) \N{DAGGER}"}
-        assert names[-1] == "not seen in pre-training (hollow)"
-        assert encoding["color"]["scale"]["domain"] == encoding["shape"]["scale"]["domain"] == names
-
-
-def test_where_nothing_says_what_was_seen_all_points_are_filled_with_their_colour() -> None:
-    run = paper_results(layers=("final",), top_ks=(300,), seen=None, methods=("pca",))
-    encoding = next(e for e in encodings(spec_of(embedding_map.embedding_map(run))) if "fill" in e)
-    assert encoding["fill"]["scale"] == encoding["color"]["scale"]
-
-
-def test_the_map_of_22_languages_fits_the_page() -> None:
-    run = paper_results(languages=TWENTY_TWO, layers=("final",), top_ks=(300,), sentences=5)
-    assert width_of(spec_of(embedding_map.embedding_map(run, "umap"))) <= 1052
+def test_points_of_languages_that_were_not_seen_are_hollow_and_named_so() -> None:
+    run = paper_results(layers=("final",), top_ks=(300,), methods=("pca",))
+    (figure,) = space_section(run).figures
+    hollow = set(figure.rows.loc[figure.rows["hollow"], "series"])
+    assert hollow == {"Japanese †", "Russian †"}
+    nothing = paper_results(layers=("final",), top_ks=(300,), seen=None, methods=("pca",))
+    (figure,) = space_section(nothing).figures
+    assert "hollow" not in figure.rows

@@ -48,6 +48,16 @@ def test_each_kind_goes_on_at_its_own_speed() -> None:
     assert progress.note("pass 2 of 4") == " (pass 2 of 4, about 2 min left)"
 
 
+def test_what_was_written_before_the_first_batch_says_nothing_of_the_whole() -> None:
+    clock = Clock()
+    progress = Progress(clock)
+    progress.expect("reading", {"a": 10})
+    with progress.doing("writing", "before", 1):
+        clock.now += 40
+
+    assert progress.seconds_left() is None
+
+
 def test_what_is_kept_is_not_waited_for() -> None:
     clock = Clock()
     progress = Progress(clock)

@@ -12,11 +12,10 @@ import pytest
 import vl_convert
 
 from steer_plugin.activations.sites import UnitSpace
-from steer_plugin.analyses.report import theme
-from steer_plugin.analyses.report.hosts_section import hosts_section
+from steer_plugin.analyses.report.figure import Figure
+from steer_plugin.analyses.report.numbers import size
 from steer_plugin.analyses.report.output_folder import write_report
-from steer_plugin.analyses.report.page import specification
-from steer_plugin.analyses.report.words.host_titles import agreement, size
+from steer_plugin.analyses.report.sections.hosts import agreement, hosts_section
 from steer_plugin.analyses.run.results import KEYS, Results
 from steer_plugin.analyses.run.two_hosts import Hosts, host_figures, same_verdicts, shared_experts
 from steer_plugin.cli.main import run_command
@@ -102,16 +101,8 @@ def pair(here: Results, beside: Results, *, last: int = 0) -> Hosts:
     return Hosts(here, beside, experts(here), experts(beside, last=last))
 
 
-def drawn(hosts: Hosts) -> dict[str, dict[str, Any]]:
-    return {figure.name: specification(figure) for figure in hosts_section(hosts).exhibits}
-
-
-def title_of(spec: dict[str, Any]) -> str:
-    return " ".join(spec["title"]["text"])
-
-
-def data_of(spec: dict[str, Any]) -> pd.DataFrame:
-    return pd.DataFrame(max(spec["datasets"].values(), key=len))
+def drawn(hosts: Hosts) -> dict[str, Figure]:
+    return {figure.name: figure for figure in hosts_section(hosts).figures}
 
 
 # What is compared
@@ -211,10 +202,9 @@ def test_host_dtype_device_versions_and_the_place_of_the_corpus_may_differ_and_a
     assert hosts.names == (f"{ONE} (cpu, float32)", f"{OTHER} (cuda:0, bfloat16)")
     assert "The dtypes are not the same: float32 and bfloat16." in agreement(hosts)
     assert "dtypes" not in agreement(pair(run, other))
-    opening = hosts_section(hosts).opening
+    recorded_rows = hosts_section(hosts).tables[0].rows.to_numpy().tolist()
     for name, value in {**different, "host": OTHER}.items():
-        row = f'<th scope="row">{name}</th><td>{here.provenance[name]}</td><td>{value}</td>'
-        assert row in opening
+        assert [name, here.provenance[name], value] in recorded_rows
 
 
 def test_a_run_on_the_same_host_is_refused_and_one_in_another_dtype_is_not(run: Results) -> None:
@@ -246,15 +236,13 @@ def test_hosts_that_agree_are_said_to_and_no_chart_of_differences_is_drawn(
     run: Results, other: Results
 ) -> None:
     hosts = pair(run, other)
-    specs = drawn(hosts)
+    figures = drawn(hosts)
 
-    assert list(specs) == ["host_overlay", "host_experts"]
+    assert list(figures) == ["host_overlay", "host_experts"]
     # 3 layers before steering; 3 targets, 2 values of k and 3 layers with experts and at random.
-    assert title_of(specs["host_overlay"]) == (
-        f"{ONE} and {OTHER} agree: all 39 mean accuracies are equal"
-    )
-    assert title_of(specs["host_experts"]) == (
-        "Both hosts find the same 100 best experts in all 7 languages"
+    assert figures["host_overlay"].caption.startswith("All 39 mean accuracies are equal.")
+    assert figures["host_experts"].caption == (
+        "Both hosts find the same 100 best experts in all 7 languages."
     )
     assert "retrieval figures are equal; all" in agreement(hosts)
     assert "Furthest apart" not in agreement(hosts)
@@ -262,17 +250,16 @@ def test_hosts_that_agree_are_said_to_and_no_chart_of_differences_is_drawn(
 
 def test_hosts_that_differ_are_said_to_by_how_much_and_where(run: Results, apart: Results) -> None:
     hosts = pair(run, apart, last=7)
-    specs = drawn(hosts)
+    figures = drawn(hosts)
 
-    assert title_of(specs["host_overlay"]) == (
-        f"{ONE} and {OTHER} differ by up to 0.012 in mean accuracy (German, k = 300, after block "
-        "12, experts); 38 of 39 are equal"
+    assert "38 of 39 mean accuracies are equal; the furthest are 0.012 apart" in (
+        figures["host_overlay"].caption
     )
-    assert "equal, the others within 0.012; all " in title_of(specs["host_differences"])
-    assert "cosine distances and gaps are within 3.0e-7" in title_of(specs["host_differences"])
-    assert title_of(specs["host_experts"]) == (
+    assert "equal, the others within 0.012; all " in agreement(hosts)
+    assert "other figures are within 3.0e-7" in agreement(hosts)
+    assert figures["host_experts"].caption == (
         "Both hosts find the same 100 best experts in 6 of 7 languages; fewest in Japanese: 93 of "
-        "100"
+        "100."
     )
     here = float(select(run.retrieval, GERMAN)["post"].iloc[0])
     assert (
@@ -281,83 +268,65 @@ def test_hosts_that_differ_are_said_to_by_how_much_and_where(run: Results, apart
     ) in agreement(hosts)
 
 
-def test_both_hosts_accuracies_are_drawn_over_each_other(run: Results, apart: Results) -> None:
-    spec = drawn(pair(run, apart))["host_overlay"]
+def test_both_hosts_accuracies_are_drawn_against_each_other(run: Results, apart: Results) -> None:
+    figure = drawn(pair(run, apart))["host_overlay"]
 
-    data = data_of(spec)
-    assert len(data) == 3 * 2 * 3 * 3
-    assert set(data["panel"]) == {
-        f"{name}, k = {k}" for name in ("German", "Spanish", "Japanese") for k in (50, 300)
+    assert len(figure.rows) == 3 * 2 * 3 * 3
+    assert {(select.label, len(select.options)) for select in figure.form.selects} == {
+        ("Steered towards", 6)
     }
-    assert spec["columns"] == 2
-    circles, crosses = spec["spec"]["layer"]
-    assert (circles["encoding"]["y"]["field"], crosses["encoding"]["y"]["field"]) == (
-        "here",
-        "beside",
-    )
-    assert [layer["transform"][0]["calculate"] for layer in (circles, crosses)] == [
-        f'"{ONE}"',
-        f'"{OTHER}"',
-    ]
-    assert circles["mark"]["size"] > crosses["mark"]["size"]
-    for layer in (circles, crosses):
-        assert layer["mark"]["filled"] is False
-        assert layer["encoding"]["shape"]["scale"]["domain"] == [ONE, OTHER]
-        assert layer["encoding"]["color"]["scale"]["range"] == list(theme.CONDITION_COLOURS)
-        assert layer["encoding"]["y"]["title"] == "Top-1 accuracy (0 to 1)"
-        assert layer["encoding"]["x"]["sort"] == ["6", "12", "final"]
-        tips = {tip["field"]: tip.get("title") for tip in layer["encoding"]["tooltip"]}
-        assert (tips["here"], tips["beside"]) == (ONE, OTHER)
-        assert "difference" in tips
+    table = figure.tables["host_overlay"]
+    assert figure.rows["x"].tolist() == table["here"].tolist()
+    assert figure.rows["y"].tolist() == table["beside"].tolist()
+    spec = figure.spec()["concat"][0]["layer"][-1]["encoding"]
+    assert (spec["x"]["title"], spec["y"]["title"]) == (f"Top-1 on {ONE}", f"Top-1 on {OTHER}")
 
 
 def test_each_layers_largest_difference_is_drawn_and_equal_figures_at_the_left_end(
     run: Results, apart: Results
 ) -> None:
-    spec = drawn(pair(run, apart))["host_differences"]
+    figure = drawn(pair(run, apart))["host_differences"]
 
-    data = data_of(spec)
-    assert len(data) == 6 * 3 * 3
+    table = figure.tables["host_differences"]
+    assert len(table) == len(figure.rows) == 6 * 3 * 3
     keys = ["measure", "condition", "layer"]
-    drawn_sizes = data.set_index(keys)["size"]
+    sizes = table.set_index(keys)["size"]
     both = host_figures(run, apart)
     wanted = both["difference"].abs().groupby([both[key] for key in keys]).max()
-    pd.testing.assert_series_equal(drawn_sizes.sort_index(), wanted.sort_index(), check_names=False)
-    assert drawn_sizes["top-1", "Experts", "12"] == pytest.approx(0.0123)
-    x = spec["encoding"]["x"]
-    assert x["scale"]["type"] == "log"
-    assert set(data.loc[data["size"] == 0, "shown"]) == {x["axis"]["values"][0]} == {1e-8}
-    assert (data.loc[data["size"] > 0, "shown"] == data.loc[data["size"] > 0, "size"]).all()
-    assert '"-7": "1e-7"' in x["axis"]["labelExpr"]
-    assert '"-8": "equal"' in x["axis"]["labelExpr"]
+    pd.testing.assert_series_equal(sizes.sort_index(), wanted.sort_index(), check_names=False)
+    assert sizes["top-1", "Experts", "12"] == pytest.approx(0.0123)
+    equal = (table["size"] == 0).to_numpy()
+    assert set(figure.rows.loc[equal, "value"]) == {-8.0}
+    assert figure.rows.loc[~equal, "value"].tolist() == pytest.approx(
+        np.log10(table.loc[~equal, "size"]).tolist()
+    )
 
 
-def test_bars_say_how_many_experts_are_the_same(run: Results, other: Results) -> None:
-    data = data_of(drawn(pair(run, other, last=7))["host_experts"]).set_index("concept")
+def test_the_chart_says_how_many_experts_are_the_same(run: Results, other: Results) -> None:
+    rows = drawn(pair(run, other, last=7))["host_experts"].rows.set_index("lane")
 
-    assert data.loc["jpn_Jpan", "said"] == "93 of 100"
-    assert data.loc["deu_Latn", "said"] == "100 of 100"
-    assert data.loc["jpn_Jpan", "share"] == 0.93
+    assert rows.loc["Japanese", "text"] == "93 of 100 (93%)"
+    assert rows.loc["German", "text"] == "100 of 100 (100%)"
+    assert rows.loc["Japanese", "value"] == 0.93
 
 
 def test_charts_compile_without_a_warning(
     run: Results, apart: Results, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for spec in drawn(pair(run, apart)).values():
-        vl_convert.vegalite_to_vega(spec, show_warnings=True)
+    for figure in drawn(pair(run, apart)).values():
+        vl_convert.vegalite_to_vega(figure.spec(), show_warnings=True)
     assert capfd.readouterr().err == ""
 
 
-def test_many_targets_are_cut_to_panels_that_fit_and_the_caption_says_so() -> None:
+def test_many_targets_are_cut_to_panels_that_fit() -> None:
     codes = [f"x{chr(97 + i)}a_Latn" for i in range(14)]
     big = {"languages": codes, "targets": codes, "layers": ("final",), "sentences": 5}
     run = recorded(results(**big, top_ks=(50, 300, 1500)), host=ONE)
-    overlay = hosts_section(pair(run, recorded(run, host=OTHER))).exhibits[0]
+    overlay = drawn(pair(run, recorded(run, host=OTHER)))["host_overlay"]
 
-    panels = overlay.table[["target", "top_k"]].drop_duplicates()
+    panels = overlay.tables["host_overlay"][["target", "top_k"]].drop_duplicates()
     assert panels["target"].tolist() == codes[:12]
     assert set(panels["top_k"]) == {300}
-    assert "Shown: 12 of 42 combinations of target and k." in overlay.caption
 
 
 @pytest.mark.parametrize(
@@ -381,13 +350,12 @@ def test_the_section_is_the_first_of_the_report_and_its_rows_lie_beside_it(
     hosts = pair(run, apart)
     page = write_report(run, tmp_path, hosts_section(hosts)).read_text(encoding="utf-8")
 
-    assert page.index('<section id="hosts">') < page.index('<section id="experts_by_layer">')
-    assert page.count("<section") == page.count("</section>")
-    assert '<a href="#hosts">The same run on two hosts</a>' in page
+    assert page.index('<details class="section" id="hosts" open>') < page.index('id="experts"')
+    assert '<a href="#hosts">Two hosts</a>' in page
     stored = pd.read_parquet(tmp_path / "tables" / "hosts.parquet")
     pd.testing.assert_frame_equal(stored, hosts.figures)
     for name in ("host_overlay", "host_differences", "host_experts"):
-        assert f'<section id="{name}"><h3>' in page
+        assert f'<figure id="{name}"' in page
         assert (tmp_path / "tables" / f"{name}.parquet").is_file()
 
 
@@ -423,19 +391,19 @@ def test_report_overlays_a_real_run_on_both_hosts(
     shutil.copytree(finished_run.folder, tmp_path / "lens")
     capfd.readouterr()
     command = ["report", str(tmp_path / "lens"), "--beside", str(on_nnsight)]
-    assert run_command([*command, "--svg", "--png"]) == 0
+    assert run_command([*command, "--svg", "--tables", "latex"]) == 0
 
     assert capfd.readouterr().out == f"{tmp_path / 'lens' / 'report.html'}\n"
     page = (tmp_path / "lens" / "report.html").read_text(encoding="utf-8")
-    assert "agree: all 9 mean accuracies are equal" in page
+    assert "All 9 mean accuracies are equal" in page
     assert "best experts in all 3 languages" in page
     figures = pd.read_parquet(tmp_path / "lens" / "tables" / "hosts.parquet")
     assert len(figures) > 100
     assert (figures["difference"] == 0).all()
-    for kind in ("svg", "png"):
-        drawn = (tmp_path / "lens" / "charts").glob(f"host_*.{kind}")
-        # There is nothing to show of differences where there are none.
-        assert {path.stem for path in drawn} == {"host_overlay", "host_experts"}
+    charts = {path.stem for path in (tmp_path / "lens" / "charts").glob("host_*.svg")}
+    # There is nothing to show of differences where there are none.
+    assert charts == {"host_overlay", "host_experts"}
+    assert (tmp_path / "lens" / "latex" / "hosts_measures.tex").is_file()
 
 
 def test_what_cannot_be_put_beside_a_run_is_refused_in_one_line(

@@ -18,9 +18,9 @@ from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.analyses import retrieval
 from steer_plugin.analyses.controls.random_units import matched_control
 from steer_plugin.analyses.generation.texts import STRETCH
-from steer_plugin.analyses.report.charts import host_overlay
-from steer_plugin.analyses.report.marks.unseen_languages import unseen
+from steer_plugin.analyses.report.numbers import unseen
 from steer_plugin.analyses.report.output_folder import write_report
+from steer_plugin.analyses.report.sections import hosts
 from steer_plugin.analyses.run.checkpoints import Say
 from steer_plugin.analyses.run.experiment import compare_methods, run_experiment
 from steer_plugin.analyses.run.files import read_settings
@@ -216,7 +216,7 @@ def test_every_table_is_there(run: Run) -> None:
 
 
 def test_hosts_are_compared_by_every_measure_of_alignment_and_retrieval() -> None:
-    assert set(host_overlay.MEASURES) == MEASURES["alignment"] | MEASURES["retrieval"]
+    assert set(hosts.MEASURES) == MEASURES["alignment"] | MEASURES["retrieval"]
 
 
 def test_every_measure_is_there_for_every_layer(run: Run) -> None:

@@ -164,6 +164,7 @@ def methods_frame(
                     row |= _ends("change", change, half) | _ends("control_change", controls, half)
                 # No difference between method and control is made of what is written.
                 ahead = float("nan") if axis in _AXES[2:] else change - controls
+                row |= {"control_min": row["control"], "control_max": row["control"]}
                 rows.append({**row, **_ends("advantage", ahead, half)})
     table = pd.DataFrame(rows)
     if not controlled:

@@ -62,8 +62,8 @@ def compare_experts(
     mixed or shifted.
 
     Returns:
-        `alignment`, `retrieval`, `geometry` and `mixed`, each row with `target`, `top_k` and
-        `layer`; of a comparison that has further controls, `controls` too.
+        `alignment`, `retrieval`, `geometry`, `draws` and `mixed`, each row with `target`,
+        `top_k` and `layer`; of a comparison that has further controls, `controls` too.
 
     Raises:
         AnalysisError: a condition cannot be measured, such as one that makes all embeddings alike.
@@ -74,7 +74,7 @@ def compare_experts(
         measured = {
             condition: figures.of(condition) for condition in (BEFORE, *comparison.conditions)
         }
-        tables = _beside_matched(measured, comparison)
+        tables = {**_beside_matched(measured, comparison), "draws": _draws(measured, comparison)}
         if layer == FINAL:
             tables["mixed"] = _mixed(embedded, comparison)
         others = _others(figures, measured, comparison, settings)
@@ -146,6 +146,15 @@ def _beside_matched(
         )
         for table in TABLES
     }
+
+
+def _draws(measured: Mapping[Condition, TableFigures], comparison: Comparison) -> pd.DataFrame:
+    """Give the chosen measures of every single draw of the matched control."""
+    frames = [
+        _controlled(measured[condition]).frame().assign(draw=draw)
+        for draw, condition in enumerate(comparison.matched)
+    ]
+    return pd.concat(frames, ignore_index=True)
 
 
 def _others(

@@ -1,0 +1,152 @@
+"""Lanes: a row a name, marks along it, an interval through each, a panel a measure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from steer_plugin.analyses.report.forms.drawing import (
+    Panel,
+    Select,
+    Spec,
+    arranged,
+    axis_of,
+    fitted,
+    label_room,
+    rules,
+    selected,
+    series,
+    tips,
+    values,
+)
+from steer_plugin.analyses.report.theme import INK
+
+_ENDS = ("value", "low", "high", "least", "most")
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """A row a name in the column `lane`, and in it a mark a `series`, at `value`.
+
+    A line runs from `low` to `high` and a pale bar from `least` to `most`, where these are. The
+    series of a name lie below each other by their `slot`, or each in its own.
+
+    Attributes:
+        panels: side by side, by the column `panel`.
+        tooltip: title -> column.
+        selects: choices of what is shown.
+        scaled: the selectors' columns whose options have scales of their own.
+        labelled: series whose figures are written.
+        step: pixels of a slot.
+        columns: panels side by side at the most.
+    """
+
+    panels: tuple[Panel, ...]
+    tooltip: Mapping[str, str]
+    selects: tuple[Select, ...] = ()
+    scaled: tuple[str, ...] = ()
+    labelled: tuple[str, ...] = ()
+    step: int = 13
+    columns: int = 3
+
+    def draw(self, rows: pd.DataFrame, room: int, chosen: Mapping[str, str]) -> Spec:
+        """Give the specification."""
+        rows = rows[np.isfinite(rows["value"].to_numpy(dtype=float))]
+        rows = rows if "slot" in rows else rows.assign(slot=rows["series"])
+        panels = [self._panel(rows, panel) for panel in self.panels]
+        left = label_room(rows["lane"])
+        # A panel's title must not run into the next one.
+        least = round(7.2 * max(len(panel.name) for panel in self.panels))
+        return {
+            "data": values(rows),
+            **selected(self.selects, chosen),
+            **arranged(panels, room, left, max(130, least - left), self.columns),
+        }
+
+    def _panel(self, whole: pd.DataFrame, panel: Panel) -> Spec:
+        rows = whole[whole["panel"] == panel.name]
+        by = [select for select in self.selects if select.column in self.scaled]
+        scale = fitted(rows, _ENDS, by, *panel.marks, log=panel.log, within=panel.within)
+        axis = axis_of(panel)
+        x = {"type": "quantitative", "title": panel.axis, "scale": scale, "axis": axis}
+        colour, shape, fill = series(whole["series"])
+        slots = list(dict.fromkeys(whole["slot"]))
+        y = {
+            "field": "lane",
+            "type": "nominal",
+            "title": None,
+            "sort": None,
+            "axis": {"ticks": False, "domain": False, "grid": True},
+        }
+        place: Spec = {"y": y}
+        if len(slots) > 1:
+            y["scale"] = {"paddingInner": 0.3, "paddingOuter": 0.2}
+            place["yOffset"] = {"field": "slot", "type": "nominal", "sort": slots}
+        layers: list[Spec] = rules(panel.marks, "x")
+        for start, end, mark in (
+            ("least", "most", {"type": "bar", "height": 7, "opacity": 0.3}),
+            ("low", "high", {"type": "rule", "strokeWidth": 2}),
+        ):
+            if start in rows and rows[start].notna().any():
+                layers.append(
+                    {
+                        "transform": [{"filter": f"isValid(datum.{start})"}],
+                        "mark": {**mark, "clip": True},
+                        "encoding": {
+                            **place,
+                            "x": {**x, "field": start},
+                            "x2": {"field": end},
+                            "color": colour,
+                        },
+                    }
+                )
+        points = {"x": {**x, "field": "value"}, "color": colour, "shape": shape, "fill": fill}
+        layers.append(
+            {
+                "mark": {"type": "point", "size": 70, "opacity": 1, "clip": True},
+                "encoding": {**place, **points, "tooltip": tips(self.tooltip)},
+            }
+        )
+        layers += [
+            {
+                "transform": [{"filter": test}, {"calculate": text, "as": "written"}],
+                "mark": {"type": "text", "align": align, "dx": dx, "dy": dy, "fontSize": 11},
+                "encoding": {
+                    **place,
+                    "x": {**x, **at},
+                    "text": {"field": "written"},
+                    "color": {"value": INK},
+                },
+            }
+            for test, text, align, dx, dy, at in self._written(rows, panel)
+        ]
+        by = [select.column for select in self.selects]
+        lanes = rows.groupby(by)["lane"].nunique().max() if by else rows["lane"].nunique()
+        return {
+            "title": panel.name,
+            "height": max(int(lanes) * (self.step * len(slots) + 8), 40),
+            "transform": [{"filter": {"field": "panel", "equal": panel.name}}],
+            "layer": layers,
+        }
+
+    def _written(
+        self, rows: pd.DataFrame, panel: Panel
+    ) -> list[tuple[str, str, str, int, int, Spec]]:
+        """Give what is written: labels over points, and what lies beyond at the panel's ends."""
+        low, high = panel.within
+        printed = f"format(datum.value, '{panel.format}')"
+        texts: list[tuple[str, str, str, int, int, Spec]] = []
+        if self.labelled:
+            test = f"indexof({list(self.labelled)}, datum.series) >= 0 && "
+            bare, lined = f"{test}!isValid(datum.high)", f"{test}isValid(datum.high)"
+            texts.append((bare, printed, "center", 0, -11, {"field": "value"}))
+            texts.append((lined, printed, "left", 6, 0, {"field": "high"}))
+        if (rows["value"] < low).any():
+            texts.append(
+                (f"datum.value < {low}", f"'← ' + {printed}", "left", 3, 0, {"datum": low})
+            )
+        if (rows["value"] > high).any():
+            beyond = f"{printed} + ' →'"
+            texts.append((f"datum.value > {high}", beyond, "right", -3, 0, {"datum": high}))
+        return texts

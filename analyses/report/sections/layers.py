@@ -1,0 +1,165 @@
+"""Figures layer by layer, and along the number of units that are steered."""
+
+import pandas as pd
+
+from steer_plugin.analyses.report.figure import Figure, Section
+from steer_plugin.analyses.report.forms import Lines, Panel, Select
+from steer_plugin.analyses.report.frames import TOOLTIP, conditions, in_panels
+from steer_plugin.analyses.report.measures import OURS, Shown, own_measures
+from steer_plugin.analyses.report.numbers import choice_of, k_title, listed, names, number
+from steer_plugin.analyses.report.verdicts import reading_layer, several_draws
+from steer_plugin.analyses.run.results import Results, at_headline, layer_order, layer_phrase
+from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
+
+_COURSES = (
+    ("top-1", "Top-1, all pairs"),
+    ("pair distance", "Raw distance, all pairs"),
+    ("gap", "Raw gap"),
+)
+_KEPT = ("lane", "panel", "series", "x", "value", "low", "high")
+
+
+def layers_section(results: Results) -> Section:
+    """Put together the courses along layers and k; empty where one of each was measured."""
+    figures = []
+    if results.retrieval["layer"].nunique() > 1:
+        figures.append(_by_layer(results))
+        figures.append(_measures(results))
+    if (results.retrieval.groupby("target")["top_k"].nunique() > 1).any():
+        figures.append(_effect_of_k(results))
+    how = (
+        "Means over all pairs of languages, or of the whole space; “final” is after the final "
+        "norm. Bands: the value before plus the 95% interval of the change, not corrected for the "
+        "number of layers, k and measures; hubness has none."
+    )
+    return Section("layers", "Layers and k", tuple(figures), how=how)
+
+
+def _course(retrieval: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:
+    figures = pd.concat([retrieval, alignment], ignore_index=True)
+    return pd.concat([over_pairs(figures, measure) for measure, _ in _COURSES], ignore_index=True)
+
+
+def by_layer_table(results: Results) -> pd.DataFrame:
+    """Give top-1, distance and gap at every layer, at the headline k."""
+    return _course(at_headline(results, results.retrieval), at_headline(results, results.alignment))
+
+
+def effect_of_k_table(results: Results) -> pd.DataFrame:
+    """Give top-1, distance and gap at every k, at the last layer."""
+    layer = reading_layer(results)
+    retrieval, alignment = results.retrieval, results.alignment
+    return _course(retrieval[retrieval["layer"] == layer], alignment[alignment["layer"] == layer])
+
+
+def measures_table(results: Results) -> pd.DataFrame:
+    """Give every measure at every layer, at the headline k."""
+    figures = pd.concat([results.retrieval, results.alignment, results.geometry], ignore_index=True)
+    headline = at_headline(results, figures)
+    shown = [*OURS, *own_measures(results)]
+    return in_panels([(s.title, over_pairs(headline, s.measure, s.centring)) for s in shown])
+
+
+def _lines(
+    results: Results, table: pd.DataFrame, x: str, *, order: tuple[str, ...] = ()
+) -> tuple[Lines, pd.DataFrame]:
+    rows = conditions(results, table)
+    titles = dict(_COURSES)
+    rows = rows.assign(
+        panel=rows["measure"].map(titles), x=rows["layer"].astype(str) if order else rows["top_k"]
+    )
+    panels = tuple(Panel(title, "") for title in dict.fromkeys(rows["panel"]))
+    form = Lines(panels, x, TOOLTIP, order=order, selects=Select.of(rows, lane="Target"))
+    return form, rows[list(dict.fromkeys([*_KEPT, *TOOLTIP.values()]))]
+
+
+def _by_layer(results: Results) -> Figure:
+    table = by_layer_table(results)
+    form, rows = _lines(results, table, "Layer", order=tuple(layer_order(table)))
+    return Figure(
+        "by_layer",
+        "At which layers does steering help?",
+        _gains(results),
+        form,
+        rows,
+        {"by_layer": table},
+    )
+
+
+def _gains(results: Results) -> str:
+    """Say where a layer gains and another loses, and where the unsteered model retrieves best."""
+    rows = at_headline(results, over_pairs(results.retrieval, "top-1"))
+    name = names(results, results.targets)
+    parts = []
+    for target, layers in rows.groupby("target", sort=False):
+        up, down = layers[layers["change_low"] > 0], layers[layers["change_high"] < 0]
+        ends = [
+            f"{number(part.loc[part['change'].abs().idxmax(), 'change'], signed=True)} "
+            f"{layer_phrase(str(part.loc[part['change'].abs().idxmax(), 'layer']))}"
+            for part in (up, down)
+            if len(part)
+        ]
+        parts.append(f"{name[str(target)]} {listed(ends) or 'no reliable change'}")
+    best = records(rows.sort_values("pre", kind="stable"))[-1]
+    most = "; ".join(parts[:3]) + (f" (first 3 of {len(parts)} targets)" if len(parts) > 3 else "")
+    return (
+        f"Largest reliable changes of top-1: {most}. Unsteered it is best "
+        f"{layer_phrase(str(best['layer']))} ({number(best['pre'])})."
+    )
+
+
+def _measures(results: Results) -> Figure:
+    table = measures_table(results)
+    rows = conditions(results, table)
+    rows = rows.assign(measured=rows["panel"], panel="", x=rows["layer"].astype(str))
+    form = Lines(
+        (Panel("", ""),),
+        "Layer",
+        TOOLTIP,
+        order=tuple(layer_order(table)),
+        selects=Select.of(rows, measured="Measure", lane="Target"),
+        scaled=("measured",),
+        columns=1,
+    )
+    shown = set(table["panel"])
+    low = listed(_short(s) for s in OURS if s.better == "low" and s.title in shown)
+    tables = {
+        f"measures_by_layer_{target}": part.reset_index(drop=True)
+        for target, part in table.groupby("target", sort=False)
+    }
+    return Figure(
+        "measures_by_layer",
+        "Every measure, layer by layer",
+        f"Better low: {low}; all others better high. The last layer alone misleads: look where the "
+        "grey line is best, and whether the blue one keeps what is there.",
+        form,
+        rows[list(dict.fromkeys([*_KEPT, "measured", *TOOLTIP.values()]))],
+        tables,
+    )
+
+
+def _short(shown: Shown) -> str:
+    return shown.title[:1].lower() + shown.title[1:]
+
+
+def _effect_of_k(results: Results) -> Figure:
+    table = effect_of_k_table(results)
+    form, rows = _lines(results, table, k_title(choice_of(results)))
+    top_1 = table[table["measure"] == "top-1"]
+    told = several_draws(top_1)
+    column = "advantage_low" if told else "change_low"
+    name = names(results, results.targets)
+    parts = []
+    for target, part in top_1.groupby("target", sort=False):
+        ks = sorted(int(k) for k in part.loc[part[column] > 0, "top_k"])
+        which = "every k" if len(ks) == len(part) else f"k = {listed(f'{k:,}' for k in ks)}"
+        parts.append(f"{which if ks else 'no k'} for {name[str(target)]}")
+    return Figure(
+        "effect_of_k",
+        "How many neurons does it take?",
+        f"Experts retrieve better than {'random neurons' if told else 'the unsteered model'} at "
+        f"{'; '.join(parts[:4])}.",
+        form,
+        rows,
+        {"effect_of_k": table},
+    )
