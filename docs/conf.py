@@ -62,3 +62,18 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_copyright = False
+
+SHOWN = {}
+
+
+def shown_elsewhere(app, what, _name, obj, skip, _options):
+    """Leave out what a page of the reference that was read before has shown, by whatever name."""
+    if not isinstance(obj, type) or what != "module":
+        return None
+    page = SHOWN.setdefault(obj, app.env.current_document.docname)
+    return skip or page != app.env.current_document.docname
+
+
+def setup(app):
+    """Connect what Sphinx asks."""
+    app.connect("autodoc-skip-member", shown_elsewhere)

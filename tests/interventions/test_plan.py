@@ -351,8 +351,9 @@ def test_a_saved_intervention_is_a_plan_of_one_step_and_the_other_way_round_is_r
         (
             {"positions": "first"},
             (
-                "'first' is not a choice of positions; choose one of: all, prompt, generated, "
-                "last, or a slice of each text's tokens, such as -3:; see docs/how-to/plans.md"
+                "'first' is not a choice of positions; choose one of: all, prompt, text, "
+                "generated, last, or a slice of each text's tokens, such as -3:; "
+                "see docs/how-to/plans.md"
             ),
         ),
         (

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -64,7 +64,7 @@ def test_every_link_inside_leads_to_a_page_and_a_place_in_it(site: Path) -> None
         for link in [*page.links, *page.images]:
             if urlsplit(link).scheme:
                 continue
-            file, place = urldefrag(link)
+            file, place = urlsplit(link).path, urlsplit(link).fragment
             target = (path.parent / unquote(file)).resolve() if file else path
             known = pages[target].places if target in pages else {""}
             if not target.exists() or (target in pages and place and unquote(place) not in known):
