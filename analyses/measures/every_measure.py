@@ -2,8 +2,9 @@
 
 from steer_plugin.analyses.measures import neighbours, retrieval
 from steer_plugin.analyses.measures.alignment import alignment_of
-from steer_plugin.analyses.measures.cosines import Same, searches_by_centring
+from steer_plugin.analyses.measures.cosines import Same
 from steer_plugin.analyses.measures.geometry import Scatter, geometry_of
+from steer_plugin.analyses.measures.translation_search import searches_by_centring
 from steer_plugin.analyses.measures.unit_vectors import CENTRINGS, check_target, unit_vectors
 from steer_plugin.analyses.statistics.figures import Figures, Groups, Pair, joined
 from steer_plugin.errors import AnalysisError

@@ -7,15 +7,8 @@ from itertools import combinations, permutations
 import numpy as np
 from jaxtyping import Bool, Float
 
-from steer_plugin.analyses.measures.cosines import (
-    RIVALS,
-    TIE,
-    Ranking,
-    Same,
-    Search,
-    counts_by_rival,
-    searches,
-)
+from steer_plugin.analyses.measures.cosines import RIVALS, TIE, Ranking, Same, counts_by_rival
+from steer_plugin.analyses.measures.translation_search import Search, searches
 from steer_plugin.analyses.measures.unit_vectors import (
     Centring,
     UnitVectors,

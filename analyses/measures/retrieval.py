@@ -11,13 +11,12 @@ from jaxtyping import Float, Int
 from steer_plugin.analyses.measures.cosines import (
     ENTRIES,
     Same,
-    Search,
     Translations,
     ahead,
     lengths,
-    searches,
     translations,
 )
+from steer_plugin.analyses.measures.translation_search import Search, searches
 from steer_plugin.analyses.measures.unit_vectors import (
     Centring,
     UnitVectors,

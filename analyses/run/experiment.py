@@ -8,23 +8,22 @@ from pathlib import Path
 
 import pandas as pd
 
-from steer_plugin.analyses.generation.concept_id import fit_concepts
-from steer_plugin.analyses.generation.language_id import identified_code
 from steer_plugin.analyses.measures.correlations import correlations
 from steer_plugin.analyses.measures.mixed_retrieval import CORPUS
-from steer_plugin.analyses.measures.projection import check_method, project
+from steer_plugin.analyses.measures.projection import check_method
 from steer_plugin.analyses.run.checkpoints import Checkpoints, Say
 from steer_plugin.analyses.run.inputs import RunData, finding_concepts
 from steer_plugin.analyses.run.manifest import ran_with, run_provenance
 from steer_plugin.analyses.run.passes import Passes
 from steer_plugin.analyses.run.results import Results
-from steer_plugin.analyses.run.settings import GenerationSettings, RunSettings
+from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.analyses.run.stages.comparisons import compare_experts, with_false_discoveries
 from steer_plugin.analyses.run.stages.condition_embeddings import (
     ConditionEmbeddings,
     chosen_layers,
     embed_conditions,
     embedding_wants,
+    project_conditions,
 )
 from steer_plugin.analyses.run.stages.conditions import (
     BEFORE,
@@ -53,7 +52,7 @@ from steer_plugin.analyses.run.stages.independent_sets import (
     compare_bitexts,
 )
 from steer_plugin.analyses.run.stages.rivals import compare_rival
-from steer_plugin.analyses.run.stages.writer import Writer, check_unsteered, curve
+from steer_plugin.analyses.run.stages.writer import Writer, check_unsteered, curve, writer_of
 from steer_plugin.corpora.named_corpora import need_parallel
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import AnalysisError
@@ -61,7 +60,6 @@ from steer_plugin.experts.summaries import experts_by_layer, overlap, score_curv
 from steer_plugin.methods.catalogue import suited_methods
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.registry import with_origins
-from steer_plugin.responses.embeddings import FINAL
 from steer_plugin.settings.budget import MEMORY
 from steer_plugin.settings.parts import CONTROLS, MEASURES
 
@@ -108,7 +106,7 @@ def run_experiment(
     for method in settings.projections:
         check_method(method)
     check_plans(settings, adapter.space, finding_concepts(data, settings))
-    writer = _writer(adapter, data, settings, steps)
+    writer = writer_of(adapter, data, settings, steps)
     check_unsteered(writer, settings.targets)
     passes = Passes(adapter, steps)
     finder = Finder(passes, data.find, settings, "experts")
@@ -169,7 +167,7 @@ def run_experiment(
         geometry=tables["geometry"],
         controls=tables.get("controls", pd.DataFrame()),
         draws=tables.get("draws", pd.DataFrame()),
-        projection=_project(comparisons, embedded, settings),
+        projection=project_conditions(comparisons, embedded, settings),
         correlations=correlations(
             tables["retrieval"],
             tables["alignment"],
@@ -218,7 +216,7 @@ def compare_methods(
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
     check_plans(settings, adapter.space, finding_concepts(data, settings))
-    writer = _writer(adapter, data, settings, steps)
+    writer = writer_of(adapter, data, settings, steps)
     check_unsteered(writer, settings.targets)
     passes = Passes(adapter, steps)
     finder = Finder(passes, data.find, settings, "experts")
@@ -312,32 +310,6 @@ def _resampling(settings: RunSettings) -> dict[str, int]:
     return {"resamples": settings.resamples, "bootstrap_seed": settings.bootstrap_seed}
 
 
-def _writer(
-    adapter: Adapter, data: RunData, settings: RunSettings, steps: Checkpoints
-) -> Writer | None:
-    if settings.generation is None:
-        return None
-    if not isinstance(data.judge, ParallelCorpus):
-        return _concept_writer(adapter, data, settings.generation, steps)
-    # What is written in them is identified hours later.
-    for target in settings.targets:
-        identified_code(target)
-    return Writer(adapter, data, settings.generation, steps)
-
-
-def _concept_writer(
-    adapter: Adapter, data: RunData, generation: GenerationSettings, steps: Checkpoints
-) -> Writer:
-    """Judge what is written by a classifier of the texts that find, and say how well it does."""
-    identify = fit_concepts(data.find)
-    for concept, score in identify.auroc(data.held_out).items():
-        steps.say(
-            f"What is written is judged by naive Bayes on the texts that find; on others it tells "
-            f"{concept} with AUROC {score:.3f}"
-        )
-    return Writer(adapter, data, generation, steps, identify, "concept")
-
-
 def _plan_generation(planner: Planner) -> dict[str, list[Comparison]]:
     """Plan, for each target, what writes: the experts and their control at every k."""
     settings = planner.settings
@@ -399,39 +371,3 @@ def _bitext_tables(
         return figures, figures
     within = figures["query"] == figures["candidates"]
     return figures[within], figures[~within].reset_index(drop=True)
-
-
-def _project(
-    comparisons: Iterable[Comparison], embedded: ConditionEmbeddings, settings: RunSettings
-) -> pd.DataFrame:
-    before = embedded.load(BEFORE, FINAL)
-    corpus = embedded.corpus
-    texts = {
-        (language, name): sentence
-        for language, sentences in corpus.sentences.items()
-        for name, sentence in zip(corpus.ids, sentences, strict=True)
-    }
-    frames = []
-    for comparison in comparisons:
-        if not comparison.headline:
-            continue
-        conditions = {
-            "before": before,
-            "experts": embedded.load(comparison.experts, FINAL),
-            "control": embedded.load(comparison.matched[0], FINAL),
-        }
-        for method in settings.projections:
-            plane = project(
-                before,
-                conditions,
-                corpus.ids,
-                method=method,
-                seed=settings.bootstrap_seed,
-            )
-            text = [texts[row] for row in zip(plane["language"], plane["id"], strict=True)]
-            frames.append(
-                plane.assign(
-                    target=comparison.target, top_k=comparison.top_k, method=method, text=text
-                )
-            )
-    return pd.concat(frames, ignore_index=True)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steer_plugin.analyses.measures import cosines as module
-from steer_plugin.analyses.measures.cosines import Search, same_texts, searches, translations
+from steer_plugin.analyses.measures.cosines import same_texts, translations
+from steer_plugin.analyses.measures.translation_search import Search, searches
 from steer_plugin.analyses.measures.unit_vectors import unit_vectors
 
 from support.spaces import Array, Space, cosines, hard_spaces, ordered, space

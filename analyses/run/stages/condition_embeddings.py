@@ -1,13 +1,16 @@
 """The judging sentences as the model embeds them, condition by condition."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
+
+from steer_plugin.analyses.measures.projection import project
 from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.passes import Passes, Want
 from steer_plugin.analyses.run.settings import RunSettings
-from steer_plugin.analyses.run.stages.conditions import BEFORE, Condition
+from steer_plugin.analyses.run.stages.conditions import BEFORE, Comparison, Condition
 from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import Adapter
@@ -144,3 +147,40 @@ def _embed(
         config = {"provenance": steps.signed(step, origin)}
         write_artifact(steps.folder / step, KIND, config, tensors=tensors)
     passes.finish(step)
+
+
+def project_conditions(
+    comparisons: Iterable[Comparison], embedded: ConditionEmbeddings, settings: RunSettings
+) -> pd.DataFrame:
+    """Map the judging sentences before, with experts and with their control, at the headline k."""
+    before = embedded.load(BEFORE, FINAL)
+    corpus = embedded.corpus
+    texts = {
+        (language, name): sentence
+        for language, sentences in corpus.sentences.items()
+        for name, sentence in zip(corpus.ids, sentences, strict=True)
+    }
+    frames = []
+    for comparison in comparisons:
+        if not comparison.headline:
+            continue
+        conditions = {
+            "before": before,
+            "experts": embedded.load(comparison.experts, FINAL),
+            "control": embedded.load(comparison.matched[0], FINAL),
+        }
+        for method in settings.projections:
+            plane = project(
+                before,
+                conditions,
+                corpus.ids,
+                method=method,
+                seed=settings.bootstrap_seed,
+            )
+            text = [texts[row] for row in zip(plane["language"], plane["id"], strict=True)]
+            frames.append(
+                plane.assign(
+                    target=comparison.target, top_k=comparison.top_k, method=method, text=text
+                )
+            )
+    return pd.concat(frames, ignore_index=True)

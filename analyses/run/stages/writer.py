@@ -6,7 +6,12 @@ from functools import partial
 
 import pandas as pd
 
-from steer_plugin.analyses.generation.language_id import Identifier, language_probabilities
+from steer_plugin.analyses.generation.concept_id import fit_concepts
+from steer_plugin.analyses.generation.language_id import (
+    Identifier,
+    identified_code,
+    language_probabilities,
+)
 from steer_plugin.analyses.generation.pareto import recommend
 from steer_plugin.analyses.generation.texts import (
     generate_texts,
@@ -20,6 +25,7 @@ from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.settings import GenerationSettings, RunSettings
 from steer_plugin.analyses.run.stages.conditions import BEFORE, Comparison, Condition
 from steer_plugin.corpora.documents import documents_hash
+from steer_plugin.corpora.parallel import ParallelCorpus
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import versions
 
@@ -215,3 +221,34 @@ def curve(
     verdicts = frame[of_experts].merge(recommendation, on="top_k", validate="one_to_one")
     others = frame[~of_experts].assign(on_front=False, recommended=False, reason="a control")
     return pd.concat([verdicts, others], ignore_index=True)
+
+
+def writer_of(
+    adapter: Adapter, data: RunData, settings: RunSettings, steps: Checkpoints
+) -> Writer | None:
+    """Make what writes in a run, where anything is to be written.
+
+    Raises:
+        AnalysisError, CorpusError: what is written cannot be identified.
+    """
+    if settings.generation is None:
+        return None
+    if not isinstance(data.judge, ParallelCorpus):
+        return _concept_writer(adapter, data, settings.generation, steps)
+    # What is written in them is identified hours later.
+    for target in settings.targets:
+        identified_code(target)
+    return Writer(adapter, data, settings.generation, steps)
+
+
+def _concept_writer(
+    adapter: Adapter, data: RunData, generation: GenerationSettings, steps: Checkpoints
+) -> Writer:
+    """Judge what is written by a classifier of the texts that find, and say how well it does."""
+    identify = fit_concepts(data.find)
+    for concept, score in identify.auroc(data.held_out).items():
+        steps.say(
+            f"What is written is judged by naive Bayes on the texts that find; on others it tells "
+            f"{concept} with AUROC {score:.3f}"
+        )
+    return Writer(adapter, data, generation, steps, identify, "concept")
