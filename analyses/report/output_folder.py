@@ -1,6 +1,7 @@
 """A run's results as one page to read, with its tables, and its charts and tables for a paper."""
 
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +47,7 @@ def write_report(results: Results, folder: str | Path, first: Section | None = N
     head = first_screen(results)
     html = render(results, head, content)
     stored = dict(results.tables())
-    for item in (head.figure, *(i for s in content for i in (*s.figures, *s.tables))):
+    for item in (head.figure, *_items(content)):
         stored.update(item.tables)
     # The page is on the disk before the tables take their names, so that neither comes alone.
     with whole_file(target / PAGE) as file:
@@ -111,23 +112,28 @@ def export_tables(
         ArtifactError: the folder cannot be written.
     """
     paths = []
-    for part in _content(results, first):
-        for item in (*part.figures, *part.tables):
-            for name, rows in _written(item).items():
-                path = Path(folder) / f"{name}.{'csv' if format == 'csv' else 'tex'}"
-                text = (
-                    rows.to_csv(index=False)
-                    if format == "csv"
-                    else latex(results, rows, f"{item.title} {item.caption}")
-                )
-                with whole_file(path) as file:
-                    file.write_text(text, encoding="utf-8")
-                paths.append(path)
+    for item in _items(_content(results, first)):
+        for name, rows in _written(item).items():
+            path = Path(folder) / f"{name}.{'csv' if format == 'csv' else 'tex'}"
+            text = (
+                rows.to_csv(index=False)
+                if format == "csv"
+                else latex(results, rows, f"{item.title} {item.caption}")
+            )
+            with whole_file(path) as file:
+                file.write_text(text, encoding="utf-8")
+            paths.append(path)
     return paths
 
 
 def _content(results: Results, first: Section | None) -> list[Section]:
     return [*([] if first is None else [first]), *sections(results)]
+
+
+def _items(content: list[Section]) -> Iterator[Figure | Table]:
+    for part in content:
+        yield from part.figures
+        yield from part.tables
 
 
 def _written(item: Figure | Table) -> dict[str, pd.DataFrame]:

@@ -83,7 +83,7 @@ class HeatMap:
                 "tooltip": tips(self.tooltip),
             },
         }
-        layers = [cells]
+        layers: list[Spec] = [cells]
         if "cell" in rows:
             bold = {"test": "datum.sure", "value": "bold"} if "sure" in rows else None
             text = {"type": "text", "fontSize": 11}

@@ -72,7 +72,7 @@ class Lanes:
         x = {"type": "quantitative", "title": panel.axis, "scale": scale, "axis": axis}
         colour, shape, fill = series(whole["series"])
         slots = list(dict.fromkeys(whole["slot"]))
-        y = {
+        y: Spec = {
             "field": "lane",
             "type": "nominal",
             "title": None,
@@ -84,10 +84,11 @@ class Lanes:
             y["scale"] = {"paddingInner": 0.3, "paddingOuter": 0.2}
             place["yOffset"] = {"field": "slot", "type": "nominal", "sort": slots}
         layers: list[Spec] = rules(panel.marks, "x")
-        for start, end, mark in (
+        spans: list[tuple[str, str, Spec]] = [
             ("least", "most", {"type": "bar", "height": 7, "opacity": 0.3}),
             ("low", "high", {"type": "rule", "strokeWidth": 2}),
-        ):
+        ]
+        for start, end, mark in spans:
             if start in rows and rows[start].notna().any():
                 layers.append(
                     {
@@ -121,8 +122,8 @@ class Lanes:
             }
             for test, text, align, dx, dy, at in self._written(rows, panel)
         ]
-        by = [select.column for select in self.selects]
-        lanes = rows.groupby(by)["lane"].nunique().max() if by else rows["lane"].nunique()
+        columns = [select.column for select in self.selects]
+        lanes = rows.groupby(columns)["lane"].nunique().max() if columns else rows["lane"].nunique()
         return {
             "title": panel.name,
             "height": max(int(lanes) * (self.step * len(slots) + 8), 40),

@@ -6,8 +6,15 @@ from steer_plugin.analyses.report.figure import Figure, Section
 from steer_plugin.analyses.report.forms import Lines, Panel, Select
 from steer_plugin.analyses.report.frames import TOOLTIP, conditions, in_panels
 from steer_plugin.analyses.report.measures import OURS, Shown, own_measures
-from steer_plugin.analyses.report.numbers import choice_of, k_title, listed, names, number
-from steer_plugin.analyses.report.verdicts import reading_layer, several_draws
+from steer_plugin.analyses.report.numbers import (
+    choice_of,
+    k_title,
+    listed,
+    names,
+    number,
+    several_draws,
+)
+from steer_plugin.analyses.report.verdicts import reading_layer
 from steer_plugin.analyses.run.results import Results, at_headline, layer_order, layer_phrase
 from steer_plugin.analyses.statistics.figure_rows import over_pairs, records
 
@@ -93,11 +100,14 @@ def _gains(results: Results) -> str:
     parts = []
     for target, layers in rows.groupby("target", sort=False):
         up, down = layers[layers["change_low"] > 0], layers[layers["change_high"] < 0]
-        ends = [
-            f"{number(part.loc[part['change'].abs().idxmax(), 'change'], signed=True)} "
-            f"{layer_phrase(str(part.loc[part['change'].abs().idxmax(), 'layer']))}"
+        largest = [
+            records(part.loc[[part["change"].abs().idxmax()]])[0]
             for part in (up, down)
             if len(part)
+        ]
+        ends = [
+            f"{number(row['change'], signed=True)} {layer_phrase(str(row['layer']))}"
+            for row in largest
         ]
         parts.append(f"{name[str(target)]} {listed(ends) or 'no reliable change'}")
     best = records(rows.sort_values("pre", kind="stable"))[-1]

@@ -5,9 +5,15 @@ import pandas as pd
 
 from steer_plugin.analyses.report.figure import Figure, Section
 from steer_plugin.analyses.report.forms import Lanes, Panel, Scatter, Select
-from steer_plugin.analyses.report.numbers import betweens, counts, listed, names
+from steer_plugin.analyses.report.numbers import (
+    betweens,
+    counts,
+    listed,
+    names,
+    several_draws,
+)
 from steer_plugin.analyses.report.theme import METHOD
-from steer_plugin.analyses.report.verdicts import draw_note, several_draws
+from steer_plugin.analyses.report.verdicts import draw_note
 from steer_plugin.analyses.run.results import CONTROL, Results
 from steer_plugin.settings.parts import METHODS
 
