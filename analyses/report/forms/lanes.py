@@ -84,10 +84,11 @@ class Lanes:
             y["scale"] = {"paddingInner": 0.3, "paddingOuter": 0.2}
             place["yOffset"] = {"field": "slot", "type": "nominal", "sort": slots}
         layers: list[Spec] = rules(panel.marks, "x")
-        for start, end, mark in (
+        spans: list[tuple[str, str, Spec]] = [
             ("least", "most", {"type": "bar", "height": 7, "opacity": 0.3}),
             ("low", "high", {"type": "rule", "strokeWidth": 2}),
-        ):
+        ]
+        for start, end, mark in spans:
             if start in rows and rows[start].notna().any():
                 layers.append(
                     {
