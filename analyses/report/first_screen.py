@@ -34,11 +34,14 @@ from steer_plugin.analyses.statistics.comparison import FEWEST_DRAWS
 
 NAME = "at_a_glance"
 
+LABEL_ROOM = 0.15
+"""How far apart, as a share of a panel, two marks in a line must be for a number each."""
+
 _SLOTS = {BEFORE: "0", CENTRING: "0", EXPERTS: "1", DRAW: "2"}
 _PANELS = (
     ("top-1", "raw", "Retrieval: top-1, right is better", ".2f"),
-    ("gap", "language", "Gap, means removed: right is better", ".3f"),
-    ("pair distance", "raw", "Raw distance: left is nearer", ".2f"),
+    ("gap", "language", "Gap to translations: right is better", ".3f"),
+    ("pair distance", "raw", "Raw distance to them: left is nearer", ".2f"),
 )
 
 
@@ -75,11 +78,13 @@ def run_line(results: Results) -> str:
     who = listed(name.values()) if len(name) <= 3 else f"{len(name)} languages"
     draws = int(results.retrieval["n_controls"].max())
     operation = told.get("operation", "set")
-    done = f"set to {told.get('value', 'values')}" if operation == "set" else operation
+    value = told.get("value", "values")
+    usual = "" if value[:1].isdigit() or value[:1] == "-" or value == "zero" else "their "
+    done = f"set to {usual}{value}{' there' if usual else ''}" if operation == "set" else operation
     sentences = told.get("judge_sentences", "")
     languages = results.layers["concept"].nunique() or len(results.targets)
     parts = [
-        f"{k_phrase(results)} experts of {who} {done} at {told.get('site', 'one site')}",
+        f"{k_phrase(results)} experts each of {who}, {done}, at {told.get('site', 'one site')}",
         f"{draws or 'no'} random draw{'' if draws == 1 else 's'}",
         f"{sentences} held-out sentences in {languages} languages" if sentences else "",
     ]
@@ -173,7 +178,7 @@ def glance(results: Results) -> Figure:
             "change (95% interval)": "moved",
             "experts − random (95% interval)": "ahead",
         },
-        labelled=(BEFORE, EXPERTS),
+        labelled=(BEFORE, EXPERTS, *([CENTRING] if _are_apart(rows) else [])),
         step=17 if rows["lane"].nunique() <= 4 else 12,
     )
     few = (
@@ -182,8 +187,9 @@ def glance(results: Results) -> Figure:
         else (" Of the random draws, which were not kept, the lowest and the highest are shown.")
     )
     caption = (
-        "Lines: 95% intervals of the experts' change. Centring alone: unsteered, each language's "
-        f"mean removed, as in the gap's panel, where it is what before shows.{few}"
+        "Lines: 95% intervals of the experts' change. Gap: how much nearer translations are than "
+        "other sentences, each language's mean removed, which is all that centring alone does."
+        f"{few}"
     )
     kept = ["lane", "panel", "series", "slot", "value", "low", "high", *form.tooltip.values()]
     return Figure(
@@ -194,6 +200,17 @@ def glance(results: Results) -> Figure:
         rows[list(dict.fromkeys(kept))],
         {NAME: rows[["target", "measure", "centring", "series", "value", "low", "high"]]},
     )
+
+
+def _are_apart(rows: pd.DataFrame) -> bool:
+    """Say whether before and centring, which share a line, have room for a number each."""
+    values = rows.pivot_table(index=["panel", "lane"], columns="series", values="value")
+    if not {BEFORE, CENTRING} <= set(values):
+        return False
+    panels = rows.groupby("panel")["value"]
+    span = (panels.max() - panels.min()).reindex(values.index.get_level_values("panel"))
+    between = (values[BEFORE] - values[CENTRING]).abs()
+    return not (between < LABEL_ROOM * span.to_numpy()).any()
 
 
 def how(results: Results) -> list[str]:

@@ -219,8 +219,8 @@ def test_single_pairs_go_by_their_false_discovery_rate_where_there_is_one() -> N
 def test_one_line_says_what_was_run() -> None:
     run = paper_results(layers=("12", "final"), top_ks=(300,), sentences=20)
     assert run_line(run) == (
-        "300 experts of German, Spanish and Japanese † set to mean at mlp.hook_post · 3 random "
-        "draws · 150 held-out sentences in 7 languages"
+        "300 experts each of German, Spanish and Japanese †, set to their mean there, at "
+        "mlp.hook_post · 3 random draws · 150 held-out sentences in 7 languages"
     )
     head = first_screen(run)
     assert any("95% intervals of the change (over sentences" in text for text in head.how)
