@@ -20,13 +20,12 @@ from steer_plugin.adapters.shared.installers import installers
 from steer_plugin.adapters.shared.model_sites import ModelSites
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
-from steer_plugin.settings import parts
 from steer_plugin.settings.names import FINAL_NORM
 
 from support import every_architecture
+from support.plans import SITES
 
 # Heads are in the tensor of another site.
-SITES = tuple(name for name, site in parts.SITES.items() if site.heads_of is None)
 HOSTS = ("transformers", "nnsight", "transformer_lens")
 TEXTS = ["air ant apple bark bay bell bird", "cat", "rain owl garden sea"]
 POOLINGS = ("mean", "last")

@@ -9,8 +9,9 @@ import warnings
 from pathlib import Path
 
 from support import tiny_models
-from support.conformance import HOSTS, SITES, Conformance, conformance
+from support.conformance import HOSTS, Conformance, conformance
 from support.every_architecture import NOT_MADE, architectures
+from support.plans import SITES
 
 LETTERS = {"transformers": "H", "nnsight": "N", "transformer_lens": "T"}
 HEAD = """# Models

@@ -8,12 +8,14 @@ from operator import add
 from typing import Any
 
 from steer_plugin.interventions.intervention import Intervention
-from steer_plugin.settings import names
+from steer_plugin.settings import names, parts
 
 from support.oracle import Plan
 
 # What token ids alone tell; `text` takes a tokenizer's template as well.
 POSITIONS = tuple(name for name in names.POSITIONS if name != "text")
+# Whole heads are made of a tensor that has a name of its own.
+SITES = tuple(name for name, site in parts.SITES.items() if site.heads_of is None)
 
 
 def plan(

@@ -19,12 +19,12 @@ from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
 from steer_plugin.settings.names import FINAL_NORM
-from steer_plugin.settings.parts import OPERATIONS, POOLINGS, SITES
+from steer_plugin.settings.parts import OPERATIONS, POOLINGS
 
 from support import tiny_models
 from support.covering import pairwise
 from support.oracle import PATHS, Key, Oracle, pooled
-from support.plans import POSITIONS, intervention, plan
+from support.plans import POSITIONS, SITES, intervention, plan
 from support.tiny_models import ARCHITECTURES, MAX_TOKENS, N_LAYERS, Tiny
 
 TOLERANCE = 1e-5
