@@ -55,7 +55,7 @@ def all_figures(
     """Measure alignment, retrieval, neighbours and geometry in one pass.
 
     The same cosines give retrieval and neighbours: one product a pair of languages, for both ways
-    and both centrings; of more sentences than `cosines.searches` takes at once, three.
+    and both centrings; of more sentences than `translation_search.searches` takes at once, three.
 
     Args:
         embeddings: language -> one row a sentence, the same sentences in each; at least four.

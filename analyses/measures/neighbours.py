@@ -70,7 +70,7 @@ def neighbour_figures(
     candidates are near to many changes with every sentence that is drawn, and no first-order term
     was found that holds.
 
-    For time and memory see `cosines.searches`, beside which there are O(n^2) further steps a pair
+    For time and memory see `translation_search.searches`, beside which there are O(n^2) further steps a pair
     of languages.
 
     Args:

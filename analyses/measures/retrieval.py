@@ -91,7 +91,7 @@ def retrieval_figures(
       its order among the candidates to which this happens.
 
     Of fewer sentences than nearest are asked for, all are. For time and memory see
-    `cosines.searches`, beside which there are O(n^2) further steps a pair of languages.
+    `translation_search.searches`, beside which there are O(n^2) further steps a pair of languages.
 
     Args:
         embeddings: language -> one row a sentence, the same sentences in each.

@@ -75,7 +75,7 @@ def run_provenance(
         "judge_corpus": settings.judge_corpus or settings.corpus,
         "languages": ", ".join(data.judge.concepts),
         "find_languages": ", ".join(data.find.concepts),
-        # Nothing where the file does not say; see `unseen_languages.unseen`.
+        # Nothing where the file does not say; see `report.numbers.unseen`.
         "seen": "" if settings.seen is None else ", ".join(settings.seen) or "none",
         "split_seed": str(settings.split_seed),
         "find_sentences": str(len(data.find)),

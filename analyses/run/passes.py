@@ -115,6 +115,8 @@ class Passes:
             ArtifactError: a batch cannot be kept.
         """
         want = self._wants[step]
+        # What seemed to be kept and is not is read until the step is finished, too.
+        self._open.add(step)
         groups = {g: texts for g, texts in self._groups[want.plan].items() if step in g}
         unread = [group for group in groups if group not in self._read]
         self._tell(doing, len(unread))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -147,6 +148,15 @@ def test_a_source_is_told_from_whatever_is_kept_or_sharded(
 
     for table in (kept, pieces, merge_shards(folders), ExpertTable.load(tmp_path / "table")):
         assert_same(table, wanted)
+
+
+def test_the_texts_of_a_pair_stay_beside_their_responses(adapter: BridgeAdapter) -> None:
+    whole = probe_units(adapter, PARALLEL).frame()
+
+    pair = probe_units(adapter, PARALLEL).against("deu_Latn", "eng_Latn").frame()
+
+    wanted = whole[whole["concept"].isin(["deu_Latn", "eng_Latn"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(pair, wanted)
 
 
 def test_a_source_that_is_not_there_is_refused(adapter: BridgeAdapter) -> None:

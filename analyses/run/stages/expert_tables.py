@@ -163,7 +163,7 @@ def measure_luck(finder: Finder, experts: ExpertTable) -> tuple[pd.DataFrame, pd
     """Give what the best unit scores by chance, and how the choice hangs on the sentences.
 
     Returns:
-        The tables of `chance.null_frame` and `resampled_scores.stability`, each empty
+        The tables of `chance.null_frame` and `chance.stability`, each empty
         where the run leaves it out.
 
     Raises:

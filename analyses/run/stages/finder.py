@@ -22,7 +22,7 @@ from steer_plugin.responses.label_shuffles import shuffled_note
 from steer_plugin.responses.probe import Probe, ProbePass, probe_readings
 from steer_plugin.responses.steered_probes import ProbeUnder
 from steer_plugin.responses.unit_chunks import DISK_SHARE
-from steer_plugin.settings.parts import POOLINGS, SCORES, SITES
+from steer_plugin.settings.parts import CONTROLS, METHODS, POOLINGS, SCORES, SITES
 from steer_plugin.storage.artifacts import Artifact
 
 
@@ -62,7 +62,19 @@ class Finder:
             self.steps.seems_done(self.name, "experts", origin)
             for origin in self._enough(self.settings.score, lines=False)
         )
-        return Want(self.name, texts, probe_readings(self.settings.probe), kept=done)
+        kept = done and not self._reads_more
+        return Want(self.name, texts, probe_readings(self.settings.probe), kept=kept)
+
+    @property
+    def _reads_more(self) -> bool:
+        """Whether more than the table of experts may be made of the same pass."""
+        settings = self.settings
+        return bool(
+            settings.permutations
+            or settings.stability_resamples
+            or any(CONTROLS[control].shuffled for control in settings.controls)
+            or any(METHODS[name].auroc or METHODS[name].passes for name in settings.methods)
+        )
 
     @cached_property
     def probe(self) -> Probe:
@@ -147,7 +159,9 @@ class Finder:
             choice=str(settings.choice),
             positions=settings.positions,
             bos=str(settings.steer_bos),
+            layer=str(settings.method_layer),
         )
+        origin = with_origins(origin, method=(METHODS, method))
         if steps.is_done(name, "intervention", origin, lambda artifact: artifact.table("units")):
             steps.say(f"Kept the plan of {method} for {target}")
             return Intervention.load(steps.folder / name)

@@ -509,7 +509,8 @@ def test_memory_that_does_not_suffice_is_told(
     trace = hosts_of("llama").trace
     monkeypatch.setattr(trace.model._module.model.layers[1], "forward", full)
 
-    with pytest.raises(ModelError, match=r"ran out of memory: CUDA .*; give fewer tokens a batch"):
+    told = r"ran out of memory at one text of \d+ tokens \(CUDA .*give shorter texts"
+    with pytest.raises(ModelError, match=told):
         mlp_means(trace)
 
 
