@@ -70,8 +70,8 @@ def neighbour_figures(
     candidates are near to many changes with every sentence that is drawn, and no first-order term
     was found that holds.
 
-    For time and memory see `translation_search.searches`, beside which there are O(n^2) further steps a pair
-    of languages.
+    For time and memory see `translation_search.searches`, beside which there are O(n^2) further
+    steps a pair of languages.
 
     Args:
         embeddings: language -> one row a sentence, the same sentences in each.

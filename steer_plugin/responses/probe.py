@@ -184,8 +184,8 @@ class Probe:
         pair = (concept, source)
         numbers = [self.concepts.index(name) for name in pair]
         rows = np.flatnonzero(np.isin(self.labels, numbers))
-        return replace(
-            self._of_texts(rows),
+        return self._of_texts(
+            rows,
             labels=np.where(self.labels[rows] == numbers[0], 0, 1),
             concepts=pair,
             provenance={**self.provenance, "source": source},
@@ -228,27 +228,27 @@ class Probe:
             draws = generator.integers(len(names), size=len(names))
             chosen = rows[draws].T.ravel()
             sentences = np.tile(np.arange(len(names)), len(self.concepts))
-        return replace(
-            self._of_texts(chosen),
+        return self._of_texts(
+            chosen,
             sentences=sentences,
             provenance={**self.provenance, "sentences": f"resampled, seed {seed}"},
         )
 
-    def _of_texts(self, rows: Int[np.ndarray, " row"]) -> "Probe":
-        """Take some of the texts, in the order of their rows."""
+    def _of_texts(self, rows: Int[np.ndarray, " row"], **changes: Any) -> "Probe":
+        """Take some of the texts, in the order of their rows, with other fields changed."""
         index = torch.from_numpy(rows)
-        return replace(
-            self,
-            responses=self.responses[index],
-            active=None if self.active is None else self.active[index],
-            values=None if self.values is None else self.values[index],
-            tokens=self.tokens[rows],
-            labels=self.labels[rows],
-            sentences=None if self.sentences is None else self.sentences[rows],
-            groups=None if self.groups is None else self.groups[rows],
-            texts=None if self.texts is None else tuple(self.texts[row] for row in rows),
-            ids=None if self.ids is None else tuple(self.ids[row] for row in rows),
-        )
+        of_texts = {
+            "responses": self.responses[index],
+            "active": None if self.active is None else self.active[index],
+            "values": None if self.values is None else self.values[index],
+            "tokens": self.tokens[rows],
+            "labels": self.labels[rows],
+            "sentences": None if self.sentences is None else self.sentences[rows],
+            "groups": None if self.groups is None else self.groups[rows],
+            "texts": None if self.texts is None else tuple(self.texts[row] for row in rows),
+            "ids": None if self.ids is None else tuple(self.ids[row] for row in rows),
+        }
+        return replace(self, **{**of_texts, **changes})
 
 
 def check_source(concepts: Collection[str], source: str | None) -> None:
