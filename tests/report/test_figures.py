@@ -16,7 +16,7 @@ from steer_plugin.analyses.report.figure import Figure
 from steer_plugin.analyses.report.first_screen import NAME, glance
 from steer_plugin.analyses.report.frames import conditions
 from steer_plugin.analyses.report.sections.alignment import alignment_section
-from steer_plugin.analyses.report.sections.controls import control_rows
+from steer_plugin.analyses.report.sections.controls import control_rows, controls_section
 from steer_plugin.analyses.report.sections.generation import generation_section
 from steer_plugin.analyses.report.sections.layers import layers_section
 from steer_plugin.analyses.report.sections.methods import ahead, methods_section
@@ -143,12 +143,12 @@ def test_conditions_show_the_figures_of_the_tables_with_their_intervals(run: Res
         assert shown["value"].to_dict() == {
             "Before": wanted["pre"],
             "Experts": wanted["post"],
-            "Random neurons": wanted["control"],
+            "Random units": wanted["control"],
         }
         assert shown.loc["Experts", "low"] == wanted["pre"] + wanted["change_low"]
         assert shown.loc["Experts", "high"] == wanted["pre"] + wanted["change_high"]
-        assert shown.loc["Random neurons", "least"] == wanted["control_min"]
-        assert shown.loc["Random neurons", "most"] == wanted["control_max"]
+        assert shown.loc["Random units", "least"] == wanted["control_min"]
+        assert shown.loc["Random units", "most"] == wanted["control_max"]
         assert np.isnan(shown.loc["Before", "low"])
 
 
@@ -182,6 +182,8 @@ def test_the_first_chart_has_before_experts_every_draw_and_centring(run: Results
     centred = at_headline(run, over_pairs(run.retrieval, "top-1", "language", "final"))
     assert rows.loc[rows["series"] == "Centring alone", "value"].tolist() == centred["pre"].tolist()
     assert len(figure.form.panels) == 3
+    raw = figure.rows[figure.rows["panel"].str.startswith("Raw distance")]
+    assert "Centring alone" not in set(raw["series"])
 
 
 def test_results_without_single_draws_show_the_ends_and_of_three_all(run: Results) -> None:
@@ -221,6 +223,19 @@ def test_a_measure_of_somebody_elses_has_a_chart_by_its_registration_alone(run: 
     (figure,) = (f for f in alignment_section(other).figures if f.name == "measure_my_own")
     assert figure.title == "My own, before and after"
     assert "German, English" in set(figure.rows["lane"])
+
+
+def test_a_share_is_said_of_one_control_alone(run: Results) -> None:
+    table = controls_frame(controls=("random-in-layers", "bottom"))
+    (shares,) = (
+        figure
+        for figure in controls_section(dataclasses.replace(run, controls=table)).figures
+        if figure.name == "control_shares"
+    )
+    shown = table[(table["control"] == "random-in-layers") & table["share"].notna()]
+    given = over_pairs(shown, "pair distance", "raw", "final")["share"]
+    ends = f"{given.min():.0%} to {given.max():.0%} of the experts' change"
+    assert ends in shares.caption
 
 
 def test_controls_stand_in_a_fixed_order_and_a_new_word_last() -> None:

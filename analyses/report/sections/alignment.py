@@ -13,7 +13,7 @@ from steer_plugin.analyses.report.frames import (
     in_panels,
 )
 from steer_plugin.analyses.report.measures import Shown, own_measures
-from steer_plugin.analyses.report.numbers import betweens, names, span
+from steer_plugin.analyses.report.numbers import betweens, names, span, units_name
 from steer_plugin.analyses.report.verdicts import at_last, draw_note, moves, reading_layer
 from steer_plugin.analyses.run.results import Results, at_headline
 from steer_plugin.analyses.statistics.figure_rows import from_target, is_pair, over_pairs
@@ -74,7 +74,9 @@ def _distances(results: Results, table: pd.DataFrame) -> Figure:
     centred = at_last(results, results.alignment, "pair distance", "global")
     also = raw[(raw["change_high"] < 0) & (raw["control_change_high"] < 0)]
     random = (
-        f"; it falls with random neurons too for {len(also)} of {len(raw)}" if len(also) else ""
+        f"; it falls with random {units_name(results)} too for {len(also)} of {len(raw)}"
+        if len(also)
+        else ""
     )
     moved = f" Common mean removed: {moves(centred)}." if len(centred) else ""
     return Figure(

@@ -147,7 +147,10 @@ def centring_sentence(rows: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     lower, higher = (rows["advantage_high"] < 0), (rows["advantage_low"] > 0)
-    known = "reliably better" if lower.all() else "reliably worse" if higher.all() else "mixed"
+    if lower.all() or higher.all():
+        known = "reliably better" if lower.all() else "reliably worse"
+    else:
+        known = "mixed" if lower.any() and higher.any() else "not told apart"
     return f" Centring alone: {span(rows['control_value'])}, {known}."
 
 
@@ -156,7 +159,8 @@ def _shares(results: Results, table: pd.DataFrame) -> Figure:
     rows = _lanes(results, kept, "share")
     distance = kept[kept["measure"] == "pair distance"]
     lead = distance[distance["control"] == "constant-shift"]
-    lead = lead if len(lead) else distance
+    # A sentence about one control needs the rows of one.
+    lead = lead if len(lead) else distance[distance["control"].isin(distance["control"][:1])]
     shares = (
         [percent(float(s)) for s in (lead["share"].min(), lead["share"].max())] if len(lead) else []
     )

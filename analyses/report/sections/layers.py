@@ -8,11 +8,13 @@ from steer_plugin.analyses.report.frames import TOOLTIP, conditions, in_panels
 from steer_plugin.analyses.report.measures import OURS, Shown, own_measures
 from steer_plugin.analyses.report.numbers import (
     choice_of,
+    first_of,
     k_title,
     listed,
     names,
     number,
     several_draws,
+    units_name,
 )
 from steer_plugin.analyses.report.verdicts import reading_layer
 from steer_plugin.analyses.run.results import Results, at_headline, layer_order, layer_phrase
@@ -109,9 +111,8 @@ def _gains(results: Results) -> str:
         ]
         parts.append(f"{name[str(target)]} {listed(ends) or 'no reliable change'}")
     best = records(rows.sort_values("pre", kind="stable"))[-1]
-    most = "; ".join(parts[:3]) + (f" (first 3 of {len(parts)} targets)" if len(parts) > 3 else "")
     return (
-        f"Largest reliable changes of top-1: {most}. Unsteered it is best "
+        f"Largest reliable changes of top-1: {first_of(parts, 3)}. Unsteered it is best "
         f"{layer_phrase(str(best['layer']))} ({number(best['pre'])})."
     )
 
@@ -155,6 +156,7 @@ def _effect_of_k(results: Results) -> Figure:
     form, rows = _lines(results, table, k_title(choice_of(results)))
     top_1 = table[table["measure"] == "top-1"]
     told = several_draws(top_1)
+    units = units_name(results)
     column = "advantage_low" if told else "change_low"
     name = names(results, results.targets)
     parts = []
@@ -164,9 +166,9 @@ def _effect_of_k(results: Results) -> Figure:
         parts.append(f"{which if ks else 'no k'} for {name[str(target)]}")
     return Figure(
         "effect_of_k",
-        "How many neurons does it take?",
-        f"Experts retrieve better than {'random neurons' if told else 'the unsteered model'} at "
-        f"{'; '.join(parts[:4])}.",
+        f"How many {units} does it take?",
+        f"Experts retrieve better than {f'random {units}' if told else 'the unsteered model'} at "
+        f"{first_of(parts, 4)}.",
         form,
         rows,
         {"effect_of_k": table},

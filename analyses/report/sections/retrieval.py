@@ -20,6 +20,7 @@ from steer_plugin.analyses.report.numbers import (
     names,
     number,
     span,
+    units_name,
     unseen,
 )
 from steer_plugin.analyses.report.verdicts import (
@@ -312,7 +313,7 @@ def _bitexts(results: Results) -> Figure:
         for dataset, part in table.groupby("dataset", sort=False)
     )
     won = (table["change_low"] > 0) & (table["advantage_low"] > 0)
-    beyond = draw_note(table) or f"; {int(won.sum())} beyond random neurons"
+    beyond = draw_note(table) or f"; {int(won.sum())} beyond random {units_name(results)}"
     return Figure(
         "bitext_retrieval",
         "And in sentences that nothing else here uses?",
