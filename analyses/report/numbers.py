@@ -24,6 +24,9 @@ CENTRINGS = {
     "global": "common mean removed",
     "language": "language means removed",
 }
+ENDS = {"top": "best", "bottom": "lowest-scoring", "top+bottom": "best and lowest-scoring"}
+"""Which units a selection takes."""
+
 _GROUPS = {"all": "all pairs", "others": "the others", "medoid": "the medoid"}
 _DATASETS = {"tatoeba": "Tatoeba", "bucc18": "BUCC-18", "pawsx": "PAWS-X"}
 
@@ -148,8 +151,7 @@ def choice_of(results: Results) -> Choice:
 
 def chosen_units(choice: Choice) -> str:
     """Say which units k counts: "the k best units", "the k lowest-scoring units of each layer"."""
-    end = {"top": "best", "bottom": "lowest-scoring", "top+bottom": "best and lowest-scoring"}
-    return f"the k {end[choice.selection]} units{of_layers(choice)}"
+    return f"the k {ENDS[choice.selection]} units{of_layers(choice)}"
 
 
 def of_layers(choice: Choice) -> str:

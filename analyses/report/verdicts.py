@@ -30,6 +30,8 @@ RATE = 0.05
 """False-discovery rate at which a single pair of languages is called changed."""
 
 _NAMED = 3
+_UNJUDGED = 2
+"""In place of a sign, where there is no interval."""
 
 
 @dataclass(frozen=True)
@@ -311,6 +313,12 @@ def pair_rule(pairs: pd.DataFrame) -> str:
     return "by each pair's own 95% interval"
 
 
+def _counted(sign: pd.Series) -> str:
+    up, down, unjudged = (int((sign == way).sum()) for way in (1, -1, _UNJUDGED))
+    without = f", {unjudged} without an interval" if unjudged else ""
+    return f"{up} up, {down} down of {len(sign)}{without}"
+
+
 def moves(rows: pd.DataFrame, *, pairs: bool = False) -> str:
     """Say for whom figures go up and down by their intervals; of several a target, how many.
 
@@ -323,18 +331,22 @@ def moves(rows: pd.DataFrame, *, pairs: bool = False) -> str:
         if pairs
         else (rows["change_low"] > 0).astype(int) - (rows["change_high"] < 0).astype(int)
     )
-    by_target = sign.groupby(rows["target"], sort=False)
+    sign = sign.where(rows["change_low"].notna(), _UNJUDGED)
     several = len(rows) > rows["target"].nunique()
     if several and rows["target"].nunique() <= _NAMED:
         return "; ".join(
-            f"{language_name(str(target))} {int((part > 0).sum())} up, {int((part < 0).sum())} "
-            f"down of {len(part)}"
-            for target, part in by_target
+            f"{language_name(str(target))} {_counted(part)}"
+            for target, part in sign.groupby(rows["target"], sort=False)
         )
     if several or len(rows) > _NAMED:
-        return f"{int((sign > 0).sum())} up, {int((sign < 0).sum())} down of {len(sign)}"
+        return _counted(sign)
     groups = {
         word: [language_name(str(code)) for code in rows.loc[sign == way, "target"]]
-        for word, way in (("up for", 1), ("down for", -1), ("no reliable change for", 0))
+        for word, way in (
+            ("up for", 1),
+            ("down for", -1),
+            ("no reliable change for", 0),
+            ("no interval for", _UNJUDGED),
+        )
     }
     return ", ".join(f"{word} {listed(who)}" for word, who in groups.items() if who)

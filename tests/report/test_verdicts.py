@@ -3,11 +3,13 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from steer_plugin.analyses.report.first_screen import first_screen, run_line
-from steer_plugin.analyses.report.numbers import number
+from steer_plugin.analyses.report.numbers import number, size
+from steer_plugin.analyses.report.sections.controls import centring_sentence
 from steer_plugin.analyses.report.verdicts import (
     EXPERTS,
     NO,
@@ -243,6 +245,9 @@ def test_single_pairs_go_by_their_false_discovery_rate_where_there_is_one() -> N
     assert "own 95% interval" in pair_rule(own)
     assert moves(rows, pairs=True) == "German 1 up, 1 down of 3"
     assert moves(rows[:1].assign(change_low=-1)) == "no reliable change for German"
+    unknown = rows.assign(change_low=float("nan"), change_high=float("nan"))
+    assert moves(unknown[:1]) == "no interval for German"
+    assert moves(unknown) == "German 0 up, 0 down of 3, 3 without an interval"
 
 
 def test_one_line_says_what_was_run() -> None:
@@ -257,6 +262,29 @@ def test_one_line_says_what_was_run() -> None:
     assert any("95% intervals of the change (over sentences" in text for text in head.how)
     grouped = dataclasses.replace(run, provenance={**run.provenance, "judge_groups": "10"})
     assert any("over 10 groups of sentences" in text for text in first_screen(grouped).how)
+
+
+@pytest.mark.parametrize(
+    ("difference", "shown"),
+    [(0.0, "0"), (3e-7, "3.0e-7"), (0.0123, "0.012"), (-1.23, "1.2"), (150.0, "150"), (12.0, "12")],
+)
+def test_a_difference_of_any_size_has_about_two_digits(difference: float, shown: str) -> None:
+    assert size(difference) == shown
+
+
+def test_centring_that_cannot_be_told_from_experts_is_not_called_mixed() -> None:
+    rows = controls_frame(controls=("centring",), layers=("final",))
+    for low, high, word in (
+        (-0.1, 0.1, "not told apart"),
+        (-0.2, -0.1, "reliably better"),
+        (0.1, 0.2, "reliably worse"),
+    ):
+        told = centring_sentence(rows.assign(advantage_low=low, advantage_high=high))
+        assert told.endswith(f", {word}.")
+    first = rows["target"] == rows["target"].iloc[0]
+    parted = rows.assign(advantage_low=np.where(first, 0.1, -0.2))
+    parted = parted.assign(advantage_high=parted["advantage_low"] + 0.05)
+    assert centring_sentence(parted).endswith(", mixed.")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pandas as pd
 from steer_plugin.analyses.report.figure import Figure, Section
 from steer_plugin.analyses.report.forms import Lanes, Panel, Select
 from steer_plugin.analyses.report.numbers import (
+    ENDS,
     NO_INTERVAL,
     betweens,
     choice_of,
@@ -22,7 +23,6 @@ from steer_plugin.settings.parts import CONTROLS
 
 MEASURES = {"pair distance": "Raw distance", "top-1": "Top-1 retrieval", "gap": "Raw gap"}
 _WIDEST = (-1.0, 2.0)
-_ENDED = {"top": "best", "bottom": "lowest-scoring", "top+bottom": "best and lowest-scoring"}
 
 
 def controls_section(results: Results) -> Section:
@@ -191,5 +191,5 @@ def _defined(results: Results, rows: pd.DataFrame) -> str:
     definitions = "; ".join(
         f"{label(name).lower()}: {(CONTROLS[name].what if name in CONTROLS else None) or name}"
         for name in known
-    ).format(end=_ENDED[choice.selection], layers=of_layers(choice))
+    ).format(end=ENDS[choice.selection], layers=of_layers(choice))
     return f"{definitions[:1].upper()}{definitions[1:]}.{draws}"

@@ -5,6 +5,7 @@ import pandas as pd
 
 from steer_plugin.analyses.report.figure import Figure, Section
 from steer_plugin.analyses.report.forms import Lines, Panel, Scatter, Select
+from steer_plugin.analyses.report.frames import CONDITIONS
 from steer_plugin.analyses.report.numbers import (
     betweens,
     choice_of,
@@ -16,11 +17,10 @@ from steer_plugin.analyses.report.numbers import (
     number,
     units_name,
 )
-from steer_plugin.analyses.run.results import BEFORE, CONTROL, EXPERTS, Results
+from steer_plugin.analyses.run.results import EXPERTS, Results
 from steer_plugin.analyses.statistics.figure_rows import records
 from steer_plugin.corpora.language_codes import language_name
 
-_CONDITIONS = {"before": BEFORE, "control": CONTROL, "experts": EXPERTS}
 _PROBABILITY, _COST = "Probability of the target language", "Perplexity / before"
 _TOOLTIP = {
     "target": "target",
@@ -47,7 +47,7 @@ def generation_section(results: Results) -> Section:
 def _named(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(
         target=table["target"].map(names(results, table["target"])),
-        series=table["condition"].map(_CONDITIONS),
+        series=table["condition"].map(CONDITIONS),
         k=[f"{int(k):,}" for k in table["top_k"]],
         chance=betweens(table, "probability", signed=False),
         gained=betweens(table, "gain"),

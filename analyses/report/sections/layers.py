@@ -130,21 +130,29 @@ def _measures(results: Results) -> Figure:
         scaled=("measured",),
         columns=1,
     )
-    shown = set(table["panel"])
-    low = listed(_short(s) for s in OURS if s.better == "low" and s.title in shown)
-    tables = {
-        f"measures_by_layer_{target}": part.reset_index(drop=True)
-        for target, part in table.groupby("target", sort=False)
-    }
     return Figure(
         "measures_by_layer",
         "Every measure, layer by layer",
-        f"Better low: {low}; all others better high. The last layer alone misleads: look where the "
-        "grey line is best, and whether the blue one keeps what is there.",
+        f"{_directions(results, table)} The last layer alone misleads: look where the grey line is "
+        "best, and whether the blue one keeps what is there.",
         form,
         rows[list(dict.fromkeys([*_KEPT, "measured", *TOOLTIP.values()]))],
-        tables,
+        {"measures_by_layer": table},
     )
+
+
+def _directions(results: Results, table: pd.DataFrame) -> str:
+    """Say of which measures less is better, and of which neither is known to be."""
+    panels = set(table["panel"])
+    shown = [s for s in (*OURS, *own_measures(results)) if s.title in panels]
+    low, neither = (listed(_short(s) for s in shown if s.better == way) for way in ("low", ""))
+    parts = [
+        f"better low: {low}" if low else "",
+        f"neither known to be better: {neither}" if neither else "",
+        "all others better high" if low or neither else "all better high",
+    ]
+    text = "; ".join(part for part in parts if part)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _short(shown: Shown) -> str:

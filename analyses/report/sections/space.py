@@ -6,14 +6,13 @@ import pandas as pd
 from steer_plugin.analyses.measures.map_neighbours import own_language_share
 from steer_plugin.analyses.report.figure import Figure, Section
 from steer_plugin.analyses.report.forms import Panel, Scatter, Select
-from steer_plugin.analyses.report.frames import footnote
+from steer_plugin.analyses.report.frames import CONDITIONS, footnote
 from steer_plugin.analyses.report.numbers import names, percent, units_name, unseen
 from steer_plugin.analyses.run.results import BEFORE, CONTROL, EXPERTS, Results, at_headline
 
 PCA = "pca"
 MOST_POINTS = 2_000
 _MOST_MAPS = 3
-_CONDITIONS = {"before": BEFORE, "control": CONTROL, "experts": EXPERTS}
 _METHODS = {PCA: "principal components", "umap": "UMAP"}
 
 
@@ -106,7 +105,7 @@ def _map(results: Results) -> Figure:
     rows = pd.DataFrame(
         {
             "series": table["language"].map(name),
-            "panel": table["condition"].map(_CONDITIONS),
+            "panel": table["condition"].map(CONDITIONS),
             "towards": table["target"].map(name),
             "projection": [_METHODS.get(str(m), str(m)) for m in table["method"]],
             "x": table["x"],
