@@ -288,6 +288,13 @@ def test_text_that_looks_like_html_is_shown_as_it_is(chromium: Chrome, tmp_path:
     assert console(chromium) == []
 
 
+def test_a_table_behind_a_chart_has_each_column_in_which_its_rows_differ(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name, column in (("score_curves", "Language"), ("measures_by_layer", "Centring")):
+        figure = text.partition(f'<figure id="{name}"')[2].partition("</figure>")[0]
+        assert f'<th scope="col">{column}</th>' in figure, name
+
+
 def test_the_page_gives_the_whole_provenance(run: Results, page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for name, value in run.provenance.items():
