@@ -1,5 +1,7 @@
 """What a report holds, in its order."""
 
+import dataclasses
+
 import altair as alt
 
 from steer_plugin.analyses.report.figure import Figure, Section
@@ -29,9 +31,14 @@ _SECTIONS = (
 
 
 def sections(results: Results) -> list[Section]:
-    """Give the sections that the results have figures or tables for."""
-    made = [make(results) for make in _SECTIONS]
+    """Give the sections that the results have figures or tables for, and no figure without rows."""
+    made = [_drawn(make(results)) for make in _SECTIONS]
     return [section for section in made if section.figures or section.tables]
+
+
+def _drawn(section: Section) -> Section:
+    figures = tuple(figure for figure in section.figures if len(figure.rows))
+    return dataclasses.replace(section, figures=figures)
 
 
 def figures(results: Results) -> list[Figure]:

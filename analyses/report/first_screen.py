@@ -14,6 +14,7 @@ from steer_plugin.analyses.report.numbers import (
     number,
     of_layers,
     sampled,
+    units_name,
 )
 from steer_plugin.analyses.report.theme import CENTRING, DRAW
 from steer_plugin.analyses.report.verdicts import (
@@ -82,7 +83,8 @@ def run_line(results: Results) -> str:
     usual = "" if value[:1].isdigit() or value[:1] == "-" or value == "zero" else "their "
     done = f"set to {usual}{value}{' there' if usual else ''}" if operation == "set" else operation
     sentences = told.get("judge_sentences", "")
-    languages = results.layers["concept"].nunique() or len(results.targets)
+    named = told.get("languages", "")
+    languages = len(named.split(", ")) if named else len(results.targets)
     parts = [
         f"{k_phrase(results)} experts each of {who}, {done}, at {told.get('site', 'one site')}",
         f"{draws or 'no'} random draw{'' if draws == 1 else 's'}",
@@ -114,8 +116,7 @@ def draws_of(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """
     keys = ["target", "top_k", "layer", "measure", "centring", "query", "candidates"]
     if len(results.draws):
-        found = table[keys].merge(results.draws, on=keys)
-        return found[[*keys, "value"]]
+        return table[keys].merge(results.draws, on=keys)[[*keys, "value"]]
     least, most = (table[[*keys, f"control_{end}"]] for end in ("min", "max"))
     ends = [part.rename(columns={part.columns[-1]: "value"}) for part in (least, most)]
     ends[1] = ends[1][(table["n_controls"] > 1).to_numpy()]
@@ -127,14 +128,13 @@ def draws_of(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def centring_of(results: Results, table: pd.DataFrame) -> pd.DataFrame:
-    """Give the unsteered figure with language means removed beside each raw one."""
-    parts = []
-    for measure in dict.fromkeys(table.loc[table["centring"] == "raw", "measure"]):
-        whole = results.retrieval if measure == "top-1" else results.alignment
-        centred = at_last(results, whole, measure, "language")
-        parts.append(centred.assign(centring="raw", value=centred["pre"]))
-    return pd.concat(parts, ignore_index=True) if parts else table[:0].assign(value=[])
+def centring_of(results: Results) -> pd.DataFrame:
+    """Give unsteered retrieval with language means removed, beside the raw one.
+
+    Raw distance has none: with language means removed it is 1 by construction.
+    """
+    centred = at_last(results, results.retrieval, "top-1", "language")
+    return centred.assign(centring="raw", value=centred["pre"])
 
 
 def glance(results: Results) -> Figure:
@@ -145,7 +145,7 @@ def glance(results: Results) -> Figure:
     more = []
     for series, single in (
         (DRAW, draws_of(results, table)),
-        (CENTRING, centring_of(results, table)),
+        (CENTRING, centring_of(results)),
     ):
         name = names(results, results.targets)
         more.append(
@@ -165,7 +165,6 @@ def glance(results: Results) -> Figure:
     )
     rows = rows.sort_values("slot", kind="stable")
     shown = set(rows["panel"])
-    # Centring spreads all languages apart, so raw distance is drawn without the room it would take.
     panels = tuple(
         Panel(title, "", format=style) for _, _, title, style in _PANELS if title in shown
     )
@@ -194,7 +193,7 @@ def glance(results: Results) -> Figure:
     kept = ["lane", "panel", "series", "slot", "value", "low", "high", *form.tooltip.values()]
     return Figure(
         NAME,
-        "Before, with experts, with random neurons, and with centring alone",
+        f"Before, with experts, with random {units_name(results)}, and with centring alone",
         caption,
         form,
         rows[list(dict.fromkeys(kept))],
@@ -234,7 +233,8 @@ def how(results: Results) -> list[str]:
             "corrected "
             "for the number of comparisons), around the value before."
         ),
-        f"Random neurons: as many, in the same layers, with the experts' values, {draws} draws. "
+        f"Random {units_name(results)}: as many, in the same layers, with the experts' values, "
+        f"{draws} draw{'' if draws == 1 else 's'}. "
         f"Experts are judged against one further draw, from {FEWEST_DRAWS} draws on; of fewer "
         "nothing is said."
         if draws
@@ -245,8 +245,9 @@ def how(results: Results) -> list[str]:
             "side of 0. No: either has one on the worse side. Unclear: all else, and what "
             "was not judged."
         ),
-        "Best unit's AUROC: on sentences that did not choose it; its interval is Wilson's with the "
-        "largest variance an AUROC can have (Birnbaum and Klose 1957). Chance is 0.5."
+        "Best unit's AUROC: on sentences that did not choose it; its interval is that of Clopper "
+        "and Pearson for a proportion, the largest variance that an AUROC can have (Birnbaum and "
+        "Klose 1957), for responses that do not fall where their translations' rise. Chance is 0.5."
         if told.get("score") == "auroc" and results.null.empty
         else "",
         "Centring alone scores higher by its figure, without an interval; run the control "

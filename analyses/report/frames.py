@@ -15,6 +15,9 @@ from steer_plugin.analyses.run.results import (
     layer_phrase,
 )
 
+CONDITIONS = {"before": BEFORE, "control": CONTROL, "experts": EXPERTS}
+"""Of tables with a column `condition` -> series."""
+
 TOOLTIP = {
     "target": "lane",
     "k": "k",

@@ -1,9 +1,11 @@
 """Which measures have a chart, each by one declaration, ours and those that are registered."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from steer_plugin.analyses.report.numbers import CENTRINGS
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.settings.parts import MEASURES
 
@@ -18,6 +20,7 @@ class Shown:
         centring: of the embeddings.
         better: "high" or "low"; "" where neither is.
         question: of its chart.
+        name: of its chart and files.
     """
 
     measure: str
@@ -25,12 +28,7 @@ class Shown:
     centring: str = "raw"
     better: str = ""
     question: str = ""
-
-    @property
-    def name(self) -> str:
-        """The name of its chart and files."""
-        words = re.sub(r"[^A-Za-z0-9]+", "_", self.measure).strip("_").lower()
-        return f"measure_{words}" + ("" if self.centring == "raw" else f"_{self.centring}")
+    name: str = ""
 
     @property
     def better_phrase(self) -> str:
@@ -61,10 +59,15 @@ _KNOWN = ("pair distance", "matched distance", "medoid distance", "centroid dist
 def own_measures(results: Results) -> Iterator[Shown]:
     """Give what a run measured beyond our own measures, with a title where one was registered."""
     rows = results.alignment
-    own = rows.loc[~rows["measure"].isin(_KNOWN), ["measure", "centring"]].drop_duplicates()
-    for measure, centring in own.itertuples(index=False):
-        name = re.sub(r"\s+", "-", measure)
-        part = MEASURES.get(measure) or MEASURES.get(name)
+    further = rows.loc[~rows["measure"].isin(_KNOWN), ["measure", "centring"]].drop_duplicates()
+    given: Counter[str] = Counter()
+    for measure, centring in further.itertuples(index=False):
+        part = MEASURES.get(measure) or MEASURES.get(re.sub(r"\s+", "-", measure))
         title = (part.title if part else "") or measure[:1].upper() + measure[1:]
+        name = re.sub(r"\W+", "_", f"measure_{measure}").strip("_").lower()
+        if centring != "raw":
+            title, name = f"{title}, {CENTRINGS.get(centring, centring)}", f"{name}_{centring}"
+        given[name] += 1
+        name = name if given[name] == 1 else f"{name}_{given[name]}"
         better = part.better if part else ""
-        yield Shown(measure, title, centring, better, f"{title}, before and after")
+        yield Shown(measure, title, centring, better, f"{title}, before and after", name)

@@ -1,10 +1,11 @@
 """Figures as text: numbers, intervals, counts and names, as tables and sentences have them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from steer_plugin.activations.sites import of_heads
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.analyses.statistics.comparison import FEWEST_DRAWS
 from steer_plugin.analyses.statistics.figure_rows import records
@@ -23,6 +24,9 @@ CENTRINGS = {
     "global": "common mean removed",
     "language": "language means removed",
 }
+ENDS = {"top": "best", "bottom": "lowest-scoring", "top+bottom": "best and lowest-scoring"}
+"""Which units a selection takes."""
+
 _GROUPS = {"all": "all pairs", "others": "the others", "medoid": "the medoid"}
 _DATASETS = {"tatoeba": "Tatoeba", "bucc18": "BUCC-18", "pawsx": "PAWS-X"}
 
@@ -89,7 +93,7 @@ def size(difference: float) -> str:
     digits, _, power = f"{abs(difference):.1e}".partition("e")
     if int(power) < -3:
         return f"{digits}e{int(power)}"
-    return number(abs(difference), digits=1 - int(power))
+    return number(abs(difference), digits=max(0, 1 - int(power)))
 
 
 def dataset_name(name: str) -> str:
@@ -147,8 +151,7 @@ def choice_of(results: Results) -> Choice:
 
 def chosen_units(choice: Choice) -> str:
     """Say which units k counts: "the k best units", "the k lowest-scoring units of each layer"."""
-    end = {"top": "best", "bottom": "lowest-scoring", "top+bottom": "best and lowest-scoring"}
-    return f"the k {end[choice.selection]} units{of_layers(choice)}"
+    return f"the k {ENDS[choice.selection]} units{of_layers(choice)}"
 
 
 def of_layers(choice: Choice) -> str:
@@ -163,6 +166,20 @@ def of_layers(choice: Choice) -> str:
 def k_title(choice: Choice) -> str:
     """Name an axis of numbers of units."""
     return "k units of each layer (log)" if choice.per_layer else "k units steered (log)"
+
+
+def units_name(results: Results) -> str:
+    """Name the units that were steered: "neurons" of an MLP, "heads", else "units"."""
+    site = results.provenance.get("site", "")
+    if of_heads(site):
+        return "heads"
+    return "neurons" if site.startswith("mlp.") else "units"
+
+
+def first_of(parts: Sequence[str], most: int, of: str = "targets", between: str = "; ") -> str:
+    """Join the first of some parts, and say of how many where some are left out."""
+    text = between.join(parts[:most])
+    return text if len(parts) <= most else f"{text} (first {most} of {len(parts)} {of})"
 
 
 def sampled(results: Results) -> str:

@@ -111,18 +111,17 @@ def export_tables(
         ArtifactError: the folder cannot be written.
     """
     paths = []
-    for part in _content(results, first):
-        for item in part.items:
-            for name, rows in _written(item).items():
-                path = Path(folder) / f"{name}.{'csv' if format == 'csv' else 'tex'}"
-                text = (
-                    rows.to_csv(index=False)
-                    if format == "csv"
-                    else latex(results, rows, f"{item.title} {item.caption}")
-                )
-                with whole_file(path) as file:
-                    file.write_text(text, encoding="utf-8")
-                paths.append(path)
+    for item in (glance(results), *(i for part in _content(results, first) for i in part.items)):
+        for name, rows in _written(item).items():
+            path = Path(folder) / f"{name}.{'csv' if format == 'csv' else 'tex'}"
+            text = (
+                rows.to_csv(index=False)
+                if format == "csv"
+                else latex(results, rows, f"{item.title} {item.caption}")
+            )
+            with whole_file(path) as file:
+                file.write_text(text, encoding="utf-8")
+            paths.append(path)
     return paths
 
 
@@ -149,10 +148,9 @@ def _picture(figure: Figure, state: dict[str, str], kind: Picture) -> bytes:
 
 def _with_title(figure: Figure, state: dict[str, str]) -> dict[str, Any]:
     spec = figure.spec(COLUMN, state)
-    said = [figure.title, *([", ".join(state.values())] if state else [])]
     title = {
-        "text": textwrap.wrap(said[0], 52),
-        "subtitle": said[1:],
+        "text": textwrap.wrap(figure.title, 52),
+        "subtitle": [", ".join(state.values())] if state else [],
         "fontSize": 12,
         "subtitleFontSize": 10,
     }

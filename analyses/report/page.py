@@ -8,6 +8,7 @@ from typing import Any
 
 import altair as alt
 import jinja2
+import pandas as pd
 import vl_convert
 
 from steer_plugin.analyses.report import theme
@@ -46,8 +47,8 @@ def render(results: Results, first: FirstScreen, sections: Sequence[Section]) ->
 
 def _rows(results: Results, item: Any) -> dict[str, Any]:
     """Give the cells of the table behind a figure or of a table, and how many are left out."""
-    rows = next(iter(item.tables.values())) if isinstance(item, Figure) else item.rows
-    shown = readable(results, rows[:_MOST_ROWS])
+    rows = pd.concat(item.tables.values()) if isinstance(item, Figure) else item.rows
+    shown = readable(results, rows.reset_index(drop=True))[:_MOST_ROWS]
     return {
         "header": list(shown.columns),
         "rows": shown.to_numpy().tolist(),

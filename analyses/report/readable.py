@@ -8,7 +8,7 @@ from steer_plugin.analyses.run.results import Results
 _HEADERS = {
     "pre": "Before",
     "post": "Experts",
-    "control": "Random neurons",
+    "control": "Random units",
     "control_value": "With the control",
     "mixed": "Mixed",
     "mixed_control": "Mixed, random",

@@ -14,6 +14,7 @@ from steer_plugin.analyses.report.numbers import (
     score_name,
     several_draws,
     span,
+    units_name,
 )
 from steer_plugin.analyses.run.results import Results, at_headline, layer_order
 from steer_plugin.analyses.statistics.comparison import FEWEST_DRAWS
@@ -29,6 +30,8 @@ RATE = 0.05
 """False-discovery rate at which a single pair of languages is called changed."""
 
 _NAMED = 3
+_UNJUDGED = 2
+"""In place of a sign, where there is no interval."""
 
 
 @dataclass(frozen=True)
@@ -56,27 +59,26 @@ class Answer:
     def who(self, kind: str) -> str:
         """Name the targets with an answer, or count them where they are many."""
         those = [name for name, answer in self.answers.items() if answer == kind]
-        if len(those) == len(self.answers):
-            return {1: those[0], 2: "both targets"}.get(len(those), f"all {len(those)} targets")
-        if len(self.answers) > _NAMED:
-            return f"{len(those)} of {len(self.answers)} targets"
-        return listed(those)
+        return _whom(those, len(self.answers))
 
 
-def judged(row: dict[str, Any], *, lower: bool = False) -> str:
+def _whom(those: Sequence[str], of: int) -> str:
+    if len(those) == of:
+        return {1: those[0], 2: "both targets"}.get(of, f"all {of} targets")
+    return f"{len(those)} of {of} targets" if of > _NAMED else listed(those)
+
+
+def judged(row: dict[str, Any]) -> str:
     """Judge one figure: yes where steering betters it, and more than a further random draw would.
 
     A figure that gets worse, or is behind a further draw, is a no; what the intervals leave open,
     and what too few draws were run for, is unclear.
 
     Args:
-        row: of `comparison.compare`.
-        lower: whether less is better.
+        row: of `comparison.compare`, of a measure of which more is better.
     """
-    ends = ("high", "low") if lower else ("low", "high")
-    sign = -1 if lower else 1
     better, worse = (
-        [sign * row[f"{name}_{end}"] for name in ("change", "advantage")] for end in ends
+        [row[f"{name}_{end}"] for name in ("change", "advantage")] for end in ("low", "high")
     )
     if min(worse[0], worse[1] if worse[1] == worse[1] else 1) < 0:
         return NO
@@ -97,19 +99,36 @@ def at_last(
 
 def answers(results: Results) -> list[Answer]:
     """Answer the three questions that a report begins with."""
-    retrieval = at_last(results, results.retrieval, "top-1")
-    gap, centred = at_last(results, results.alignment, "gap", "language"), "language means removed"
-    if gap.empty:
-        gap, centred = at_last(results, results.alignment, "gap"), "raw"
-    content = [experts_answer(results), _answer(results, RETRIEVAL, retrieval, "top-1", 2)]
-    if not gap.empty:
-        content.append(_answer(results, SPACE, gap, f"gap, {centred}", 3))
-    return content
+    content = [experts_answer(results), retrieval_answer(results), space_answer(results)]
+    return [answer for answer in content if answer is not None]
 
 
 EXPERTS = "Are there experts?"
-RETRIEVAL = "Does steering help retrieval beyond random neurons?"
-SPACE = "Is the space better aligned?"
+RETRIEVAL = "Does steering help retrieval beyond random {units}?"
+SPACE = "Is the space better aligned, beyond random {units}?"
+
+
+def retrieval_answer(results: Results) -> Answer:
+    """Judge top-1 over all pairs."""
+    return _answer(results, RETRIEVAL, _top_1(results), "top-1", 2)
+
+
+def space_answer(results: Results) -> Answer | None:
+    """Judge the gap, language means removed where that was measured; None without a gap."""
+    gap = _gap(results)
+    if gap.empty:
+        return None
+    centred = {"raw": "raw"}.get(str(gap["centring"].iloc[0]), "language means removed")
+    return _answer(results, SPACE, gap, f"gap, {centred}", 3)
+
+
+def _top_1(results: Results) -> pd.DataFrame:
+    return at_last(results, results.retrieval, "top-1")
+
+
+def _gap(results: Results) -> pd.DataFrame:
+    centred = at_last(results, results.alignment, "gap", "language")
+    return at_last(results, results.alignment, "gap") if centred.empty else centred
 
 
 def experts_answer(results: Results) -> Answer:
@@ -131,12 +150,14 @@ def experts_answer(results: Results) -> Answer:
     if curve.empty:
         return Answer(EXPERTS, dict.fromkeys(name.values(), UNCLEAR), "not measured")
     best = curve.loc[curve.groupby("concept", sort=False)["rank"].idxmin()]
-    sentences = results.provenance.get("judge_groups") or results.provenance.get("judge_sentences")
-    known = results.provenance.get("score") == "auroc" and str(sentences).isdigit()
+    # Where the groups are not known, sentences stand for themselves.
+    sizes = [results.provenance.get(name, "") for name in ("judge_groups", "judge_sentences")]
+    independent = next((int(size) for size in sizes if size.isdigit()), 0)
+    known = results.provenance.get("score") == "auroc" and independent > 0
     kinds, parts = {}, []
     for row in records(best):
         low, high = (
-            auroc_interval(row["judge_score"], int(str(sentences)))
+            auroc_interval(row["judge_score"], independent)
             if known
             else (float("nan"), float("nan"))
         )
@@ -160,7 +181,9 @@ def _answer(results: Results, question: str, rows: pd.DataFrame, what: str, digi
         for row, column in zip(order, columns, strict=True)
     ]
     against = f" {_AGAINST[columns[0]]}" if same else ""
-    return Answer(question, kinds, f"{what}{against}: {_short(parts)}{draw_note(rows)}")
+    units = units_name(results)
+    text = f"{what}{against}: {_short(parts)}{draw_note(rows)}"
+    return Answer(question.format(units=units), kinds, text)
 
 
 _AGAINST = {"change": "against before", "advantage": "against a random draw"}
@@ -180,7 +203,7 @@ def _short(parts: Sequence[str]) -> str:
 
 
 def draw_note(rows: pd.DataFrame) -> str:
-    """Say why nothing is judged against random neurons; "" where it is."""
+    """Say why nothing is judged against random units; "" where it is."""
     if several_draws(rows):
         return ""
     if (rows["n_controls"] > 0).all():
@@ -190,10 +213,10 @@ def draw_note(rows: pd.DataFrame) -> str:
 
 def verdict(results: Results) -> str:
     """Say in one sentence of at most 25 words what steering did, and whether it can be believed."""
-    given = {answer.question: answer for answer in answers(results)}
-    clauses = [f"Steering {_retrieval(results, given[RETRIEVAL])}"]
-    if SPACE in given:
-        clauses.append(_space(given[SPACE]))
+    clauses = [f"Steering {_retrieval_clause(results)}"]
+    space = space_answer(results)
+    if space is not None:
+        clauses.append(_space_clause(results, space, named=units_name(results) in clauses[0]))
     ahead = centring_ahead(results)
     if ahead:
         clauses.append(ahead)
@@ -202,31 +225,49 @@ def verdict(results: Results) -> str:
     return f"{'; '.join(clauses)}."
 
 
-def _retrieval(results: Results, answer: Answer) -> str:
-    """Say for whom retrieval is better than random neurons make it."""
-    rows = at_last(results, results.retrieval, "top-1")
-    kinds, whom = set(answer.answers.values()), answer.who(YES)
+def _retrieval_clause(results: Results) -> str:
+    """Say for whom retrieval is better than random units make it, and for whom it is worse."""
+    rows, answer = _top_1(results), retrieval_answer(results)
+    kinds, whom, units = set(answer.answers.values()), answer.who(YES), units_name(results)
+    lowered = rows["change_high"] < 0
+    if lowered.all():
+        return "lowers retrieval"
+    name = names(results, results.targets)
+    harmed = _whom([name[code] for code in rows.loc[lowered, "target"]], len(rows))
+    harm = f", lowers it for {harmed}" if lowered.any() else ""
     if not several_draws(rows) and kinds != {NO}:
         up = rows["change_low"] > 0
-        does = (
-            "raises" if up.all() else "raises for some" if up.any() else "does not reliably raise"
-        )
-        return f"{does} retrieval, not judged against random neurons"
-    if kinds == {YES}:
-        return "improves retrieval beyond random neurons"
+        does = "raises retrieval" if up.any() else "does not reliably raise retrieval"
+        some = " for some" if up.any() and not up.all() else ""
+        return f"{does}{some}{harm}, not judged against random {units}"
     if YES in kinds:
-        return f"improves retrieval beyond random neurons for {whom} only"
+        which = "" if kinds == {YES} else f" for {whom}" if harm else f" for {whom} only"
+        return f"improves retrieval beyond random {units}{which}{harm}"
     not_ = "does not" if kinds == {NO} else "does not reliably"
-    return f"{not_} improve retrieval beyond random neurons"
+    return f"{not_} improve retrieval beyond random {units}{harm}"
 
 
-def _space(answer: Answer) -> str:
-    kinds = set(answer.answers.values())
+def _space_clause(results: Results, answer: Answer, *, named: bool) -> str:
+    """Say for whom the space is better aligned than random units make it.
+
+    Args:
+        results: of the run.
+        answer: to whether it is.
+        named: whether random units were named before.
+    """
+    kinds, rows = set(answer.answers.values()), _gap(results)
+    random = f"random {units_name(results)}"
+    beyond = "beyond them" if named else f"beyond {random}"
     if kinds == {YES}:
         return "the space is better aligned"
     if YES in kinds:
-        return f"the space is better aligned for {answer.who(YES)} only"
-    return "the space is no better aligned" if kinds == {NO} else "better alignment is unclear"
+        return f"the space is better aligned {beyond} for {answer.who(YES)} only"
+    if kinds != {NO}:
+        return f"better alignment {beyond} is unclear"
+    up = rows["change_low"] > 0
+    if up.all():
+        return f"the space is better aligned, but less than with {random}"
+    return f"the space is no better aligned{f' {beyond}' if up.any() else ''}"
 
 
 def centring_ahead(results: Results) -> str:
@@ -241,7 +282,7 @@ def centring_ahead(results: Results) -> str:
         sure = len(rows) > 0 and bool((rows["advantage_high"] < 0).all())
         return "centring alone does better" if sure else ""
     centred = at_last(results, results.retrieval, "top-1", "language")
-    steered = at_last(results, results.retrieval, "top-1")
+    steered = _top_1(results)
     if centred.empty:
         return ""
     higher = float(centred["pre"].iloc[0]) > float(steered["post"].max())
@@ -272,6 +313,12 @@ def pair_rule(pairs: pd.DataFrame) -> str:
     return "by each pair's own 95% interval"
 
 
+def _counted(sign: pd.Series) -> str:
+    up, down, unjudged = (int((sign == way).sum()) for way in (1, -1, _UNJUDGED))
+    without = f", {unjudged} without an interval" if unjudged else ""
+    return f"{up} up, {down} down of {len(sign)}{without}"
+
+
 def moves(rows: pd.DataFrame, *, pairs: bool = False) -> str:
     """Say for whom figures go up and down by their intervals; of several a target, how many.
 
@@ -284,18 +331,22 @@ def moves(rows: pd.DataFrame, *, pairs: bool = False) -> str:
         if pairs
         else (rows["change_low"] > 0).astype(int) - (rows["change_high"] < 0).astype(int)
     )
-    by_target = sign.groupby(rows["target"], sort=False)
+    sign = sign.where(rows["change_low"].notna(), _UNJUDGED)
     several = len(rows) > rows["target"].nunique()
     if several and rows["target"].nunique() <= _NAMED:
         return "; ".join(
-            f"{language_name(str(target))} {int((part > 0).sum())} up, {int((part < 0).sum())} "
-            f"down of {len(part)}"
-            for target, part in by_target
+            f"{language_name(str(target))} {_counted(part)}"
+            for target, part in sign.groupby(rows["target"], sort=False)
         )
     if several or len(rows) > _NAMED:
-        return f"{int((sign > 0).sum())} up, {int((sign < 0).sum())} down of {len(sign)}"
+        return _counted(sign)
     groups = {
         word: [language_name(str(code)) for code in rows.loc[sign == way, "target"]]
-        for word, way in (("up for", 1), ("down for", -1), ("no reliable change for", 0))
+        for word, way in (
+            ("up for", 1),
+            ("down for", -1),
+            ("no reliable change for", 0),
+            ("no interval for", _UNJUDGED),
+        )
     }
     return ", ".join(f"{word} {listed(who)}" for word, who in groups.items() if who)

@@ -71,7 +71,7 @@ class Results:
         overlap: experts that two concepts share (share: of top_k, 0..1).
         alignment: one row a figure: "pair distance", "matched distance" and "medoid distance"
             (cosine distance, 0..2) and "gap" (difference of cosines), before steering (pre), with
-            the experts (post) and with random neurons (control: mean over n_controls seeds). The
+            the experts (post) and with random units (control: mean over n_controls seeds). The
             intervals are 95% ones; see `comparison.compare`.
         retrieval: the same for "top-1" and "MRR" (0..1).
         projection: two coordinates of each sentence's embedding; condition is "before",
@@ -214,7 +214,7 @@ def at_headline(results: Results, table: pd.DataFrame) -> pd.DataFrame:
 BEFORE = "Before"
 
 
-CONTROL = "Random neurons"
+CONTROL = "Random units"
 
 
 EXPERTS = "Experts"

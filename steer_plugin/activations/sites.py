@@ -55,8 +55,8 @@ def tensor_site(site: str) -> str:
 
 
 def of_heads(site: str) -> bool:
-    """Tell whether the units of `site` are whole attention heads."""
-    return SITES[site].heads_of is not None
+    """Tell whether the units of `site` are whole attention heads; of an unknown site, no."""
+    return site in SITES and SITES[site].heads_of is not None
 
 
 @dataclass(frozen=True)
@@ -177,8 +177,10 @@ def parse_units(labels: Iterable[str], site: str) -> list[tuple[int, int]]:
     """Read layers and indices of units at `site` from labels such as `L12N345` or `L3H7`.
 
     Raises:
-        SiteError: a label is not written so, or is of a head where units are none, or the reverse.
+        SiteError: `site` is not one of `SITES`, or a label is not written so, or is of a head where
+            units are none, or the reverse.
     """
+    check_site(site)
     kind = "H" if of_heads(site) else "N"
     units = []
     for label in labels:

@@ -1,9 +1,25 @@
 const charts = JSON.parse(document.getElementById("specs").textContent);
 const options = {actions: false, renderer: "svg", mode: "vega-lite"};
-const [anchor, query] = decodeURIComponent(location.hash.slice(1)).split("?");
-const state = new URLSearchParams(query || "");
-let place = anchor || "";
+let [place, state] = addressed();
 const drawn = new Map();
+
+/* What the address names: an element, and what selectors show. */
+function addressed() {
+  const [anchor, ...query] = location.hash.slice(1).split("?");
+  return [decoded(anchor), new URLSearchParams(query.join("?"))];
+}
+
+function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
+
+/* The value that the address gives a selector or a legend; null for none, or for one it has not. */
+function keptOf(name, {name: param, bind}) {
+  const kept = state.get(`${name}.${param}`);
+  const {is, of} = charts[name].columns.series || {};
+  const options = bind === "legend" ? of || is || [] : bind.options || [];
+  return options.includes(kept) ? kept : null;
+}
 
 function rowsOf(columns) {
   const names = Object.keys(columns);
@@ -30,8 +46,8 @@ function specOf(name, layout, live) {
     if (layout.bare) panel.layer = panel.layer.filter(({mark}) => mark.type !== "text");
   }
   for (const param of whole.params || []) {
-    const kept = state.get(`${name}.${param.name}`);
-    if (kept !== null && param.bind.options && param.bind.options.includes(kept)) param.value = kept;
+    const kept = keptOf(name, param);
+    if (kept !== null) param.value = param.bind === "legend" ? [{series: kept}] : kept;
   }
   if (!live) return whole;
   return JSON.parse(JSON.stringify(whole).replace(/#[0-9a-f]{6}/g, colour => COLOURS[colour] || colour));
@@ -39,7 +55,7 @@ function specOf(name, layout, live) {
 
 function remember() {
   const text = state.toString();
-  history.replaceState(null, "", `#${place}${text ? `?${text}` : ""}`);
+  history.replaceState(null, "", `#${encodeURIComponent(place)}${text ? `?${text}` : ""}`);
 }
 
 async function draw(name) {
@@ -53,9 +69,10 @@ async function draw(name) {
     const {view} = await vegaEmbed(element, specOf(name, layout, true), options);
     drawn.set(name, {layout, view});
     for (const param of charts[name].spec.params || []) {
-      if (param.bind === "legend") continue;
       view.addSignalListener(param.name, (_, value) => {
-        state.set(`${name}.${param.name}`, value);
+        const kept = param.bind === "legend" ? (value.series || [])[0] : value;
+        if (kept === undefined) state.delete(`${name}.${param.name}`);
+        else state.set(`${name}.${param.name}`, kept);
         place = name;
         remember();
       });
@@ -95,7 +112,7 @@ document.addEventListener("click", event => {
   const {save: name, type} = event.target.dataset || {};
   if (name) save(name, type);
   const link = event.target.closest && event.target.closest("a[href^='#']");
-  if (link) { event.preventDefault(); place = link.hash.slice(1); reveal(place); remember(); }
+  if (link) { event.preventDefault(); place = decoded(link.hash.slice(1)); reveal(place); remember(); }
 });
 document.querySelectorAll("details.section").forEach(part => part.addEventListener("toggle", () => {
   if (part.open && document.body.dataset.drawn) { place = part.id; remember(); }
@@ -108,6 +125,11 @@ addEventListener("beforeprint", () => {
 addEventListener("afterprint", () => closed.forEach(part => { part.open = false; }));
 let waiting;
 addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(drawAll, 150); });
-addEventListener("hashchange", () => reveal(decodeURIComponent(location.hash.slice(1)).split("?")[0]));
+addEventListener("hashchange", () => {
+  [place, state] = addressed();
+  for (const [name, before] of drawn) if (charts[name].spec.params) before.layout = null;
+  reveal(place);
+  drawAll();
+});
 reveal(place);
 drawAll();

@@ -15,8 +15,10 @@ from steer_plugin.analyses.report.contents import charts, figures, sections
 from steer_plugin.analyses.report.figure import Figure
 from steer_plugin.analyses.report.first_screen import NAME, glance
 from steer_plugin.analyses.report.frames import conditions
+from steer_plugin.analyses.report.measures import own_measures
 from steer_plugin.analyses.report.sections.alignment import alignment_section
-from steer_plugin.analyses.report.sections.controls import control_rows
+from steer_plugin.analyses.report.sections.controls import control_rows, controls_section
+from steer_plugin.analyses.report.sections.experts import experts_section
 from steer_plugin.analyses.report.sections.generation import generation_section
 from steer_plugin.analyses.report.sections.layers import layers_section
 from steer_plugin.analyses.report.sections.methods import ahead, methods_section
@@ -40,7 +42,7 @@ STORED = {
     *("distance_correlations", "by_layer", "effect_of_k", "embedding_map", "embedding_map_umap"),
     *("control_shares", "control_advantages", "methods_compared", "methods_tradeoff"),
     *("generation_by_k", "generation_tradeoff", "table_1", NAME),
-    *(f"measures_by_layer_{target}" for target in ("deu_Latn", "spa_Latn", "jpn_Jpan")),
+    "measures_by_layer",
 }
 
 
@@ -143,12 +145,12 @@ def test_conditions_show_the_figures_of_the_tables_with_their_intervals(run: Res
         assert shown["value"].to_dict() == {
             "Before": wanted["pre"],
             "Experts": wanted["post"],
-            "Random neurons": wanted["control"],
+            "Random units": wanted["control"],
         }
         assert shown.loc["Experts", "low"] == wanted["pre"] + wanted["change_low"]
         assert shown.loc["Experts", "high"] == wanted["pre"] + wanted["change_high"]
-        assert shown.loc["Random neurons", "least"] == wanted["control_min"]
-        assert shown.loc["Random neurons", "most"] == wanted["control_max"]
+        assert shown.loc["Random units", "least"] == wanted["control_min"]
+        assert shown.loc["Random units", "most"] == wanted["control_max"]
         assert np.isnan(shown.loc["Before", "low"])
 
 
@@ -182,6 +184,8 @@ def test_the_first_chart_has_before_experts_every_draw_and_centring(run: Results
     centred = at_headline(run, over_pairs(run.retrieval, "top-1", "language", "final"))
     assert rows.loc[rows["series"] == "Centring alone", "value"].tolist() == centred["pre"].tolist()
     assert len(figure.form.panels) == 3
+    raw = figure.rows[figure.rows["panel"].str.startswith("Raw distance")]
+    assert "Centring alone" not in set(raw["series"])
 
 
 def test_results_without_single_draws_show_the_ends_and_of_three_all(run: Results) -> None:
@@ -212,6 +216,9 @@ def test_a_measure_of_somebody_elses_has_a_chart_by_its_registration_alone(run: 
     assert figure.title == "Ratio of norms, before and after"
     assert "Left is better." in figure.caption
     assert "Ratio of norms" in named["measures_by_layer"].form.selects[0].options
+    assert "mean random cosine and ratio of norms;" in named["measures_by_layer"].caption
+    undirected = {figure.name: figure for figure in layers_section(own).figures}
+    assert "neither known to be better: norm ratio;" in undirected["measures_by_layer"].caption
     # Without a title, and pair by pair where there is no mean.
     pairs = run.alignment[(run.alignment["measure"] == "gap") & (run.alignment["query"] != "all")]
     other = dataclasses.replace(
@@ -221,6 +228,59 @@ def test_a_measure_of_somebody_elses_has_a_chart_by_its_registration_alone(run: 
     (figure,) = (f for f in alignment_section(other).figures if f.name == "measure_my_own")
     assert figure.title == "My own, before and after"
     assert "German, English" in set(figure.rows["lane"])
+
+
+def test_a_measure_has_a_chart_of_the_rows_that_it_has_or_none(run: Results) -> None:
+    rows = run.alignment[run.alignment["measure"] == "gap"]
+    outward = rows[(rows["query"] == "all")].assign(query=rows["target"], candidates="others")
+    for other, lanes in (
+        (outward, {"German, the others", "Spanish, the others", "Japanese †, the others"}),
+        (outward[outward["layer"] != "final"], None),
+        (outward.assign(pre=np.nan, post=np.nan, control=np.nan), None),
+    ):
+        more = pd.concat([run.alignment, other.assign(measure="mine", centring="raw")])
+        named = {f.name: f for f in figures(dataclasses.replace(run, alignment=more))}
+        assert ("measure_mine" in named) == (lanes is not None)
+        if lanes is not None:
+            assert set(named["measure_mine"].rows["lane"]) == lanes
+            vl_convert.vegalite_to_vega(json.dumps(named["measure_mine"].chart().to_dict()))
+
+
+def test_measures_of_like_names_have_files_of_their_own(run: Results) -> None:
+    rows = over_pairs(run.alignment, "gap")
+    names = ("a/b", "a b", "α", "β")
+    more = [run.alignment, *(rows.assign(measure=name) for name in names)]
+    shown = list(own_measures(dataclasses.replace(run, alignment=pd.concat(more))))
+    assert [part.measure for part in shown] == list(names)
+    assert len({part.name for part in shown}) == len(names)
+    assert all("/" not in part.name for part in shown)
+
+
+def test_curves_of_targets_come_first_though_their_names_have_daggers(
+    drawn: dict[str, Figure],
+) -> None:
+    options = drawn["score_curves"].form.selects[0].options
+    assert options[:3] == ("German", "Spanish", "Japanese †")
+
+
+def test_units_of_a_site_that_is_not_registered_here_are_still_labelled(run: Results) -> None:
+    elsewhere = {**run.provenance, "site": "my.own"}
+    part = experts_section(dataclasses.replace(run, provenance=elsewhere))
+    (curves,) = (figure for figure in part.figures if figure.name == "score_curves")
+    assert curves.rows["unit"].str.fullmatch(r"L\d+N\d+").all()
+
+
+def test_a_share_is_said_of_one_control_alone(run: Results) -> None:
+    table = controls_frame(controls=("random-in-layers", "bottom"))
+    (shares,) = (
+        figure
+        for figure in controls_section(dataclasses.replace(run, controls=table)).figures
+        if figure.name == "control_shares"
+    )
+    shown = table[(table["control"] == "random-in-layers") & table["share"].notna()]
+    given = over_pairs(shown, "pair distance", "raw", "final")["share"]
+    ends = f"{given.min():.0%} to {given.max():.0%} of the experts' change"
+    assert ends in shares.caption
 
 
 def test_controls_stand_in_a_fixed_order_and_a_new_word_last() -> None:

@@ -98,6 +98,10 @@ def test_what_lies_beyond_a_panel_is_written_at_its_end() -> None:
     form = Lanes((Panel("", "Share", within=(0.0, 0.3)),), TIP)
     assert "0.40 →" in svg_of(form, ROWS)
     assert "→" not in svg_of(Lanes((Panel("", "Share"),), TIP), ROWS)
+    ends = svg_of(Lanes((Panel("", "Share", within=(0.18, 0.45)),), TIP), ROWS)
+    assert "0.50 →" in ends
+    assert "← 0.15" in ends
+    assert "← 0.00" not in ends
 
 
 def test_a_band_without_an_interval_has_no_width_and_warns_of_nothing(

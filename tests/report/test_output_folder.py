@@ -119,7 +119,7 @@ def test_tables_are_written_as_csv_with_the_ends_of_intervals(
     small: Results, tmp_path: Path
 ) -> None:
     paths = export_tables(small, tmp_path, "csv")
-    assert {"table_1", "retrieval_before_after"} <= {path.stem for path in paths}
+    assert {"at_a_glance", "table_1", "retrieval_before_after"} <= {path.stem for path in paths}
     (figure,) = [f for f in figures(small) if f.name == "gap_before_after"]
     stored = pd.read_csv(tmp_path / "gap_before_after.csv")
     wanted = figure.tables["gap_before_after"]

@@ -6,6 +6,7 @@ import re
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
@@ -15,6 +16,7 @@ from steer_plugin.analyses.report.contents import figures, sections
 from steer_plugin.analyses.report.output_folder import write_report
 from steer_plugin.analyses.report.verdicts import answers, verdict
 from steer_plugin.analyses.run.results import Results
+from steer_plugin.analyses.statistics.figure_rows import over_pairs
 
 from support.browser import LIMIT, chromium, console, open_page, requests
 from support.frames import results
@@ -118,6 +120,32 @@ def test_what_is_chosen_is_in_the_address_and_comes_back_from_it(
     assert chromium.execute_script("return document.getElementById('experts').open")
 
 
+def test_any_option_comes_back_from_an_address_and_any_address_is_drawn(
+    chromium: Chrome, tmp_path: Path
+) -> None:
+    base = results(layers=("12", "final"), top_ks=(300,), sentences=4)
+    option = "A+b & c? 100%"
+    rows = over_pairs(base.alignment, "gap").assign(measure=option)
+    odd = dataclasses.replace(base, alignment=pd.concat([base.alignment, rows]))
+    path = write_report(odd, tmp_path)
+    for anchor in ("100%", "nothing?%"):
+        open_page(chromium, path, anchor=anchor)
+        assert console(chromium) == []
+    control = "#measures_by_layer-chart select"
+    open_page(chromium, path, anchor="measures_by_layer")
+    Select(chromium.find_element(By.CSS_SELECTOR, control)).select_by_visible_text(option)
+    settled(chromium, "location.hash.includes('datum_measured')")
+    chosen = chromium.execute_script("return location.hash.slice(1)")
+    open_page(chromium, path, anchor=chosen)
+    shown = f"document.querySelector('{control}').value"
+    assert chromium.execute_script(f"return {shown}") == option
+    # Another address on the same page: what it chooses is drawn, and what it does not is as first.
+    chromium.execute_script("location.hash = '#by_layer?by_layer.datum_lane=Spanish'")
+    settled(chromium, "document.querySelector('#by_layer-chart select').value === 'Spanish'")
+    settled(chromium, f"{shown} !== {option!r}")
+    assert console(chromium) == []
+
+
 def test_a_click_into_the_legend_and_a_choice_keep_one_language(
     page: Path, chromium: Chrome
 ) -> None:
@@ -138,6 +166,15 @@ def test_a_click_into_the_legend_and_a_choice_keep_one_language(
     settled(chromium, f"{pale} === 0")
     label = chromium.find_element(By.CSS_SELECTOR, "#embedding_map-chart .role-legend-label text")
     label.click()
+    settled(chromium, f"{pale} === {points * 6 // 7}")
+    # Drawn anew for another width, it keeps what was clicked.
+    width = "document.querySelector('#embedding_map-chart svg').getBoundingClientRect().width"
+    wide = chromium.execute_script(f"return {width}")
+    chromium.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 480, "height": 800, "deviceScaleFactor": 1, "mobile": False},
+    )
+    settled(chromium, f"{width} < {wide}")
     settled(chromium, f"{pale} === {points * 6 // 7}")
     assert console(chromium) == []
 
@@ -249,6 +286,13 @@ def test_text_that_looks_like_html_is_shown_as_it_is(chromium: Chrome, tmp_path:
     assert chromium.title == f"Language experts in <i>{trap}"
     assert trap in chromium.find_element(By.TAG_NAME, "h1").text
     assert console(chromium) == []
+
+
+def test_a_table_behind_a_chart_has_each_column_in_which_its_rows_differ(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name, column in (("score_curves", "Language"), ("measures_by_layer", "Centring")):
+        figure = text.partition(f'<figure id="{name}"')[2].partition("</figure>")[0]
+        assert f'<th scope="col">{column}</th>' in figure, name
 
 
 def test_the_page_gives_the_whole_provenance(run: Results, page: Path) -> None:

@@ -3,16 +3,16 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from steer_plugin.analyses.report.first_screen import first_screen, run_line
-from steer_plugin.analyses.report.numbers import number
+from steer_plugin.analyses.report.numbers import number, size
+from steer_plugin.analyses.report.sections.controls import centring_sentence
 from steer_plugin.analyses.report.verdicts import (
     EXPERTS,
     NO,
-    RETRIEVAL,
-    SPACE,
     UNCLEAR,
     YES,
     Answer,
@@ -24,12 +24,15 @@ from steer_plugin.analyses.report.verdicts import (
     pair_verdicts,
     verdict,
 )
+from steer_plugin.analyses.report.verdicts import RETRIEVAL as RETRIEVAL_OF
+from steer_plugin.analyses.report.verdicts import SPACE as SPACE_OF
 from steer_plugin.analyses.run.results import Results
 
 from support.frames import changed, results
 from support.frames_of_extras import controls_frame
 from support.frames_of_paper import null_frame, paper_results
 
+RETRIEVAL, SPACE = (question.format(units="neurons") for question in (RETRIEVAL_OF, SPACE_OF))
 AT_LAST = {"layer": "final", "centring": "raw", "query": "all", "candidates": "all", "top_k": 300}
 TOP_1 = {**AT_LAST, "measure": "top-1"}
 GAP = {**AT_LAST, "measure": "gap", "centring": "language"}
@@ -73,15 +76,13 @@ UP, DOWN, FLAT, NONE = (0.1, 0.2), (-0.2, -0.1), (-0.1, 0.1), (float("nan"),) * 
         (NONE, NONE, UNCLEAR),
     ],
 )
-@pytest.mark.parametrize("lower", [False, True])
 def test_yes_needs_both_intervals_and_no_needs_one(
-    change: tuple[float, float], advantage: tuple[float, float], wanted: str, lower: bool
+    change: tuple[float, float], advantage: tuple[float, float], wanted: str
 ) -> None:
     row = {}
-    for name, (low, high) in (("change", change), ("advantage", advantage)):
-        ends = (-high, -low) if lower else (low, high)
+    for name, ends in (("change", change), ("advantage", advantage)):
         row[f"{name}_low"], row[f"{name}_high"] = ends
-    assert judged(row, lower=lower) == wanted
+    assert judged(row) == wanted
 
 
 def test_each_question_has_the_verdict_of_its_own_figures(run: Results) -> None:
@@ -134,6 +135,11 @@ def test_experts_are_judged_by_permutation_where_it_was_run(run: Results) -> Non
 
 def test_experts_are_judged_by_held_out_sentences_where_it_was_not(run: Results) -> None:
     assert set(by_question(run)[EXPERTS].answers.values()) == {YES}
+    unknown = dataclasses.replace(run, provenance={**run.provenance, "judge_groups": "not known"})
+    assert by_question(unknown)[EXPERTS] == by_question(run)[EXPERTS]
+    assert "chance 0.5" in by_question(unknown)[EXPERTS].figures
+    grouped = dataclasses.replace(run, provenance={**run.provenance, "judge_groups": "3"})
+    assert set(by_question(grouped)[EXPERTS].answers.values()) == {UNCLEAR}
     for few, said in (("4", UNCLEAR), ("", UNCLEAR)):
         told = {**run.provenance, "judge_sentences": few}
         curve = run.curve.assign(judge_score=0.7)
@@ -162,16 +168,41 @@ def test_the_verdict_has_at_most_25_words_whatever_was_found() -> None:
 
 
 def test_the_verdict_claims_no_more_than_the_answers(run: Results) -> None:
+    every = moved(run, "retrieval", TOP_1, change=UP, advantage=UP)
     none = moved(run, "retrieval", TOP_1, change=FLAT, advantage=FLAT)
     assert "does not reliably improve retrieval" in verdict(none)
+    behind = moved(run, "retrieval", TOP_1, change=UP, advantage=DOWN)
+    assert "does not improve retrieval beyond random neurons" in verdict(behind)
     harmed = moved(run, "retrieval", TOP_1, change=DOWN, advantage=DOWN)
-    assert "does not improve retrieval" in verdict(harmed)
-    every = moved(run, "retrieval", TOP_1, change=UP, advantage=UP)
+    assert verdict(harmed).startswith("Steering lowers retrieval;")
+    one = moved(every, "retrieval", {**TOP_1, "target": "jpn_Jpan"}, change=DOWN)
+    assert verdict(one).startswith(
+        "Steering improves retrieval beyond random neurons for German and Spanish, lowers it for "
+        "Japanese;"
+    )
     assert verdict(every).startswith("Steering improves retrieval beyond random neurons;")
     assert "the space is better aligned" in verdict(
         moved(run, "alignment", GAP, change=UP, advantage=UP)
     )
     assert "no better aligned" in verdict(moved(run, "alignment", GAP, change=DOWN))
+    less = moved(run, "alignment", GAP, change=UP, advantage=DOWN)
+    assert "is better aligned, but less than with random neurons" in verdict(less)
+    some = moved(less, "alignment", {**GAP, "target": "deu_Latn"}, advantage=UP)
+    assert "better aligned beyond them for German only" in verdict(some)
+
+
+def test_units_have_the_name_of_their_site(run: Results) -> None:
+    for site, units in (
+        ("attn.hook_z.heads", "heads"),
+        ("hook_resid_post", "units"),
+        ("my.own", "units"),
+        ("mlp.hook_post", "neurons"),
+    ):
+        there = dataclasses.replace(run, provenance={**run.provenance, "site": site})
+        head = first_screen(there)
+        assert f"with random {units}" in head.figure.title
+        assert all(f"random {units}" in answer.question for answer in head.answers[1:])
+        assert f"random {units}" in head.verdict
 
 
 def test_centring_alone_is_named_by_its_interval_or_called_higher_by_its_figure(
@@ -214,6 +245,9 @@ def test_single_pairs_go_by_their_false_discovery_rate_where_there_is_one() -> N
     assert "own 95% interval" in pair_rule(own)
     assert moves(rows, pairs=True) == "German 1 up, 1 down of 3"
     assert moves(rows[:1].assign(change_low=-1)) == "no reliable change for German"
+    unknown = rows.assign(change_low=float("nan"), change_high=float("nan"))
+    assert moves(unknown[:1]) == "no interval for German"
+    assert moves(unknown) == "German 0 up, 0 down of 3, 3 without an interval"
 
 
 def test_one_line_says_what_was_run() -> None:
@@ -222,10 +256,35 @@ def test_one_line_says_what_was_run() -> None:
         "300 experts each of German, Spanish and Japanese †, set to their mean there, at "
         "mlp.hook_post · 3 random draws · 150 held-out sentences in 7 languages"
     )
+    fewer = {**run.provenance, "languages": "eng_Latn, deu_Latn, spa_Latn, jpn_Jpan"}
+    assert run_line(dataclasses.replace(run, provenance=fewer)).endswith("in 4 languages")
     head = first_screen(run)
     assert any("95% intervals of the change (over sentences" in text for text in head.how)
     grouped = dataclasses.replace(run, provenance={**run.provenance, "judge_groups": "10"})
     assert any("over 10 groups of sentences" in text for text in first_screen(grouped).how)
+
+
+@pytest.mark.parametrize(
+    ("difference", "shown"),
+    [(0.0, "0"), (3e-7, "3.0e-7"), (0.0123, "0.012"), (-1.23, "1.2"), (150.0, "150"), (12.0, "12")],
+)
+def test_a_difference_of_any_size_has_about_two_digits(difference: float, shown: str) -> None:
+    assert size(difference) == shown
+
+
+def test_centring_that_cannot_be_told_from_experts_is_not_called_mixed() -> None:
+    rows = controls_frame(controls=("centring",), layers=("final",))
+    for low, high, word in (
+        (-0.1, 0.1, "not told apart"),
+        (-0.2, -0.1, "reliably better"),
+        (0.1, 0.2, "reliably worse"),
+    ):
+        told = centring_sentence(rows.assign(advantage_low=low, advantage_high=high))
+        assert told.endswith(f", {word}.")
+    first = rows["target"] == rows["target"].iloc[0]
+    parted = rows.assign(advantage_low=np.where(first, 0.1, -0.2))
+    parted = parted.assign(advantage_high=parted["advantage_low"] + 0.05)
+    assert centring_sentence(parted).endswith(", mixed.")
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_every_figure_stands_beside_the_other_hosts(run: Results, apart: Results
     for condition, column in (
         ("Before", "pre"),
         ("Experts", "post"),
-        ("Random neurons", "control"),
+        ("Random units", "control"),
     ):
         found = select(both, {**GERMAN, "condition": condition}).iloc[0]
         assert found["here"] == select(run.retrieval, GERMAN)[column].iloc[0]
@@ -130,7 +130,7 @@ def test_a_figure_that_one_host_lacks_is_left_out_and_counted(run: Results, othe
     hosts = pair(run, lacking)
 
     assert hosts.only_one_has == 1
-    assert select(hosts.figures, {**GERMAN, "condition": "Random neurons"}).empty
+    assert select(hosts.figures, {**GERMAN, "condition": "Random units"}).empty
     assert "Left out are 1 figures that only one of the two has." in agreement(hosts)
     assert "Left out" not in agreement(pair(run, other))
 

@@ -333,7 +333,7 @@ def results(
     """
     rng = np.random.default_rng(0)
     return Results(
-        provenance=dict(PROVENANCE),
+        provenance={**PROVENANCE, "languages": ", ".join(languages)},
         layers=_layers(languages, top_ks),
         curve=_curve(rng, languages),
         overlap=_overlap(rng, languages, top_ks),

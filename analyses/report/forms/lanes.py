@@ -143,11 +143,16 @@ class Lanes:
             bare, lined = f"{test}!isValid(datum.high)", f"{test}isValid(datum.high)"
             texts.append((bare, printed, "center", 0, -11, {"field": "value"}))
             texts.append((lined, printed, "left", 6, 0, {"field": "high"}))
-        if (rows["value"] < low).any():
-            texts.append(
-                (f"datum.value < {low}", f"'← ' + {printed}", "left", 3, 0, {"datum": low})
-            )
-        if (rows["value"] > high).any():
-            beyond = f"{printed} + ' →'"
-            texts.append((f"datum.value > {high}", beyond, "right", -3, 0, {"datum": high}))
+        # Of what lies beyond, the mark is written in its line, an interval's end above it.
+        for name, dy in (("value", 0), ("low", -6), ("high", -6)):
+            if name not in rows:
+                continue
+            figure = f"format(datum.{name}, '{panel.format}')"
+            alone = "" if name == "value" else f"datum.value >= {low} && datum.value <= {high} && "
+            test = f"{alone}isValid(datum.{name}) && datum.{name}"
+            if (rows[name] < low).any() and name != "high":
+                texts.append((f"{test} < {low}", f"'← ' + {figure}", "left", 3, dy, {"datum": low}))
+            if (rows[name] > high).any() and name != "low":
+                end = {"datum": high}
+                texts.append((f"{test} > {high}", f"{figure} + ' →'", "right", -3, dy, end))
         return texts

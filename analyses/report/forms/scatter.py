@@ -59,14 +59,14 @@ class Scatter:
         if self.picked:
             names = list(dict.fromkeys(rows["series"]))
             bind = {"input": "select", "options": [ALL, *names], "name": self.picked}
-            one = {"name": "kept", "value": chosen.get("kept", ALL), "bind": bind}
+            choice = {"name": "kept", "value": chosen.get("kept", ALL), "bind": bind}
             clicked = {
                 "name": "clicked",
                 "select": {"type": "point", "fields": ["series"], "toggle": False},
                 "bind": "legend",
                 "views": [f"view_{number}" for number in range(len(panels))],
             }
-            spec["params"] = [*spec.get("params", []), one, clicked]
+            spec["params"] = [*spec.get("params", []), choice, clicked]
         return spec
 
     def _panel(self, whole: pd.DataFrame, panel: Panel, number: int) -> Spec:

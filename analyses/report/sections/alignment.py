@@ -13,16 +13,11 @@ from steer_plugin.analyses.report.frames import (
     in_panels,
 )
 from steer_plugin.analyses.report.measures import Shown, own_measures
-from steer_plugin.analyses.report.numbers import betweens, names, span
+from steer_plugin.analyses.report.numbers import CENTRINGS, betweens, names, span, units_name
 from steer_plugin.analyses.report.verdicts import at_last, draw_note, moves, reading_layer
 from steer_plugin.analyses.run.results import Results, at_headline
 from steer_plugin.analyses.statistics.figure_rows import from_target, is_pair, over_pairs
 
-_VERSIONS = {
-    "raw": "embeddings as they are",
-    "global": "common mean removed",
-    "language": "each language's mean removed",
-}
 _KINDS = {"pair distance": "Distance of sentences", "centroid distance": "Distance of means"}
 _OVER = {"all": "all languages", "seen": "languages seen in pre-training"}
 
@@ -60,7 +55,7 @@ def distance_table(results: Results) -> pd.DataFrame:
         ("matched distance", over_pairs, "Translations only, all pairs"),
     ):
         parts += [
-            (f"{name}, {_VERSIONS[centring]}", pick(table, measure, centring, layer))
+            (f"{name}, {CENTRINGS[centring]}", pick(table, measure, centring, layer))
             for centring in ("raw", "global")
         ]
     return in_panels(parts)
@@ -74,7 +69,9 @@ def _distances(results: Results, table: pd.DataFrame) -> Figure:
     centred = at_last(results, results.alignment, "pair distance", "global")
     also = raw[(raw["change_high"] < 0) & (raw["control_change_high"] < 0)]
     random = (
-        f"; it falls with random neurons too for {len(also)} of {len(raw)}" if len(also) else ""
+        f"; it falls with random {units_name(results)} too for {len(also)} of {len(raw)}"
+        if len(also)
+        else ""
     )
     moved = f" Common mean removed: {moves(centred)}." if len(centred) else ""
     return Figure(
@@ -93,10 +90,11 @@ def gap_table(results: Results) -> pd.DataFrame:
     """Give the rows of gaps, in each version of the embeddings."""
     table = at_headline(results, results.alignment)
     layer = reading_layer(results)
-    titles = {"raw": "Embeddings as they are", "global": "Common mean removed"}
-    titles["language"] = "Each language's mean removed"
     return in_panels(
-        [(title, over_pairs(table, "gap", name, layer)) for name, title in titles.items()]
+        [
+            (title.capitalize(), over_pairs(table, "gap", name, layer))
+            for name, title in CENTRINGS.items()
+        ]
     )
 
 
@@ -178,7 +176,7 @@ def _correlations(results: Results, table: pd.DataFrame) -> Figure:
 
 
 def _own(results: Results, shown: Shown) -> Figure:
-    """Draw a measure that was registered: over all pairs, or pair by pair without a mean."""
+    """Draw a measure that was registered: over all pairs, or pair by pair, or what rows it has."""
     table = at_headline(results, results.alignment)
     table = table[
         (table["measure"] == shown.measure)
@@ -186,16 +184,18 @@ def _own(results: Results, shown: Shown) -> Figure:
         & (table["layer"] == reading_layer(results))
     ]
     whole = over_pairs(table, shown.measure, shown.centring)
-    rows = conditions(results, table[is_pair(table)] if whole.empty else whole).assign(panel="")
-    if whole.empty:
+    pairs = table[is_pair(table)]
+    drawn = next((part for part in (whole, pairs) if len(part)), table)
+    rows = conditions(results, drawn).assign(panel="")
+    by_pair = whole.empty and len(rows) > 0
+    if by_pair:
         named = codes_as_names(results, rows, "query", "candidates")
         rows = rows.assign(towards=rows["lane"], lane=named["query"] + ", " + named["candidates"])
-    pick = Select.of(rows, towards="Target") if whole.empty else ()
-    counted = moves(table[is_pair(table)] if whole.empty else whole)
+    pick = Select.of(rows, towards="Target") if by_pair else ()
     return Figure(
         shown.name,
         shown.question,
-        f"{shown.title}: {counted}{draw_note(table)}.{shown.better_phrase}",
+        f"{shown.title}: {moves(drawn)}{draw_note(table)}.{shown.better_phrase}",
         condition_lanes(rows, shown.title, selects=pick, columns=1, digits=3),
         rows,
         {shown.name: table.reset_index(drop=True)},

@@ -5,6 +5,7 @@ import pandas as pd
 from steer_plugin.analyses.report.figure import Figure, Section
 from steer_plugin.analyses.report.forms import Lanes, Panel, Select
 from steer_plugin.analyses.report.numbers import (
+    ENDS,
     NO_INTERVAL,
     betweens,
     choice_of,
@@ -22,7 +23,6 @@ from steer_plugin.settings.parts import CONTROLS
 
 MEASURES = {"pair distance": "Raw distance", "top-1": "Top-1 retrieval", "gap": "Raw gap"}
 _WIDEST = (-1.0, 2.0)
-_ENDED = {"top": "best", "bottom": "lowest-scoring", "top+bottom": "best and lowest-scoring"}
 
 
 def controls_section(results: Results) -> Section:
@@ -147,7 +147,10 @@ def centring_sentence(rows: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     lower, higher = (rows["advantage_high"] < 0), (rows["advantage_low"] > 0)
-    known = "reliably better" if lower.all() else "reliably worse" if higher.all() else "mixed"
+    if lower.all() or higher.all():
+        known = "reliably better" if lower.all() else "reliably worse"
+    else:
+        known = "mixed" if lower.any() and higher.any() else "not told apart"
     return f" Centring alone: {span(rows['control_value'])}, {known}."
 
 
@@ -156,7 +159,8 @@ def _shares(results: Results, table: pd.DataFrame) -> Figure:
     rows = _lanes(results, kept, "share")
     distance = kept[kept["measure"] == "pair distance"]
     lead = distance[distance["control"] == "constant-shift"]
-    lead = lead if len(lead) else distance
+    # A sentence about one control needs the rows of one.
+    lead = lead if len(lead) else distance[distance["control"].isin(distance["control"][:1])]
     shares = (
         [percent(float(s)) for s in (lead["share"].min(), lead["share"].max())] if len(lead) else []
     )
@@ -187,5 +191,5 @@ def _defined(results: Results, rows: pd.DataFrame) -> str:
     definitions = "; ".join(
         f"{label(name).lower()}: {(CONTROLS[name].what if name in CONTROLS else None) or name}"
         for name in known
-    ).format(end=_ENDED[choice.selection], layers=of_layers(choice))
+    ).format(end=ENDS[choice.selection], layers=of_layers(choice))
     return f"{definitions[:1].upper()}{definitions[1:]}.{draws}"

@@ -173,9 +173,11 @@ def _curves(results: Results) -> Figure:
     table = curve_table(results)
     score = score_name(results)
     site = results.provenance.get("site", ProbeSettings.site)
-    named = codes_as_names(results, table, "concept")
-    named["concept"] = pd.Categorical(named["concept"], _targets_first(results, named))
-    named = named.sort_values("concept", kind="stable").astype({"concept": str})
+    # By code, since a name may have a dagger.
+    codes = dict.fromkeys([*results.targets, *table["concept"]])
+    place = {code: number for number, code in enumerate(codes)}
+    ordered = table.sort_values("concept", key=lambda c: c.map(place), kind="stable")
+    named = codes_as_names(results, ordered, "concept")
     parts = [
         named.assign(series=label, value=named[column], x=named["rank"])
         for column, label in (("judge_score", JUDGE), ("find_score", FIND))
@@ -230,14 +232,6 @@ def _curves(results: Results) -> Figure:
         ],
         {"score_curves": table},
     )
-
-
-def _targets_first(results: Results, named: pd.DataFrame) -> list[str]:
-    every = list(dict.fromkeys(named["concept"]))
-    first = [
-        name for name in every if name.partition(" (")[0] in map(language_name, results.targets)
-    ]
-    return list(dict.fromkeys([*first, *every]))
 
 
 def _thousands(numbers: Iterable[int]) -> list[str]:

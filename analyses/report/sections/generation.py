@@ -5,20 +5,22 @@ import pandas as pd
 
 from steer_plugin.analyses.report.figure import Figure, Section
 from steer_plugin.analyses.report.forms import Lines, Panel, Scatter, Select
+from steer_plugin.analyses.report.frames import CONDITIONS
 from steer_plugin.analyses.report.numbers import (
     betweens,
     choice_of,
     counts,
+    first_of,
     k_title,
     listed,
     names,
     number,
+    units_name,
 )
-from steer_plugin.analyses.run.results import BEFORE, CONTROL, EXPERTS, Results
+from steer_plugin.analyses.run.results import EXPERTS, Results
 from steer_plugin.analyses.statistics.figure_rows import records
 from steer_plugin.corpora.language_codes import language_name
 
-_CONDITIONS = {"before": BEFORE, "control": CONTROL, "experts": EXPERTS}
 _PROBABILITY, _COST = "Probability of the target language", "Perplexity / before"
 _TOOLTIP = {
     "target": "target",
@@ -39,13 +41,13 @@ def generation_section(results: Results) -> Section:
     figures = [_by_k(results)]
     if not tradeoff_table(generation).empty:
         figures.append(_tradeoff(results))
-    return Section("generation", "Generation", tuple(figures), how=_how(generation))
+    return Section("generation", "Generation", tuple(figures), how=_how(results))
 
 
 def _named(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(
         target=table["target"].map(names(results, table["target"])),
-        series=table["condition"].map(_CONDITIONS),
+        series=table["condition"].map(CONDITIONS),
         k=[f"{int(k):,}" for k in table["top_k"]],
         chance=betweens(table, "probability", signed=False),
         gained=betweens(table, "gain"),
@@ -116,10 +118,14 @@ def _outcome(results: Results, table: pd.DataFrame) -> str:
     beyond = best["gain_low"].to_numpy() > control.reindex(place).fillna(np.inf).to_numpy()
     sure = int(beyond.sum())
     name = names(results, results.targets)
-    levels = listed(
-        f"{name.get(row['target'], row['target'])} {number(float(level[row['target']]))} to "
-        f"{number(row['probability'])} (k = {row['top_k']:,})"
-        for row in records(best.nlargest(3, "gain"))
+    levels = first_of(
+        [
+            f"{name.get(row['target'], row['target'])} {number(float(level[row['target']]))} to "
+            f"{number(row['probability'])} (k = {row['top_k']:,})"
+            for row in records(best.sort_values("gain", ascending=False, kind="stable"))
+        ],
+        3,
+        between=", ",
     )
     against = (
         f"beyond the one random draw for {sure} of {targets}" if len(control) else "no control"
@@ -172,10 +178,11 @@ def _tradeoff(results: Results) -> Figure:
 def _recommendation(table: pd.DataFrame) -> str:
     best = table[(table["condition"] == "experts") & table["recommended"].astype(bool)]
     parts = [f"k = {row['top_k']:,} for {language_name(row['target'])}" for row in records(best)]
-    return f"Recommended: {listed(parts[:4])}." if parts else "No k is recommended."
+    return f"Recommended: {first_of(parts, 4, between=', ')}." if parts else "No k is recommended."
 
 
-def _how(generation: pd.DataFrame) -> str:
+def _how(results: Results) -> str:
+    generation = results.generation
     experts = generation[generation["condition"] == "experts"]
     rules = dict.fromkeys(experts.loc[experts["recommended"].astype(bool), "reason"])
     refused: dict[str, list[str]] = {}
@@ -199,8 +206,8 @@ def _how(generation: pd.DataFrame) -> str:
             "and their "
             f"texts; of perplexity over {' and '.join(dict.fromkeys(generation['resampled']))})."
         ),
-        "Random neurons: as many, in the same layers, with the experts' values, one draw; a gain "
-        "is beyond theirs where its whole interval lies above their interval."
+        f"Random {units_name(results)}: as many, in the same layers, with the experts' values, one "
+        "draw; a gain is beyond theirs where its whole interval lies above their interval."
         if (generation["condition"] == "control").any()
         else "No random control was run.",
         f"Recommended is {'; '.join(rules)}, on the other half of the seeds." if rules else "",

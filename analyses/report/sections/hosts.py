@@ -7,7 +7,15 @@ import pandas as pd
 
 from steer_plugin.analyses.report.figure import Figure, Section, Table
 from steer_plugin.analyses.report.forms import Lanes, Panel, Scatter, Select
-from steer_plugin.analyses.report.numbers import CENTRINGS, listed, names, number, percent, size
+from steer_plugin.analyses.report.numbers import (
+    CENTRINGS,
+    listed,
+    names,
+    number,
+    percent,
+    size,
+    units_name,
+)
 from steer_plugin.analyses.run.results import BEFORE, layer_phrase
 from steer_plugin.analyses.run.two_hosts import TOP, Hosts, differing, distinct, same_verdicts
 from steer_plugin.analyses.statistics.figure_rows import records
@@ -36,9 +44,10 @@ def hosts_section(hosts: Hosts) -> Section:
     if (hosts.figures["difference"] != 0).any():
         figures.append(_differences(hosts))
     figures.append(_experts(hosts))
+    units = units_name(hosts.here)
     how = (
-        f"{agreement(hosts)} Each figure is counted once; random neurons are the mean over their "
-        "draws, and where the hosts' experts differ other neurons are drawn."
+        f"{agreement(hosts)} Each figure is counted once; random {units} are the mean over their "
+        f"draws, and where the hosts' experts differ other {units} are drawn."
     )
     return Section("hosts", "Two hosts", tuple(figures), (_recorded(hosts), _measures(hosts)), how)
 
@@ -66,9 +75,9 @@ def agreement(hosts: Hosts) -> str:
     if figure["difference"] != 0:
         sentences.append(f"Furthest apart in retrieval is {_whole(figure)}.")
     sentences.append(
-        "The 95% intervals of mean top-1 (its change, and experts minus random neurons) say the "
-        f"same on both hosts (above 0, below 0, or neither) for {same} of {of} combinations of "
-        "target, k and layer."
+        "The 95% intervals of mean top-1 (its change, and experts minus random "
+        f"{units_name(hosts.here)}) say the same on both hosts (above 0, below 0, or neither) for "
+        f"{same} of {of} combinations of target, k and layer."
     )
     return " ".join([*sentences, f"{shared_experts_sentence(hosts.experts)}."])
 
@@ -83,18 +92,18 @@ def apart(figures: pd.DataFrame) -> str:
     once = distinct(figures)
     retrieval = once["measure"].isin(RETRIEVAL)
     parts = [(once[retrieval], "retrieval figures"), (once[~retrieval], "other figures")]
-    said = []
+    sentences = []
     for rows, name in parts:
         if rows.empty:
             continue
         equal, every = int((rows["difference"] == 0).sum()), f"{len(rows):,} {name} are"
         within = f"within {size(float(rows['difference'].abs().max()))}"
         if equal == len(rows):
-            said.append(f"all {every} equal")
+            sentences.append(f"all {every} equal")
         else:
             others = f"{equal:,} of {every} equal, the others {within}"
-            said.append(others if equal else f"all {every} {within}")
-    text = "; ".join(said)
+            sentences.append(others if equal else f"all {every} {within}")
+    text = "; ".join(sentences)
     return text[:1].upper() + text[1:]
 
 
@@ -106,8 +115,8 @@ def shared_experts_sentence(shared: pd.DataFrame) -> str:
     if len(same) == len(shared):
         return f"Both hosts find the same {best} best experts in all {len(shared)} languages"
     least = records(shared[shared["share"] == shared["share"].min()])
-    found = [language_name(row["concept"]) for row in least]
-    who = listed(found) if len(found) <= 3 else f"{len(found)} of them"
+    fewest = [language_name(row["concept"]) for row in least]
+    who = listed(fewest) if len(fewest) <= 3 else f"{len(fewest)} of them"
     return (
         f"Both hosts find the same {best} best experts in {len(same)} of {len(shared)} languages; "
         f"fewest in {who}: {least[0]['shared']} of {least[0]['top_k']}"

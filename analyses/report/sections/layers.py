@@ -8,11 +8,13 @@ from steer_plugin.analyses.report.frames import TOOLTIP, conditions, in_panels
 from steer_plugin.analyses.report.measures import OURS, Shown, own_measures
 from steer_plugin.analyses.report.numbers import (
     choice_of,
+    first_of,
     k_title,
     listed,
     names,
     number,
     several_draws,
+    units_name,
 )
 from steer_plugin.analyses.report.verdicts import reading_layer
 from steer_plugin.analyses.run.results import Results, at_headline, layer_order, layer_phrase
@@ -109,9 +111,8 @@ def _gains(results: Results) -> str:
         ]
         parts.append(f"{name[str(target)]} {listed(ends) or 'no reliable change'}")
     best = records(rows.sort_values("pre", kind="stable"))[-1]
-    most = "; ".join(parts[:3]) + (f" (first 3 of {len(parts)} targets)" if len(parts) > 3 else "")
     return (
-        f"Largest reliable changes of top-1: {most}. Unsteered it is best "
+        f"Largest reliable changes of top-1: {first_of(parts, 3)}. Unsteered it is best "
         f"{layer_phrase(str(best['layer']))} ({number(best['pre'])})."
     )
 
@@ -129,21 +130,29 @@ def _measures(results: Results) -> Figure:
         scaled=("measured",),
         columns=1,
     )
-    shown = set(table["panel"])
-    low = listed(_short(s) for s in OURS if s.better == "low" and s.title in shown)
-    tables = {
-        f"measures_by_layer_{target}": part.reset_index(drop=True)
-        for target, part in table.groupby("target", sort=False)
-    }
     return Figure(
         "measures_by_layer",
         "Every measure, layer by layer",
-        f"Better low: {low}; all others better high. The last layer alone misleads: look where the "
-        "grey line is best, and whether the blue one keeps what is there.",
+        f"{_directions(results, table)} The last layer alone misleads: look where the grey line is "
+        "best, and whether the blue one keeps what is there.",
         form,
         rows[list(dict.fromkeys([*_KEPT, "measured", *TOOLTIP.values()]))],
-        tables,
+        {"measures_by_layer": table},
     )
+
+
+def _directions(results: Results, table: pd.DataFrame) -> str:
+    """Say of which measures less is better, and of which neither is known to be."""
+    panels = set(table["panel"])
+    shown = [s for s in (*OURS, *own_measures(results)) if s.title in panels]
+    low, neither = (listed(_short(s) for s in shown if s.better == way) for way in ("low", ""))
+    parts = [
+        f"better low: {low}" if low else "",
+        f"neither known to be better: {neither}" if neither else "",
+        "all others better high" if low or neither else "all better high",
+    ]
+    text = "; ".join(part for part in parts if part)
+    return f"{text[:1].upper()}{text[1:]}."
 
 
 def _short(shown: Shown) -> str:
@@ -155,6 +164,7 @@ def _effect_of_k(results: Results) -> Figure:
     form, rows = _lines(results, table, k_title(choice_of(results)))
     top_1 = table[table["measure"] == "top-1"]
     told = several_draws(top_1)
+    units = units_name(results)
     column = "advantage_low" if told else "change_low"
     name = names(results, results.targets)
     parts = []
@@ -164,9 +174,9 @@ def _effect_of_k(results: Results) -> Figure:
         parts.append(f"{which if ks else 'no k'} for {name[str(target)]}")
     return Figure(
         "effect_of_k",
-        "How many neurons does it take?",
-        f"Experts retrieve better than {'random neurons' if told else 'the unsteered model'} at "
-        f"{'; '.join(parts[:4])}.",
+        f"How many {units} does it take?",
+        f"Experts retrieve better than {f'random {units}' if told else 'the unsteered model'} at "
+        f"{first_of(parts, 4)}.",
         form,
         rows,
         {"effect_of_k": table},

@@ -5,7 +5,14 @@ import pandas as pd
 
 from steer_plugin.analyses.report.figure import Figure, Section
 from steer_plugin.analyses.report.forms import Lanes, Panel, Scatter, Select
-from steer_plugin.analyses.report.numbers import betweens, counts, listed, names, several_draws
+from steer_plugin.analyses.report.numbers import (
+    betweens,
+    counts,
+    listed,
+    names,
+    several_draws,
+    units_name,
+)
 from steer_plugin.analyses.report.theme import METHOD
 from steer_plugin.analyses.report.verdicts import draw_note
 from steer_plugin.analyses.run.results import CONTROL, Results
@@ -113,10 +120,10 @@ def _compared(results: Results, table: pd.DataFrame) -> Figure:
 
 
 def _winners(won: pd.DataFrame) -> str:
-    found = [method_title(name).lower() for name in dict.fromkeys(won["method"])]
-    if not found:
+    titles = [method_title(name).lower() for name in dict.fromkeys(won["method"])]
+    if not titles:
         return ""
-    return f": {listed(found[:3])}{f' and {len(found) - 3} more' if len(found) > 3 else ''}"
+    return f": {listed(titles[:3])}{f' and {len(titles) - 3} more' if len(titles) > 3 else ''}"
 
 
 def tradeoff_table(methods: pd.DataFrame) -> pd.DataFrame:
@@ -186,8 +193,8 @@ def _how(results: Results, table: pd.DataFrame) -> str:
             "distance: cosine "
             "distance of translations with each language's mean removed; both after the final norm."
         ),
-        "A method's control is the same done to random neurons of the same layers, or along a "
-        f"random direction of the same length ({counts(draws)} draws)."
+        f"A method's control is the same done to random {units_name(results)} of the same layers, "
+        "or along a random direction of the same length ({counts(draws)} draws)."
         if draws[-1] > 0
         else "No random control was run.",
         f"Steered: k = {counts(ks)}." if ks else "",

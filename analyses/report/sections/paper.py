@@ -7,7 +7,7 @@ import pandas as pd
 from steer_plugin.analyses.measures.correlations import FEWEST
 from steer_plugin.analyses.measures.mixed_retrieval import CORPUS
 from steer_plugin.analyses.report.figure import Section, Table
-from steer_plugin.analyses.report.numbers import CENTRINGS, counts, dataset_name, span
+from steer_plugin.analyses.report.numbers import CENTRINGS, counts, dataset_name, span, units_name
 from steer_plugin.analyses.report.verdicts import at_last, draw_note, moves, reading_layer
 from steer_plugin.analyses.run.paper_tables import distance_table, mixed_table
 from steer_plugin.analyses.run.results import Results, at_headline
@@ -113,7 +113,7 @@ def _bitexts(results: Results) -> Table:
     rows = rows[rows["measure"] == "top-1"].reset_index(drop=True)
     controlled = not draw_note(rows)
     up = rows[(rows["change_low"] > 0) & ((rows["advantage_low"] > 0) | (not controlled))]
-    beyond = " beyond random neurons" if controlled else ""
+    beyond = f" beyond random {units_name(results)}" if controlled else ""
     return Table(
         "independent_sets",
         "Independent sets",

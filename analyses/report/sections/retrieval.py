@@ -15,11 +15,13 @@ from steer_plugin.analyses.report.frames import (
     in_panels,
 )
 from steer_plugin.analyses.report.numbers import (
+    CENTRINGS,
     dataset_name,
     interval,
     names,
     number,
     span,
+    units_name,
     unseen,
 )
 from steer_plugin.analyses.report.verdicts import (
@@ -66,7 +68,7 @@ def before_after_table(results: Results) -> pd.DataFrame:
     table = at_headline(results, results.retrieval)
     parts = []
     for centring in ("raw", "language"):
-        version = {"raw": "embeddings as they are"}.get(centring, "each language's mean removed")
+        version = CENTRINGS[centring]
         parts += [
             (f"All ordered pairs, {version}", over_pairs(table, "top-1", centring, layer)),
             (f"Target to the others, {version}", from_target(table, "top-1", centring, layer)),
@@ -78,8 +80,8 @@ def _before_after(results: Results) -> Figure:
     table = before_after_table(results)
     top_1 = at_last(results, results.retrieval, "top-1")
     chance = _chance(results)
-    short = table["panel"].str.replace("each language's mean removed", "means removed")
-    shown = table.assign(panel=short.str.replace("embeddings as they are", "as they are"))
+    # In full a panel's title has no room in a paper's column.
+    shown = table.assign(panel=table["panel"].str.replace("language means", "means"))
     dotted = f" Dotted: chance, {number(chance[0], digits=3)}." if chance else ""
     return Figure(
         "retrieval_before_after",
@@ -167,7 +169,7 @@ def _matrix(results: Results) -> Figure:
     return Figure(
         "retrieval_matrix",
         "Which pairs of languages gain, which lose?",
-        f"{moves(table, pairs=True)} (bold{'' if few else ' in the table'})."
+        f"{moves(table, pairs=True)}{' (bold)' if few else ''}."
         f"{_left_out(results, table)}{footnote(rows, 'x')}",
         form,
         rows[["x", "y", "target", "condition", "value", "cell", "sure", "before", "text", "q"]],
@@ -312,7 +314,7 @@ def _bitexts(results: Results) -> Figure:
         for dataset, part in table.groupby("dataset", sort=False)
     )
     won = (table["change_low"] > 0) & (table["advantage_low"] > 0)
-    beyond = draw_note(table) or f"; {int(won.sum())} beyond random neurons"
+    beyond = draw_note(table) or f"; {int(won.sum())} beyond random {units_name(results)}"
     return Figure(
         "bitext_retrieval",
         "And in sentences that nothing else here uses?",

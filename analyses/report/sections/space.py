@@ -6,14 +6,13 @@ import pandas as pd
 from steer_plugin.analyses.measures.map_neighbours import own_language_share
 from steer_plugin.analyses.report.figure import Figure, Section
 from steer_plugin.analyses.report.forms import Panel, Scatter, Select
-from steer_plugin.analyses.report.frames import footnote
-from steer_plugin.analyses.report.numbers import names, percent, unseen
+from steer_plugin.analyses.report.frames import CONDITIONS, footnote
+from steer_plugin.analyses.report.numbers import names, percent, units_name, unseen
 from steer_plugin.analyses.run.results import BEFORE, CONTROL, EXPERTS, Results, at_headline
 
 PCA = "pca"
 MOST_POINTS = 2_000
 _MOST_MAPS = 3
-_CONDITIONS = {"before": BEFORE, "control": CONTROL, "experts": EXPERTS}
 _METHODS = {PCA: "principal components", "umap": "UMAP"}
 
 
@@ -76,9 +75,9 @@ def between_share(projection: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def shares(table: pd.DataFrame) -> str:
+def shares(table: pd.DataFrame, units: str = "units") -> str:
     """Print each condition's lowest and highest share: "64% before, 20 to 31% with experts"."""
-    words = {"before": "before", "experts": "with experts", "control": "with random neurons"}
+    words = {"before": "before", "experts": "with experts", "control": f"with random {units}"}
     parts = []
     for condition, phrase in words.items():
         values = table.loc[table["condition"] == condition, "share"].dropna()
@@ -106,7 +105,7 @@ def _map(results: Results) -> Figure:
     rows = pd.DataFrame(
         {
             "series": table["language"].map(name),
-            "panel": table["condition"].map(_CONDITIONS),
+            "panel": table["condition"].map(CONDITIONS),
             "towards": table["target"].map(name),
             "projection": [_METHODS.get(str(m), str(m)) for m in table["method"]],
             "x": table["x"],
@@ -127,18 +126,18 @@ def _map(results: Results) -> Figure:
         picked="Language",
         selects=Select.of(rows, towards="Steered towards", projection="Map"),
     )
-    said = []
+    sentences, units = [], units_name(results)
     if PCA in methods:
-        share = shares(between_share(_projected(results, PCA)))
-        said.append(f"Spread between languages: {share}.")
+        share = shares(between_share(_projected(results, PCA)), units)
+        sentences.append(f"Spread between languages: {share}.")
     if "umap" in methods:
-        share = shares(own_language_share(_projected(results, "umap")))
-        said.append(f"UMAP, nearest point of the same language: {share}.")
+        share = shares(own_language_share(_projected(results, "umap")), units)
+        sentences.append(f"UMAP, nearest point of the same language: {share}.")
     shown = table["id"].nunique()
     return Figure(
         "embedding_map",
         "Does steering bring the languages together?",
-        f"{' '.join(said)} {shown} of {results.projection['id'].nunique()} sentences each."
+        f"{' '.join(sentences)} {shown} of {results.projection['id'].nunique()} sentences each."
         f"{footnote(rows, 'series')}",
         form,
         rows,
