@@ -83,6 +83,11 @@ def _steer_passes(
             ids = kwargs.get("input_ids", args[0] if args else None)
             if ids is None or ids.dim() != 2:
                 raise ValueError("a steered pass takes token ids [text, token]; none were given")
+            if len(args) > 1:
+                raise ValueError(
+                    f"a steered pass was given {len(args)} inputs by position; give all but the "
+                    "token ids, such as attention_mask=, by name"
+                )
             past, mask = cached_tokens(kwargs, ids.shape[1]), kwargs.get("attention_mask")
             first, texts, total = (0, len(ids), len(ids)) if group is None else group
             if len(ids) != texts:

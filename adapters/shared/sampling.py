@@ -26,6 +26,8 @@ _NEUTRAL: dict[str, Any] = {
 }
 # In transformers 5.23 what one run leaves in the cache of these changes the next, or the next text.
 _FALSE_CACHES = {"recurrent_gemma", "rwkv"}
+# Scores over less than this may be no numbers; what it samples is the likeliest token anyway.
+LEAST_TEMPERATURE = 1e-6
 # What is a model's own all the same, and what is no setting.
 _ITS_OWN = {"eos_token_id", "bos_token_id", "decoder_start_token_id", "transformers_version"}
 
@@ -85,14 +87,14 @@ def choose(
 
     Args:
         scores: of the tokens that may be next; changed in place.
-        temperature: of the sampling; at 0 the likeliest token is next.
+        temperature: of the sampling; below `LEAST_TEMPERATURE` the likeliest token is next.
         top_p: sample from the likeliest tokens that together have this probability.
         drawn: as `draws` gives them.
         log_probabilities: where those of the chosen tokens are put, one tensor a new token; they
             are the model's, whatever temperature and `top_p`.
         tell: told the ids of the chosen tokens; None tells nobody.
     """
-    if temperature == 0:
+    if temperature < LEAST_TEMPERATURE:
         chosen = scores.argmax(-1, keepdim=True)
     else:
         kept = scores / temperature if temperature != 1 else scores

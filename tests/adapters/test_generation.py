@@ -173,6 +173,24 @@ def test_tokens_are_drawn_as_often_as_transformers_would_draw_them(
     torch.testing.assert_close(logs[0], logits.log_softmax(-1)[0][chosen])
 
 
+@pytest.mark.parametrize("temperature", [0, 1e-300, 1e-40, 1e-7])
+def test_at_almost_no_temperature_the_likeliest_token_is_next(temperature: float) -> None:
+    logits = 100 * torch.randn((8, 12), generator=torch.Generator().manual_seed(1))
+    likeliest = logits.argmax(-1)
+
+    scores = choose(
+        torch.zeros((8, 1), dtype=torch.int64),
+        logits,
+        temperature=temperature,
+        top_p=0.9,
+        drawn=draws(range(8), 3, 1),
+        log_probabilities=[],
+        tell=None,
+    )
+
+    assert torch.equal(scores.argmax(-1), likeliest)
+
+
 def test_the_numbers_of_a_prompt_are_its_own_and_fewer_are_the_first_of_more() -> None:
     many = draws([0, 5, 9], 2, 20)
 

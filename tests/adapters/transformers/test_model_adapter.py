@@ -249,6 +249,48 @@ def test_a_pass_of_embeddings_is_refused(ids: Tensor, model: Any) -> None:
             model(inputs_embeds=embeddings)
 
 
+def test_a_mask_by_position_is_one_by_name(ids: Tensor, model: Any) -> None:
+    padded = torch.cat([torch.full((1, 2), 5), ids], 1)
+    mask = torch.ones_like(padded)
+    mask[:, :2] = 0
+    first = Intervention("hook_resid_post", (1,), (0,), (3.0,), "set", positions=slice(0, 1))
+    with steered(model, first), torch.no_grad():
+        named = model(padded, attention_mask=mask).logits
+        placed = model(padded, mask).logits
+
+    assert torch.equal(placed, named)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_plan_that_refuses_a_pass_is_heard_and_the_next_is_steered(
+    ids: Tensor, model: Any
+) -> None:
+    one_text = Intervention(
+        "hook_resid_post", (1,), (0,), (3.0,), "set", positions=[[True] * ids.shape[1]]
+    )
+    with steered(model, one_text):
+        with pytest.raises(InterventionError):
+            logits(model, ids.repeat(2, 1))
+        logits(model, ids)
+
+
+@pytest.mark.parametrize("inside", ["model.layers.0", "lm_head"])
+def test_after_an_interrupt_passes_are_told_apart_as_before(
+    inside: str, ids: Tensor, model: Any
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    shorter = ids[:, :2]
+    with steered(model, PLAN):
+        wanted = logits(model, shorter)
+        handle = model.get_submodule(inside).register_forward_hook(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            logits(model, ids)
+        handle.remove()
+        assert torch.equal(logits(model, shorter), wanted)
+
+
 def steered_logits(model: Any, ids: Tensor, given: Intervention, removed: bool = False) -> None:
     with steered(model, given):
         if removed:
