@@ -99,6 +99,11 @@ def _spans(before: Sequence[str], contents: Sequence[str]) -> Iterator[tuple[int
 
 
 def _check(conversation: Any) -> None:
+    if isinstance(conversation, Mapping):
+        raise ModelError(
+            f"the message {str(conversation)[:80]} was given as a prompt; each prompt is a "
+            "conversation, a list of messages, so give a list of lists: [[{...}]]"
+        )
     whole = isinstance(conversation, Sequence) and all(
         isinstance(message, Mapping)
         and isinstance(message.get("role"), str)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from steer_plugin.adapters.shared import chat_template
 from steer_plugin.adapters.shared.batch_cuts import cut_by_length
+from steer_plugin.adapters.shared.causal_models import require_causal
 from steer_plugin.errors import ModelError
 from steer_plugin.models.generation import Prompt
 
@@ -154,7 +155,7 @@ class Tokens:
             if self.limit is not None and len(text.ids) > self.limit:
                 raise ModelError(
                     f"text {row} has {len(text.ids)} tokens, the model takes {self.limit}; split "
-                    f"it: {texts[row][:60]!r}..."
+                    f"it: {str(texts[row])[:60]!r}..."
                 )
         return encoded
 
@@ -355,8 +356,9 @@ def tokens_for(tokenizer: Any, bos: bool | None, config: Any, chat: bool = False
 
     Raises:
         ModelError: `bos` is True and the tokenizer has no BOS; or `chat` is, and there is no chat
-            template, or `bos` is given as well.
+            template, or `bos` is given as well; or the model is an encoder-decoder.
     """
+    require_causal(config)
     if chat:
         if bos is not None:
             raise ModelError(

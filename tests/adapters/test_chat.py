@@ -158,6 +158,7 @@ def test_texts_beside_conversations_are_texts(shipped: Callable[[str], Any]) -> 
         (TEMPLATES["plain"], [{"role": "system", "content": "x"}], "is no conversation"),
         (TEMPLATES["plain"], ["air"], "is no conversation"),
         (TEMPLATES["plain"], [], "is no conversation"),
+        (TEMPLATES["plain"], said("air")[0], "each prompt is a conversation, a list of messages"),
     ],
 )
 def test_what_cannot_be_written_is_refused_in_a_line(
