@@ -52,8 +52,9 @@ def adapt(
             nobody.
 
     Raises:
-        ModelError: the model is of no host that is known here, has no weights though it is to run
-            here, its tokenizer cannot be loaded, or the server does not answer.
+        ModelError: the model is of no host that is known here, is an encoder-decoder, has no
+            weights though it is to run here, its tokenizer cannot be loaded, or the server does not
+            answer.
     """
     if not remote and ndif_url is not None:
         raise ModelError("ndif_url is for a model that runs remotely; give remote=True")
@@ -105,7 +106,7 @@ def steered(
             are given in several passes outside of `generate`.
 
     Raises:
-        ModelError: the model is of another host.
+        ModelError: the model is of another host, or an encoder-decoder.
         SiteError: the model lacks the site or one of the units.
     """
     if _is_nnsight(model):

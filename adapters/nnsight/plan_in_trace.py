@@ -72,9 +72,9 @@ def _steer_passes(
         prompt_length: how many tokens each prompt has, where it is told.
     """
     layers: list[tuple[int, Any, str, tuple[Any, Any], dict[Any, tuple[Any, Any]]]] = []
-    paths, own = paths_of(model), intervention.module_paths
+    paths, site_paths = paths_of(model), intervention.module_paths
     for layer, units in intervention.units.items():
-        path, side = locate(model._module, paths, intervention.tensor_site, layer, own)
+        path, side = locate(model._module, paths, intervention.tensor_site, layer, site_paths)
         layers.append((layer, envoy_at(model, path), side, units, {}))
     touched, everywhere = given, intervention.positions == "all"
     try:
@@ -83,6 +83,11 @@ def _steer_passes(
             ids = kwargs.get("input_ids", args[0] if args else None)
             if ids is None or ids.dim() != 2:
                 raise ValueError("a steered pass takes token ids [text, token]; none were given")
+            if len(args) > 1:
+                raise ValueError(
+                    f"a steered pass was given {len(args)} inputs by position; give all but the "
+                    "token ids, such as attention_mask=, by name"
+                )
             past, mask = cached_tokens(kwargs, ids.shape[1]), kwargs.get("attention_mask")
             first, texts, total = (0, len(ids), len(ids)) if group is None else group
             if len(ids) != texts:
@@ -132,7 +137,8 @@ def _steer_passes(
                 if side == "input":
                     module.input = steered
                 elif isinstance(value, (tuple, list)):
-                    module.output = type(value)((steered, *value[1:]))
+                    make = getattr(value, "_make", type(value))
+                    module.output = make((steered, *value[1:]))
                 else:
                     module.output = steered
     except OutOfOrderError:

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from nnsight.intervention.envoy import Envoy
 from nnsight.schema.request import RequestModel
+from transformers import PreTrainedModel
 
 from steer_plugin.adapters.nnsight.portable_code import portable, send_as, send_as_data
 from steer_plugin.adapters.shared import module_paths
@@ -32,7 +33,7 @@ paths_of = PathsOf()
 
 def _sent_paths(model: Any, sent: Any) -> Any:
     kind = model.config.model_type
-    paths = sent.get(kind, f"of a {kind!r} model no paths were sent")
+    paths = sent.get(kind, f"of a {kind!r} model no paths were sent; name it in a variable")
     if hasattr(paths, "sites"):
         return paths
     raise LookupError(paths)
@@ -44,18 +45,30 @@ def work_out_before_sending() -> None:
 
     @functools.wraps(serialize)
     def with_paths(cls: type, tracer: Any, *args: Any, **kwargs: Any) -> Any:
-        frame = tracer.info.frame
-        named = [*frame.f_globals.values(), *frame.f_locals.values()]
-        for model in (each for each in named if isinstance(each, Envoy)):
-            kind = getattr(getattr(model._module, "config", None), "model_type", None)
-            if kind is not None:
-                try:
-                    _SENT[kind] = paths_of(model)
-                except LookupError as error:  # said where a plan asks for them
-                    _SENT[kind] = str(error.args[0])
+        for model in _models_in(tracer):
+            kind = model._module.config.model_type
+            try:
+                _SENT[kind] = paths_of(model)
+            except LookupError as error:  # said where a plan asks for them
+                _SENT[kind] = str(error.args[0])
         return serialize(cls, tracer, *args, **kwargs)
 
     setattr(RequestModel, "serialize", classmethod(with_paths))  # noqa: B010 (mypy knows it as read-only)
+
+
+def _models_in(tracer: Any) -> list[Any]:
+    """List the models that are traced, or that a block can name, by themselves or in an object."""
+    frame = tracer.info.frame
+    local = frame.f_locals.values()
+    named = [getattr(tracer, "envoy", None), *frame.f_globals.values(), *local]
+    # The parts of a model are no models.
+    holders = [each for each in local if not isinstance(each, Envoy)]
+    named += [part for each in holders for part in getattr(each, "__dict__", {}).values()]
+    return [
+        each
+        for each in named
+        if isinstance(each, Envoy) and isinstance(each._module, PreTrainedModel)
+    ]
 
 
 work_out_before_sending()

@@ -58,10 +58,10 @@ def written(tokenizer: Any, conversation: Messages, *, answer: bool) -> Conversa
     text = _rendered(tokenizer, conversation, answer)
     pieces = _PLACES.split(_rendered(tokenizer, marked, answer))
     # Every other piece is the number of a message.
-    said = [conversation[int(number)]["content"] for number in pieces[1::2]]
-    if len(said) == sum(of_user):
+    texts = [conversation[int(number)]["content"] for number in pieces[1::2]]
+    if len(texts) == sum(of_user):
         for take in _TAKEN:
-            contents = [*map(take, said), ""]
+            contents = [*map(take, texts), ""]
             spans = [*_spans(pieces[::2], contents)]
             if text == "".join(
                 before + content for before, content in zip(pieces[::2], contents, strict=True)
@@ -73,7 +73,7 @@ def written(tokenizer: Any, conversation: Messages, *, answer: bool) -> Conversa
     )
 
 
-def own_tokens(
+def tokens_within(
     offsets: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]
 ) -> tuple[tuple[int, int], ...]:
     """Give the tokens that hold characters of some spans, each from its first to past its last.
@@ -85,6 +85,7 @@ def own_tokens(
     chosen = [
         [place for place, (start, end) in enumerate(offsets) if start < last and end > first]
         for first, last in spans
+        if first < last
     ]
     return tuple((places[0], places[-1] + 1) for places in chosen if places)
 
@@ -98,6 +99,11 @@ def _spans(before: Sequence[str], contents: Sequence[str]) -> Iterator[tuple[int
 
 
 def _check(conversation: Any) -> None:
+    if isinstance(conversation, Mapping):
+        raise ModelError(
+            f"the message {str(conversation)[:80]} was given as a prompt; each prompt is a "
+            "conversation, a list of messages, so give a list of lists: [[{...}]]"
+        )
     whole = isinstance(conversation, Sequence) and all(
         isinstance(message, Mapping)
         and isinstance(message.get("role"), str)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from steer_plugin.adapters.shared.causal_models import require_causal
 from steer_plugin.settings.names import FINAL_NORM
 from steer_plugin.settings.parts import SITES, Site
 
@@ -67,8 +68,10 @@ def derived(model: Any) -> DerivedPaths:
     """Say where a model of transformers has its sites.
 
     Raises:
-        LookupError: TransformerLens does not know its architecture, or none of its blocks.
+        LookupError: it is an encoder-decoder, or TransformerLens does not know its architecture, or
+            none of its blocks.
     """
+    require_causal(model.config, LookupError)
     kind = model.config.model_type
     mapping = _component_mapping(model)
     exceptions = EXCEPTIONS.get(kind, {})
@@ -93,12 +96,12 @@ def derived(model: Any) -> DerivedPaths:
     for site in order:
         if site in exceptions:
             continue
-        found = _places(block, site, SITES[site])
-        places = tuple(place for place in found if any(_has(each, place) for each in tree))
+        named = _places(block, site, SITES[site])
+        places = tuple(place for place in named if any(_has(each, place) for each in tree))
         if places:
             sites[site] = places
         else:
-            lacks[site] = _reason(block, site, bool(found))
+            lacks[site] = _reason(block, site, bool(named))
     final = mapping.get("ln_final")
     final_norm = ""
     if final is not None and FINAL_NORM not in exceptions:

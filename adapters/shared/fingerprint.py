@@ -17,6 +17,7 @@ from torch import Tensor
 
 from steer_plugin.adapters.shared.dtypes import dtype_of
 from steer_plugin.errors import ModelError, SiteError
+from steer_plugin.interventions.columns import Column
 from steer_plugin.models.adapter import Adapter, ModelInfo, Reading
 from steer_plugin.models.provenance import versions
 from steer_plugin.settings.names import FINAL_NORM
@@ -181,8 +182,9 @@ def _described(value: Any, inside: tuple[int, ...] = ()) -> Any:
         parts = sorted(map(repr, value))
     elif kind is dict:
         parts = sorted(value.items(), key=repr)
-    elif kind is np.ndarray:
-        parts = (str(value.dtype), value.shape, hashlib.sha256(value.tobytes()).hexdigest())
+    elif kind in (np.ndarray, Column):
+        array = np.asarray(value)
+        parts = (str(array.dtype), array.shape, hashlib.sha256(array.tobytes()).hexdigest())
     elif kind is FunctionType:
         closure = [_content(cell) for cell in value.__closure__ or ()]
         parts = (value.__module__, value.__qualname__, value.__code__, value.__defaults__, closure)

@@ -1,6 +1,7 @@
 """Prompts continued batch by batch: what hosts do alike of it."""
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -96,7 +97,7 @@ def continue_in_batches(
         choice = {
             "temperature": writing.temperature,
             "top_p": writing.top_p,
-            "drawn": draws(batch.rows, writing.seed, writing.max_new_tokens),
+            "uniform": draws(batch.rows, writing.seed, writing.max_new_tokens),
             "tell": tell if streams and asked.told is not None else None,
         }
         return run(batch, settings, choice)
@@ -189,8 +190,10 @@ class _Written:
         self._tell()
 
     def _tell(self) -> None:
-        if self._told is None or not self.text.startswith(self._told_text):
+        if self._told is None or self._told_text.startswith(self.text):
             return
-        if piece := self.text[len(self._told_text) :]:
-            self._told(self._row, piece)
+        # A tokenizer may write earlier tokens otherwise once it knows later ones: do n, don't.
+        both = [self.text, self._told_text]
+        known = len(os.path.commonprefix(both))  # noqa: RUF071 (character by character)
+        self._told(self._row, self.text[known:])
         self._told_text = self.text

@@ -83,7 +83,7 @@ class Memory:
         if self.say is not None:
             self.say(
                 f"Out of memory at {texts} texts of {width} tokens; going on with batches half as "
-                f"large (--batch-tokens {self.most} spares the attempt)"
+                f"large (a batch_tokens of {self.most} spares the attempt)"
             )
 
 

@@ -10,6 +10,7 @@ from steer_plugin.adapters.shared.heads import head_count
 from steer_plugin.adapters.shared.model_locks import alone
 from steer_plugin.adapters.shared.module_hooks import Act, module_hooks
 from steer_plugin.adapters.shared.module_paths import ModulePaths, Place, locate, paths_of
+from steer_plugin.adapters.shared.probing_passes import unsteered
 from steer_plugin.adapters.shared.tokens import TokenBatch
 from steer_plugin.errors import SiteError
 from steer_plugin.settings.parts import SITES
@@ -18,7 +19,7 @@ from steer_plugin.settings.parts import SITES
 TOKENS = torch.ones((2, 3), dtype=torch.bool)
 PROBE = TokenBatch((0, 1), TOKENS.long(), TOKENS, TOKENS)
 
-_WIDTHS: "WeakKeyDictionary[Any, dict[tuple[str, int], int]]" = WeakKeyDictionary()
+_WIDTHS: "WeakKeyDictionary[Any, dict[tuple[str, Place], int]]" = WeakKeyDictionary()
 
 
 class ModelSites:
@@ -66,9 +67,9 @@ class ModelSites:
             SiteError: the model has no such site or layer, or a module there runs more than once a
                 pass, or its tensor is none of texts and tokens.
         """
-        missing = [layer for layer in layers if (site, layer) not in self._widths]
+        places = {layer: self.locate(site, layer) for layer in layers}
+        missing = [layer for layer in layers if (site, places[layer]) not in self._widths]
         if missing:
-            places = {layer: self.locate(site, layer) for layer in missing}
             shapes: dict[int, list[torch.Size]] = {layer: [] for layer in missing}
 
             def reader(layer: int) -> Act:
@@ -78,12 +79,18 @@ class ModelSites:
             base = self._model.base_model
             device = base.get_input_embeddings().weight.device
             inputs = PROBE.inputs(base.forward, None if device.type == "meta" else device)
-            with alone(self._model), torch.inference_mode(), module_hooks(self._model, acts):
+            with (
+                alone(self._model),
+                torch.inference_mode(),
+                unsteered(),
+                module_hooks(self._model, acts),
+            ):
                 base(**inputs, use_cache=False)
             for layer in missing:
                 lacks = f"{self._name} has no {site} in layer {layer}"
-                self._widths[site, layer] = width_of(shapes[layer], site, self._model.config, lacks)
-        return tuple(self._widths[site, layer] for layer in layers)
+                width = width_of(shapes[layer], site, self._model.config, lacks)
+                self._widths[site, places[layer]] = width
+        return tuple(self._widths[site, places[layer]] for layer in layers)
 
 
 def width_of(shapes: list[torch.Size], site: str, config: Any, lacks: str) -> int:

@@ -1,9 +1,10 @@
 """PyTorch hooks on the modules of a model: what stands at a place, read and written."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from steer_plugin.adapters.shared.module_paths import Place
@@ -34,10 +35,21 @@ def module_hooks(model: Any, acts: Iterable[tuple[Place, Act]]) -> Iterator[list
                 if side == "input"
                 else module.register_forward_hook(_after(act))
             )
-        yield [(handle.hooks_dict_ref(), handle.id) for handle in handles]
+        with uncompiled() if _is_compiled(model) else nullcontext():
+            yield [(handle.hooks_dict_ref(), handle.id) for handle in handles]
     finally:
         for handle in handles:
             handle.remove()
+
+
+def uncompiled() -> AbstractContextManager[Any]:
+    """Run all uncompiled, in the whole process, since compiled code passes hooks by."""
+    stance: AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
+def _is_compiled(model: Any) -> bool:
+    return any(part._compiled_call_impl is not None for part in model.modules())
 
 
 def _before(act: Act) -> Callable[..., Any]:
@@ -57,6 +69,10 @@ def _after(act: Act) -> Callable[..., Any]:
         if isinstance(output, Tensor):
             return act(output)
         changed = act(output[0])
-        return None if changed is None else type(output)((changed, *output[1:]))
+        if changed is None:
+            return None
+        # A named tuple takes its parts one by one.
+        make = getattr(output, "_make", type(output))
+        return make((changed, *output[1:]))
 
     return hook

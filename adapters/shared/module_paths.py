@@ -94,7 +94,7 @@ def alternatives(places: str | Sequence[str]) -> Sequence[str]:
 
 
 def locate(
-    model: Any, paths: ModulePaths, site: str, layer: int, own: Mapping[str, str]
+    model: Any, paths: ModulePaths, site: str, layer: int, site_paths: Mapping[str, str]
 ) -> tuple[str, str]:
     """Give the path of the module that a site is at, and its side, `input` or `output`.
 
@@ -105,7 +105,7 @@ def locate(
         paths: of the model.
         site: one of `steer_plugin.settings.parts.SITES`.
         layer: a block's index; 0 for the final norm.
-        own: the `Site.paths` of the site.
+        site_paths: the `Site.paths` of the site.
 
     Raises:
         LookupError: the architecture has no such site or block.
@@ -116,7 +116,7 @@ def locate(
     choices = ", ".join([*paths.sites, *([FINAL_NORM] if paths.final_norm else [])])
     if site == FINAL_NORM and layer != 0:
         raise LookupError(f"{FINAL_NORM} is one place, layer 0; layer {layer} was given")
-    places = own.get(kind) or paths.sites.get(site)
+    places = site_paths.get(kind) or paths.sites.get(site)
     if site == FINAL_NORM:
         places = paths.final_norm
     if not places:

@@ -41,18 +41,26 @@ class PassWatch:
         running: list[Any] = []
 
         def note(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            ids = kwargs.get("input_ids", args[0] if args else None)
+            names = inspect.signature(module.forward).parameters
+            given = {**dict(zip(names, args, strict=False)), **kwargs}
+            ids = given.get("input_ids", args[0] if args else None)
             width = ids.shape[1] if isinstance(ids, Tensor) else 0
-            mask: Any = kwargs.get("attention_mask")
+            mask: Any = given.get("attention_mask")
             plain = isinstance(mask, Tensor) and mask.dim() == 2
-            inputs["past"] = cached_tokens(kwargs, width)
+            inputs["past"] = cached_tokens(given, width)
             inputs["attention"] = mask.bool() if plain else None
-            if begin is not None and not running:
-                begin(ids, PassContext(run=_run_of_pass(owners), **inputs))
+            # torch calls no hook after what is no Exception, such as KeyboardInterrupt.
+            if module in running:
+                running.clear()
+            first = not running
             running.append(module)
+            if begin is not None and first:
+                begin(ids, PassContext(run=_run_of_pass(owners), **inputs))
 
-        def end(*_: Any) -> None:
-            running.pop()
+        def end(module: Any, *_: Any) -> None:
+            # Nor a hook before a pass that another one refused.
+            if running and running[-1] is module:
+                running.pop()
 
         self._removed = []
         # OPT's calls a module inside of its base model, and PEFT no hooks of the model.

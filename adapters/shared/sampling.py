@@ -26,8 +26,10 @@ _NEUTRAL: dict[str, Any] = {
 }
 # In transformers 5.23 what one run leaves in the cache of these changes the next, or the next text.
 _FALSE_CACHES = {"recurrent_gemma", "rwkv"}
+# Scores over less than this may be no numbers; what it samples is the likeliest token anyway.
+LEAST_TEMPERATURE = 1e-6
 # What is a model's own all the same, and what is no setting.
-_ITS_OWN = {"eos_token_id", "bos_token_id", "decoder_start_token_id", "transformers_version"}
+_OF_THE_MODEL = {"eos_token_id", "bos_token_id", "decoder_start_token_id", "transformers_version"}
 
 
 def generation_settings(model: Any, tokenizer: Any, *, max_new_tokens: int) -> dict[str, Any]:
@@ -44,7 +46,7 @@ def generation_settings(model: Any, tokenizer: Any, *, max_new_tokens: int) -> d
         What `generate` takes by name, every setting that the model may have among it.
     """
     kind: Any = GenerationConfig
-    names = {*kind().to_dict(), *model.generation_config.to_dict()} - _ITS_OWN
+    names = {*kind().to_dict(), *model.generation_config.to_dict()} - _OF_THE_MODEL
     settings: dict[str, Any] = dict.fromkeys(name for name in names if not name.startswith("_"))
     settings |= _NEUTRAL
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
@@ -77,7 +79,7 @@ def choose(
     *,
     temperature: float,
     top_p: float,
-    drawn: Float64[Tensor, "text new_token"],
+    uniform: Float64[Tensor, "text new_token"],
     log_probabilities: list[Float[Tensor, " text"]],
     tell: Callable[[Int[Tensor, " text"]], None] | None,
 ) -> Float[Tensor, "text vocabulary"]:
@@ -85,14 +87,14 @@ def choose(
 
     Args:
         scores: of the tokens that may be next; changed in place.
-        temperature: of the sampling; at 0 the likeliest token is next.
+        temperature: of the sampling; below `LEAST_TEMPERATURE` the likeliest token is next.
         top_p: sample from the likeliest tokens that together have this probability.
-        drawn: as `draws` gives them.
+        uniform: as `draws` gives them.
         log_probabilities: where those of the chosen tokens are put, one tensor a new token; they
             are the model's, whatever temperature and `top_p`.
         tell: told the ids of the chosen tokens; None tells nobody.
     """
-    if temperature == 0:
+    if temperature < LEAST_TEMPERATURE:
         chosen = scores.argmax(-1, keepdim=True)
     else:
         kept = scores / temperature if temperature != 1 else scores
@@ -102,7 +104,7 @@ def choose(
         wide = torch.float32 if scores.device.type == "mps" else torch.float64
         sums = kept.softmax(-1).cumsum(-1, dtype=wide)
         whole = sums[:, -1:]
-        place = drawn[:, len(log_probabilities), None].to(scores.device, wide) * whole
+        place = uniform[:, len(log_probabilities), None].to(scores.device, wide) * whole
         below = torch.nextafter(whole, torch.zeros_like(whole))
         # The first token whose sum is above; where scores are no numbers, there is none.
         chosen = torch.searchsorted(sums, torch.minimum(place, below), right=True)

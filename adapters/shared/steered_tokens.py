@@ -13,6 +13,7 @@ from torch import Tensor
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.adapters.shared.heads import meant_values
 from steer_plugin.adapters.shared.losses import Window
+from steer_plugin.adapters.shared.probing_passes import probing
 from steer_plugin.adapters.shared.tokens import Encoded, TokenBatch
 from steer_plugin.adapters.shared.touched_tokens import (
     Touched,
@@ -136,6 +137,8 @@ class SteeredTokens:
         Raises:
             InterventionError: which of them are meant cannot be told.
         """
+        if probing():
+            return
         with refused_as_ours():
             touched = self._touched
             if touched is None or self._begins(ids, touched[0], context):
@@ -199,7 +202,7 @@ class SteeredTokens:
         ids = self._ids
         if ids is not None and activations.dim() == 2 and len(activations) == ids.numel():
             return activations.reshape(*ids.shape, -1)
-        return activations.flatten(2)
+        return activations.flatten(2) if activations.dim() > 2 else activations[None]
 
     def _begins(self, ids: Tensor, prompt: Tensor, context: PassContext) -> bool:
         """Tell whether a pass begins a text, or brings more of a prompt in several passes."""
@@ -261,6 +264,8 @@ def writers(step: Intervention, tokens: SteeredTokens, config: Any) -> Iterator[
             return moved(*values, device, dtype)
 
         def write(activations: Tensor) -> Tensor:
+            if probing():
+                return activations
             flat = tokens.flat(activations)
             where = tokens.where(flat)
             values = placed(flat.device, flat.dtype, flat.shape[2])

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from steer_plugin.adapters.shared import chat_template
 from steer_plugin.adapters.shared.batch_cuts import cut_by_length
+from steer_plugin.adapters.shared.causal_models import require_causal
 from steer_plugin.errors import ModelError
 from steer_plugin.models.generation import Prompt
 
@@ -154,7 +155,7 @@ class Tokens:
             if self.limit is not None and len(text.ids) > self.limit:
                 raise ModelError(
                     f"text {row} has {len(text.ids)} tokens, the model takes {self.limit}; split "
-                    f"it: {texts[row][:60]!r}..."
+                    f"it: {str(texts[row])[:60]!r}..."
                 )
         return encoded
 
@@ -190,7 +191,7 @@ class Tokens:
             return_offsets_mapping=True,
         )
         return [
-            Encoded(ids, chat_template.own_tokens(offsets, conversation.spans))
+            Encoded(ids, chat_template.tokens_within(offsets, conversation.spans))
             for ids, offsets, conversation in zip(
                 tokens["input_ids"], tokens["offset_mapping"], conversations, strict=True
             )
@@ -305,14 +306,12 @@ class Tokens:
         for row, (text, given) in enumerate(zip(encoded, texts, strict=True)):
             in_chat = self.chat or not isinstance(given, str)
             ids = [token for start, end in text.spans for token in text.ids[start:end]]
+            messages = chat_template.messages_of(given)
+            typed = [each["content"] for each in messages if each["role"] == "user"]
+            by_template = not in_chat and typed[0].startswith(meant)
             for token in names.keys() & (ids if in_chat else text.ids):
-                by_template = (
-                    isinstance(given, str)
-                    and not in_chat
-                    and token != padding
-                    and given.startswith(meant)
-                )
-                if in_chat or (names[token] in given and not by_template):
+                written = any(names[token] in content for content in typed)
+                if written and not (by_template and token != padding):
                     raise ModelError(
                         f"text {row} holds {names[token]!r}, which the tokenizer reads as a token "
                         "of its own and not as text; take it out of the text or leave the text "
@@ -357,8 +356,9 @@ def tokens_for(tokenizer: Any, bos: bool | None, config: Any, chat: bool = False
 
     Raises:
         ModelError: `bos` is True and the tokenizer has no BOS; or `chat` is, and there is no chat
-            template, or `bos` is given as well.
+            template, or `bos` is given as well; or the model is an encoder-decoder.
     """
+    require_causal(config)
     if chat:
         if bos is not None:
             raise ModelError(

@@ -15,6 +15,7 @@ from steer_plugin.adapters.shared.hooked_adapter import Answer, HookedAdapter, K
 from steer_plugin.adapters.shared.model_locks import alone
 from steer_plugin.adapters.shared.model_sites import PROBE, width_of
 from steer_plugin.adapters.shared.placement import devices_of
+from steer_plugin.adapters.shared.probing_passes import unsteered
 from steer_plugin.adapters.shared.steered_tokens import (
     Steered,
     SteeredTokens,
@@ -105,7 +106,12 @@ class BridgeAdapter(HookedAdapter):
             hooks = [(hook_name(site, layer), reader(layer)) for layer in missing]
             model = self._model
             transformer = model.base_model
-            with alone(model), torch.inference_mode(), self.bridge.hooks(fwd_hooks=hooks):
+            with (
+                alone(model),
+                torch.inference_mode(),
+                unsteered(),
+                self.bridge.hooks(fwd_hooks=hooks),
+            ):
                 transformer(**self._inputs(transformer, PROBE))
             for layer in missing:
                 lacks = f"{self._info.name} has no {site} in layer {layer}"

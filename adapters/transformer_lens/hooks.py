@@ -10,6 +10,7 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.exceptions import StopAtLayerException
 
 from steer_plugin.activations.sites import hook_name, tensor_site
+from steer_plugin.adapters.shared.causal_models import require_causal
 from steer_plugin.adapters.shared.component_paths import EXCEPTIONS
 from steer_plugin.adapters.shared.model_locks import in_one_thread
 from steer_plugin.adapters.shared.steered_tokens import (
@@ -44,6 +45,7 @@ def fwd_hooks(
     """
     tokenizer = bridge.tokenizer
     check_intervention(intervention)
+    require_causal(cast("Any", bridge.original_model).config)
     steps = acting_steps(intervention)
     if not steps:
         return []
@@ -72,6 +74,7 @@ def steered(
     the block leaves it steered. However the block ends, the model is left as it was.
 
     Raises:
+        ModelError: the model is an encoder-decoder.
         SiteError: the model lacks the site or one of the units.
         InterventionError: the hooks were removed inside the block, as permanent ones too; or
             another thread is in such a block with the same model.

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from steer_plugin.adapters.shared.causal_models import require_causal
 from steer_plugin.adapters.shared.hooked_adapter import Answer, Key, Reader
 from steer_plugin.adapters.shared.model_locks import in_one_thread
 from steer_plugin.adapters.shared.model_sites import ModelSites
-from steer_plugin.adapters.shared.module_hooks import Act, module_hooks
+from steer_plugin.adapters.shared.module_hooks import Act, module_hooks, uncompiled
 from steer_plugin.adapters.shared.module_paths import Place
 from steer_plugin.adapters.shared.passes import PassWatch
 from steer_plugin.adapters.shared.steered_tokens import PassContext, SteeredTokens, writers
@@ -42,12 +43,14 @@ def steered(model: Any, intervention: AnyPlan, prompt_length: int | None = None)
         prompt_length: see `steer_plugin.adapters.steered`.
 
     Raises:
+        ModelError: the model is an encoder-decoder.
         SiteError: the model lacks the site or one of the units.
         InterventionError: it is no plan, its hooks were removed inside the block, or another thread
             is in such a block with the same model.
     """
     check_intervention(intervention)
     inner = unwrapped(model)
+    require_causal(inner.config)
     steps = acting_steps(intervention)
     if not steps:
         yield model
@@ -70,7 +73,7 @@ def steered(model: Any, intervention: AnyPlan, prompt_length: int | None = None)
     ]
     with (
         in_one_thread(inner, name),
-        _uncompiled(),
+        uncompiled(),
         steering(inner, sites, following) as tables,
     ):
         yield model
@@ -162,10 +165,6 @@ def _in_backward_too(write: Act, tokens: SteeredTokens) -> Act:
         return write(activations)
 
     return act
-
-
-def _uncompiled() -> Any:
-    return torch.compiler.set_stance("force_eager")
 
 
 def _first_id(model: Any, name: str) -> int | None:

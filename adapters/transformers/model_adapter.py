@@ -14,7 +14,7 @@ from steer_plugin.adapters.shared.placement import devices_of
 from steer_plugin.adapters.shared.steered_tokens import Steered, SteeredTokens
 from steer_plugin.adapters.shared.tokens import tokens_for
 from steer_plugin.adapters.transformers.hooks import reading, steering
-from steer_plugin.adapters.transformers.wrappers import unwrapped
+from steer_plugin.adapters.transformers.wrappers import recorded_name, unwrapped
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.settings.model import BATCH_TOKENS
@@ -58,8 +58,9 @@ class ModelAdapter(HookedAdapter):
         inner = unwrapped(model)
         inner.eval()
         config = inner.config
-        name = name or config.name_or_path or "unknown"
-        shipped = _shipped_tokenizer(name) if tokenizer is None else tokenizer
+        source = name or config.name_or_path or "unknown"
+        shipped = _shipped_tokenizer(source) if tokenizer is None else tokenizer
+        name = name or recorded_name(model)
         tokens = tokens_for(shipped, bos, config, chat)
         text_config = config.get_text_config()
         info = ModelInfo(

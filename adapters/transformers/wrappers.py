@@ -28,6 +28,14 @@ def unwrapped(model: Any) -> Any:
     return inner
 
 
+def recorded_name(model: Any) -> str:
+    """Name a model as it was loaded, and the adapters of PEFT that are active in it."""
+    inner = _innermost(model)
+    base = str(inner.config.name_or_path or "unknown")
+    active = getattr(getattr(model, "_orig_mod", model), "active_adapters", ())
+    return base if callable(active) else " + ".join([base, *active])
+
+
 def _innermost(model: Any) -> Any:
     # torch.compile, PEFT, and DataParallel and its like; PEFT hands on what it lacks to the model.
     while not isinstance(model, PreTrainedModel):

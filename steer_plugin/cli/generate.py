@@ -79,7 +79,7 @@ def generate(
 ) -> None:
     """Continue prompts without and with steering.
 
-    What is written does not depend on which prompts are given beside one.
+    What is written depends on the seed and a prompt's place, not on the other prompts.
     """
     import pandas as pd
 

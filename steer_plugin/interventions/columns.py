@@ -11,6 +11,7 @@ from torch import Tensor
 
 from steer_plugin.activations.sites import of_heads
 from steer_plugin.errors import InterventionError
+from steer_plugin.storage.artifacts import one_line
 
 # The columns of a saved plan, one row a unit, and the fields they hold.
 COLUMNS = {
@@ -106,7 +107,7 @@ def as_array(numbers: Any, name: str, units: int, site: str) -> Array:
         site: of the plan.
 
     Raises:
-        InterventionError: they are not one a unit, or as many for each head.
+        InterventionError: they are no numbers, or not one a unit or as many for each head.
     """
     counts = name in ("layers", "indices")
     try:
@@ -115,14 +116,19 @@ def as_array(numbers: Any, name: str, units: int, site: str) -> Array:
         raise InterventionError(
             f"the {name} of some units are more numbers than those of others; give each as many"
         ) from error
+    except (TypeError, RuntimeError) as error:
+        raise InterventionError(
+            f"the {name} are no numbers that can be read here ({one_line(error)}); give Python's "
+            "own, an array, or a tensor as .detach().float().cpu()"
+        ) from error
     several = not counts and of_heads(site)
     if given.ndim != 1 and not (several and given.ndim == 2):
         raise InterventionError(
             f"{name} have shape {given.shape} for {units} units at {site}; give one a unit"
             + (", or as many as a head has" if several else "")
         )
-    if counts and len(given) and given.dtype.kind not in "iu":
-        raise InterventionError(f"{name} are of {given.dtype}; give whole numbers")
+    if len(given) and given.dtype.kind not in ("iu" if counts else "iufb"):
+        raise InterventionError(f"{name} are of {given.dtype}; give {'whole ' * counts}numbers")
     # The zero below 0 equals that above it, and would not hash like it.
     return given.astype(np.int64) if counts else given.astype(np.float64) + 0.0
 

@@ -23,6 +23,7 @@ from steer_plugin.errors import InterventionError
 from steer_plugin.interventions import positions as token_positions
 from steer_plugin.interventions.columns import (
     COLUMNS,
+    Array,
     Column,
     UnitsByLayer,
     Values,
@@ -103,11 +104,11 @@ class Intervention:
                 f"{len(self.layers)} layers, {len(self.indices)} indices and {len(self.values)} "
                 "values were given; each unit needs one of each"
             )
-        self._check_ranges()
         columns = {
             name: as_array(getattr(self, name), name, len(self), self.site)
             for name in COLUMNS.values()
         }
+        self._check_ranges(columns)
         layers, indices = columns["layers"], columns["indices"]
         if min(layers.min(initial=0), indices.min(initial=0)) < 0:
             raise InterventionError("layers and indices count from 0; one of them is negative")
@@ -124,11 +125,6 @@ class Intervention:
         if len(again):
             label = unit_label(self.site, int(layers[again[0]]), int(indices[again[0]]))
             raise InterventionError(f"unit {label} is given twice; give it once")
-        shapes = {column.shape for column in columns.values() if column.ndim > 1}
-        if len(shapes) > 1:
-            raise InterventionError(
-                f"the numbers of heads have shapes {sorted(shapes)}; give as many of each kind"
-            )
         for name, column in columns.items():
             numbers = column[order] if len(column) == len(order) else column
             object.__setattr__(self, name, Column(numbers))
@@ -136,20 +132,26 @@ class Intervention:
         object.__setattr__(self, "strength", float(self.strength) + 0.0)
         object.__setattr__(self, "bos", bool(self.bos))
 
-    def _check_ranges(self) -> None:
-        """Refuse gains and ranges that do not suit the operation, or one another."""
-        counts = [len(self.gains), len(self.lows), len(self.highs)]
+    def _check_ranges(self, columns: Mapping[str, Array]) -> None:
+        """Refuse gains and ranges that do not suit the operation, the values, or one another."""
+        gains, lows, highs = (columns[name] for name in ("gains", "lows", "highs"))
+        counts = [len(gains), len(lows), len(highs)]
         wanted = len(self) if self.arithmetic.value == "line" else 0
         if counts != [wanted] * 3:
             raise InterventionError(
                 f"{counts[0]} gains, {counts[1]} lows and {counts[2]} highs were given; "
                 f"{self.operation!r} takes {wanted} of each (one a unit for 'affine', else none)"
             )
-        lows, highs = np.asarray(self.lows), np.asarray(self.highs)
-        if not all(np.isfinite(numbers).all() for numbers in (self.gains, lows, highs)):
+        shapes = {column.shape for column in (columns["values"], gains, lows, highs) if len(column)}
+        if len(shapes) > 1:
+            raise InterventionError(
+                f"the numbers of heads have shapes {sorted(shapes)}; give as many of each kind"
+            )
+        if not all(np.isfinite(numbers).all() for numbers in (gains, lows, highs)):
             raise InterventionError("gains, lows and highs must be finite; one is NaN or infinite")
         for unit, *value in np.argwhere(lows > highs)[:1].tolist():
-            label = unit_label(self.site, self.layers[unit], self.indices[unit])
+            at = (int(columns[name][unit]) for name in ("layers", "indices"))
+            label = unit_label(self.site, *at)
             ends = [numbers[unit, *value] for numbers in (lows, highs)]
             raise InterventionError(
                 f"unit {label} is moved from {ends[0]} up to {ends[1]}, which is nowhere; give the "

@@ -42,7 +42,9 @@ def incremental_transport(given: MethodContext) -> Intervention:
     plan: Intervention | None = None
     units = 0
     for layer, (indices, _) in chosen.units.items():
-        probe = given.probe_under(plan, layer)
+        # Whatever tokens are steered later, each of a text is pooled, and so is moved.
+        under = None if plan is None else replace(plan, positions="all")
+        probe = given.probe_under(under, layer)
         told = probe if source is None else probe.against(given.concept, source)
         fitted = _lines(told, given.concept, indices.numpy())
         units += len(indices)

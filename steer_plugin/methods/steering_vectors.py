@@ -1,5 +1,6 @@
 """Directions in the residual stream that lead towards a concept."""
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,7 +73,13 @@ class SteeringVectors:
             SiteError: there is no such block.
             InterventionError: there is no such method, or no block or one twice was given.
         """
-        blocks = [layer] if isinstance(layer, int) else list(layer)
+        try:
+            several: Any = [layer] if np.ndim(layer) == 0 else layer
+            blocks = [operator.index(block) for block in several]
+        except TypeError as error:
+            raise InterventionError(
+                f"layer={layer!r} is no block; give its number, or a list of several"
+            ) from error
         if not blocks:
             raise InterventionError("no blocks were given; give at least one as layer")
         if concept not in self.concepts:

@@ -48,6 +48,7 @@ class ModelInfo:
             `Adapter.identify` was asked. Of a model on a server, of tokenizer and versions alone.
         answers: a hash of what it answered then to a fixed text, to the last bit, so that it hangs
             on the device as well; empty for a model on a server.
+        chat: whether each text is what the user says, in the tokenizer's chat template.
     """
 
     name: str

@@ -25,7 +25,7 @@ class Writing:
 
     Attributes:
         max_new_tokens: at most so many tokens more.
-        temperature: of the sampling; at 0 the likeliest token is next.
+        temperature: of the sampling; at 0, as below 1e-6, the likeliest token is next.
         top_p: sample from the likeliest tokens that together have this probability, above 0 and at
             most 1.
         seed: of the sampling, from 0.

@@ -158,6 +158,7 @@ def test_texts_beside_conversations_are_texts(shipped: Callable[[str], Any]) -> 
         (TEMPLATES["plain"], [{"role": "system", "content": "x"}], "is no conversation"),
         (TEMPLATES["plain"], ["air"], "is no conversation"),
         (TEMPLATES["plain"], [], "is no conversation"),
+        (TEMPLATES["plain"], said("air")[0], "each prompt is a conversation, a list of messages"),
     ],
 )
 def test_what_cannot_be_written_is_refused_in_a_line(
@@ -180,6 +181,25 @@ def test_a_special_token_that_the_user_writes_is_refused(
         read(["air"])
         with pytest.raises(ModelError, match=f"text 0 holds '{word}', which the tokenizer reads"):
             read([f"air {word} ant"])
+
+
+def test_a_word_that_the_tokenizer_lacks_is_no_special_token_that_the_user_writes(
+    shipped: Callable[[str], Any],
+) -> None:
+    tokens = tokens_of(templated(shipped("llama"), TEMPLATES["plain"]))
+
+    (text,) = tokens.prompts(["air zeppelin"], 3)
+
+    assert tokens.tokenizer.unk_token_id in text.ids
+
+
+def test_of_an_empty_message_no_token_is_content(shipped: Callable[[str], Any]) -> None:
+    inside = "{{ bos_token }}{% for m in messages %}k{{ m.content }}ey{% endfor %}"
+    tokens = tokens_of(templated(shipped("llama"), inside))
+
+    (text,) = tokens.encode([""])
+
+    assert not text.content.any()
 
 
 # Models

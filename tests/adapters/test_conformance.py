@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nnsight
 import pytest
+import transformers
 
-from steer_plugin import adapt
-from steer_plugin.errors import SiteError
+from steer_plugin import Intervention, adapt, steered
+from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.settings.names import FINAL_NORM
 
 from support import every_architecture, models_table
@@ -52,6 +54,20 @@ def test_every_site_is_itself_or_refused_by_name_on_every_host(
         for site in SITES:
             if not seen.layers.get((host, site)):
                 assert seen.reasons[host, site]
+
+
+def test_an_encoder_decoder_is_refused_in_a_line(shipped: Callable[[str], Any]) -> None:
+    model = transformers.T5ForConditionalGeneration(
+        transformers.T5Config(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, vocab_size=68)
+    )
+    refusal = "^t5 is an encoder-decoder; give a causal language model, see docs/models.md$"
+    plan = Intervention("hook_resid_post", (0,), (0,), (1.0,))
+
+    for hosted in (model, nnsight.NNsight(model)):
+        with pytest.raises(ModelError, match=refusal):
+            adapt(hosted, tokenizer=shipped("llama"))
+    with pytest.raises(ModelError, match=refusal), steered(model, plan):
+        pass
 
 
 def test_what_is_run_twice_in_a_pass_is_refused(shipped: Callable[[str], Any]) -> None:

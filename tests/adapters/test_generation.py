@@ -3,6 +3,7 @@
 import copy
 import random
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import nnsight
@@ -13,6 +14,7 @@ from transformers import LogitsProcessorList, TemperatureLogitsWarper, TopPLogit
 
 from steer_plugin import Intervention, adapt
 from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
+from steer_plugin.adapters.shared.generation import _Written
 from steer_plugin.adapters.shared.sampling import choose, draws
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ModelError
@@ -161,7 +163,7 @@ def test_tokens_are_drawn_as_often_as_transformers_would_draw_them(
         logits.repeat(texts, 1),
         temperature=temperature,
         top_p=top_p,
-        drawn=draws(range(texts), 3, 1),
+        uniform=draws(range(texts), 3, 1),
         log_probabilities=logs,
         tell=None,
     )
@@ -171,6 +173,24 @@ def test_tokens_are_drawn_as_often_as_transformers_would_draw_them(
     assert (shares[wanted == 0] == 0).all()
     np.testing.assert_allclose(shares, wanted, rtol=0, atol=4 * np.sqrt(0.25 / texts))
     torch.testing.assert_close(logs[0], logits.log_softmax(-1)[0][chosen])
+
+
+@pytest.mark.parametrize("temperature", [0, 1e-300, 1e-40, 1e-7])
+def test_at_almost_no_temperature_the_likeliest_token_is_next(temperature: float) -> None:
+    logits = 100 * torch.randn((8, 12), generator=torch.Generator().manual_seed(1))
+    likeliest = logits.argmax(-1)
+
+    scores = choose(
+        torch.zeros((8, 1), dtype=torch.int64),
+        logits,
+        temperature=temperature,
+        top_p=0.9,
+        uniform=draws(range(8), 3, 1),
+        log_probabilities=[],
+        tell=None,
+    )
+
+    assert torch.equal(scores.argmax(-1), likeliest)
 
 
 def test_the_numbers_of_a_prompt_are_its_own_and_fewer_are_the_first_of_more() -> None:
@@ -190,7 +210,7 @@ def test_what_has_no_probability_is_never_drawn(drawn: float) -> None:
         scores,
         temperature=1.0,
         top_p=1.0,
-        drawn=torch.tensor([[drawn]], dtype=torch.float64),
+        uniform=torch.tensor([[drawn]], dtype=torch.float64),
         log_probabilities=[],
         tell=None,
     ).argmax(-1)
@@ -273,6 +293,22 @@ def test_the_pieces_that_are_told_are_the_texts(settings: dict[str, Any], both: 
         assert len(of_row) >= len(text.split())
     # Tokens of the texts of a batch come in turns.
     assert [row for row, _ in pieces] != sorted(row for row, _ in pieces)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_a_tokenizer_writes_otherwise_later_is_told_anew_and_streaming_goes_on() -> None:
+    texts = ["do", "do n", "don't", "don't stop"]
+    pieces: list[str] = []
+    tokens: Any = SimpleNamespace(decode=lambda ids: texts[len(ids) - 1])
+    written = _Written(0, tokens, set(), lambda _, piece: pieces.append(piece))
+
+    for again in range(2):  # as where memory had no room for a batch
+        written.begin()
+        for number in range(4 - again):
+            written.add(number)
+    written.end([0, 1, 2, 3], [0.0] * 4)
+
+    assert pieces[:4] == ["do", " n", "n't", " stop"]
 
 
 def test_more_than_the_model_takes_is_told_by_the_prompt_that_is_too_long(both: Both) -> None:

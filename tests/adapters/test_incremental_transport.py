@@ -53,9 +53,11 @@ def test_each_layers_maps_are_of_responses_under_those_before(
         plan_method, experts=experts, vectors=None, concept=CONCEPT, top_k=TOP_K, layer=0
     )
 
-    (plan,) = planned(
-        "linear-act-incremental", probe_under=probe_under(adapter, CORPUS, settings)
-    ).steps
+    layer_after_layer = partial(
+        planned, "linear-act-incremental", probe_under=probe_under(adapter, CORPUS, settings)
+    )
+    (plan,) = layer_after_layer().steps
+    (of_generated,) = layer_after_layer(positions="generated").steps
     (at_once,) = planned("linear-act").steps
 
     units = {layer: indices.tolist() for layer, (indices, _) in plan.units.items()}
@@ -69,6 +71,8 @@ def test_each_layers_maps_are_of_responses_under_those_before(
     np.testing.assert_allclose(plan.gains[:lowest], at_once.gains[:lowest], rtol=1e-5)
     assert np.abs(np.subtract(plan.gains, at_once.gains)).max() > 1e-2
     assert plan.provenance["method"] == "linear-act-incremental"
+    np.testing.assert_array_equal(of_generated.gains, plan.gains)
+    assert of_generated.positions == "generated"
 
 
 def test_it_is_planned_with_a_model_at_hand_and_where_it_is_named(adapter: Adapter) -> None:

@@ -9,7 +9,7 @@ import nnsight
 import numpy as np
 import pytest
 
-from steer_plugin import steered
+from steer_plugin import adapt, steered
 from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import InterventionError
@@ -75,6 +75,26 @@ def test_blocks_of_two_threads_are_refused_by_name_and_those_of_one_are_not(
         block()
     with ThreadPoolExecutor(1) as pool:
         pool.submit(block).result()
+
+
+@pytest.mark.parametrize("host", ["bridge", "plain"])
+def test_a_verb_beside_a_block_of_another_thread_is_refused(
+    host: str, tiny_model: Callable[[str], Tiny]
+) -> None:
+    tiny = tiny_model("gpt2")
+    model = getattr(tiny, host)
+    adapter = adapt(model, tokenizer=tiny.tokenizer)
+    wanted = adapter.losses(PROMPTS[:1])[0]
+
+    def losses() -> Any:
+        return adapter.losses(PROMPTS[:1])[0]
+
+    with ThreadPoolExecutor(1) as pool:
+        with steered(model, intervention(plan("mlp.hook_post", "set", seed=0))):
+            with pytest.raises(InterventionError, match="would steer this pass as well"):
+                pool.submit(losses).result()
+            assert not np.array_equal(losses(), wanted)
+        np.testing.assert_array_equal(pool.submit(losses).result(), wanted)
 
 
 def test_each_of_forty_answers_is_as_alone(adapters: list[Adapter]) -> None:

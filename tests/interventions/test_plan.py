@@ -395,10 +395,11 @@ def test_a_saved_intervention_is_a_plan_of_one_step_and_the_other_way_round_is_r
         (
             {"operation": "affine", "gains": (1.0,) * 3, "lows": (0.0,) * 3, "highs": (0, -1, 0)},
             (
-                "unit L0N7 is moved from 0.0 up to -1, which is nowhere; give the lower end as its "
-                "low"
+                "unit L0N7 is moved from 0.0 up to -1.0, which is nowhere; give the lower end as "
+                "its low"
             ),
         ),
+        ({"values": ("1",) * 3}, "values are of <U1; give numbers"),
         *(
             (
                 {
@@ -420,6 +421,24 @@ def test_a_plan_that_contradicts_itself_is_refused(
         replace(PLAN, **difference)
 
     assert str(caught.value) == message
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", ["gains", "lows", "highs"])
+def test_heads_with_one_number_each_beside_several_each_are_refused(name: str) -> None:
+    numbers = dict.fromkeys(("values", "gains", "lows", "highs"), np.ones((4, 4)))
+    numbers[name] = np.ones(4)
+
+    with pytest.raises(InterventionError, match=r"shapes \[\(4,\), \(4, 4\)\]; give as many"):
+        Intervention("attn.hook_z.heads", (0,) * 4, range(4), operation="affine", **numbers)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", ["values", "gains"])
+def test_numbers_that_cannot_be_read_are_refused_by_the_name_of_their_column(name: str) -> None:
+    for numbers in (torch.ones(3, requires_grad=True), torch.ones(3).bfloat16(), ["x"] * 3):
+        with pytest.raises(InterventionError, match=f"(the )?{name} are "):
+            replace(LINES, **{name: numbers})
 
 
 def test_a_plan_for_an_unknown_site_is_refused() -> None:

@@ -350,6 +350,18 @@ def test_the_vectors_of_several_blocks_are_added_each_to_its_own() -> None:
         vectors.intervention("eng_Latn", layer=[4, 4])
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_a_block_is_any_whole_number(tmp_path: Path) -> None:
+    vectors = _find(_noise(5))
+    plan = vectors.intervention("eng_Latn", layer=np.int64(1))
+
+    assert plan == vectors.intervention("eng_Latn", layer=1)
+    plan.save(tmp_path / "plan")
+    for layer in (1.0, [1.0], "1"):
+        with pytest.raises(InterventionError, match="is no block; give its number"):
+            vectors.intervention("eng_Latn", layer=layer)  # type: ignore[arg-type]
+
+
 def test_what_there_is_no_vector_for_is_refused_with_what_there_is() -> None:
     vectors = _find(_noise(5))
 

@@ -1,5 +1,6 @@
 """A plain model of transformers, against hooks by hand and under whatever calls it."""
 
+import collections
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from steer_plugin import Intervention, ModelSettings, adapt, steered
 from steer_plugin.adapters.loader import load_adapter
+from steer_plugin.adapters.shared.module_hooks import module_hooks
 from steer_plugin.errors import InterventionError, ModelError, SiteError
 from steer_plugin.models.adapter import Reading
 from steer_plugin.responses.forward_pass import gather
@@ -230,6 +232,51 @@ def test_a_model_with_adapters_of_peft_is_steered(ids: Tensor, merged: bool) -> 
     assert not torch.allclose(wanted, bare)
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")  # asked by PEFT
+def test_adapters_of_peft_are_recorded_by_name(tokenizer: Any) -> None:
+    peft = pytest.importorskip("peft")
+    settings = peft.LoraConfig(r=2, target_modules=["down_proj"])
+    base = tiny_models.model("llama")
+    base.config.name_or_path = "tiny"
+    names = [adapt(base, tokenizer=tokenizer).info.name]
+    model = peft.get_peft_model(base, settings, adapter_name="polite")
+    names.append(adapt(model, tokenizer=tokenizer).info.name)
+    names.append(adapt(model, tokenizer=tokenizer, name="mine").info.name)
+
+    assert names == ["tiny", "tiny + polite", "mine"]
+
+
+def test_what_was_compiled_is_steered_by_the_verbs_too(tokenizer: Any) -> None:
+    adapter = adapt(tiny_models.model("llama"), tokenizer=tokenizer)
+    wanted = adapter.losses(TEXTS[:1], intervention=PLAN)[0]
+    adapter._model.compile(backend="eager")
+    adapter.losses(TEXTS[:1])
+
+    np.testing.assert_array_equal(adapter.losses(TEXTS[:1], intervention=PLAN)[0], wanted)
+
+
+def test_a_plan_inside_of_a_block_is_set_whatever_texts_the_block_is_for(
+    ids: Tensor,
+) -> None:
+    model = tiny_models.model("llama")
+    mask = [[True] * ids.shape[1]]
+    one_text = Intervention("hook_resid_post", (1,), (0,), (3.0,), "set", positions=mask)
+    with steered(model, one_text), steered(model, PLAN):
+        assert logits(model, ids).isfinite().all()
+
+
+def test_a_named_tuple_that_a_block_gives_is_steered() -> None:
+    class Block(torch.nn.Module):
+        def forward(self, given: Tensor) -> Any:
+            return collections.namedtuple("Output", "hidden weights")(given, None)
+
+    model = torch.nn.ModuleDict({"block": Block()})
+    with module_hooks(model, [(("block", "output"), lambda hidden: hidden + 1)]):
+        output = model["block"](torch.zeros(2))
+
+    assert output.hidden.tolist() == [1, 1]
+
+
 def test_prompt_in_pieces_is_steered_by_the_length_of_the_cache(ids: Tensor, model: Any) -> None:
     last = Intervention("hook_resid_post", (1,), (0,), (3.0,), "set", positions="prompt")
     with steered(model, last):
@@ -247,6 +294,56 @@ def test_a_pass_of_embeddings_is_refused(ids: Tensor, model: Any) -> None:
         logits(model, ids)
         with pytest.raises(InterventionError, match="give ids, not embeddings"):
             model(inputs_embeds=embeddings)
+
+
+def test_a_pass_of_embeddings_is_refused_where_blocks_put_all_tokens_in_one_row() -> None:
+    opt = tiny_models.model("opt")
+    given = Intervention("mlp.hook_post", (0,), (0,), (2.0,))
+    embeddings = torch.ones(1, 3, tiny_models.D_MODEL)
+    with steered(opt, given), pytest.raises(InterventionError, match="give ids, not embeddings"):
+        opt(inputs_embeds=embeddings)
+
+
+def test_a_mask_by_position_is_one_by_name(ids: Tensor, model: Any) -> None:
+    padded = torch.cat([torch.full((1, 2), 5), ids], 1)
+    mask = torch.ones_like(padded)
+    mask[:, :2] = 0
+    first = Intervention("hook_resid_post", (1,), (0,), (3.0,), "set", positions=slice(0, 1))
+    with steered(model, first), torch.no_grad():
+        named = model(padded, attention_mask=mask).logits
+        placed = model(padded, mask).logits
+
+    assert torch.equal(placed, named)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_plan_that_refuses_a_pass_is_heard_and_the_next_is_steered(
+    ids: Tensor, model: Any
+) -> None:
+    one_text = Intervention(
+        "hook_resid_post", (1,), (0,), (3.0,), "set", positions=[[True] * ids.shape[1]]
+    )
+    with steered(model, one_text):
+        with pytest.raises(InterventionError):
+            logits(model, ids.repeat(2, 1))
+        logits(model, ids)
+
+
+@pytest.mark.parametrize("inside", ["model.layers.0", "lm_head"])
+def test_after_an_interrupt_passes_are_told_apart_as_before(
+    inside: str, ids: Tensor, model: Any
+) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    shorter = ids[:, :2]
+    with steered(model, PLAN):
+        wanted = logits(model, shorter)
+        handle = model.get_submodule(inside).register_forward_hook(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            logits(model, ids)
+        handle.remove()
+        assert torch.equal(logits(model, shorter), wanted)
 
 
 def steered_logits(model: Any, ids: Tensor, given: Intervention, removed: bool = False) -> None:
