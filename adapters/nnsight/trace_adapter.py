@@ -24,6 +24,7 @@ from steer_plugin.adapters.shared.memory import Memory
 from steer_plugin.adapters.shared.model_locks import alone
 from steer_plugin.adapters.shared.model_sites import ModelSites
 from steer_plugin.adapters.shared.placement import devices_of
+from steer_plugin.adapters.shared.sampling import LEAST_TEMPERATURE
 from steer_plugin.adapters.shared.steered_tokens import (
     Steered,
     require_units,
@@ -323,13 +324,12 @@ class TraceAdapter:
 
         def run(batch: TokenBatch, settings: dict[str, Any], choice: dict[str, Any]) -> Continued:
             steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(prompts))
-            return self._run(
-                trace_blocks.continue_prompts,
-                {**self._inputs(batch), **settings},
-                choice,
-                self._sent(steps),
-                self.tokens.bos_id,
-            )
+            inputs, bos_id = {**self._inputs(batch), **settings}, self.tokens.bos_id
+            if self.ndif is not None and temperature < LEAST_TEMPERATURE:
+                greedily = trace_blocks.continue_greedily
+                return self._run(greedily, inputs, self._sent(steps), bos_id)
+            block = trace_blocks.continue_prompts
+            return self._run(block, inputs, choice, self._sent(steps), bos_id)
 
         return continue_in_batches(
             Asked(prompts, rows, intervention, writing, told, progress),

@@ -109,6 +109,32 @@ def continue_prompts(
     return ids, log_probabilities
 
 
+def continue_greedily(
+    model: Any,
+    backend: Any,
+    inputs: Inputs,
+    steps: Sequence[Steered],
+    bos_id: int | None,
+) -> Continued:
+    """Do what `continue_prompts` does at temperature 0, by transformers' own greedy search.
+
+    A server that runs strangers in a sandbox takes no function of ours into `generate`.
+    """
+    ids: Tensor = torch.empty(0, dtype=torch.int64)
+    log_probabilities: Tensor = torch.empty(0)
+    whole = {**inputs, "return_dict_in_generate": True, "output_logits": True}
+    with model.session(backend=backend):
+        with model.trace(**whole, fn="generate") as tracer:
+            for step, touched in steps:
+                steer_beside(model, step, bos_id, touched)
+            generated = tracer.result
+        chosen = generated.sequences[:, -len(generated.logits) :]
+        parts = [scores.log_softmax(-1) for scores in generated.logits]
+        log_probabilities = save(torch.stack(parts, 1).gather(-1, chosen[..., None])[..., 0].cpu())
+        ids = save(generated.sequences.cpu())
+    return ids, log_probabilities
+
+
 def score_windows(
     model: Any,
     backend: Any,

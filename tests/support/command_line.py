@@ -93,6 +93,8 @@ def _folder() -> "tempfile.TemporaryDirectory[str]":
 
 @cache
 def _server() -> Any:
+    # As the command line has it where a model is local: the libraries read it when imported.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     return context

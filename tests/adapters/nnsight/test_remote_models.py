@@ -574,7 +574,7 @@ def test_a_run_goes_on_where_a_dead_server_stopped_it(
     arguments = ["run", file, "--out", out, "--ndif-url", ndif.url, "--ndif-patience", "3"]
 
     process = command_line.start(*arguments)
-    process.until("Embedding 12 sentences in 3 languages: before")
+    process.until("Embedding 12 sentences in 3 languages: deu_Latn-k3-experts")
     ndif.kill_api()
     code, stdout, err = process.finish()
     try:
@@ -582,7 +582,7 @@ def test_a_run_goes_on_where_a_dead_server_stopped_it(
         assert "cannot be reached" in err
         assert "Traceback" not in err
         kept = sorted(path.parent.name for path in out.rglob("config.json"))
-        assert kept[:2] == ["experts", "experts-judged"]
+        assert kept[:3] == ["before", "experts", "experts-judged"]
     finally:
         ndif.start_api()
     ndif.ready(folder_of(ndif, "llama"))
