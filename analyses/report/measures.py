@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from steer_plugin.analyses.report.numbers import CENTRINGS
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.settings.parts import MEASURES
 
@@ -66,7 +65,7 @@ def own_measures(results: Results) -> Iterator[Shown]:
         title = (part.title if part else "") or measure[:1].upper() + measure[1:]
         name = re.sub(r"\W+", "_", f"measure_{measure}").strip("_").lower()
         if centring != "raw":
-            title, name = f"{title}, {CENTRINGS.get(centring, centring)}", f"{name}_{centring}"
+            title, name = f"{title}, {centring} mean removed", f"{name}_{centring}"
         given[name] += 1
         name = name if given[name] == 1 else f"{name}_{given[name]}"
         better = part.better if part else ""
