@@ -6,7 +6,6 @@ from typing import Any, cast
 
 from nnsight.intervention.envoy import Envoy
 from nnsight.schema.request import RequestModel
-from transformers import PreTrainedModel
 
 from steer_plugin.adapters.nnsight.portable_code import portable, send_as, send_as_data
 from steer_plugin.adapters.shared import module_paths
@@ -60,14 +59,14 @@ def _models_in(tracer: Any) -> list[Any]:
     """List the models that are traced, or that a block can name, by themselves or in an object."""
     frame = tracer.info.frame
     local = frame.f_locals.values()
-    named = [getattr(tracer, "envoy", None), *frame.f_globals.values(), *local]
-    # The parts of a model are no models.
     holders = [each for each in local if not isinstance(each, Envoy)]
-    named += [part for each in holders for part in getattr(each, "__dict__", {}).values()]
+    held = [part for each in holders for part in getattr(each, "__dict__", {}).values()]
+    named = [*frame.f_globals.values(), *local, *held, getattr(tracer, "envoy", None)]
     return [
         each
         for each in named
-        if isinstance(each, Envoy) and isinstance(each._module, PreTrainedModel)
+        # Parts of a model, such as its attention, have its configuration too.
+        if isinstance(each, Envoy) and hasattr(each._module, "base_model_prefix")
     ]
 
 

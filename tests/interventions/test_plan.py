@@ -426,7 +426,7 @@ def test_a_plan_that_contradicts_itself_is_refused(
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", ["gains", "lows", "highs"])
 def test_heads_with_one_number_each_beside_several_each_are_refused(name: str) -> None:
-    numbers = dict.fromkeys(("values", "gains", "lows", "highs"), np.ones((4, 4)))
+    numbers: dict[str, Any] = dict.fromkeys(("values", "gains", "lows", "highs"), np.ones((4, 4)))
     numbers[name] = np.ones(4)
 
     with pytest.raises(InterventionError, match=r"shapes \[\(4,\), \(4, 4\)\]; give as many"):
@@ -436,7 +436,8 @@ def test_heads_with_one_number_each_beside_several_each_are_refused(name: str) -
 @pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize("name", ["values", "gains"])
 def test_numbers_that_cannot_be_read_are_refused_by_the_name_of_their_column(name: str) -> None:
-    for numbers in (torch.ones(3, requires_grad=True), torch.ones(3).bfloat16(), ["x"] * 3):
+    wrong: list[Any] = [torch.ones(3, requires_grad=True), torch.ones(3).bfloat16(), ["x"] * 3]
+    for numbers in wrong:
         with pytest.raises(InterventionError, match=f"(the )?{name} are "):
             replace(LINES, **{name: numbers})
 

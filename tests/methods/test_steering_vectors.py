@@ -353,7 +353,8 @@ def test_the_vectors_of_several_blocks_are_added_each_to_its_own() -> None:
 @pytest.mark.usefixtures("unchecked")
 def test_a_block_is_any_whole_number(tmp_path: Path) -> None:
     vectors = _find(_noise(5))
-    plan = vectors.intervention("eng_Latn", layer=np.int64(1))
+    number: Any = np.int64(1)
+    plan = vectors.intervention("eng_Latn", layer=number)
 
     assert plan == vectors.intervention("eng_Latn", layer=1)
     plan.save(tmp_path / "plan")

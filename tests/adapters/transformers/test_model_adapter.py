@@ -247,9 +247,10 @@ def test_adapters_of_peft_are_recorded_by_name(tokenizer: Any) -> None:
 
 
 def test_what_was_compiled_is_steered_by_the_verbs_too(tokenizer: Any) -> None:
-    adapter = adapt(tiny_models.model("llama"), tokenizer=tokenizer)
+    model = tiny_models.model("llama")
+    adapter = adapt(model, tokenizer=tokenizer)
     wanted = adapter.losses(TEXTS[:1], intervention=PLAN)[0]
-    adapter._model.compile(backend="eager")
+    model.compile(backend="eager")
     adapter.losses(TEXTS[:1])
 
     np.testing.assert_array_equal(adapter.losses(TEXTS[:1], intervention=PLAN)[0], wanted)
@@ -266,9 +267,11 @@ def test_a_plan_inside_of_a_block_is_set_whatever_texts_the_block_is_for(
 
 
 def test_a_named_tuple_that_a_block_gives_is_steered() -> None:
+    output_of = collections.namedtuple("output_of", "hidden weights")
+
     class Block(torch.nn.Module):
         def forward(self, given: Tensor) -> Any:
-            return collections.namedtuple("Output", "hidden weights")(given, None)
+            return output_of(given, None)
 
     model = torch.nn.ModuleDict({"block": Block()})
     with module_hooks(model, [(("block", "output"), lambda hidden: hidden + 1)]):
