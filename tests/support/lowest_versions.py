@@ -12,8 +12,8 @@ from pathlib import Path
 project = tomllib.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))["project"]
 extras = project["optional-dependencies"]
 tools = {
-    re.split(r"[\[>=]", requirement)[0]
-    for name in ("test", "dev")
+    re.split(r"[\[>=]", requirement)[0].lower()
+    for name in ("test", "dev", "docs")
     for requirement in extras.pop(name)
 }
 for requirement in {
@@ -24,5 +24,5 @@ for requirement in {
     if name != "torch":
         print(f"{name}=={bound}")
 for pin in Path(sys.argv[2]).read_text(encoding="utf-8").splitlines():
-    if pin.split("==")[0] in tools:
+    if pin.split("==")[0].lower() in tools:
         print(pin)
