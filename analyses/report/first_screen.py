@@ -81,12 +81,12 @@ def run_line(results: Results) -> str:
     operation = told.get("operation", "set")
     value = told.get("value", "values")
     usual = "" if value[:1].isdigit() or value[:1] == "-" or value == "zero" else "their "
-    done = f"set to {usual}{value}{' there' if usual else ''}" if operation == "set" else operation
+    done = f"set to {usual}{value}" if operation == "set" else operation
     sentences = told.get("judge_sentences", "")
     named = told.get("languages", "")
     languages = len(named.split(", ")) if named else len(results.targets)
     parts = [
-        f"{k_phrase(results)} experts each of {who}, {done}, at {told.get('site', 'one site')}",
+        f"{k_phrase(results)} experts each of {who} {done} at {told.get('site', 'one site')}",
         f"{draws or 'no'} random draw{'' if draws == 1 else 's'}",
         f"{sentences} held-out sentences in {languages} languages" if sentences else "",
     ]

@@ -253,7 +253,7 @@ def test_single_pairs_go_by_their_false_discovery_rate_where_there_is_one() -> N
 def test_one_line_says_what_was_run() -> None:
     run = paper_results(layers=("12", "final"), top_ks=(300,), sentences=20)
     assert run_line(run) == (
-        "300 experts each of German, Spanish and Japanese †, set to their mean there, at "
+        "300 experts each of German, Spanish and Japanese † set to their mean at "
         "mlp.hook_post · 3 random draws · 150 held-out sentences in 7 languages"
     )
     fewer = {**run.provenance, "languages": "eng_Latn, deu_Latn, spa_Latn, jpn_Jpan"}
