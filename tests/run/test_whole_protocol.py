@@ -59,7 +59,10 @@ MEASURES = {
     "bitexts": {"top-1", "MRR"},
 }
 PLAN = "eng-off-deu-on"
-COMPARED = {"experts", "experts-attn.hook_z", "vectors", "embeddings", "texts", "losses", "methods"}
+COMPARED = {
+    *("experts", "experts-attn.hook_z", "vectors", "plans", "embeddings", "texts", "losses"),
+    "methods",
+}
 LAYERS = [*map(str, range(tiny_models.N_LAYERS)), "final"]
 # A line that is told in each kind of step.
 MOMENTS = (
