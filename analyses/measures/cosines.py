@@ -7,6 +7,7 @@ from functools import reduce
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from steer_plugin.analyses.measures.blocks import row_blocks
 from steer_plugin.analyses.measures.unit_vectors import UnitVectors
 from steer_plugin.analyses.statistics.figures import FOLDS
 from steer_plugin.corpora.bitext import same_texts as same_texts
@@ -17,9 +18,6 @@ TIE = 1e-9
 
 NO_RIVAL, RIVALS = -1, -2
 """In place of the group of a query's rivals: none is ahead, or more than one group are."""
-
-ENTRIES = 2**22
-"""How many numbers an array made block by block holds at most: 32 MiB of them in float64."""
 
 Same = Mapping[str, Int[np.ndarray, " sentence"]]
 
@@ -189,10 +187,8 @@ def ranking_among(
 ) -> Ranking:
     """Look for each of some unit vectors among others, row i of which is its translation."""
     answers = translations(np.arange(len(queries)), same)
-    step = max(1, ENTRIES // len(candidates))
     blocks = []
-    for start in range(0, len(queries), step):
-        chosen = slice(start, start + step)
+    for chosen in row_blocks(len(queries), len(candidates)):
         cosines = queries[chosen] @ candidates.T
         blocks.append(ranking(cosines, answers.of(chosen), groups[chosen], groups))
     return reduce(Ranking.followed, blocks)
@@ -224,11 +220,10 @@ def lengths(rows: Float[np.ndarray, "row d_model"], name: str) -> Float[np.ndarr
     Raises:
         AnalysisError: an embedding is zero or not finite, named by its row.
     """
-    step = max(1, ENTRIES // max(1, rows.shape[1]))
     norms = np.zeros(len(rows))
-    for start in range(0, len(rows), step):
-        wide = rows[start : start + step].astype(np.float64, order="C")
-        norms[start : start + step] = np.linalg.norm(wide, axis=1)
+    for chosen in row_blocks(*rows.shape):
+        wide = rows[chosen].astype(np.float64, order="C")
+        norms[chosen] = np.linalg.norm(wide, axis=1)
     bad = ~((norms > 0) & np.isfinite(norms))
     if bad.any():
         raise AnalysisError(

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from steer_plugin.analyses.measures.cosines import ENTRIES, lengths
+from steer_plugin.analyses.measures.blocks import row_blocks, rows_at_once
+from steer_plugin.analyses.measures.cosines import lengths
 from steer_plugin.errors import AnalysisError
 
 WIDEST = 2**14
@@ -71,12 +72,10 @@ def nearest(
     best = np.full((len(queries), k), -np.inf)
     places = np.full((len(queries), k), count)
     width = _width(dimensions)
-    height = max(1, min(ENTRIES // width, ENTRIES // dimensions))
     for start in range(0, count, width):
         units = sought.units(slice(start, start + width))
         narrow = units.astype(np.float32)
-        for first in range(0, len(queries), height):
-            rows = slice(first, first + height)
+        for rows in row_blocks(len(queries), max(width, dimensions)):
             asked = asking.units(rows)
             last = best[rows, -1]
             query, place = _hopeful(asked.astype(np.float32), narrow, last, k)
@@ -106,7 +105,7 @@ def _check(
 
 
 def _width(dimensions: int) -> int:
-    return max(1, min(WIDEST, ENTRIES // dimensions))
+    return min(WIDEST, rows_at_once(dimensions))
 
 
 def _error(dimensions: int) -> float:
@@ -147,9 +146,7 @@ def _cosines(
 ) -> Float[np.ndarray, " pair"]:
     """Multiply pair by pair, so that a cosine depends on nothing but its two vectors."""
     cosines = np.empty(len(query))
-    step = max(1, ENTRIES // units.shape[1])
-    for start in range(0, len(query), step):
-        chosen = slice(start, start + step)
+    for chosen in row_blocks(len(query), units.shape[1]):
         cosines[chosen] = np.vecdot(asked[query[chosen]], units[place[chosen]])
     return cosines
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
+from steer_plugin.analyses.measures.blocks import row_blocks
 from steer_plugin.analyses.measures.cosines import (
-    ENTRIES,
     Same,
     Translations,
     ahead,
@@ -223,21 +223,15 @@ def bitext_ranks(
     long = lengths(candidates, "candidate")
     asked = queries / lengths(queries, "query")[:, None]
     scores = np.empty(len(answers.queries))
-    step = max(1, ENTRIES // max(1, candidates.shape[1]))
-    for start in range(0, len(scores), step):
-        asking, places = (
-            answers.queries[start : start + step],
-            answers.candidates[start : start + step],
-        )
+    for chosen in row_blocks(len(scores), candidates.shape[1]):
+        asking, places = answers.queries[chosen], answers.candidates[chosen]
         cosines = np.einsum("ij,ij->i", asked[asking], candidates[places].astype(np.float64))
-        scores[start : start + step] = cosines / long[places]
+        scores[chosen] = cosines / long[places]
     best = answers.best(scores)
     before = np.zeros(len(queries), dtype=np.int64)
-    step = max(1, ENTRIES // max(1, len(queries), candidates.shape[1]))
-    for start in range(0, len(candidates), step):
-        chunk = slice(start, start + step)
-        in_chunk = (answers.candidates >= start) & (answers.candidates < start + step)
-        inside = Translations(answers.queries[in_chunk], answers.candidates[in_chunk] - start)
+    for chunk in row_blocks(len(candidates), max(len(queries), candidates.shape[1])):
+        in_chunk = (answers.candidates >= chunk.start) & (answers.candidates < chunk.stop)
+        inside = Translations(answers.queries[in_chunk], answers.candidates[in_chunk] - chunk.start)
         before += ahead(asked @ (candidates[chunk] / long[chunk, None]).T, best, inside)
     return np.asarray(1 / (1 + before))
 

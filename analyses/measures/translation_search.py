@@ -8,8 +8,8 @@ from itertools import combinations
 import numpy as np
 from jaxtyping import Float, Int
 
+from steer_plugin.analyses.measures.blocks import row_blocks, rows_at_once
 from steer_plugin.analyses.measures.cosines import (
-    ENTRIES,
     Ranking,
     Same,
     Translations,
@@ -101,10 +101,8 @@ class _Blocks:
     candidates: _Side
 
     def __iter__(self) -> Iterator[Blocks]:
-        step = max(1, ENTRIES // len(self.candidates.rows))
         corrections = [self._correction(place) for place in range(len(self.queries.moves))]
-        for start in range(0, len(self.queries.rows), step):
-            chosen = slice(start, start + step)
+        for chosen in row_blocks(len(self.queries.rows), len(self.candidates.rows)):
             product = self.queries.rows[chosen] @ self.candidates.rows.T
             cosines = []
             for place, correction in enumerate(corrections):
@@ -139,10 +137,10 @@ def searches(
 ) -> Iterator[tuple[Pair, Search]]:
     """Look for each language's sentences in each other language.
 
-    Where the cosines of a pair fit into `ENTRIES`, which 2,048 sentences do, one product gives both
+    Where the cosines of a pair fit into a block, which 2,048 sentences do, one product gives both
     ways. Of more sentences a first product, block by block, gives the nearest of both sides, and
     one more a way the blocks of queries. O(n^2 d) time a pair of languages; beside the embeddings
-    the unit vectors of two languages, and a few arrays of `ENTRIES` numbers.
+    the unit vectors of two languages, and a few blocks.
 
     Args:
         units: language -> unit vectors, row i of one a translation of row i of another.
@@ -182,7 +180,7 @@ def searches_by_centring(
     sentences, _ = units.shape
     numbers = group_numbers(sentences, groups)
     rows = np.arange(sentences)
-    at_once = sentences**2 <= ENTRIES
+    at_once = sentences <= rows_at_once(sentences)
     if same is not None:
         check_same(same, units)
     answers = {

@@ -219,11 +219,11 @@ BAD_PLUS: dict[str, tuple[Writer, str]] = {
     ),
     "no text": (
         lambda tmp: plus_with(tmp, [{"id": 1, "body": "Eins."}]),
-        r"deu_Latn\.jsonl has no column 'text' among id, body; docs/data\.md",
+        r"deu_Latn\.jsonl has no column 'text' among id, body; give .*; see docs/data\.md",
     ),
     "no id": (
         lambda tmp: plus_with(tmp, [{"text": "Eins."}]),
-        r"deu_Latn\.jsonl has no column 'id' among text; docs/data\.md",
+        r"deu_Latn\.jsonl has no column 'id' among text; give .*; see docs/data\.md",
     ),
     "a code that is missing": (
         lambda _: datasets.Dataset.from_pandas(plus_all().assign(iso_15924=None)),

@@ -58,7 +58,7 @@ def test_the_score_curve_ranks_on_one_split_and_shows_the_other() -> None:
     frame = score_curve(FIND, JUDGE, points=100)
     assert list(frame.columns) == [
         *("concept", "rank", "layer", "index"),
-        *("find_score", "judge_score"),
+        *("find_score", "judge_score", "mean"),
     ]
     for row, (concept, curve) in enumerate(frame.groupby("concept")):
         assert list(curve["rank"]) == list(range(1, 11))
@@ -67,6 +67,7 @@ def test_the_score_curve_ranks_on_one_split_and_shows_the_other() -> None:
             unit = SPACE.layer_slice(int(point["layer"])).start + int(point["index"])
             assert point["find_score"] == FIND.scores[row, unit], concept
             assert point["judge_score"] == JUDGE.scores[row, unit]
+            assert point["mean"] == FIND.statistics["mean"][row, unit]
 
 
 def test_the_score_curve_spreads_its_points_over_all_ranks() -> None:

@@ -56,7 +56,7 @@ class InMemoryAdapter:
         return self.info
 
     def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
-        if site != SITE:
+        if site not in {SITE, "hook_mlp_out"}:
             raise SiteError(f"no {site}")
         chosen = tuple(range(len(WIDTHS))) if layers is None else layers
         return UnitSpace(site, chosen, tuple(WIDTHS[layer] for layer in chosen))

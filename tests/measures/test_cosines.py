@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steer_plugin.analyses.measures import cosines as module
 from steer_plugin.analyses.measures.cosines import same_texts, translations
 from steer_plugin.analyses.measures.translation_search import Search, searches
 from steer_plugin.analyses.measures.unit_vectors import unit_vectors
@@ -78,7 +77,7 @@ def test_blocks_of_queries_are_together_what_all_at_once_are(
     parts: dict[tuple[str, str], list[Search]] = defaultdict(list)
     entries = data.draw(st.integers(1, n**2 - 1))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "ENTRIES", entries)
+        patch.setattr("steer_plugin.analyses.measures.blocks.ENTRIES", entries)
         for pair, search in searches(units, same):
             parts[pair].append(search)
     assert list(parts) == list(whole)

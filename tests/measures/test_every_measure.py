@@ -57,7 +57,7 @@ def test_one_pass_by_blocks_gives_what_one_at_once_gives(
     entries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = tabulated(space(13))
-    monkeypatch.setattr("steer_plugin.analyses.measures.cosines.ENTRIES", entries)
+    monkeypatch.setattr("steer_plugin.analyses.measures.blocks.ENTRIES", entries)
     pd.testing.assert_frame_equal(tabulated(space(13)), whole, rtol=0, atol=1e-12)
 
 

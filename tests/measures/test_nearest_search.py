@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steer_plugin.analyses.measures import nearest_search as module
 from steer_plugin.analyses.measures.nearest_search import nearest
 from steer_plugin.errors import AnalysisError
 
@@ -46,7 +45,7 @@ def assert_nearest(
 
 def searched(queries: Array, candidates: Array, k: int, entries: int) -> tuple[Array, Array]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "ENTRIES", entries)
+        patch.setattr("steer_plugin.analyses.measures.blocks.ENTRIES", entries)
         found = nearest(queries, candidates, k)
     return found.indices, found.cosines
 

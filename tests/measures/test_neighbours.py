@@ -127,7 +127,7 @@ def test_figures_are_the_same_however_the_queries_are_divided(
     embeddings: Space, entries: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("steer_plugin.analyses.measures.cosines.ENTRIES", entries)
+        patch.setattr("steer_plugin.analyses.measures.blocks.ENTRIES", entries)
         frame = neighbour_figures(embeddings, target="eng_Latn", centrings=("raw",)).frame()
     assert_figures(frame, embeddings)
 

@@ -232,7 +232,7 @@ def test_figures_are_the_same_however_the_queries_are_divided(
     same = {language: same_texts(data.draw(texts)) for language in embeddings}
     whole = retrieval_figures(embeddings, target="eng_Latn", same=same, centrings=("raw",))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("steer_plugin.analyses.measures.cosines.ENTRIES", entries)
+        patch.setattr("steer_plugin.analyses.measures.blocks.ENTRIES", entries)
         divided = retrieval_figures(embeddings, target="eng_Latn", same=same, centrings=("raw",))
     np.testing.assert_array_equal(divided.values, whole.values)
     np.testing.assert_allclose(divided.influence, whole.influence, atol=1e-15)
@@ -309,7 +309,7 @@ def test_ranks_in_a_bitext_equal_a_search_by_hand_however_it_is_divided(
 ) -> None:
     queries, candidates, gold, same = bitext
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("steer_plugin.analyses.measures.retrieval.ENTRIES", entries)
+        patch.setattr("steer_plugin.analyses.measures.blocks.ENTRIES", entries)
         found = bitext_ranks(queries, candidates, gold, same)
     table = cosines(queries, candidates.astype(np.float64))
     names = np.arange(len(candidates)) if same is None else same
