@@ -7,35 +7,34 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from nnsight.intervention.interleaver import OutOfOrderError
-from transformers import AutoTokenizer
+from torch import Tensor
 
 from steer_plugin.activations.pooling import pooler
-from steer_plugin.activations.sites import UnitSpace, chosen_layers, of_heads, tensor_site
+from steer_plugin.activations.sites import UnitSpace, of_heads, tensor_site
 from steer_plugin.adapters.nnsight import trace_blocks
 from steer_plugin.adapters.nnsight.ndif import NDIF
 from steer_plugin.adapters.nnsight.portable_code import portable
+from steer_plugin.adapters.shared.batch_adapter import BatchAdapter
 from steer_plugin.adapters.shared.fingerprint import identified
-from steer_plugin.adapters.shared.generation import Asked, Continued, continue_in_batches
+from steer_plugin.adapters.shared.generation import Continued
 from steer_plugin.adapters.shared.heads import head_count
-from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
-from steer_plugin.adapters.shared.memory import Memory
+from steer_plugin.adapters.shared.losses import WindowBatch
 from steer_plugin.adapters.shared.model_locks import alone
 from steer_plugin.adapters.shared.model_sites import ModelSites
 from steer_plugin.adapters.shared.placement import devices_of
 from steer_plugin.adapters.shared.sampling import LEAST_TEMPERATURE
+from steer_plugin.adapters.shared.shipped_tokenizer import shipped_tokenizer
 from steer_plugin.adapters.shared.steered_tokens import (
     Steered,
     require_units,
     steered_in_batch,
-    steered_in_windows,
 )
 from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
 from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Batch, ModelInfo, Reading
-from steer_plugin.models.generation import Generation, Prompt, Writing
+from steer_plugin.models.generation import Prompt
 from steer_plugin.settings.model import BATCH_TOKENS
 from steer_plugin.settings.names import FINAL_NORM, Pooling
 from steer_plugin.settings.parts import SITES
@@ -46,7 +45,7 @@ Answer = TypeVar("Answer")
 Job = TypeVar("Job", TokenBatch, WindowBatch)
 
 
-class TraceAdapter:
+class TraceAdapter(BatchAdapter):
     """An nnsight model behind the verbs of `steer_plugin.models.adapter.Adapter`.
 
     Args:
@@ -83,14 +82,12 @@ class TraceAdapter:
     ) -> None:
         """Hold the model; ask a server once what it is."""
         self.model = model
-        self._module: Any = model._module
+        self._model: Any = model._module
         self.ndif = ndif
-        self._batch_tokens = batch_tokens
-        self._say = say
         if ndif is None:
             if any(
                 parameter.is_meta
-                for part in self._module.modules()
+                for part in self._model.modules()
                 # accelerate fetches the weights that it has offloaded.
                 if not hasattr(part, "_hf_hook")
                 for parameter in part.parameters(recurse=False)
@@ -99,38 +96,38 @@ class TraceAdapter:
                     "the model has no weights here; load it with dispatch=True, or give "
                     "remote=True to run it on an NDIF server"
                 )
-            if next(self._module.parameters()).is_meta:
+            if next(self._model.parameters()).is_meta:
                 raise ModelError(
                     "the model's first weights are offloaded, and nnsight gives the token ids to "
                     "where they are; keep the embeddings on a device"
                 )
-            self._module.eval()
-        config = self._module.config
+            self._model.eval()
+        config = self._model.config
         self._name = name or getattr(model, "repo_id", None) or config.name_or_path or "unknown"
         shipped = _shipped_tokenizer(model, self._name) if tokenizer is None else tokenizer
-        self.tokens = tokens_for(shipped, bos, config, chat)
-        self._sites = ModelSites(self._module, self._name)
+        tokens = tokens_for(shipped, bos, config, chat)
+        self._sites = ModelSites(self._model, self._name)
         text_config = config.get_text_config()
-        self._info = ModelInfo(
+        info = ModelInfo(
             name=self._name,
             revision=revision or getattr(config, "_commit_hash", None) or "unknown",
             host=f"nnsight {version('nnsight')}" + (" on NDIF" if ndif else ""),
             n_layers=int(text_config.num_hidden_layers),
             d_model=int(text_config.hidden_size),
             dtype=self._run(trace_blocks.dtype_of),
-            bos=self.tokens.bos,
+            bos=tokens.bos,
             chat=chat,
-            device=devices_of(self._module) if ndif is None else "",
+            device=devices_of(self._model) if ndif is None else "",
         )
+        super().__init__(self._model, info, tokens, batch_tokens, say)
 
     @property
-    def info(self) -> ModelInfo:
-        """Say which model this is."""
-        return self._info
+    def _streams(self) -> bool:
+        return self.ndif is None
 
     def identify(self) -> ModelInfo:
         """Say which model would answer just now; see `Adapter.identify`."""
-        return identified(self, None if self.ndif else self._module, self.tokens.tokenizer)
+        return identified(self, None if self.ndif else self._model, self.tokens.tokenizer)
 
     def _run(
         self,
@@ -141,7 +138,7 @@ class TraceAdapter:
         """Run one of the blocks of `sessions`, where the model is."""
         if self.ndif is not None:
             return self.ndif.run(lambda backend: block(self.model, backend, *args, **kwargs))
-        with alone(self._module):
+        with alone(self._model):
             try:
                 return block(self.model, None, *args, **kwargs)
             except OutOfOrderError as error:
@@ -164,42 +161,25 @@ class TraceAdapter:
         for job in jobs:
             yield from memory.run(job, lambda part: run([part])[0])
 
-    def _memory(self, room: int = 0) -> Memory:
-        return Memory(self._name, self._say, room)
-
-    def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
-        """Number the units that the model has at a site; see `Adapter.space`.
-
-        Raises:
-            SiteError: the model lacks the site, or no tensor of its modules is it.
-        """
-        chosen = chosen_layers(site, layers, self._info.n_layers)
+    def _widths_of(self, site: str, layers: tuple[int, ...]) -> tuple[int, ...]:
         if self.ndif is None:
-            return UnitSpace(site, chosen, self._sites.widths(site, chosen))
-        return UnitSpace(site, chosen, tuple(self._width(site, layer) for layer in chosen))
+            return self._sites.widths(site, layers)
+        return tuple(self._width(site, layer) for layer in layers)
 
     def _width(self, site: str, layer: int) -> int:
         """Tell how wide a site is from the module that it is at, whose weights are on a server."""
         path, side = self._sites.locate(site, layer)
-        module = self._module.get_submodule(path)
+        module = self._model.get_submodule(path)
         names = ("in_features", "nx") if side == "input" else ("out_features", "nf")
         widths = [getattr(module, name) for name in names if hasattr(module, name)]
         width = int(widths[0]) if widths else self._info.d_model
         try:
-            return head_count(self._module.config, width) if of_heads(site) else width
+            return head_count(self._model.config, width) if of_heads(site) else width
         except LookupError as error:
             raise SiteError(f"{self._name} has no {site}: {error.args[0]}") from error
 
     def _inputs(self, batch: TokenBatch) -> trace_blocks.Inputs:
-        return batch.inputs(self._module.forward)
-
-    def batches(self, texts: Sequence[Prompt]) -> list[Int[np.ndarray, " text"]]:
-        """Give the rows of each batch that `collect` makes; see `Adapter.batches`.
-
-        Raises:
-            ModelError: a text has no tokens, or too many.
-        """
-        return self.tokens.batch_rows(texts, self._batch_tokens)
+        return batch.inputs(self._model.forward)
 
     def collect(
         self,
@@ -217,7 +197,7 @@ class TraceAdapter:
         for reading in readings:
             pooler(reading.pooling)
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
-        require_units(self.space, intervention, self._module.config)
+        require_units(self.space, intervention, self._model.config)
         places, keys = self._places(spaces)
         units = sum(map(len, spaces.values()))
 
@@ -296,71 +276,25 @@ class TraceAdapter:
         keys = [(site, place[1], pooling) for place in ordered for site, pooling in wanted[place]]
         return places, keys
 
-    def generate(
+    def _continue(
         self,
-        prompts: Sequence[Prompt],
-        *,
-        rows: Sequence[int] | None = None,
-        intervention: AnyPlan | None = None,
-        max_new_tokens: int = 32,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-        told: Callable[[int, str], None] | None = None,
-        progress: str | None = None,
-    ) -> Generation:
-        """Continue each prompt; see `Adapter.generate`.
-
-        The model's own generation settings (penalties, top-k and the like) are left out; its end
-        tokens count. A server tells what it wrote a batch at a time.
-
-        Raises:
-            SiteError: the model lacks the intervention's site or one of its units.
-            ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
-                together are more than the model can take.
-        """
-        writing = Writing(max_new_tokens, temperature, top_p, seed)
-        require_units(self.space, intervention, self._module.config)
-
-        def run(batch: TokenBatch, settings: dict[str, Any], choice: dict[str, Any]) -> Continued:
-            steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(prompts))
-            inputs, bos_id = {**self._inputs(batch), **settings}, self.tokens.bos_id
-            if self.ndif is not None and temperature < LEAST_TEMPERATURE:
-                greedily = trace_blocks.continue_greedily
-                return self._run(greedily, inputs, self._sent(steps), bos_id)
-            block = trace_blocks.continue_prompts
-            return self._run(block, inputs, choice, self._sent(steps), bos_id)
-
-        return continue_in_batches(
-            Asked(prompts, rows, intervention, writing, told, progress),
-            run,
-            info=self._info,
-            model=self._module,
-            tokens=self.tokens,
-            batch_tokens=self._batch_tokens,
-            memory=self._memory(max_new_tokens),
-            streams=self.ndif is None,
+        batch: TokenBatch,
+        steps: Sequence[Steered],
+        settings: dict[str, Any],
+        choice: dict[str, Any],
+    ) -> Continued:
+        inputs, sent, bos_id = (
+            {**self._inputs(batch), **settings},
+            self._sent(steps),
+            self.tokens.bos_id,
         )
+        if self.ndif is not None and choice["temperature"] < LEAST_TEMPERATURE:
+            return self._run(trace_blocks.continue_greedily, inputs, sent, bos_id)
+        return self._run(trace_blocks.continue_prompts, inputs, choice, sent, bos_id)
 
-    def losses(
-        self,
-        texts: Sequence[str],
-        *,
-        intervention: AnyPlan | None = None,
-        context: int | None = None,
-        stride: int | None = None,
-    ) -> list[Float[np.ndarray, " token"]]:
-        """Give each text's negative log-likelihood a token; see `Adapter.losses`.
-
-        Raises:
-            SiteError: the model lacks the intervention's site or one of its units.
-            ModelError: a text is too short, or the window does not fit.
-        """
-        require_units(self.space, intervention, self._module.config)
-        encoded, text_windows = windows(self.tokens, texts, context, stride)
-        steered = steered_in_windows(intervention, text_windows, encoded, self.tokens.bos_id)
-        groups = window_batches(self.tokens, text_windows, self._batch_tokens, self._module.config)
-
+    def _scored(
+        self, groups: Iterable[WindowBatch], steered: Callable[[TokenBatch], list[Steered]]
+    ) -> Iterator[tuple[WindowBatch, Tensor]]:
         def score(groups: Sequence[WindowBatch]) -> Any:
             return self._run(
                 trace_blocks.score_windows,
@@ -371,8 +305,7 @@ class TraceAdapter:
                 self.tokens.bos_id,
             )
 
-        answers = self._in_sessions(groups, score, lambda group: 8 * int(group.scored.sum()))
-        return by_text(text_windows, answers)
+        return self._in_sessions(groups, score, lambda group: 8 * int(group.scored.sum()))
 
     @staticmethod
     def _sent(steps: Sequence[Steered]) -> list[Steered]:
@@ -381,17 +314,11 @@ class TraceAdapter:
 
     def _scoring_inputs(self, group: WindowBatch) -> trace_blocks.Inputs:
         inputs = {**self._inputs(group.batch), "use_cache": False}
-        return inputs | group.wanted(self._module.forward)
+        return inputs | group.wanted(self._model.forward)
 
 
 def _shipped_tokenizer(model: Any, name: str) -> Any:
     tokenizer = model.__dict__.get("tokenizer")
     if tokenizer is not None:
         return tokenizer
-    try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"cannot load the tokenizer of {name!r}: {one_line(error)}; "
-            "give adapt(..., tokenizer=...)"
-        ) from error
+    return shipped_tokenizer(name)

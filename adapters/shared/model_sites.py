@@ -1,15 +1,20 @@
 """The sites of one model: where each is, and that what stands there is what its name says."""
 
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
+from torch import Tensor
 
 from steer_plugin.activations.sites import of_heads, tensor_site
 from steer_plugin.adapters.shared.heads import head_count
 from steer_plugin.adapters.shared.model_locks import alone
-from steer_plugin.adapters.shared.module_hooks import Act, module_hooks
+from steer_plugin.adapters.shared.module_hooks import module_hooks
 from steer_plugin.adapters.shared.module_paths import ModulePaths, Place, locate, paths_of
+from steer_plugin.adapters.shared.placement import input_device
 from steer_plugin.adapters.shared.probing_passes import unsteered
 from steer_plugin.adapters.shared.tokens import TokenBatch
 from steer_plugin.errors import SiteError
@@ -18,6 +23,9 @@ from steer_plugin.settings.parts import SITES
 # Two texts of three tokens, so that no axis is taken for another.
 TOKENS = torch.ones((2, 3), dtype=torch.bool)
 PROBE = TokenBatch((0, 1), TOKENS.long(), TOKENS, TOKENS)
+
+Note = Callable[[int, Tensor], None]
+"""Is given a layer, and what stands at a site there."""
 
 _WIDTHS: "WeakKeyDictionary[Any, dict[tuple[str, Place], int]]" = WeakKeyDictionary()
 
@@ -69,31 +77,54 @@ class ModelSites:
         """
         places = {layer: self.locate(site, layer) for layer in layers}
         missing = [layer for layer in layers if (site, places[layer]) not in self._widths]
-        if missing:
-            shapes: dict[int, list[torch.Size]] = {layer: [] for layer in missing}
 
-            def reader(layer: int) -> Act:
-                return lambda activations: shapes[layer].append(activations.shape)
+        def hooks(note: Note) -> AbstractContextManager[Any]:
+            return module_hooks(
+                self._model, [(places[layer], partial(note, layer)) for layer in missing]
+            )
 
-            acts = [(places[layer], reader(layer)) for layer in missing]
-            base = self._model.base_model
-            device = base.get_input_embeddings().weight.device
-            inputs = PROBE.inputs(base.forward, None if device.type == "meta" else device)
-            with (
-                alone(self._model),
-                torch.inference_mode(),
-                unsteered(),
-                module_hooks(self._model, acts),
-            ):
-                base(**inputs, use_cache=False)
-            for layer in missing:
-                lacks = f"{self._name} has no {site} in layer {layer}"
-                width = width_of(shapes[layer], site, self._model.config, lacks)
-                self._widths[site, places[layer]] = width
+        measured = measured_widths(self._model, self._name, site, missing, hooks)
+        self._widths.update({(site, places[layer]): width for layer, width in measured.items()})
         return tuple(self._widths[site, places[layer]] for layer in layers)
 
 
-def width_of(shapes: list[torch.Size], site: str, config: Any, lacks: str) -> int:
+def measured_widths(
+    model: Any,
+    name: str,
+    site: str,
+    layers: Sequence[int],
+    hooks: Callable[[Note], AbstractContextManager[Any]],
+) -> dict[int, int]:
+    """Count the units of a site in some layers, by a pass over a few tokens.
+
+    Args:
+        model: of transformers.
+        name: for errors.
+        site: that is there.
+        layers: none take no pass.
+        hooks: sets hooks inside a block that give what stands there to a note.
+
+    Raises:
+        SiteError: what is there is not one tensor, or none of texts and tokens.
+    """
+    if not layers:
+        return {}
+    shapes: dict[int, list[torch.Size]] = {layer: [] for layer in layers}
+
+    def note(layer: int, activations: Tensor) -> None:
+        shapes[layer].append(activations.shape)
+
+    base = model.base_model
+    inputs = PROBE.inputs(base.forward, input_device(model))
+    with alone(model), torch.inference_mode(), unsteered(), hooks(note):
+        base(**inputs, use_cache=False)
+    return {
+        layer: _width_of(seen, site, model.config, f"{name} has no {site} in layer {layer}")
+        for layer, seen in shapes.items()
+    }
+
+
+def _width_of(shapes: list[torch.Size], site: str, config: Any, lacks: str) -> int:
     """Count the units of what was seen at a place during a pass over `PROBE`.
 
     Args:

@@ -86,6 +86,13 @@ def _quantization(settings: ModelSettings, dtype: torch.dtype | None) -> Any:
     )
 
 
+def input_device(model: Any) -> torch.device:
+    """Say where token ids go to."""
+    device: torch.device = model.get_input_embeddings().weight.device
+    # Weights that are offloaded are nowhere yet, and move their inputs along with them.
+    return torch.device(CPU) if device.type == "meta" else device
+
+
 def devices_of(model: Any) -> str:
     """Name where a model's weights are, such as `cpu` or `cuda:0, cuda:1`.
 

@@ -5,17 +5,14 @@ from contextlib import AbstractContextManager
 from importlib.metadata import version
 from typing import Any, cast
 
-import torch
 from transformer_lens.model_bridge import TransformerBridge
-from transformers import AutoTokenizer
 
 from steer_plugin.activations.sites import hook_name
 from steer_plugin.adapters.shared.dtypes import dtype_of
 from steer_plugin.adapters.shared.hooked_adapter import Answer, HookedAdapter, Key, Reader
-from steer_plugin.adapters.shared.model_locks import alone
-from steer_plugin.adapters.shared.model_sites import PROBE, width_of
+from steer_plugin.adapters.shared.model_sites import Note, measured_widths
 from steer_plugin.adapters.shared.placement import devices_of
-from steer_plugin.adapters.shared.probing_passes import unsteered
+from steer_plugin.adapters.shared.shipped_tokenizer import shipped_tokenizer
 from steer_plugin.adapters.shared.steered_tokens import (
     Steered,
     SteeredTokens,
@@ -32,7 +29,6 @@ from steer_plugin.adapters.transformer_lens.passes import watch_passes
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.settings.model import BATCH_TOKENS
-from steer_plugin.storage.artifacts import one_line
 
 # Bridges that compute otherwise than their models, as tests/support/conformance.py measures.
 OTHERWISE = {
@@ -97,25 +93,17 @@ class BridgeAdapter(HookedAdapter):
         missing = [layer for layer in layers if (site, layer) not in self._widths]
         for layer in missing:
             require_site(self.bridge, site, layer)
-        if missing:
-            shapes: dict[int, list[torch.Size]] = {layer: [] for layer in missing}
 
+        def hooks(note: Note) -> AbstractContextManager[Any]:
             def reader(layer: int) -> Hook:
-                return lambda activations, hook: shapes[layer].append(activations.shape)  # noqa: ARG005
+                return lambda activations, hook: note(layer, activations)  # noqa: ARG005
 
-            hooks = [(hook_name(site, layer), reader(layer)) for layer in missing]
-            model = self._model
-            transformer = model.base_model
-            with (
-                alone(model),
-                torch.inference_mode(),
-                unsteered(),
-                self.bridge.hooks(fwd_hooks=hooks),
-            ):
-                transformer(**self._inputs(transformer, PROBE))
-            for layer in missing:
-                lacks = f"{self._info.name} has no {site} in layer {layer}"
-                self._widths[site, layer] = width_of(shapes[layer], site, model.config, lacks)
+            named = [(hook_name(site, layer), reader(layer)) for layer in missing]
+            hooked: AbstractContextManager[Any] = self.bridge.hooks(fwd_hooks=named)
+            return hooked
+
+        measured = measured_widths(self._model, self._info.name, site, missing, hooks)
+        self._widths |= {(site, layer): width for layer, width in measured.items()}
         return tuple(self._widths[site, layer] for layer in layers)
 
     def _reading(
@@ -165,10 +153,4 @@ def _shipped_tokenizer(bridge: TransformerBridge) -> Any:
     bridge_tokenizer = bridge.tokenizer
     if bridge_tokenizer is None:
         raise ModelError("the bridge has no tokenizer; give adapt(..., tokenizer=...)")
-    try:
-        return AutoTokenizer.from_pretrained(bridge_tokenizer.name_or_path)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"cannot load the tokenizer of {bridge_tokenizer.name_or_path!r} as it ships: "
-            f"{one_line(error)}; give adapt(..., tokenizer=...)"
-        ) from error
+    return shipped_tokenizer(bridge_tokenizer.name_or_path)

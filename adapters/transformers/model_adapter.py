@@ -5,20 +5,17 @@ from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from typing import Any
 
-from transformers import AutoTokenizer
-
 from steer_plugin.adapters.shared.dtypes import dtype_of
 from steer_plugin.adapters.shared.hooked_adapter import Answer, HookedAdapter, Key, Reader
 from steer_plugin.adapters.shared.model_sites import ModelSites
 from steer_plugin.adapters.shared.placement import devices_of
+from steer_plugin.adapters.shared.shipped_tokenizer import shipped_tokenizer
 from steer_plugin.adapters.shared.steered_tokens import Steered, SteeredTokens
 from steer_plugin.adapters.shared.tokens import tokens_for
 from steer_plugin.adapters.transformers.hooks import reading, steering
 from steer_plugin.adapters.transformers.wrappers import recorded_name, unwrapped
-from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.settings.model import BATCH_TOKENS
-from steer_plugin.storage.artifacts import one_line
 
 
 class ModelAdapter(HookedAdapter):
@@ -59,7 +56,7 @@ class ModelAdapter(HookedAdapter):
         inner.eval()
         config = inner.config
         source = name or config.name_or_path or "unknown"
-        shipped = _shipped_tokenizer(source) if tokenizer is None else tokenizer
+        shipped = shipped_tokenizer(source) if tokenizer is None else tokenizer
         name = name or recorded_name(model)
         tokens = tokens_for(shipped, bos, config, chat)
         text_config = config.get_text_config()
@@ -93,13 +90,3 @@ class ModelAdapter(HookedAdapter):
     ) -> Iterator[dict[Key, Answer]]:
         with self._steered(steps), reading(self._model, self._sites, readers) as answers:
             yield answers
-
-
-def _shipped_tokenizer(name: str) -> Any:
-    try:
-        return AutoTokenizer.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise ModelError(
-            f"cannot load the tokenizer of {name!r}: {one_line(error)}; "
-            "give adapt(..., tokenizer=...)"
-        ) from error

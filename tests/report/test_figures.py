@@ -29,8 +29,7 @@ from steer_plugin.analyses.statistics.figure_rows import over_pairs
 from steer_plugin.errors import AnalysisError
 
 from support.frames import LANGUAGES, changed, results
-from support.frames_of_extras import controls_frame, generation_frame, methods_frame
-from support.frames_of_paper import paper_results
+from support.frames_of_extras import controls_frame, generation_frame
 
 LINE = 140
 """Characters of a caption that the page's column holds in a line."""
@@ -44,14 +43,6 @@ STORED = {
     *("generation_by_k", "generation_tradeoff", "table_1", NAME),
     "measures_by_layer",
 }
-
-
-@pytest.fixture(scope="module")
-def run() -> Results:
-    base = paper_results(layers=("0", "12", "final"), top_ks=(50, 300, 1500), sentences=6)
-    return dataclasses.replace(
-        base, controls=controls_frame(), methods=methods_frame(), generation=generation_frame()
-    )
 
 
 @pytest.fixture(scope="module")

@@ -20,18 +20,8 @@ from steer_plugin.analyses.statistics.figure_rows import over_pairs
 
 from support.browser import LIMIT, chromium, console, open_page, requests
 from support.frames import results
-from support.frames_of_extras import controls_frame, generation_frame, methods_frame
-from support.frames_of_paper import paper_results
 
 __all__ = ["chromium"]
-
-
-@pytest.fixture(scope="module")
-def run() -> Results:
-    base = paper_results(layers=("0", "12", "final"), top_ks=(50, 300, 1500), sentences=6)
-    return dataclasses.replace(
-        base, controls=controls_frame(), methods=methods_frame(), generation=generation_frame()
-    )
 
 
 @pytest.fixture(scope="module")
