@@ -112,7 +112,7 @@ def derived(model: Any) -> DerivedPaths:
 def _component_mapping(model: Any) -> dict[str, Any]:
     from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
-    from transformer_lens.model_bridge.sources._hf_format import (
+    from transformer_lens.model_bridge.sources.transformers import (
         determine_architecture_from_hf_config,
     )
 

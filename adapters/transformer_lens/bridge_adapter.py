@@ -18,6 +18,7 @@ from steer_plugin.adapters.shared.steered_tokens import (
     SteeredTokens,
 )
 from steer_plugin.adapters.shared.tokens import tokens_for
+from steer_plugin.adapters.transformer_lens.deviations import require_agreement
 from steer_plugin.adapters.transformer_lens.hooks import (
     Hook,
     NamedHook,
@@ -29,11 +30,6 @@ from steer_plugin.adapters.transformer_lens.passes import watch_passes
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.settings.model import BATCH_TOKENS
-
-# Bridges that compute otherwise than their models, as tests/support/conformance.py measures.
-OTHERWISE = {
-    "openai-gpt": "its MLP has other neurons than the model, and its blocks pass their hooks by"
-}
 
 
 class BridgeAdapter(HookedAdapter):
@@ -52,7 +48,7 @@ class BridgeAdapter(HookedAdapter):
 
     Raises:
         ModelError: the tokenizer cannot be loaded, or has no BOS and `bos` is True, or no chat
-            template and `chat` is; or the bridge has parts that the model lacks.
+            template and `chat` is; or the bridge computes otherwise than the model.
     """
 
     def __init__(
@@ -68,7 +64,7 @@ class BridgeAdapter(HookedAdapter):
         revision: str | None = None,
     ) -> None:
         """Hold the bridge; nothing is run yet."""
-        _require_components(bridge)
+        require_agreement(bridge)
         bridge.eval()
         self.bridge = bridge
         model = cast("Any", bridge.original_model)
@@ -124,29 +120,6 @@ class BridgeAdapter(HookedAdapter):
             tokens = SteeredTokens(step, self.tokens.bos_id, touched=touched)
             hooks += steering_hooks(self.bridge, step, tokens, watch_passes(self.bridge).context)
         return hooks
-
-
-def _require_components(bridge: TransformerBridge) -> None:
-    """Refuse a bridge that would run what its model lacks, as Granite 4 without rotary embedding.
-
-    Raises:
-        ModelError: it has such a part.
-    """
-    model = cast("Any", bridge.original_model)
-    reason = OTHERWISE.get(model.config.model_type)
-    if reason is not None:
-        raise ModelError(f"{bridge.cfg.model_name} on TransformerLens: {reason}; run it on nnsight")
-    lacking = [
-        name
-        for name, part in bridge.named_modules()
-        if getattr(part, "original_component", part) is None
-    ]
-    if lacking:
-        raise ModelError(
-            f"transformer_lens {version('transformer-lens')} would run {', '.join(lacking)}, which "
-            f"{type(bridge.original_model).__name__} lacks in {bridge.cfg.model_name}; run the "
-            "model on nnsight"
-        )
 
 
 def _shipped_tokenizer(bridge: TransformerBridge) -> Any:

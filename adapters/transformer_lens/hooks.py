@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from torch import Tensor
-from transformer_lens.hook_points import HookFunction
+from transformer_lens.hook_points import HookFunction, HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.exceptions import StopAtLayerException
 
@@ -19,6 +19,7 @@ from steer_plugin.adapters.shared.steered_tokens import (
     Writer,
     writers,
 )
+from steer_plugin.adapters.transformer_lens.deviations import require_agreement
 from steer_plugin.adapters.transformer_lens.passes import watch_passes
 from steer_plugin.errors import InterventionError, SiteError
 from steer_plugin.interventions.intervention import Intervention
@@ -46,6 +47,7 @@ def fwd_hooks(
     tokenizer = bridge.tokenizer
     check_intervention(intervention)
     require_causal(cast("Any", bridge.original_model).config)
+    require_agreement(bridge)
     steps = acting_steps(intervention)
     if not steps:
         return []
@@ -74,10 +76,11 @@ def steered(
     the block leaves it steered. However the block ends, the model is left as it was.
 
     Raises:
-        ModelError: the model is an encoder-decoder.
+        ModelError: the model is an encoder-decoder, or the bridge computes otherwise than it.
         SiteError: the model lacks the site or one of the units.
-        InterventionError: the hooks were removed inside the block, as permanent ones too; or
-            another thread is in such a block with the same model.
+        InterventionError: the hooks were removed inside the block, as permanent ones too, or by an
+            autoencoder of SAELens in their place; or another thread is in such a block with the
+            same model.
     """
     model: Any = bridge.original_model
     with in_one_thread(model, str(bridge.cfg.model_name)):
@@ -96,12 +99,15 @@ def _steered(
     ]
     try:
         yield bridge
+        now = bridge.hook_dict
         if any(
-            handle not in point.fwd_hooks for point, handle in zip(points, handles, strict=True)
+            now[name] is not point or handle not in point.fwd_hooks
+            for (name, _), point, handle in zip(hooks, points, handles, strict=True)
         ):
             raise InterventionError(
                 "the plan's hooks were removed inside the block, so not all of it was steered; "
-                "leave out reset_hooks(including_permanent=True) there"
+                "leave out reset_hooks(including_permanent=True) there, and attach no autoencoder "
+                "of SAELens at its sites"
             )
     finally:
         for point, handle in zip(points, handles, strict=True):
@@ -157,6 +163,9 @@ def reading_hooks(
 
     Yields:
         The answers; complete when the block is left.
+
+    Raises:
+        SiteError: something else than a hook stands at one of the names.
     """
     answers: dict[Key, Answer] = {}
 
@@ -169,6 +178,9 @@ def reading_hooks(
         return hook_function
 
     hooks = [*steering, *((name, reader(key, read)) for key, (name, read) in readers.items())]
+    points = bridge.hook_dict
+    for name, _ in hooks:
+        _require_hook_point(points, name)
     with contextlib.suppress(StopAtLayerException), bridge.hooks(fwd_hooks=hooks):
         yield answers
 
@@ -192,12 +204,14 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
             raise SiteError(f"{bridge.cfg.model_name} has no final norm ({name})")
         if layer != 0:
             raise SiteError(f"{FINAL_NORM} is one place, layer 0; layer {layer} was given")
+        _require_hook_point(points, name)
         return
     blocks = bridge.cfg.n_layers
     if not 0 <= layer < blocks:
         raise SiteError(f"layer {layer} does not exist; the model has blocks 0..{blocks - 1}")
     if name not in points:
         raise SiteError(f"{bridge.cfg.model_name} has no {site} in layer {layer}")
+    _require_hook_point(points, name)
     meant = [f"blocks.{layer}.{canonical}" for canonical in place.hooks or (site,)]
     gated = f"blocks.{layer}.mlp.gate.hook_out" in points
     owns = any(points[name] is points.get(canonical) for canonical in meant)
@@ -210,4 +224,13 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
         raise SiteError(
             f"{bridge.cfg.model_name} has no {site} in layer {layer}: the name stands for {held} "
             "there (a fused or mixture-of-experts block); choose another site"
+        )
+
+
+def _require_hook_point(points: Mapping[str, HookPoint], name: str) -> None:
+    """Refuse a hook in whose place there is a module, as SAELens attaches autoencoders."""
+    if not isinstance(points[name], HookPoint):
+        raise SiteError(
+            f"{name} is not what the model computes: {type(points[name]).__name__} is attached "
+            "there; detach it (SAELens: bridge.reset_saes()), or choose another site"
         )

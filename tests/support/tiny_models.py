@@ -10,6 +10,8 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformer_lens.model_bridge import TransformerBridge
 
+from steer_plugin.adapters.transformer_lens.deviations import deviation_of
+
 N_LAYERS = 3
 D_MODEL = 16
 MAX_TOKENS = 64
@@ -42,8 +44,15 @@ _WIDE_HEADS = {**_SHAPE, "num_key_value_heads": 1, "head_dim": 10}
 
 # Bloom and Qwen ship tokenizers that put no BOS in front.
 WITHOUT_OWN_BOS = ("bloom", "qwen3")
-ARCHITECTURES = ("gpt2", "llama", "bloom", "cohere", "qwen3", "gemma3", "neox", "mixtral")
-MORE_ARCHITECTURES = (
+
+
+def _bridged(*names: str) -> tuple[str, ...]:
+    """Leave out those of which the installed TransformerLens computes something else."""
+    return tuple(name for name in names if deviation_of(name) is None)
+
+
+ARCHITECTURES = _bridged("gpt2", "llama", "bloom", "cohere", "qwen3", "gemma3", "neox", "mixtral")
+MORE_ARCHITECTURES = _bridged(
     "cohere2",
     "falcon",
     "gemma",

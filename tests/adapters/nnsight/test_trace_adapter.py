@@ -575,7 +575,7 @@ def test_several_threads_share_a_model_and_get_their_own_answers(
 def test_embeddings_of_a_corpus_are_the_same_on_both_hosts(
     hosts_of: Callable[[str], Hosts],
 ) -> None:
-    hosts = hosts_of("cohere")
+    hosts = hosts_of("neox")
     given = intervention(plan("mlp.hook_post", "set"))
 
     for layer in ("final", 1):

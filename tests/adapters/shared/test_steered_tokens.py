@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformer_lens.hook_points import HookPoint
 
 from steer_plugin import steered
 from steer_plugin.adapters.shared.steered_tokens import (
@@ -17,7 +18,7 @@ from steer_plugin.adapters.shared.steered_tokens import (
     without_padding,
 )
 from steer_plugin.adapters.shared.touched_tokens import touched_tokens
-from steer_plugin.errors import InterventionError
+from steer_plugin.errors import InterventionError, SiteError
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.settings.parts import OPERATIONS
 
@@ -193,7 +194,8 @@ def test_the_logit_lens_reads_the_steered_residual_stream(model: Tiny, oracle: O
 
     with steered(model.bridge, intervention(acts)):
         logits, cache = model.bridge.run_with_cache(TEXT)
-        lens = cache.logit_lens(positions=None)
+        # By hand, since TransformerLens has moved its own.
+        lens = model.bridge.unembed(model.bridge.ln_final(cache.accumulated_resid()))
 
     keys = [("hook_resid_post", layer) for layer in range(N_LAYERS)]
     _, read = oracle.forward(IDS, acts, read=keys)
@@ -201,9 +203,9 @@ def test_the_logit_lens_reads_the_steered_residual_stream(model: Tiny, oracle: O
     for entry, key in enumerate(keys, start=1):
         with torch.no_grad():
             wanted = oracle.model.lm_head(norm(read[key][None]))
-        _close(lens.values[entry], wanted)
+        _close(lens[entry].detach(), wanted)
         _close(cache.accumulated_resid()[entry][0], read[key])
-    _close(lens.values[-1], logits.detach())
+    _close(lens[-1].detach(), logits.detach())
 
 
 @pytest.mark.parametrize("name", ["blocks.2.hook_resid_post", "blocks.0.mlp.hook_post"])
@@ -489,6 +491,26 @@ def test_hooks_that_are_reset_inside_leave_the_block_steered(model: Tiny, oracle
         steered(model.bridge, intervention(acts)) as bridge,
     ):
         bridge.reset_hooks(including_permanent=True)
+
+
+def _attach(bridge: Any, module: torch.nn.Module) -> None:
+    """Put a module in the place of a hook, as SAELens does."""
+    bridge.blocks[1].mlp.out.hook_in = module
+    bridge._hook_registry["blocks.1.mlp.out.hook_in"] = module
+
+
+def test_the_place_of_what_is_attached_instead_of_a_hook_is_refused(
+    shipped: Callable[[str], Any],
+) -> None:
+    bridge = tiny_models.boot("gpt2", shipped("gpt2")).bridge
+    acts = intervention(plan("mlp.hook_post", "set", layers=(1,)))
+
+    # Detached again, it leaves a hook of its own, without the plan.
+    with pytest.raises(InterventionError, match="attach no autoencoder"), steered(bridge, acts):
+        _attach(bridge, HookPoint())
+    _attach(bridge, torch.nn.Identity())
+    with pytest.raises(SiteError, match="Identity is attached there"), steered(bridge, acts):
+        pass
 
 
 def test_nothing_stays_on_the_model_once_hooks_are_gone(model: Tiny) -> None:
