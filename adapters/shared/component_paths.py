@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from steer_plugin.adapters.shared.causal_models import require_causal
+from steer_plugin.adapters.shared.transformer_lens_version import advice
 from steer_plugin.settings.names import FINAL_NORM
 from steer_plugin.settings.parts import SITES, Site
 
@@ -197,4 +198,4 @@ def _reason(block: Any, site: str, named: bool) -> str:
         return FUSED_GATE
     if hasattr(block, "residual_contribution_scale"):
         return SCALED
-    return NO_TENSOR
+    return f"{NO_TENSOR}{advice()}"

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from transformer_lens.model_bridge import TransformerBridge
 
+from steer_plugin.adapters.shared.transformer_lens_version import is_older_than
 from steer_plugin.errors import ModelError
 
 
@@ -56,10 +57,9 @@ def deviation_of(model_type: str) -> Deviation | None:
         model_type: `config.model_type`.
     """
     deviation = DEVIATIONS.get(model_type)
-    if deviation is None or deviation.mended is None:
+    if deviation is None or deviation.mended is None or is_older_than(deviation.mended):
         return deviation
-    major, minor = version("transformer-lens").split(".")[:2]
-    return None if (int(major), int(minor)) >= deviation.mended else deviation
+    return None
 
 
 def require_agreement(bridge: TransformerBridge) -> None:

@@ -19,6 +19,7 @@ from steer_plugin.adapters.shared.steered_tokens import (
     Writer,
     writers,
 )
+from steer_plugin.adapters.shared.transformer_lens_version import advice
 from steer_plugin.adapters.transformer_lens.deviations import require_agreement
 from steer_plugin.adapters.transformer_lens.passes import watch_passes
 from steer_plugin.errors import InterventionError, SiteError
@@ -210,7 +211,7 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
     if not 0 <= layer < blocks:
         raise SiteError(f"layer {layer} does not exist; the model has blocks 0..{blocks - 1}")
     if name not in points:
-        raise SiteError(f"{bridge.cfg.model_name} has no {site} in layer {layer}")
+        raise SiteError(f"{bridge.cfg.model_name} has no {site} in layer {layer}{advice()}")
     _require_hook_point(points, name)
     meant = [f"blocks.{layer}.{canonical}" for canonical in place.hooks or (site,)]
     gated = f"blocks.{layer}.mlp.gate.hook_out" in points
@@ -223,7 +224,7 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
         )
         raise SiteError(
             f"{bridge.cfg.model_name} has no {site} in layer {layer}: the name stands for {held} "
-            "there (a fused or mixture-of-experts block); choose another site"
+            f"there (a fused or mixture-of-experts block); choose another site{advice()}"
         )
 
 

@@ -30,8 +30,10 @@ def rows() -> dict[str, str]:
 
 
 def test_the_table_has_each_architecture(rows: dict[str, str]) -> None:
-    assert sorted(rows) == architectures()
-    assert {*NOT_MADE} == {*architectures()} - {*made()}
+    known = {*architectures()}
+    assert known <= {*rows}
+    assert {*rows} - known == set() or not models_table.is_of_these_versions()
+    assert {*NOT_MADE} & known == known - {*made()}
 
 
 @pytest.mark.parametrize(
@@ -49,11 +51,19 @@ def test_every_site_is_itself_or_refused_by_name_on_every_host(
         seen = conformance(architecture, shipped("llama"))
 
     assert seen.deviation < WORST, seen.worst
-    assert rows[architecture] == models_table.row(seen)
+    line = models_table.row(seen)
+    assert line == rows[architecture] or not models_table.is_of_these_versions()
+    # Older libraries have no more than these.
+    for cell, told in zip(_cells(line), _cells(rows[architecture]), strict=True):
+        assert {*cell} <= {*told}
     for host in HOSTS:
         for site in SITES:
             if not seen.layers.get((host, site)):
                 assert seen.reasons[host, site]
+
+
+def _cells(row: str) -> list[str]:
+    return [cell.strip().lower().removeprefix("no") for cell in row.split("|")[2:]]
 
 
 def test_an_encoder_decoder_is_refused_in_a_line(shipped: Callable[[str], Any]) -> None:

@@ -6,6 +6,7 @@ python -m support.models_table > docs/models.md    # from the folder `tests`
 import sys
 import tempfile
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 from support import tiny_models
@@ -13,6 +14,7 @@ from support.conformance import HOSTS, Conformance, conformance
 from support.every_architecture import NOT_MADE, architectures
 from support.plans import SITES
 
+PINS = Path(__file__).parents[2] / "constraints.txt"
 LETTERS = {"transformers": "H", "nnsight": "N", "transformer_lens": "T"}
 HEAD = """# Models
 
@@ -22,11 +24,18 @@ TransformerLens; a small letter: in some layers only, since others are of anothe
 stands a bound of the largest deviation from plain PyTorch hooks, from the model's own hidden states
 and from the sums and activation functions that a block is made of, over readings and steering of
 batches with padding, as a share of the largest number there (float32). Below is why a letter is
-missing. Made by `make models`; a test compares.
+missing. Made by `make models`, with the versions of `constraints.txt`; a test compares. With
+TransformerLens 3.9 no host has more than this, and what it has is held to the same bound.
 
 An encoder-decoder, such as T5, is refused: sites and embeddings are of a decoder that reads a text
 once. Of an encoder there would be no generation, and positions of two kinds.
 """
+
+
+def is_of_these_versions() -> bool:
+    """Tell whether the libraries that the table depends on are those that it was made with."""
+    pins = dict(line.split("==") for line in PINS.read_text(encoding="utf-8").split())
+    return all(version(name) == pins[name] for name in ("transformer-lens", "transformers"))
 
 
 def row(seen: Conformance) -> str:
