@@ -15,8 +15,14 @@ from support import saved_models
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
-# Where the other tests of this room run the blocks of a page.
-RUN_ELSEWHERE = {"own-parts.md", "index.md", "how-to/plans.md", "tutorials/nnsight.md"}
+# Where other tests run the blocks of a page: of this room, and with SAELens.
+RUN_ELSEWHERE = {
+    "own-parts.md",
+    "index.md",
+    "how-to/plans.md",
+    "tutorials/nnsight.md",
+    "tutorials/other-analyses.md",
+}
 ROW = re.compile(r"^\| `([\w/]+)/` \| [^|]+ \| ([^|]*)\|$", re.MULTILINE)
 
 

@@ -4,8 +4,10 @@ No `test_` in the name: SAELens takes TransformerLens 3 alone, so `.ci/run` name
 environment that has both, and no other run collects it. Missing, SAELens is an error there.
 """
 
+import re
 import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,10 +24,11 @@ from support.tiny_models import D_MODEL, Tiny
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from sae_lens import SAE, StandardSAE, StandardSAEConfig
+    from sae_lens import StandardSAE, StandardSAEConfig
     from sae_lens.analysis.sae_transformer_bridge import SAETransformerBridge
     from sae_lens.saes.sae import SAEMetadata
 
+PAGE = Path(__file__).parents[3] / "docs" / "tutorials" / "other-analyses.md"
 TEXT = "bird boat key lake leaf"
 LAYER = 1
 WIDTHS = {"hook_resid_post": D_MODEL, "mlp.hook_post": 24}
@@ -165,9 +168,23 @@ def test_the_place_of_an_autoencoder_is_refused(model: Tiny, bridge: Any) -> Non
         bridge.run_with_saes(TEXT, saes=[sae])
 
 
-def test_a_saved_autoencoder_is_read_again(tmp_path: Any) -> None:
+def test_the_example_of_the_docs_runs(
+    model: Tiny, oracle: Oracle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     sae = autoencoder("hook_resid_post")
-    sae.save_model(tmp_path)
-    activations = torch.randn(3, D_MODEL)
+    monkeypatch.chdir(tmp_path)
+    sae.save_model("sae")
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    ids = oracle.ids(TEXT)
+    names: dict[str, Any] = {
+        "bridge": model.bridge,
+        "plan": intervention(PLAN),
+        "steered": steered,
+        "tokens": torch.tensor([ids]),
+        "torch": torch,
+    }
 
-    close(SAE.load_from_disk(tmp_path).encode(activations), features(sae, activations))
+    exec(block, names)  # noqa: S102
+
+    _, read = oracle.forward(ids, PLAN, read=[("hook_resid_post", LAYER)])
+    close(names["features"][0], features(sae, read["hook_resid_post", LAYER]))
