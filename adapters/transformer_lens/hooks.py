@@ -228,7 +228,7 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
         )
 
 
-def _require_hook_point(points: Mapping[str, HookPoint], name: str) -> None:
+def _require_hook_point(points: Mapping[str, object], name: str) -> None:
     """Refuse a hook in whose place there is a module, as SAELens attaches autoencoders."""
     if not isinstance(points[name], HookPoint):
         raise SiteError(

@@ -34,7 +34,8 @@ once. Of an encoder there would be no generation, and positions of two kinds.
 
 def is_of_these_versions() -> bool:
     """Tell whether the libraries that the table depends on are those that it was made with."""
-    pins = dict(line.split("==") for line in PINS.read_text(encoding="utf-8").split())
+    lines = PINS.read_text(encoding="utf-8").splitlines()
+    pins = dict(line.split("==") for line in lines if "==" in line)
     return all(version(name) == pins[name] for name in ("transformer-lens", "transformers"))
 
 
