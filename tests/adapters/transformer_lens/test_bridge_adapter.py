@@ -14,6 +14,7 @@ import torch
 
 from steer_plugin import ParallelCorpus, adapt, embed, embed_layers, find_experts, steered
 from steer_plugin.activations.pooling import ACTIVE
+from steer_plugin.adapters.shared import transformer_lens_version
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.intervention import Intervention
@@ -265,6 +266,41 @@ def test_a_site_that_an_architecture_lacks_or_aliases_is_refused_by_name(
         next(iter(adapter.collect(SHORT, [Reading(site, "max")])))
     with pytest.raises(SiteError, match=rf"tiny-{name} has no {site} in layer 1"):
         acts.fwd_hooks(tiny_model(name).bridge)
+
+
+@pytest.mark.parametrize(
+    ("release", "ends"),
+    [("3.9.0", r"choose another site \(transformer-lens>=4\.3 maps more, see docs/models\.md\)$"),
+     ("4.3.0", "choose another site$")],
+)  # fmt: skip
+def test_an_older_transformer_lens_names_the_one_that_maps_more(
+    release: str, ends: str, tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transformer_lens_version, "version", lambda _: release)
+
+    with pytest.raises(SiteError, match=ends):
+        _adapter(tiny_model("mixtral")).space("mlp.hook_post")
+
+
+@pytest.mark.parametrize("release", ["3.9.0", "4.1.0", "4.2.0"])
+def test_a_bridge_that_computes_something_else_is_refused_where_it_does(
+    release: str, shipped: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge = tiny_models.boot("cohere", shipped("cohere")).bridge
+    acts = Intervention("mlp.hook_post", (1,), (0,), (1.0,))
+    refusal = (
+        "^tiny-cohere on TransformerLens before 4.2: its attention rotates other pairs of units "
+        "than the model's; run it on nnsight, or with transformer-lens>=4.2$"
+    )
+    monkeypatch.setattr(transformer_lens_version, "version", lambda _: release)
+
+    if release == "4.2.0":
+        assert adapt(bridge, tokenizer=shipped("cohere")).info.n_layers == N_LAYERS
+        return
+    with pytest.raises(ModelError, match=refusal):
+        adapt(bridge, tokenizer=shipped("cohere"))
+    with pytest.raises(ModelError, match=refusal), steered(bridge, acts):
+        pass
 
 
 @pytest.mark.parametrize("name", ["gpt2", "mixtral"])
