@@ -28,7 +28,7 @@ with warnings.catch_warnings():
     from sae_lens.analysis.sae_transformer_bridge import SAETransformerBridge
     from sae_lens.saes.sae import SAEMetadata
 
-PAGE = Path(__file__).parents[3] / "docs" / "tutorials" / "other-analyses.md"
+PAGE = Path(__file__).parents[2] / "docs" / "tutorials" / "other-analyses.md"
 TEXT = "bird boat key lake leaf"
 LAYER = 1
 WIDTHS = {"hook_resid_post": D_MODEL, "mlp.hook_post": 24}
