@@ -54,11 +54,6 @@ def bridge(model: Tiny) -> Iterator[Any]:
     assert model.hooks() == []
 
 
-@pytest.fixture
-def oracle(model: Tiny) -> Oracle:
-    return Oracle("llama", model.plain, model.tokenizer, bos=True)
-
-
 def autoencoder(site: str) -> Any:
     torch.manual_seed(0)
     sae = StandardSAE(
