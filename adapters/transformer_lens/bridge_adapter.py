@@ -22,6 +22,7 @@ from steer_plugin.adapters.transformer_lens.deviations import require_agreement
 from steer_plugin.adapters.transformer_lens.hooks import (
     Hook,
     NamedHook,
+    hooked,
     reading_hooks,
     require_site,
     steering_hooks,
@@ -95,8 +96,7 @@ class BridgeAdapter(HookedAdapter):
                 return lambda activations, hook: note(layer, activations)  # noqa: ARG005
 
             named = [(hook_name(site, layer), reader(layer)) for layer in missing]
-            hooked: AbstractContextManager[Any] = self.bridge.hooks(fwd_hooks=named)
-            return hooked
+            return hooked(self.bridge, named)
 
         measured = measured_widths(self._model, self._info.name, site, missing, hooks)
         self._widths |= {(site, layer): width for layer, width in measured.items()}
@@ -111,8 +111,7 @@ class BridgeAdapter(HookedAdapter):
         return reading_hooks(self.bridge, self._steering(steps), named)
 
     def _steered(self, steps: Sequence[Steered]) -> AbstractContextManager[Any]:
-        hooked: AbstractContextManager[Any] = self.bridge.hooks(fwd_hooks=self._steering(steps))
-        return hooked
+        return hooked(self.bridge, self._steering(steps))
 
     def _steering(self, steps: Sequence[Steered]) -> list[NamedHook]:
         hooks: list[NamedHook] = []

@@ -92,15 +92,16 @@ def _steered(
     bridge: TransformerBridge, intervention: AnyPlan, prompt_length: int | None
 ) -> Iterator[TransformerBridge]:
     hooks = fwd_hooks(bridge, intervention, prompt_length)
-    points = [bridge.hook_dict[name] for name, _ in hooks]
-    handles = [
+    before = hook_points(bridge)
+    points = [before[name] for name, _ in hooks]
+    handles = []
+    for point, (_, hook) in zip(points, hooks, strict=True):
         # Of a plain hook `reset_hooks` would leave nothing.
         point.add_hook(cast("HookFunction", hook), is_permanent=True)
-        for point, (_, hook) in zip(points, hooks, strict=True)
-    ]
+        handles.append(point.fwd_hooks[-1])  # TransformerLens 3.9 hands out none
     try:
         yield bridge
-        now = bridge.hook_dict
+        now = hook_points(bridge)
         if any(
             now[name] is not point or handle not in point.fwd_hooks
             for (name, _), point, handle in zip(hooks, points, handles, strict=True)
@@ -179,10 +180,7 @@ def reading_hooks(
         return hook_function
 
     hooks = [*steering, *((name, reader(key, read)) for key, (name, read) in readers.items())]
-    points = bridge.hook_dict
-    for name, _ in hooks:
-        _require_hook_point(points, name)
-    with contextlib.suppress(StopAtLayerException), bridge.hooks(fwd_hooks=hooks):
+    with contextlib.suppress(StopAtLayerException), hooked(bridge, hooks):
         yield answers
 
 
@@ -194,7 +192,7 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
     """
     site = tensor_site(site)
     place = SITES[site]
-    points = bridge.hook_dict
+    points = hook_points(bridge)
     name = hook_name(site, layer)
     kind = cast("Any", bridge.original_model).config.model_type
     reason = EXCEPTIONS.get(kind, {}).get(site)
@@ -226,6 +224,28 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
             f"{bridge.cfg.model_name} has no {site} in layer {layer}: the name stands for {held} "
             f"there (a fused or mixture-of-experts block); choose another site{advice()}"
         )
+
+
+def hook_points(bridge: TransformerBridge) -> dict[str, HookPoint]:
+    """Give every hook by each of its names; SAELens's kind of bridge tells one name each."""
+    points: dict[str, HookPoint] = TransformerBridge.hook_dict.__get__(bridge)
+    return points
+
+
+def hooked(
+    bridge: TransformerBridge, hooks: Sequence[NamedHook]
+) -> contextlib.AbstractContextManager[Any]:
+    """Set hooks inside the block, by any of their names.
+
+    Raises:
+        SiteError: something else than a hook stands at one of the names.
+    """
+    points, known = hook_points(bridge), bridge.hook_dict
+    for name, _ in hooks:
+        _require_hook_point(points, name)
+    named = [(name if name in known else points[name].name, hook) for name, hook in hooks]
+    context: contextlib.AbstractContextManager[Any] = bridge.hooks(fwd_hooks=named)
+    return context
 
 
 def _require_hook_point(points: Mapping[str, object], name: str) -> None:

@@ -36,9 +36,15 @@ PLAN = plan("mlp.hook_post", "set", layers=(0,))
 TOLERANCE = 1e-5
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def model(shipped: Callable[[str], Any]) -> Tiny:
+    """Give a bridge of the test's own, since a place is not what it was once SAELens left it."""
     return tiny_models.boot("llama", shipped("llama"))
+
+
+@pytest.fixture
+def oracle(model: Tiny) -> Oracle:
+    return Oracle("llama", model.plain, model.tokenizer, bos=True)
 
 
 @pytest.fixture
