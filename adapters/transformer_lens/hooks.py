@@ -243,7 +243,9 @@ def hooked(
     points, known = hook_points(bridge), bridge.hook_dict
     for name, _ in hooks:
         _require_hook_point(points, name)
-    named = [(name if name in known else points[name].name, hook) for name, hook in hooks]
+    # Not `point.name`: what SAELens leaves behind has another.
+    names = {id(point): name for name, point in known.items()}
+    named = [(name if name in known else names[id(points[name])], hook) for name, hook in hooks]
     context: contextlib.AbstractContextManager[Any] = bridge.hooks(fwd_hooks=named)
     return context
 
