@@ -33,6 +33,9 @@ CONNECT_S = 10.0
 SILENCE_S = 30.0
 TELL_AFTER_S = 5.0
 POLL_S = 1.0
+# How long a request may run. NDIF 0.1.2 limits that itself, but where it cut off a request just as
+# that ended, its model runs no more, and whoever asks next is left waiting without a word.
+LONGEST_RUN_S = 3600.0
 LONGEST_PAUSE_S = 15.0
 
 # In the words of NDIF 0.1.2: what is wrong with a key; what may pass; what took too long.
@@ -241,6 +244,7 @@ class _Backend(RemoteBackend):
         self.display = StatusDisplay(enabled=False)
         self._ndif = ndif
         self._last = "sent, and waiting for a first word"
+        self._runs = False
 
     def _serialize(self, tracer: Any) -> bytes:
         blob: bytes = super()._serialize(tracer)
@@ -279,6 +283,12 @@ class _Backend(RemoteBackend):
                 response = self.parse(connection.recv())
             except websocket.WebSocketTimeoutException:
                 now = time.monotonic()
+                if self._runs and now - since > LONGEST_RUN_S:
+                    raise ModelError(
+                        f"NDIF at {self._ndif.url} has run a request for {LONGEST_RUN_S / 60:.0f} "
+                        "minutes without an answer; give fewer tokens a batch, or ask who runs the "
+                        "server to deploy the model anew, then run the same again"
+                    ) from None
                 if not told and now - since > TELL_AFTER_S:
                     self._ndif.tell(f"NDIF: {self._last}")
                     told = True
@@ -286,6 +296,7 @@ class _Backend(RemoteBackend):
                     httpx.get(f"{self.host}/ping", timeout=CONNECT_S).raise_for_status()
                     asked = time.monotonic()
             else:
+                self._runs = response.status in (Status.RUNNING, Status.LOG)
                 self._last = one_line(response.description or response.status.name.lower())
                 return response
 

@@ -193,13 +193,13 @@ def searches_by_centring(
         blocks_back: Iterable[Blocks] = _Blocks(theirs, ours)
         if at_once:
             blocks = list(blocks)
-            blocks_back = [(rows, [one.T for one in cosines]) for rows, cosines in blocks]
+            blocks_back = [(rows, [block.T for block in cosines]) for rows, cosines in blocks]
         near, near_back = _nearest_both(blocks, len(every))
-        for pair, answer, some, asked, found in (
+        for pair, answer, products, near_queries, near_candidates in (
             ((first, second), answers[second], blocks, near, near_back),
             ((second, first), answers[first], blocks_back, near_back, near),
         ):
-            for chosen, by_centring in some:
+            for chosen, by_centring in products:
                 for place, cosines in enumerate(by_centring):
                     yield (
                         place,
@@ -207,8 +207,8 @@ def searches_by_centring(
                         Search(
                             cosines,
                             answer.of(chosen),
-                            asked[place][chosen],
-                            found[place],
+                            near_queries[place][chosen],
+                            near_candidates[place],
                             numbers[chosen],
                             numbers,
                         ),

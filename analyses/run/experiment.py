@@ -146,7 +146,8 @@ def run_experiment(
                 writer.expect([comparison.experts, comparison.matched[0]], target)
         _expect_rivals(writer, rivals)
     steps.progress.expect(
-        "comparing", {_comparison_step(one): len(one.conditions) for one in comparisons}
+        "comparing",
+        {_comparison_step(comparison): len(comparison.conditions) for comparison in comparisons},
     )
     by_layer = [experts_by_layer(run_experts.experts, k, settings.choice) for k in settings.top_k]
     shared = [overlap(run_experts.experts, k, settings.choice) for k in settings.top_k]

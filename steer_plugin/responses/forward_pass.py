@@ -71,7 +71,7 @@ class KeptResponses:
         matrices = {reading: self[reading] for reading in self.readings}
         if sum(matrix.nbytes for matrix in matrices.values()) > memory:
             return self
-        return Responses({name: one[:, :] for name, one in matrices.items()}, self.tokens)
+        return Responses({name: matrix[:, :] for name, matrix in matrices.items()}, self.tokens)
 
     def in_memory(self) -> "Responses":
         """Read all of them, as wide as an adapter's batches are."""
@@ -170,11 +170,11 @@ def gather_on_disk(
     """
     parts = PassFolder.of(keep, adapter.identify(), texts, readings, intervention)
     everything = np.arange(len(texts))
-    found = fill(parts, adapter, texts, everything, intervention, progress)
-    tokens = token_counts(found, len(texts))
+    files = fill(parts, adapter, texts, everything, intervention, progress)
+    tokens = token_counts(files, len(texts))
     _check_all_there(adapter, tokens)
     units = {reading: len(adapter.space(reading.site, reading.layers)) for reading in readings}
-    return KeptResponses(parts.readings, found, tokens, units)
+    return KeptResponses(parts.readings, files, tokens, units)
 
 
 def fill(
@@ -200,22 +200,22 @@ def fill(
         ModelError: the host answered with NaN or infinity.
         ArtifactError: a batch cannot be kept.
     """
-    found = parts.whole()
-    if token_counts(found, len(texts))[rows].all():
-        return found
+    files = parts.whole()
+    if token_counts(files, len(texts))[rows].all():
+        return files
     with parts.writing():
-        found = []
+        files = []
         for path, part in parts.look():
             if part is None:
                 _remove(path)
             else:
-                found.append(part)
-        missing = rows[token_counts(found, len(texts))[rows] == 0]
+                files.append(part)
+        missing = rows[token_counts(files, len(texts))[rows] == 0]
         for batch in _answers(
             adapter, texts, missing, parts.readings, intervention, progress, len(rows)
         ):
-            found.append(parts.add(batch))
-    return found
+            files.append(parts.add(batch))
+    return files
 
 
 def _in_memory(matrix: DiskMatrix) -> Float[Tensor, "text unit"]:
@@ -243,8 +243,8 @@ def _answers(
         chosen = [int(row) for row in rows]
         asked = [texts[row] for row in chosen]
         plan = None if intervention is None else for_texts(intervention, chosen, len(texts))
-        for found in adapter.collect(asked, readings, intervention=plan):
-            batch = Batch(rows[found.rows], found.responses, found.tokens)
+        for answer in adapter.collect(asked, readings, intervention=plan):
+            batch = Batch(rows[answer.rows], answer.responses, answer.tokens)
             _check_finite(adapter, texts, batch)
             yield batch
             advance(batch.rows)

@@ -160,7 +160,7 @@ class PassFolder:
             about = json.loads(path.read_text(encoding="utf-8"))
             if about.pop("format_version") != FORMAT_VERSION:
                 raise ValueError("it is of another format version")
-            readings = tuple(reading_of(one) for one in about["readings"])
+            readings = tuple(map(reading_of, about["readings"]))
             model = ModelInfo(**about["model"])
             return cls(folder, model, readings, int(about["texts"]), about["intervention"])
 
@@ -208,9 +208,9 @@ class PassFolder:
         Raises:
             ArtifactError: it cannot be written.
         """
-        responses = [self._narrow(batch.responses[reading]) for reading in self.readings]
-        names = _names(len(responses))
-        tensors = {name: found.contiguous() for name, found in zip(names, responses, strict=True)}
+        matrices = [self._narrow(batch.responses[reading]) for reading in self.readings]
+        names = _names(len(matrices))
+        tensors = {name: matrix.contiguous() for name, matrix in zip(names, matrices, strict=True)}
         tensors[ROWS] = torch.from_numpy(batch.rows)
         tensors[TOKENS] = torch.from_numpy(batch.tokens)
         content = save(tensors)
@@ -218,7 +218,7 @@ class PassFolder:
         self._describe()
         with whole_file(path) as draft:
             draft.write_bytes(content)
-        dtypes = tuple(found.dtype for found in responses)
+        dtypes = tuple(matrix.dtype for matrix in matrices)
         return BatchFile(path, batch.rows, batch.tokens, dtypes, names)
 
     def _narrow(self, responses: Float[Tensor, "text unit"]) -> Float[Tensor, "text unit"]:

@@ -59,12 +59,12 @@ class _Results:
         self._units = units
         self._lock = Lock()
 
-    def put(self, first_unit: int, found: Mapping[str, Shaped[Tensor, "chunk _"]]) -> None:
+    def put(self, first_unit: int, results: Mapping[str, Shaped[Tensor, "chunk _"]]) -> None:
         with self._lock:
-            for name, values in found.items():
+            for name, values in results.items():
                 if name not in self.by_name:
                     self.by_name[name] = values.new_empty((self._units, *values.shape[1:]))
-        for name, values in found.items():
+        for name, values in results.items():
             self.by_name[name][first_unit : first_unit + len(values)] = values
 
 

@@ -112,13 +112,13 @@ def _from(groups: _Group) -> _Group:
 
 def mean_difference_of(units: SortedUnits) -> Float[Tensor, "unit concept"]:
     """Give the `mean_difference` of units that are sorted."""
-    own, counts = units.own, units.counts
-    _, exponent = torch.frexp(own.abs().amax(1, keepdim=True))
+    responses, counts = units.by_concept, units.counts
+    _, exponent = torch.frexp(responses.abs().amax(1, keepdim=True))
     # By a power of two, which rounds nothing and leaves d' as it is: no square overflows.
-    own = own * torch.exp2(-exponent.clamp(min=-LARGEST_SHIFT).double())
+    responses = responses * torch.exp2(-exponent.clamp(min=-LARGEST_SHIFT).double())
     size = counts.double()
-    origin = own[:, counts.cumsum(0) - counts]
-    shifted = own - origin.repeat_interleave(counts, 1)
+    origin = responses[:, counts.cumsum(0) - counts]
+    shifted = responses - origin.repeat_interleave(counts, 1)
     mean = sum_by_concept(shifted, counts) / size
     squares = sum_by_concept((shifted - mean.repeat_interleave(counts, 1)).square(), counts)
     each = _Group(size, origin, mean, squares)

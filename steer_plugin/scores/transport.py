@@ -136,10 +136,11 @@ def fit_from_others(units: SortedUnits) -> Float[Tensor, "4 unit concept"]:
     from running sums. These are of whole numbers, so that no digit is lost in a difference. They
     are not finite where there is no line.
     """
-    ascending, own, order, counts = units.ascending, units.own, units.order, units.counts
+    ascending, responses = units.ascending, units.by_concept
+    order, counts = units.order, units.counts
     sentences = ascending.shape[1]
     ends = counts.cumsum(0)
-    bottom, top = own[:, ends - counts], own[:, ends - 1]
+    bottom, top = responses[:, ends - counts], responses[:, ends - 1]
     low, high = least_of_others(bottom), -least_of_others(-top)
     least = ascending[:, :1]
     spread = ascending[:, -1:] - least
@@ -157,7 +158,7 @@ def fit_from_others(units: SortedUnits) -> Float[Tensor, "4 unit concept"]:
 
     met = _met_by_each(place, own_place, order, counts, total) / scale
     away = met / others.repeat_interleave(counts) - (centre / counts).repeat_interleave(counts, 1)
-    rise = own - bottom.repeat_interleave(counts, 1)
+    rise = responses - bottom.repeat_interleave(counts, 1)
     slope = sum_by_concept(away * rise, counts) / variance.masked_fill(constant, 1.0)
     gain = (slope / divisor).masked_fill(constant, 1.0)
     mean_rise = sum_by_concept(rise, counts) / counts
@@ -172,7 +173,7 @@ def fit_from_others(units: SortedUnits) -> Float[Tensor, "4 unit concept"]:
         other = torch.ones_like(ascending[rows], dtype=torch.bool)
         other.scatter_(1, order[rows, its], value=False)
         rest = ascending[rows][other].view(len(rows), -1)
-        fitted = fit_sorted(rest.cpu().numpy(), own[rows, its].cpu().numpy())
+        fitted = fit_sorted(rest.cpu().numpy(), responses[rows, its].cpu().numpy())
         lines[:, rows, concept] = torch.from_numpy(fitted).to(lines.device)
     return lines
 

@@ -61,16 +61,16 @@ def typical_responses_of(
     units: SortedUnits, quantiles: Sequence[float], *, lines: bool
 ) -> dict[str, Float[Tensor, "unit concept"]]:
     """Give the `typical_responses` of units that are sorted."""
-    own, counts = units.own, units.counts
-    sums = sum_by_concept(own, counts)
+    responses, counts = units.by_concept, units.counts
+    sums = sum_by_concept(responses, counts)
     mean = sums / counts
-    off_mean = sum_over_others(sums) / (own.shape[1] - counts)
+    off_mean = sum_over_others(sums) / (responses.shape[1] - counts)
     described = {
         "mean": mean,
         "off_mean": off_mean,
         "mean_difference": mean - off_mean,
-        "median": _quantile(own, counts, 0.5),
-        **{f"q{100 * level:02g}": _quantile(own, counts, level) for level in quantiles},
+        "median": _quantile(responses, counts, 0.5),
+        **{f"q{100 * level:02g}": _quantile(responses, counts, level) for level in quantiles},
     }
     if lines:
         gain, offset, low, high = fit_from_others(units)
@@ -95,7 +95,7 @@ def _narrowed(values: Float[Tensor, "unit concept"]) -> Float[Tensor, "unit conc
 
 
 def _quantile(
-    own: Float[Tensor, "unit sentence"], counts: Int[Tensor, " concept"], level: float
+    responses: Float[Tensor, "unit sentence"], counts: Int[Tensor, " concept"], level: float
 ) -> Float[Tensor, "unit concept"]:
     """Interpolate between the two responses of each concept that are next to a quantile."""
     place = level * (counts - 1).double()
@@ -103,4 +103,4 @@ def _quantile(
     above = torch.minimum(below + 1, counts - 1)
     share = place - below
     start = counts.cumsum(0) - counts
-    return (1 - share) * own[:, start + below] + share * own[:, start + above]
+    return (1 - share) * responses[:, start + below] + share * responses[:, start + above]

@@ -48,17 +48,17 @@ class SortedUnits:
         return sorted_values(self.keys, self.dtype).double()
 
     @cached_property
-    def own(self) -> Float[Tensor, "unit sentence"]:
+    def by_concept(self) -> Float[Tensor, "unit sentence"]:
         """The responses to concept 0's sentences, ascending, then to concept 1's, ..."""
         return self.ascending.gather(1, self.order)
 
     def against_others(
         self,
-    ) -> Iterator[tuple[Float[Tensor, "unit _own"], Float[Tensor, "unit _other"]]]:
+    ) -> Iterator[tuple[Float[Tensor, "unit _inside"], Float[Tensor, "unit _other"]]]:
         """Give the responses to each concept's sentences, and those to all others."""
-        concepts = torch.split(self.own, self.counts.tolist(), 1)
-        for place, own in enumerate(concepts):
-            yield own, torch.cat([*concepts[:place], *concepts[place + 1 :]], 1)
+        concepts = torch.split(self.by_concept, self.counts.tolist(), 1)
+        for place, inside in enumerate(concepts):
+            yield inside, torch.cat([*concepts[:place], *concepts[place + 1 :]], 1)
 
     @cached_property
     def steps(self) -> Bool[Tensor, "unit gap"]:

@@ -78,7 +78,7 @@ def _argsort(keys: Int[Tensor, "unit sentence"]) -> Int[Tensor, "unit sentence"]
     # The highest 16 bits have the sign, all others count from 0.
     *lower, highest = ((keys >> shift).to(torch.int16) for shift in range(0, 8 * keys.itemsize, 16))
     first, *others = [
-        *(one.numpy().view(np.uint16) for one in lower if _vary(one)),
+        *(digits.numpy().view(np.uint16) for digits in lower if _vary(digits)),
         highest.numpy(),
     ]
     index = torch.from_numpy(first.argsort(axis=1, kind="stable"))

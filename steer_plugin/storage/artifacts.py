@@ -29,9 +29,9 @@ CONFIG = "config.json"
 TENSORS = "tensors.safetensors"
 
 
-def one_line(said: BaseException | str) -> str:
+def one_line(message: BaseException | str) -> str:
     """Put an error, or any text, on one line."""
-    return " ".join(str(said).split()) or type(said).__name__
+    return " ".join(str(message).split()) or type(message).__name__
 
 
 @contextlib.contextmanager
@@ -232,18 +232,14 @@ def read_artifact(folder: str | Path, kind: str, *others: str) -> Artifact:
     with readable(path):
         header = json.loads(path.read_text(encoding="utf-8"))
     fields = header if isinstance(header, dict) else {}
-    found, written, content = (fields.get(key) for key in ("kind", "format_version", "content"))
-    if (
-        found not in (kind, *others)
-        or not isinstance(written, int)
-        or not isinstance(content, dict)
-    ):
+    kept, version, content = (fields.get(key) for key in ("kind", "format_version", "content"))
+    if kept not in (kind, *others) or not isinstance(version, int) or not isinstance(content, dict):
         raise ArtifactError(
-            f"{path} holds {found or 'something else'!r}, not a whole {kind!r}; give another folder"
+            f"{path} holds {kept or 'something else'!r}, not a whole {kind!r}; give another folder"
         )
-    if written > FORMAT_VERSION:
+    if version > FORMAT_VERSION:
         raise ArtifactError(
-            f"{path} has format version {written}, this package reads up to {FORMAT_VERSION}; "
+            f"{path} has format version {version}, this package reads up to {FORMAT_VERSION}; "
             "install a newer steer-plugin"
         )
-    return Artifact(str(found), Path(folder), content)
+    return Artifact(str(kept), Path(folder), content)

@@ -4,6 +4,7 @@ import gc
 import json
 import os
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class CPUModel(SandboxHost, BaseModelDeployment):
     def __init__(self, *args: Any, gpu_mem_bytes_by_id: Any, **settings: Any) -> None:  # noqa: ARG002
         """Load the model without a GPU's limits, then tell the tests which process holds it."""
         self.execution_sandbox = None
+        self.ending = threading.Lock()
         super().__init__(*args, gpu_mem_bytes_by_id={}, **settings)
         Path(os.environ[ACTORS], str(os.getpid())).write_text(self.model_key, encoding="utf-8")
 
@@ -48,12 +50,27 @@ class CPUModel(SandboxHost, BaseModelDeployment):
         return model
 
     def execute(self, request: Any) -> Any:
-        """Run a request whose key is not trusted in a process of its own."""
-        if request.trusted:
-            return super().execute(request)
-        if not hasattr(self, "pool"):
-            self.open_pool(1)
-        return self.run_in_runner(request, None)
+        """Run a request whose key is not trusted in a process of its own.
+
+        NDIF 0.1.2 stops a thread also when its request has just ended. The exception then ends the
+        idle thread, the pool still counts on it, and no request is run again.
+        """
+        try:
+            if request.trusted:
+                return super().execute(request)
+            if not hasattr(self, "pool"):
+                self.open_pool(1)
+            return self.run_in_runner(request, None)
+        finally:
+            with self.ending:
+                self.execution_ident = None
+            for _ in range(100):  # an exception that is under way arrives here
+                pass
+
+    def interrupt(self) -> None:
+        """Stop the thread of a request that has not ended."""
+        with self.ending:
+            super().interrupt()
 
     def cleanup(self) -> None:
         """Forget a request."""

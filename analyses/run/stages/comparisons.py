@@ -116,7 +116,7 @@ class _LayerFigures:
                 same=corpus.same,
                 groups=corpus.groups,
             )
-            own = [
+            by_users = [
                 figures_by(
                     name,
                     embeddings,
@@ -127,7 +127,7 @@ class _LayerFigures:
                 for name in self.measures
             ]
         tables = {table: [figures[name] for name in names] for table, names in TABLES.items()}
-        tables["alignment"] += own
+        tables["alignment"] += by_users
         return {table: joined(parts) for table, parts in tables.items()}
 
 

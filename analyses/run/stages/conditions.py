@@ -333,9 +333,9 @@ def most_conditions(settings: RunSettings) -> int:
 
 def most_rivals(settings: RunSettings) -> int:
     """Say how many steered conditions the methods and plans of a run have at most."""
-    own = {plan.target for plan in settings.plans}
+    targets = {plan.target for plan in settings.plans}
     methods = len(settings.targets) * len(settings.methods)
-    return 2 * (methods + len(own) + len(settings.plans))
+    return 2 * (methods + len(targets) + len(settings.plans))
 
 
 def _planned_controls(settings: RunSettings) -> list[str]:
@@ -373,5 +373,4 @@ def plan_rivals(planner: Planner, block: int) -> list[Rival]:
         for method in settings.methods
     ]
     targets = dict.fromkeys(plan.target for plan in settings.plans)
-    own = [planner.own(target) for target in targets]
-    return [*methods, *own, *map(planner.composed, settings.plans)]
+    return [*methods, *map(planner.own, targets), *map(planner.composed, settings.plans)]

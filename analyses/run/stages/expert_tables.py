@@ -111,15 +111,15 @@ def find_all(finder: Finder) -> RunExperts:
 
 def _elsewhere(finder: Finder) -> dict[tuple[str, str | None], ExpertTable]:
     """Find experts at each further site, and from each further source, that steps of plans name."""
-    own, tables = finder.settings, {}
+    run, tables = finder.settings, {}
     further = {there.settings.site: there for there in _finders_elsewhere(finder)}
-    at_sites = {own.site: finder, **further}
-    for site, source in dict.fromkeys(_place(step, own) for step in own.steps):
-        if (site, source) == (own.site, own.source):
+    at_sites = {run.site: finder, **further}
+    for site, source in dict.fromkeys(_place(step, run) for step in run.steps):
+        if (site, source) == (run.site, run.source):
             continue
         there = at_sites[site]
-        name = there.name if source == own.source else f"{there.name}-from-{source}"
-        tables[site, source] = there.table(name, own.score, lines=own.probe.lines, source=source)
+        name = there.name if source == run.source else f"{there.name}-from-{source}"
+        tables[site, source] = there.table(name, run.score, lines=run.probe.lines, source=source)
     for there in further.values():
         there.finish()
     return tables

@@ -444,6 +444,17 @@ def test_a_batch_that_alone_takes_too_long_says_so(ndif: NDIFServer) -> None:
         neurons(far, [sentence(60, seed) for seed in range(6000)])
 
 
+def test_a_request_that_runs_without_an_end_is_given_up(
+    ndif: NDIFServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("steer_plugin.adapters.nnsight.ndif.POLL_S", 0.2)
+    monkeypatch.setattr("steer_plugin.adapters.nnsight.ndif.LONGEST_RUN_S", 0.3)
+    far = remote(folder_of(ndif, "llama"), batch_tokens=1_000_000)
+
+    with pytest.raises(ModelError, match=r"has run a request .* without an answer; give fewer"):
+        neurons(far, [sentence(60, seed) for seed in range(6000)])
+
+
 def test_a_plan_for_another_model_is_refused_before_a_request(ndif: NDIFServer) -> None:
     far = remote(folder_of(ndif, "llama"))
     sent = far.ndif.traffic.sent
