@@ -48,6 +48,11 @@ FIRST = (
 )
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Start one worker more than there are cores: the one with the NDIF server mostly waits."""
+    return 1 + len(os.sched_getaffinity(0))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the order of the groups with pytest-xdist, and know its mark without it."""
     config.addinivalue_line("markers", "xdist_group(name): tests that one worker runs")
