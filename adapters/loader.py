@@ -224,6 +224,9 @@ def _bridge_of(file: LoadedFile, name: str) -> Any:
             file.tokenizer.save_pretrained(folder)
         tokenizer = copy.deepcopy(file.tokenizer)
         tokenizer.init_kwargs["name_or_path"] = folder
+        if tokenizer("").input_ids == [tokenizer.bos_token_id]:
+            # Else the bridge loads it once more, which takes seconds, for the sake of this.
+            tokenizer.init_kwargs["add_bos_token"] = True
         return TransformerBridge.boot_transformers(
             name, hf_model=model, tokenizer=tokenizer, device=model.device, dtype=model.dtype
         )

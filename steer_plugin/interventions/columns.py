@@ -150,6 +150,6 @@ def units_by_layer(
     }
 
 
-def stacked(column: "pd.Series[Any]") -> Shaped[np.ndarray, "unit *value"]:
+def stacked(column: pd.Series) -> Shaped[np.ndarray, "unit *value"]:
     """Give a column of a table as an array; where its cells are lists, with a row a cell."""
     return np.stack(list(column)) if column.dtype == object else column.to_numpy()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from typing import overload
 
 import numpy as np
@@ -77,13 +77,26 @@ class DiskMatrix:
         start, stop, step = key[1].indices(self.shape[1])
         if step != 1:
             raise IndexError(f"units {key[1]} were asked of responses on disk; take all in between")
-        texts = sum(len(part.rows) for part in self.parts)
-        chunk = torch.empty((texts, max(0, stop - start)), dtype=self.dtype)
-        for part in self.parts:
-            chunk[torch.from_numpy(part.rows)] = part.units(self.reading, start, stop).to(
-                self.dtype
-            )
-        return chunk if self.rows is None else chunk[self.rows]
+        chunk = torch.empty((len(self), max(0, stop - start)), dtype=self.dtype)
+        for part, (rows, places) in zip(self.parts, self._rows_by_part, strict=True):
+            if len(rows):
+                units = part.units(self.reading, start, stop)
+                chunk[rows] = units[places].to(self.dtype)
+        return chunk
+
+    @cached_property
+    def _rows_by_part(self) -> list[tuple[Int[Tensor, " row"], Int[Tensor, " row"]]]:
+        """Which rows of the matrix each part has, and where in it, so that none is put twice."""
+        sizes = torch.tensor([len(part.rows) for part in self.parts])
+        texts = torch.from_numpy(np.concatenate([part.rows for part in self.parts]))
+        part = torch.arange(len(sizes)).repeat_interleave(sizes)
+        place = torch.arange(len(texts)) - (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+        where = torch.empty((2, len(texts)), dtype=torch.int64)
+        where[:, texts] = torch.stack([part, place])
+        part, place = where if self.rows is None else where[:, self.rows]
+        order = part.argsort(stable=True)
+        counts = part.bincount(minlength=len(sizes)).tolist()
+        return list(zip(order.split(counts), place[order].split(counts), strict=True))
 
 
 def token_counts(parts: Sequence[BatchFile], texts: int) -> Int[np.ndarray, " text"]:
