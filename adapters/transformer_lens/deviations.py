@@ -37,6 +37,7 @@ class Deviation:
 
 
 OTHER_PAIRS = "its attention rotates other pairs of units than the model's"
+FORGETS = "its attention forgets what is in the cache"
 # By `config.model_type`.
 DEVIATIONS = {
     "cohere": Deviation(OTHER_PAIRS, (4, 2)),
@@ -44,6 +45,8 @@ DEVIATIONS = {
     "hunyuan_v1_dense": Deviation(
         "its attention norms queries and keys before it rotates them, and the model's after", (4, 2)
     ),
+    "falcon with alibi": Deviation(FORGETS, (4, 2)),
+    "mpt": Deviation(FORGETS, (4, 2)),
     "openai-gpt": Deviation(
         "its MLP has other neurons than the model, and its blocks pass their hooks by"
     ),
@@ -70,7 +73,10 @@ def require_agreement(bridge: TransformerBridge) -> None:
             lacks, as Granite 4 without rotary embedding.
     """
     model = cast("Any", bridge.original_model)
-    deviation = deviation_of(model.config.model_type)
+    kind = model.config.model_type
+    deviation = deviation_of(kind)
+    if deviation is None and getattr(model.config, "alibi", False):
+        deviation = deviation_of(f"{kind} with alibi")
     if deviation is not None:
         raise ModelError(f"{bridge.cfg.model_name} on {deviation}")
     lacking = [

@@ -4,6 +4,7 @@ import copy
 import itertools
 import random
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -301,6 +302,20 @@ def test_a_bridge_that_computes_something_else_is_refused_where_it_does(
         adapt(bridge, tokenizer=shipped("cohere"))
     with pytest.raises(ModelError, match=refusal), steered(bridge, acts):
         pass
+
+
+@pytest.mark.parametrize("alibi", [False, True])
+def test_falcon_is_refused_where_its_bridge_forgets_what_is_in_the_cache(
+    alibi: bool, shipped: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bridge = tiny_models.boot("falcon", shipped("falcon")).bridge
+    monkeypatch.setattr(bridge.original_model.config, "alibi", alibi)
+    monkeypatch.setattr(transformer_lens_version, "version", lambda _: "4.1.0")
+
+    with (
+        pytest.raises(ModelError, match="forgets what is in the cache") if alibi else nullcontext()
+    ):
+        adapt(bridge, tokenizer=shipped("falcon"))
 
 
 @pytest.mark.parametrize("name", ["gpt2", "mixtral"])
