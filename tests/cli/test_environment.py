@@ -87,10 +87,9 @@ def test_a_terminal_that_lacks_characters_loses_none(
         for character in JAPANESE:
             assert character in out or ascii(character)[1:-1] in out
     code, out = printed(encoding, *asked, "--json")
-    assert (code, json.loads(out)) == (
-        0,
-        [{"prompt": JAPANESE, "before": JAPANESE, "after": JAPANESE}],
-    )
+    line = json.loads(out)
+    texts = [line["prompt"], line["before"]["text"], line["after"]["text"]]
+    assert (code, texts) == (0, [JAPANESE] * 3)
     code, out = printed(encoding, "show", experts, "--json", "--top-k", "1")
     assert [row["concept"] for row in json.loads(out)] == ["deu_Latn", JAPANESE]
 
