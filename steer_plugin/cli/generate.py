@@ -91,13 +91,13 @@ def generate(
 
     What is written depends on the seed and a prompt's place, not on the other prompts.
     """
-    from steer_plugin.models.provenance import found_on
+    from steer_plugin.models.provenance import moved_lines
 
     plan = steering.some_plan()
     adapter = load_model(model)
-    for name in found_on(plan):
-        if name != adapter.info.name:
-            say(f"Note: the experts were found on {name}, and {adapter.info.name} is steered")
+    steering.check_units(adapter)
+    for line in moved_lines(plan, adapter.info):
+        say(line)
 
     def continued(intervention: "AnyPlan | None", rows: list[int], **how: Any) -> "Generation":
         return adapter.generate(
