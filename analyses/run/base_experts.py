@@ -6,7 +6,7 @@ from steer_plugin.analyses.run.results import FOUND_ON
 from steer_plugin.analyses.run.setting_types import from_table_alone
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.corpora.corpus import Corpus
-from steer_plugin.errors import SettingsError
+from steer_plugin.errors import SettingsError, SiteError
 from steer_plugin.experts.table import ExpertTable
 from steer_plugin.experts.transfer import check_units, differences
 from steer_plugin.experts.values import LINES

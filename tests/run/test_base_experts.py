@@ -1,5 +1,6 @@
 """A run file that names the experts of a base model for its chat model."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import transformers
 
 from steer_plugin import ExpertTable
+from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.analyses.run.results import Results
 from steer_plugin.cli.main import run_command
 
@@ -156,6 +158,28 @@ def test_experts_that_do_not_suit_the_run_are_refused_in_one_line(
     *_, error = err.strip().splitlines()
     assert error.startswith("Error: ")
     assert message.format(at=at) in error
+
+
+def test_a_run_takes_no_experts_of_some_blocks_alone(
+    at: Path, tmp_path: Path, steer: Steer
+) -> None:
+    table = ExpertTable.load(at / "experts")
+    units = table.space.layer_slice(0)
+    some = dataclasses.replace(
+        table,
+        space=UnitSpace(table.space.site, (0,), table.space.widths[:1]),
+        scores=table.scores[:, units],
+        statistics={name: rows[:, units] for name, rows in table.statistics.items()},
+    )
+    some.save(tmp_path / "some")
+    file = chat_file(at, tmp_path)
+
+    code, _, err = steer(
+        "run", file, "--out", tmp_path / "o", "--set", f"experts={tmp_path / 'some'}"
+    )
+
+    assert code == 1
+    assert "Error: the experts are of 1 of 3 blocks, and a run takes all; give " in err
 
 
 def test_the_command_line_refuses_experts_of_a_model_with_other_units(
