@@ -9,6 +9,7 @@ from steer_plugin.analyses.report.forms import Lanes, Panel
 from steer_plugin.analyses.report.frames import conditions
 from steer_plugin.analyses.report.numbers import (
     choice_of,
+    found_elsewhere,
     listed,
     names,
     number,
@@ -83,10 +84,12 @@ def run_line(results: Results) -> str:
     usual = "" if value[:1].isdigit() or value[:1] == "-" or value == "zero" else "their "
     done = f"set to {usual}{value}" if operation == "set" else operation
     sentences = told.get("judge_sentences", "")
+    base = found_elsewhere(results)
     named = told.get("languages", "")
     languages = len(named.split(", ")) if named else len(results.targets)
     parts = [
         f"{k_phrase(results)} experts each of {who} {done} at {told.get('site', 'one site')}",
+        f"experts found on {base}, put on {told.get('model')}" if base else "",
         f"{draws or 'no'} random draw{'' if draws == 1 else 's'}",
         f"{sentences} held-out sentences in {languages} languages" if sentences else "",
     ]

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from steer_plugin.activations.sites import of_heads
-from steer_plugin.analyses.run.results import Results
+from steer_plugin.analyses.run.results import FOUND_ON, Results
 from steer_plugin.analyses.statistics.comparison import FEWEST_DRAWS
 from steer_plugin.analyses.statistics.figure_rows import records
 from steer_plugin.corpora.language_codes import language_label, language_name
@@ -108,6 +108,16 @@ def unseen(results: Results, languages: Iterable[str]) -> list[str]:
     """
     seen = results.provenance.get("seen", "")
     return [code for code in languages if seen and code not in seen.split(", ")]
+
+
+def found_elsewhere(results: Results) -> str | None:
+    """Name the model that the experts were found on where that is not the one that is steered."""
+    told = results.provenance
+    base, steered = (
+        [told.get(key) for key in keys]
+        for keys in ((FOUND_ON, f"{FOUND_ON}_revision"), ("model", "revision"))
+    )
+    return None if FOUND_ON not in told or base == steered else base[0]
 
 
 def names(results: Results, codes: Iterable[str]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from steer_plugin.activations.sites import unit_label
+from steer_plugin.analyses.run.base_experts import check_given
 from steer_plugin.analyses.run.checkpoints import Checkpoints, Say
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.manifest import ran_with
@@ -42,11 +43,12 @@ def judge_concepts(
     steps = Checkpoints(folder, say, memory, ran_with(settings, adapter.info))
     passes = Passes(adapter, steps)
     finder, judge = (
-        Finder(passes, data.find, settings, "experts"),
+        Finder(passes, data.find, settings, "experts", data.experts),
         judging_finder(passes, data, settings),
     )
+    check_given(data.experts, adapter, say)
     passes.want([finder.want, judge.want])
-    experts = finder.table("experts", settings.score, lines=settings.probe.lines)
+    experts = finder.experts()
     null, _ = measure_luck(finder, experts)
     finder.finish()
     curve = score_curve(experts, judge_units(judge))

@@ -11,6 +11,7 @@ import pandas as pd
 from steer_plugin.analyses.measures.correlations import correlations
 from steer_plugin.analyses.measures.mixed_retrieval import CORPUS
 from steer_plugin.analyses.measures.projection import check_method
+from steer_plugin.analyses.run.base_experts import check_given, made_of
 from steer_plugin.analyses.run.checkpoints import Checkpoints, Say
 from steer_plugin.analyses.run.inputs import RunData, finding_concepts
 from steer_plugin.analyses.run.manifest import ran_with, run_provenance
@@ -105,11 +106,12 @@ def run_experiment(
     block = method_block(adapter, settings)
     for method in settings.projections:
         check_method(method)
+    check_given(data.experts, adapter, say)
     check_plans(settings, adapter.space, finding_concepts(data, settings))
     writer = writer_of(adapter, data, settings, steps)
     check_unsteered(writer, settings.targets)
     passes = Passes(adapter, steps)
-    finder = Finder(passes, data.find, settings, "experts")
+    finder = Finder(passes, data.find, settings, "experts", data.experts)
     judge = judging_finder(passes, data, settings)
     embedding = partial(embedding_wants, passes, judging, layers)
     passes.want(
@@ -208,7 +210,7 @@ def compare_methods(
     check_axes(data, settings)
     settings = replace(
         settings,
-        methods=settings.methods or suited_methods(settings.choice),
+        methods=settings.methods or made_of(data.experts, suited_methods(settings.choice)),
         controls=(),
         permutations=0,
         stability_resamples=0,
@@ -216,11 +218,12 @@ def compare_methods(
     steps = Checkpoints(folder, say, memory, ran_with(settings, adapter.info))
     layers = chosen_layers(adapter, settings)
     block = method_block(adapter, settings)
+    check_given(data.experts, adapter, say)
     check_plans(settings, adapter.space, finding_concepts(data, settings))
     writer = writer_of(adapter, data, settings, steps)
     check_unsteered(writer, settings.targets)
     passes = Passes(adapter, steps)
-    finder = Finder(passes, data.find, settings, "experts")
+    finder = Finder(passes, data.find, settings, "experts", data.experts)
     passes.want(finding_wants(finder))
     if isinstance(data.judge, ParallelCorpus):
         passes.want(embedding_wants(passes, data.judge, layers, [BEFORE]))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from importlib.resources import as_file, files
 from itertools import chain
 
+from steer_plugin.analyses.run.base_experts import read_experts
 from steer_plugin.analyses.run.settings import RunSettings
 from steer_plugin.corpora.bitext import Bitext
 from steer_plugin.corpora.bitext_readers import Kind, read_bitexts, read_paraphrases
@@ -14,6 +15,7 @@ from steer_plugin.corpora.documents import read_documents
 from steer_plugin.corpora.named_corpora import read_corpus
 from steer_plugin.corpora.text_forms import KnownTexts
 from steer_plugin.errors import CorpusError
+from steer_plugin.experts.table import ExpertTable
 
 LOG = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ class RunData:
         judge: the texts of `held_out` of the concepts that are judged.
         bitexts: pairs of sentences from elsewhere.
         documents: texts by language whose perplexity is measured; empty for the judging sentences.
+        experts: that the run file names; None where the run finds its own.
     """
 
     find: Corpus
@@ -40,6 +43,7 @@ class RunData:
     judge: Corpus
     bitexts: tuple[Bitext, ...] = ()
     documents: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    experts: ExpertTable | None = None
 
 
 def read_data(settings: RunSettings) -> RunData:
@@ -49,6 +53,8 @@ def read_data(settings: RunSettings) -> RunData:
         CorpusError: something cannot be read, a target is not there, or too little is left to judge
             on when the texts that find are dropped from it: fewer than `FEWEST` sentences, no query
             of a set, no document of a target; or `against` and `judge_against` do not go together.
+        ArtifactError: the experts that it names cannot be read.
+        SettingsError: they were found otherwise than the run would find them.
     """
     judging, judge_against = settings.judge_corpus, settings.judge_against
     split = judging in (None, settings.corpus)
@@ -150,6 +156,7 @@ def _data(find: Corpus, judge: Corpus, settings: RunSettings) -> RunData:
         judge=new.select(judged),
         bitexts=tuple(_bitexts(settings, judged, known)),
         documents=_documents(settings, known),
+        experts=read_experts(settings, find),
     )
     for language in settings.seen or ():
         if language not in judged:

@@ -13,6 +13,9 @@ from steer_plugin.storage.artifacts import read_artifact, write_artifact
 FINAL = "final"
 """The layer after the final norm; the others are the indices of blocks, as text."""
 
+FOUND_ON = "found_on"
+"""What provenance calls the model that experts were found on where the run file names them."""
+
 KEYS = ("target", "top_k", "layer", "measure", "centring", "query", "candidates")
 VALUES = (
     "pre",

@@ -83,6 +83,36 @@ def told_from(source: str, info: Any) -> str:
     return source
 
 
+def from_table_alone(method: str, score: str) -> bool:
+    """Tell whether a method takes no more than a table of experts by that score."""
+    kind = METHODS[method]
+    return not (kind.vectors or kind.passes or (kind.auroc and score != "auroc"))
+
+
+def with_what_is_given(experts: str, info: Any) -> str:
+    """Refuse experts that are given beside what the run would have to find on its own model."""
+    told = info.data
+    methods, score = told.get("methods", ()), told.get("score", "auroc")
+    finding = [
+        *(name for name in ("permutations", "stability_resamples") if told.get(name)),
+        *(f"the control {name}" for name in told.get("controls", ()) if CONTROLS[name].shuffled),
+        *(f"the method {name}" for name in methods if not from_table_alone(name, score)),
+        *(
+            f"the step {step.name} of a plan"
+            for plan in told.get("plans", ())
+            for step in plan.steps
+            if step.site not in (None, told.get("site"))
+            or step.source not in (None, told.get("source"))
+        ),
+    ]
+    if finding:
+        raise ValueError(
+            f"Input should be left out beside {', '.join(finding)}, for which the run searches its "
+            "own model"
+        )
+    return experts
+
+
 def _ascending(ends: tuple[int, int]) -> tuple[int, int]:
     if ends[0] > ends[1]:
         raise ValueError("The first block should not come after the last")

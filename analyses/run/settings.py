@@ -27,6 +27,7 @@ from steer_plugin.analyses.run.setting_types import (
     beside_targets,
     named_once,
     told_from,
+    with_what_is_given,
 )
 from steer_plugin.experts.selection import Choice
 from steer_plugin.experts.values import usual_value
@@ -215,6 +216,9 @@ class RunSettings(ExpertSteering):
             out.
         source: the language that each target is told from, so that experts and vectors lead from it
             to the target; None tells each from all others together.
+        experts: folder of experts that `find` saved, from the texts that find here; they are
+            steered in place of those that the run would find on `model`. Of another model, such as
+            the base of a chat model, they are taken where its units are as many in as many blocks.
         tatoeba: folder of Tatoeba in the layout of XTREME, or "hf:name"; None leaves it out.
         bucc: the same for BUCC-18.
         pawsx: the same for PAWS-X; "paraphrases" for the bundled pairs.
@@ -268,6 +272,7 @@ class RunSettings(ExpertSteering):
     permutations: Index = 0
     stability_resamples: Index = 0
     source: Annotated[str, AfterValidator(told_from)] | None = None
+    experts: Annotated[str, AfterValidator(with_what_is_given)] | None = None
     tatoeba: str | None = None
     bucc: str | None = None
     pawsx: str | None = None

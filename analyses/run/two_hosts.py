@@ -7,7 +7,14 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from steer_plugin.analyses.run.results import BEFORE, CONTROL, EXPERTS, KEYS, Results
+from steer_plugin.analyses.run.results import (
+    BEFORE,
+    CONTROL,
+    EXPERTS,
+    FOUND_ON,
+    KEYS,
+    Results,
+)
 from steer_plugin.analyses.statistics.figure_rows import over_pairs
 from steer_plugin.errors import AnalysisError
 from steer_plugin.experts.table import ExpertTable
@@ -18,7 +25,8 @@ TOP = 100
 # Sentences and documents are told apart by their hashes, wherever their files lie.
 _MAY_DIFFER = (
     *("host", "dtype", "device", "ndif_url", "batch_tokens", "fingerprint"),
-    *("corpus", "judge_corpus", "tatoeba", "bucc", "pawsx", "generation documents"),
+    *(f"{FOUND_ON}_host", f"{FOUND_ON}_dtype", f"{FOUND_ON}_fingerprint"),
+    *("experts", "corpus", "judge_corpus", "tatoeba", "bucc", "pawsx", "generation documents"),
 )
 _CONDITIONS = {"pre": BEFORE, "post": EXPERTS, "control": CONTROL}
 _NOT_RECORDED = "not recorded"
@@ -217,11 +225,11 @@ def _steered(results: Results) -> str:
 def _check_origin(results: Results, experts: ExpertTable) -> None:
     """Refuse experts that a later or an unfinished run left beside older results."""
     origin = experts.provenance
+    elsewhere = FOUND_ON in results.provenance
+    prefix = f"{FOUND_ON}_" if elsewhere else ""
     recorded = {
-        "model": origin["model"]["name"],
-        "revision": origin["model"]["revision"],
-        "host": origin["model"]["host"],
-        "dtype": origin["model"]["dtype"],
+        FOUND_ON if elsewhere else "model": origin["model"]["name"],
+        **{f"{prefix}{name}": origin["model"][name] for name in ("revision", "host", "dtype")},
         "site": origin["site"],
         "pooling": origin["pooling"],
         "score": origin["score"],

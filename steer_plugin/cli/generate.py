@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from steer_plugin.cli.model import load_model
-from steer_plugin.cli.options import json_option, model_options, say
-from steer_plugin.cli.output import print_frame
+from steer_plugin.cli.options import model_options, say
+from steer_plugin.cli.output import print_json
 from steer_plugin.cli.sections import command, option
 from steer_plugin.cli.steering import Steering, steering_options
 from steer_plugin.settings.model import ModelSettings
 
 if TYPE_CHECKING:
     from steer_plugin.interventions.plan import AnyPlan
+    from steer_plugin.models.generation import Generation
 
 
 @command
@@ -63,9 +64,18 @@ if TYPE_CHECKING:
     "--stream/--no-stream",
     section="Text",
     default=None,
-    help="Print each text as it is written, one prompt after another. Default: on a terminal.",
+    help="Print each text as it is written, one prompt after another; with --json each prompt's "
+    "object as soon as it is whole. Default: on a terminal, but not with --json.",
 )
-@json_option
+@option(
+    "--json",
+    "as_json",
+    section="Output",
+    is_flag=True,
+    help="Print one JSON object a prompt, each on a line of its own, on stdout: prompt, before and "
+    "after; these with text, ids, log_probabilities (of each new token, in nats), finish_reason "
+    "(stop or length) and provenance.",
+)
 def generate(
     model: ModelSettings,
     steering: Steering,
@@ -81,44 +91,43 @@ def generate(
 
     What is written depends on the seed and a prompt's place, not on the other prompts.
     """
-    import pandas as pd
+    from steer_plugin.models.provenance import moved_lines
 
-    from steer_plugin.models.provenance import found_on
-
-    if stream and as_json:
-        raise click.UsageError("--stream prints texts, and --json records; give one of them")
     plan = steering.some_plan()
     adapter = load_model(model)
-    for name in found_on(plan):
-        if name != adapter.info.name:
-            say(f"Note: the experts were found on {name}, and {adapter.info.name} is steered")
+    steering.check_units(adapter)
+    for line in moved_lines(plan, adapter.info):
+        say(line)
 
-    def continued(intervention: "AnyPlan | None", **how: Any) -> tuple[str, ...]:
+    def continued(intervention: "AnyPlan | None", rows: list[int], **how: Any) -> "Generation":
         return adapter.generate(
             prompts,
+            rows=rows,
             intervention=intervention,
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             top_p=top_p,
             seed=seed,
             **how,
-        ).texts
+        )
 
+    everything = [*range(len(prompts))]
     if not as_json and (sys.stdout.isatty() if stream is None else stream):
-        for row, prompt in enumerate(prompts):
-            click.echo(f"prompt: {prompt}")
+        for row in everything:
+            click.echo(f"prompt: {prompts[row]}")
             for name, intervention in (("before: ", None), ("after:  ", plan)):
                 click.echo(name, nl=False)
-                continued(
-                    intervention, rows=[row], told=lambda _, piece: click.echo(piece, nl=False)
-                )
+                continued(intervention, [row], told=lambda _, piece: click.echo(piece, nl=False))
                 click.echo()
             click.echo()
         return
-    before = continued(None, progress="before")
-    after = continued(plan, progress="after")
-    if as_json:
-        print_frame(pd.DataFrame({"prompt": prompts, "before": before, "after": after}), as_json)
-        return
-    for texts in zip(prompts, before, after, strict=True):
-        click.echo("prompt: {}\nbefore: {}\nafter:  {}\n".format(*texts))
+    for rows in [[row] for row in everything] if stream else [everything]:
+        before = continued(None, rows, progress=None if stream else "before")
+        after = continued(plan, rows, progress=None if stream else "after")
+        halves = zip(before.records(), after.records(), strict=True)
+        for row, (unsteered, steered) in zip(rows, halves, strict=True):
+            if as_json:
+                print_json({"prompt": prompts[row], "before": unsteered, "after": steered})
+            else:
+                texts = (prompts[row], unsteered["text"], steered["text"])
+                click.echo("prompt: {}\nbefore: {}\nafter:  {}\n".format(*texts))

@@ -1,6 +1,6 @@
 """`align` and `retrieve`: a measurement before and after steering."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -75,6 +75,7 @@ class Measurement:
         if "generated" in (self.steering.positions, *steered):
             raise click.UsageError("embeddings have no generated tokens; steer all or prompt")
         adapter = load_model(self.model)
+        self.steering.check_units(adapter)
 
         def measured(name: str, intervention: "AnyPlan | None") -> "Figures":
             embedded = embed(
@@ -131,12 +132,11 @@ measurement_options = bundle(
 
 
 def _tell_differences(table: "ExpertTable", adapter: "Adapter", finding: "ParallelCorpus") -> None:
-    model, corpus = (table.provenance.get(part, {}) for part in ("model", "corpus"))
-    for name, here in asdict(adapter.info).items():
-        # `info` leaves its hashes empty, and older tables have fewer fields.
-        if here != "" and model.get(name, here) != here:
-            say(f"Note: the experts' model has {name} {model.get(name)}, this one {here}")
-    if corpus.get("hash") != finding.hash:
+    from steer_plugin.experts.transfer import differences
+
+    for line in differences(table, adapter):
+        say(line)
+    if table.provenance.get("corpus", {}).get("hash") != finding.hash:
         say(
             "Note: the experts were found on another corpus or split; sentences that found them "
             "may judge them here"

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -32,8 +32,12 @@ def best_units(experts: "ExpertTable", concepts: Sequence[str], k: int) -> "pd.D
 def print_frame(frame: "pd.DataFrame", as_json: bool) -> None:
     """Print a table on stdout, for people or as JSON records."""
     if as_json:
-        records = json.loads(frame.to_json(orient="records", double_precision=15))
-        text = json.dumps(records, ensure_ascii=False, indent=2)
-        click.echo(text if _is_printable(text) else json.dumps(records, indent=2))
+        print_json(json.loads(frame.to_json(orient="records", double_precision=15)), indent=2)
     else:
         click.echo(frame.to_string(index=False, float_format=lambda value: f"{value:.4g}"))
+
+
+def print_json(value: Any, indent: int | None = None) -> None:
+    """Print JSON on stdout, on one line where nothing is indented."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
+    click.echo(text if _is_printable(text) else json.dumps(value, indent=indent))

@@ -26,6 +26,7 @@ from steer_plugin.settings.probe import ProbeSettings
 if TYPE_CHECKING:
     from steer_plugin.experts.table import ExpertTable
     from steer_plugin.interventions.plan import AnyPlan
+    from steer_plugin.models.adapter import Adapter
 
 
 # The options that say something of experts, of units by hand, and of either.
@@ -118,6 +119,17 @@ class Steering:
                 )
             )
         return reduce(add, steps) if steps else None
+
+    def check_units(self, adapter: "Adapter") -> None:
+        """Refuse experts of a model whose units are not those of this one.
+
+        Raises:
+            SiteError: they are of such a model.
+        """
+        from steer_plugin.experts.transfer import check_units
+
+        if self.table is not None:
+            check_units(self.table, adapter)
 
     def some_plan(self) -> "AnyPlan":
         """Plan it, as `plan` does.

@@ -297,10 +297,6 @@ class Intervention:
         numbers = (self.values, self.gains, self.lows, self.highs)
         return units_by_layer(self.layers, self.indices, numbers)
 
-    def by_layer(self) -> UnitsByLayer:
-        """Give the indices and parameters that belong to each layer, in ascending order."""
-        return self.units
-
     def fwd_hooks(self, bridge: Any, *, prompt_length: int | None = None) -> list[tuple[str, Any]]:
         """List the plan as `(hook_name, function)` pairs for a TransformerBridge.
 

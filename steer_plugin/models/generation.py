@@ -89,3 +89,23 @@ class Generation:
                 "finish_reason": self.finish_reasons,
             }
         )
+
+    def records(self) -> list[dict[str, Any]]:
+        """Give it as JSON values, one object a prompt.
+
+        Returns:
+            `text`, `ids`, `log_probabilities` and `finish_reason` of each, and the `provenance` of
+            all.
+        """
+        return [
+            {
+                "text": text,
+                "ids": list(ids),
+                "log_probabilities": list(log_probabilities),
+                "finish_reason": reason,
+                "provenance": dict(self.provenance),
+            }
+            for text, ids, log_probabilities, reason in zip(
+                self.texts, self.ids, self.log_probabilities, self.finish_reasons, strict=True
+            )
+        ]

@@ -35,11 +35,25 @@ def _version(package: str) -> str:
         return "not installed"
 
 
+def model_name(record: Mapping[str, Any]) -> str | None:
+    """Name the model that something was found on, by its provenance; None where it has none."""
+    model = record.get("model")
+    return model.get("name") if isinstance(model, Mapping) else None
+
+
 def found_on(plan: AnyPlan | None) -> tuple[str, ...]:
     """Name the models that the experts and vectors of a plan were found on, each once."""
-    models = [step.provenance.get("model") for step in acting_steps(plan)]
-    names = [model["name"] for model in models if isinstance(model, Mapping) and "name" in model]
-    return tuple(dict.fromkeys(names))
+    names = (model_name(step.provenance) for step in acting_steps(plan))
+    return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
+def moved_lines(plan: AnyPlan | None, info: ModelInfo) -> list[str]:
+    """Say, a line each, on which other models the experts of a plan were found."""
+    return [
+        f"Note: the experts were found on {name}, and {info.name} is steered"
+        for name in found_on(plan)
+        if name != info.name
+    ]
 
 
 def provenance(info: ModelInfo, corpus: Corpus, **settings: str) -> dict[str, Any]:

@@ -103,10 +103,10 @@ def test_find_show_and_generate_take_labels_as_they_take_languages(
     writing = ("--prompt", "Tea", "--max-new-tokens", 6, "--temperature", 0, "--json")
     code, printed, err = steer("generate", *model(at), *steering, *writing)
     assert code == 0, err
-    (written,) = json.loads(printed)
+    written = json.loads(printed)
     plan = experts.intervention("question", top_k=TOP_K)
     assert (
-        written["after"]
+        written["after"]["text"]
         == adapter.generate(["Tea"], intervention=plan, max_new_tokens=6, temperature=0.0).texts[0]
     )
 

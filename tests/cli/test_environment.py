@@ -17,6 +17,7 @@ from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.adapters import loader
 from steer_plugin.cli import generate as generate_command
 from steer_plugin.cli.main import main, run_command
+from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.models.generation import Generation
 
 from support import saved_models
@@ -42,7 +43,12 @@ def experts(tmp_path: Path) -> Path:
 
 
 class Writer:
-    """A model that writes Japanese."""
+    """A model that writes Japanese, with the units of the experts."""
+
+    info = ModelInfo("x", "unknown", "a test", n_layers=2, d_model=4, dtype="float32", bos=True)
+
+    def space(self, site: str, layers: tuple[int, ...]) -> UnitSpace:
+        return UnitSpace(site, layers, (3,) * len(layers))
 
     def generate(self, prompts: Sequence[str], **_: Any) -> Generation:
         return Generation((JAPANESE,) * len(prompts), *[((),) * len(prompts)] * 3)
@@ -87,10 +93,9 @@ def test_a_terminal_that_lacks_characters_loses_none(
         for character in JAPANESE:
             assert character in out or ascii(character)[1:-1] in out
     code, out = printed(encoding, *asked, "--json")
-    assert (code, json.loads(out)) == (
-        0,
-        [{"prompt": JAPANESE, "before": JAPANESE, "after": JAPANESE}],
-    )
+    line = json.loads(out)
+    texts = [line["prompt"], line["before"]["text"], line["after"]["text"]]
+    assert (code, texts) == (0, [JAPANESE] * 3)
     code, out = printed(encoding, "show", experts, "--json", "--top-k", "1")
     assert [row["concept"] for row in json.loads(out)] == ["deu_Latn", JAPANESE]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -26,10 +27,12 @@ from steer_plugin import (
     find_experts,
 )
 from steer_plugin.adapters.loader import load_adapter
+from steer_plugin.adapters.shared.batch_adapter import BatchAdapter
 from steer_plugin.analyses.controls.random_units import random_control
 from steer_plugin.analyses.measures.alignment import alignment, alignment_figures
 from steer_plugin.analyses.measures.retrieval import retrieval, retrieval_figures
 from steer_plugin.analyses.statistics.comparison import FEWEST_DRAWS, compare
+from steer_plugin.cli import generate as generate_command
 from steer_plugin.cli import measure
 from steer_plugin.cli.main import run_command, steer_plugin
 from steer_plugin.experts.summaries import experts_by_layer, overlap
@@ -309,16 +312,60 @@ def test_generate_continues_each_prompt_without_and_with_steering(at: Path, stee
     adapter = load_adapter(str(at / "llama"))
     plan = ExpertTable.load(at / "experts").intervention("deu_Latn", top_k=9, value="q95")
     sampling = {"max_new_tokens": 5, "temperature": 0.7, "top_p": 0.8, "seed": 3}
-    before = adapter.generate(prompts, **sampling).texts
-    after = adapter.generate(prompts, intervention=plan, **sampling).texts
+    before = adapter.generate(prompts, **sampling)
+    after = adapter.generate(prompts, intervention=plan, **sampling)
     assert code == 0
-    assert before != after
-    assert_prints(out, pd.DataFrame({"prompt": prompts, "before": before, "after": after}))
-    texts = zip(prompts, before, after, strict=True)
+    assert before.texts != after.texts
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["prompt"] for line in lines] == list(prompts)
+    for name, generation in (("before", before), ("after", after)):
+        assert [line[name] for line in lines] == json.loads(json.dumps(generation.records()))
+        assert lines[1][name] == {
+            "text": generation.texts[1],
+            "ids": list(generation.ids[1]),
+            "log_probabilities": list(generation.log_probabilities[1]),
+            "finish_reason": generation.finish_reasons[1],
+            "provenance": generation.provenance,
+        }
+        assert len(lines[1][name]["log_probabilities"]) == len(lines[1][name]["ids"]) > 0
+    assert lines[1]["after"]["provenance"]["found_on"] == [adapter.info.name]
+    texts = zip(prompts, before.texts, after.texts, strict=True)
     wanted = "".join("prompt: {}\nbefore: {}\nafter:  {}\n\n".format(*row) for row in texts)
     # Streamed, a prompt after the other, it is the same.
     assert [steer(*arguments, *how)[1] for how in ((), ("--stream",))] == [wanted] * 2
-    assert steer(*arguments, "--stream", "--json")[0] == 2
+    assert_same_lines(steer(*arguments, "--stream", "--json")[1], lines)
+
+
+def assert_same_lines(out: str, wanted: list[dict[str, Any]]) -> None:
+    """Say that lines hold the same to the rounding of batches of other sizes."""
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert len(lines) == len(wanted)
+    for line, whole in zip(lines, wanted, strict=True):
+        for half in ("before", "after"):
+            logs = [each[half].pop("log_probabilities") for each in (line, whole)]
+            np.testing.assert_allclose(*logs, atol=1e-5)
+        assert line == whole
+
+
+def test_streamed_objects_come_as_each_prompt_is_done(
+    at: Path, steer: Steer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    print_json, continued = generate_command.print_json, BatchAdapter.generate
+    monkeypatch.setattr(
+        generate_command, "print_json", lambda value: (events.append("line"), print_json(value))
+    )
+
+    def generate(self: BatchAdapter, *given: Any, **how: Any) -> Any:
+        events.append("model")
+        return continued(self, *given, **how)
+
+    monkeypatch.setattr(BatchAdapter, "generate", generate)
+    arguments = ("generate", "--model", at / "llama", "--unit", "L0N1=2", "--max-new-tokens", "2")
+    prompts = ("--prompt", "air", "--prompt", "sea")
+    code, out, _ = steer(*arguments, *prompts, "--json", "--stream")
+    assert (code, len(out.splitlines())) == (0, 2)
+    assert events == ["model", "model", "line"] * 2
 
 
 OFF = ("--target", "eng_Latn", "--top-k", "5", "--operation", "scale", "--value", "0")
@@ -347,7 +394,7 @@ def test_saved_plans_and_experts_steer_one_after_another(
     for given in (("--plan", tmp_path / "both"), ("--plan", tmp_path / "off", *experts, *ON)):
         code, out, _ = steer(*generate, *given, "--temperature", "0", "--json")
         assert code == 0
-        assert json.loads(out)[0]["after"] == wanted[0]
+        assert json.loads(out)["after"]["text"] == wanted[0]
 
     code, out, _ = steer(
         *("align", *options(at), "--plan", tmp_path / "both", "--target", "deu_Latn", "--json"),
@@ -382,7 +429,7 @@ def test_tokens_are_chosen_by_name_or_slice_and_saved(
             *("--max-new-tokens", "5", "--temperature", "0", "--json"),
         )
         assert code == 0
-        assert json.loads(out)[0]["after"] == wanted[0]
+        assert json.loads(out)["after"]["text"] == wanted[0]
 
 
 def test_units_by_hand_are_steered_after_the_experts(at: Path, steer: Steer) -> None:
@@ -403,7 +450,7 @@ def test_units_by_hand_are_steered_after_the_experts(at: Path, steer: Steer) -> 
     )
 
     assert code == 0
-    assert json.loads(out)[0]["after"] == wanted[0]
+    assert json.loads(out)["after"]["text"] == wanted[0]
 
 
 def test_a_measurement_draws_as_many_controls_as_it_takes_to_judge() -> None:
@@ -425,7 +472,7 @@ def test_a_head_by_hand_needs_no_site(at: Path, steer: Steer, tmp_path: Path) ->
         *("generate", "--model", at / "llama", "--unit", "L1H0=0", "--prompt", "sea"),
         *("--max-new-tokens", "5", "--temperature", "0", "--json"),
     )
-    assert (code, json.loads(out)[0]["after"]) == (0, wanted[0])
+    assert (code, json.loads(out)["after"]["text"]) == (0, wanted[0])
 
 
 def test_a_saved_plan_for_generated_tokens_has_no_embeddings_to_measure(

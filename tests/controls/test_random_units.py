@@ -63,13 +63,13 @@ Unit = tuple[int, int]
 
 def rows_by_layer(plan: Intervention) -> dict[int, list[list[float]]]:
     """Give the parameters in each layer, in an order that does not depend on the units."""
-    return {layer: sorted(rows.T.tolist()) for layer, (_, rows) in plan.by_layer().items()}
+    return {layer: sorted(rows.T.tolist()) for layer, (_, rows) in plan.units.items()}
 
 
 def rows_by_unit(plan: Intervention) -> dict[Unit, tuple[float, ...]]:
     return {
         (layer, index): tuple(row)
-        for layer, (indices, rows) in plan.by_layer().items()
+        for layer, (indices, rows) in plan.units.items()
         for index, row in zip(indices.tolist(), rows.T.tolist(), strict=True)
     }
 
@@ -113,7 +113,7 @@ def test_a_seed_settles_the_control_and_another_gives_another() -> None:
 def test_every_unit_that_is_no_expert_is_equally_likely() -> None:
     counts: Counter[int] = Counter()
     for seed in range(500):
-        indices, _ = random_control(PLAN, SPACE, seed=seed).by_layer()[0]
+        indices, _ = random_control(PLAN, SPACE, seed=seed).units[0]
         counts.update(indices.tolist())
     others = sorted(set(range(40)) - set(EXPERTS[0]))
     assert sorted(counts) == others

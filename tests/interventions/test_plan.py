@@ -130,7 +130,7 @@ def test_the_line_and_range_of_a_unit_stay_with_it(
     assert list(found) == sorted(chosen)
     by_layer = {
         (layer, index): (column[0], column[1], column[2:])
-        for layer, (indices, parameters) in plan.by_layer().items()
+        for layer, (indices, parameters) in plan.units.items()
         for index, column in zip(indices.tolist(), parameters.T.tolist(), strict=True)
     }
     assert by_layer == chosen
@@ -189,13 +189,13 @@ def test_a_plan_without_units_or_strength_changes_nothing(
 
 
 def test_units_are_given_layer_by_layer() -> None:
-    by_layer = PLAN.by_layer()
+    by_layer = PLAN.units
 
     assert list(by_layer) == [0, 2]
     assert by_layer[0][0].tolist() == [3, 7]
     assert by_layer[0][1].tolist() == [[1 / 3, -2.0]]
     assert by_layer[2][0].tolist() == [1]
-    assert LINES.by_layer()[0][1].tolist() == [[1 / 3, -2.0], [0.1, 0.0], [0.2, -0.5], [0.7, -0.5]]
+    assert LINES.units[0][1].tolist() == [[1 / 3, -2.0], [0.1, 0.0], [0.2, -0.5], [0.7, -0.5]]
 
 
 # Units by hand
@@ -618,7 +618,7 @@ def test_only_the_units_and_tokens_meant_are_written_and_into_a_copy() -> None:
     h = torch.arange(0.5, 24).reshape(2, 3, 4)
     before = h.clone()
     where = torch.tensor([[True, False, True], [False, False, True]])
-    indices, parameters = plan.by_layer()[0]
+    indices, parameters = plan.units[0]
 
     some = steer_units(h, indices, parameters, plan, where)
     every = steer_units(h, indices, parameters, plan, True)

@@ -69,6 +69,7 @@ def test_what_a_file_leaves_out_has_the_documented_default(tmp_path: Path) -> No
         "permutations": 0,
         "stability_resamples": 0,
         "source": None,
+        "experts": None,
         "tatoeba": None,
         "bucc": None,
         "pawsx": None,

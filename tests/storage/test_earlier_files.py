@@ -1,7 +1,8 @@
 """What was saved before there were labelled texts and plans of several steps is still read.
 
 `format_1/` was saved by the package at commit 465992b, of a tiny random Llama; `format_2/` at
-22c7bdd, of random responses: experts against one source with lines, vectors, a plan of three steps.
+22c7bdd, of random responses: experts against one source with lines, vectors, a plan of three steps;
+`format_3/` at 9d913ba, of random numbers: attention heads with their values, and plans of them.
 """
 
 import json
@@ -13,6 +14,7 @@ import pandas as pd
 from safetensors.numpy import load_file
 
 from steer_plugin import ExpertTable, Intervention, Plan
+from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.methods.steering_vectors import SteeringVectors
 
 SAVED = Path(__file__).parent / "format_1"
@@ -80,3 +82,40 @@ def test_what_was_saved_before_plans_were_arrays_is_the_same_plan() -> None:
     )
     assert plan == first + second + by_hand
     assert plan.hash == (saved / "hash.txt").read_text().strip()
+
+
+def test_heads_with_their_values_and_plans_of_them_are_read_as_they_were_saved(
+    tmp_path: Path,
+) -> None:
+    saved = SAVED.with_name("format_3")
+    wanted = load_file(saved / "experts" / "tensors.safetensors")
+
+    experts = ExpertTable.load(saved / "experts")
+
+    assert experts.space == UnitSpace("attn.hook_z.heads", (0, 2), (3, 3))
+    tensors = {
+        "scores": experts.scores,
+        **{f"statistic.{name}": numbers for name, numbers in experts.statistics.items()},
+        **{f"values.{name}": numbers for name, numbers in experts.values.items()},
+    }
+    assert tensors.keys() == wanted.keys()
+    for name, numbers in tensors.items():
+        np.testing.assert_array_equal(numbers, wanted[name])
+    heads = experts.intervention(
+        "statement", top_k=2, operation="blend", strength=0.5, positions="last"
+    )
+    scaled = Intervention.of({"L0H1": 0.0, "L2H2": -1.5}, site="attn.hook_z", operation="scale")
+    assert Intervention.load(saved / "heads") == heads
+    units = pd.read_parquet(saved / "heads" / "units.parquet")
+    assert np.stack(list(units["value"])).tolist() == np.asarray(heads.values).tolist()
+    assert np.asarray(heads.values).shape == (2, 4)
+    plan = Plan.load(saved / "plan")
+    assert plan == heads + scaled
+    assert plan.hash == (saved / "hash.txt").read_text().strip()
+    plan.save(tmp_path / "again")
+    again, before = (
+        json.loads((folder / "config.json").read_text("utf-8"))
+        for folder in (tmp_path / "again", saved / "plan")
+    )
+    assert again["content"] == before["content"]
+    assert before["format_version"] == 1

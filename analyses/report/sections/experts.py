@@ -14,6 +14,7 @@ from steer_plugin.analyses.report.numbers import (
     choice_of,
     chosen_units,
     counts,
+    found_elsewhere,
     k_title,
     listed,
     number,
@@ -54,6 +55,8 @@ def experts_section(results: Results) -> Section:
         f"{'the other labels' if others == 'not given' else others}. Units are ranked on one half "
         "of the sentences and scored again on the other, which did not choose them."
     )
+    if base := found_elsewhere(results):
+        how += f" They were ranked in {base}, and scored again in {results.provenance['model']}."
     if not results.null.empty:
         how += (
             f" Chance: {counts(results.null['permutations'])} shufflings of the languages within "

@@ -87,7 +87,7 @@ def find_all(finder: Finder) -> RunExperts:
         SelectionError: there are fewer experts than the run steers.
     """
     settings = finder.settings
-    experts = finder.table("experts", settings.score, lines=settings.probe.lines)
+    experts = finder.experts()
     # Too few experts end the run here.
     for target in settings.targets:
         for k in settings.every_k:

@@ -37,12 +37,14 @@ class Finder:
         corpus: the sentences.
         settings: of the run.
         name: of the step that reads the sentences.
+        given: the experts that the run file names; None where they are found.
     """
 
     passes: Passes
     corpus: Corpus
     settings: RunSettings
     name: str
+    given: ExpertTable | None = None
 
     @property
     def adapter(self) -> Adapter:
@@ -62,7 +64,7 @@ class Finder:
             self.steps.seems_done(self.name, "experts", origin)
             for origin in self._enough(self.settings.score, lines=False)
         )
-        kept = done and not self._reads_more
+        kept = self.given is not None or (done and not self._reads_more)
         return Want(self.name, texts, probe_readings(self.settings.probe), kept=kept)
 
     @property
@@ -106,6 +108,17 @@ class Finder:
             pooling=(POOLINGS, self.settings.pooling),
             score=(SCORES, more.get("score", self.settings.score)),
         )
+
+    def experts(self) -> ExpertTable:
+        """Give the experts that are steered: those that are given, or the units by the run's score.
+
+        They lie in the folder of the run either way.
+        """
+        settings = self.settings
+        if self.given is None:
+            return self.table("experts", settings.score, lines=settings.probe.lines)
+        self.given.save(self.steps.folder / "experts")
+        return self.given
 
     def table(
         self,
