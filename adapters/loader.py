@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+)
 
 from steer_plugin.adapters.shared.adapter_folders import AdapterFolder, is_adapter_folder
 from steer_plugin.adapters.shared.checkpoint_weights import ATTENTION, WholeCheckpoint
+from steer_plugin.adapters.shared.component_paths import texts_alone
 from steer_plugin.adapters.shared.gguf_conversion import GGUFLoader, LoadedFile
 from steer_plugin.adapters.shared.installers import installers
 from steer_plugin.adapters.shared.placement import Placement
@@ -43,8 +51,8 @@ def load_adapter(
 ) -> Adapter:
     """Load a causal language model and put it behind an adapter.
 
-    A `.gguf` file is converted once, and loaded from the cache from then on. Of a folder of adapters
-    (PEFT) the base is loaded, and they are merged into its weights.
+    A `.gguf` file is converted once, and loaded from the cache from then on. Of a folder of
+    adapters (PEFT) the base is loaded, and they are merged into its weights.
 
     Args:
         model: which model, and what runs it; its name alone for all defaults.
@@ -114,7 +122,11 @@ def _load(
     if settings.host == "transformer_lens" and placement is not None:
         from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 
-        bridge = _load_bridge(source, placement) if file is None else _bridge_of(file, source.name)
+        with texts_alone():
+            if file is None:
+                bridge = _load_bridge(source, placement)
+            else:
+                bridge = _bridge_of(file, source.name)
         return BridgeAdapter(bridge, tokenizer=tokenizer, **shared)
     if settings.host == "transformers" and placement is not None:
         from steer_plugin.adapters.transformers.model_adapter import ModelAdapter
@@ -230,9 +242,15 @@ def _source_of_adapter(settings: ModelSettings, folder: Path, hashes: FileHashes
     return Source(base.path, f"{base.name} + {folder.name}", digest, adapter=adapter)
 
 
-def _load_model(
-    source: Source, placement: Placement, model_class: Any = AutoModelForCausalLM
-) -> Any:
+def _class_of(config: Any) -> Any:
+    """Choose what loads a model by its configuration, of those that read images as well."""
+    reads_images = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    alone = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or not reads_images
+    return AutoModelForCausalLM if alone else AutoModelForImageTextToText
+
+
+def _load_model(source: Source, placement: Placement, model_class: Any = None) -> Any:
+    model_class = model_class or _class_of(AutoConfig.from_pretrained(**source.at))
     model = WholeCheckpoint(source.name, model_class).from_pretrained(
         **source.at,
         dtype=placement.dtype or "auto",

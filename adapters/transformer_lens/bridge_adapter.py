@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from steer_plugin.activations.sites import hook_name
 from steer_plugin.adapters.shared.dtypes import dtype_of
 from steer_plugin.adapters.shared.hooked_adapter import Answer, HookedAdapter, Key, Reader
 from steer_plugin.adapters.shared.model_sites import Note, measured_widths
@@ -21,6 +20,7 @@ from steer_plugin.adapters.shared.tokens import tokens_for
 from steer_plugin.adapters.transformer_lens.hooks import (
     Hook,
     NamedHook,
+    bridge_hook,
     reading_hooks,
     require_site,
     steering_hooks,
@@ -98,7 +98,7 @@ class BridgeAdapter(HookedAdapter):
             def reader(layer: int) -> Hook:
                 return lambda activations, hook: note(layer, activations)  # noqa: ARG005
 
-            named = [(hook_name(site, layer), reader(layer)) for layer in missing]
+            named = [(bridge_hook(self.bridge, site, layer), reader(layer)) for layer in missing]
             hooked: AbstractContextManager[Any] = self.bridge.hooks(fwd_hooks=named)
             return hooked
 
@@ -110,7 +110,8 @@ class BridgeAdapter(HookedAdapter):
         self, steps: Sequence[Steered], readers: Mapping[Key, Reader[Answer]]
     ) -> AbstractContextManager[dict[Key, Answer]]:
         named = {
-            key: (hook_name(site, layer), read) for key, (site, layer, read) in readers.items()
+            key: (bridge_hook(self.bridge, site, layer), read)
+            for key, (site, layer, read) in readers.items()
         }
         return reading_hooks(self.bridge, self._steering(steps), named)
 
