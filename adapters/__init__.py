@@ -6,6 +6,7 @@ May import: the core; never an analysis.
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 from steer_plugin.adapters.loader import load_adapter
@@ -14,7 +15,7 @@ from steer_plugin.adapters.transformers.wrappers import is_transformers_model
 from steer_plugin.errors import ModelError
 from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import Adapter
-from steer_plugin.settings.model import BATCH_TOKENS
+from steer_plugin.settings.model import BATCH_TOKENS, ModelSettings
 
 __all__ = ["ModulePaths", "adapt", "load_adapter", "register_module_paths", "steered"]
 
@@ -37,7 +38,8 @@ def adapt(
     Args:
         model: a causal language model of transformers, also one wrapped by PEFT or torch.compile, a
             TransformerLens `TransformerBridge`, or an nnsight `TransformersModel`, `LanguageModel`
-            or `NNsight`.
+            or `NNsight`. A hub id, a folder (of adapters too) or a file is loaded first, as
+            `load_adapter` does.
         tokenizer: the tokenizer as the model ships it; None takes the model's own, or loads it
             from where the model is from.
         bos: whether BOS is put before each text; None does as the tokenizer ships.
@@ -58,6 +60,23 @@ def adapt(
     """
     if not remote and ndif_url is not None:
         raise ModelError("ndif_url is for a model that runs remotely; give remote=True")
+    if isinstance(model, (str, Path)):
+        named = {"tokenizer": tokenizer, "name": name, "revision": revision}
+        given = [word for word, value in named.items() if value is not None]
+        if given:
+            raise ModelError(
+                f"{' and '.join(given)} was given for {str(model)!r}, which is loaded with its "
+                "own; leave it out, or load the model yourself and give it"
+            )
+        settings = ModelSettings(
+            str(model),
+            host="ndif" if remote else ModelSettings.host,
+            bos=bos,
+            batch_tokens=batch_tokens,
+            chat=chat,
+            ndif_url=ndif_url,
+        )
+        return load_adapter(settings, say=say)
     shared: dict[str, Any] = {
         "tokenizer": tokenizer,
         "bos": bos,

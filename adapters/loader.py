@@ -4,16 +4,25 @@ import copy
 import hashlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+)
 
+from steer_plugin.adapters.shared.adapter_folders import AdapterFolder, is_adapter_folder
 from steer_plugin.adapters.shared.checkpoint_weights import ATTENTION, WholeCheckpoint
+from steer_plugin.adapters.shared.component_paths import texts_alone
 from steer_plugin.adapters.shared.gguf_conversion import GGUFLoader, LoadedFile
 from steer_plugin.adapters.shared.installers import installers
 from steer_plugin.adapters.shared.placement import Placement
@@ -42,7 +51,8 @@ def load_adapter(
 ) -> Adapter:
     """Load a causal language model and put it behind an adapter.
 
-    A `.gguf` file is converted once, and loaded from the cache from then on.
+    A `.gguf` file is converted once, and loaded from the cache from then on. Of a folder of
+    adapters (PEFT) the base is loaded, and they are merged into its weights.
 
     Args:
         model: which model, and what runs it; its name alone for all defaults.
@@ -70,9 +80,10 @@ def load_adapter(
         hint = "" if source.gguf is None else "; it may be cut short, fetch it again"
         if "home directory" in str(error):  # of pathlib, which nnsight asks for its settings
             hint = "; set HOME to a folder of yours"
-        raise ModelError(
-            f"cannot load the model {settings.model!r}: {one_line(error)[:300]}{hint}"
-        ) from error
+        reason = f"{one_line(error)[:300]}{hint}"
+        if source.adapter is not None:
+            raise source.adapter.without_base(reason) from error
+        raise ModelError(f"cannot load the model {settings.model!r}: {reason}") from error
     if say is not None:
         for command in refused:
             say(
@@ -104,11 +115,18 @@ def _load(
         dtype = str(placement.dtype or torch.float32).removeprefix("torch.")
         loader = GGUFLoader(source.gguf, source.sha256, dtype, {"device_map": placement.device})
         file = loader.load(budget, hashes, say)
-    tokenizer = AutoTokenizer.from_pretrained(source.path) if file is None else file.tokenizer
+    tokenizer = source.tokenizer() if file is None else file.tokenizer
+    if source.adapter is not None:
+        commit = getattr(AutoConfig.from_pretrained(**source.at), "_commit_hash", None)
+        shared["revision"] = " + ".join(filter(None, [commit, source.revision]))
     if settings.host == "transformer_lens" and placement is not None:
         from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 
-        bridge = _load_bridge(source, placement) if file is None else _bridge_of(file, source.name)
+        with texts_alone():
+            if file is None:
+                bridge = _load_bridge(source, placement)
+            else:
+                bridge = _bridge_of(file, source.name)
         return BridgeAdapter(bridge, tokenizer=tokenizer, **shared)
     if settings.host == "transformers" and placement is not None:
         from steer_plugin.adapters.transformers.model_adapter import ModelAdapter
@@ -145,17 +163,32 @@ class Source:
         name: what results record.
         sha256: a hash of what is read; empty where the hub knows the commit.
         gguf: the file to read, where it is one.
+        adapter: what is merged into the model, whose base is at the path.
     """
 
     path: str
     name: str
     sha256: str = ""
     gguf: Path | None = None
+    adapter: AdapterFolder | None = None
 
     @property
     def revision(self) -> str | None:
         """What results record; None where the hub knows the commit."""
         return f"sha256:{self.sha256}" if self.sha256 else None
+
+    @property
+    def at(self) -> dict[str, str]:
+        """What transformers' own `from_pretrained` takes, of hub ids the commit or branch too."""
+        revision = None if self.adapter is None else self.adapter.revision
+        place = {"pretrained_model_name_or_path": self.path}
+        return place if revision is None else {**place, "revision": revision}
+
+    def tokenizer(self) -> Any:
+        """Load the tokenizer as the model ships it."""
+        if self.adapter is not None and self.adapter.has_tokenizer:
+            return AutoTokenizer.from_pretrained(self.adapter.path)
+        return AutoTokenizer.from_pretrained(**self.at)
 
 
 def _source_of(settings: ModelSettings, hashes: FileHashes) -> Source:
@@ -174,20 +207,58 @@ def _source_of(settings: ModelSettings, hashes: FileHashes) -> Source:
         return Source(str(path.parent), path.name, _gguf_hash(path, hashes), path)
     if path.exists() or model.startswith((".", "/", "~")):
         folder = path.resolve()
+        if is_adapter_folder(folder):
+            return _source_of_adapter(settings, folder, hashes)
         return Source(str(folder), folder.name, _folder_hash(folder, hashes))
     return Source(model, model)
 
 
-def _load_model(
-    source: Source, placement: Placement, model_class: Any = AutoModelForCausalLM
-) -> Any:
-    return WholeCheckpoint(source.name, model_class).from_pretrained(
-        source.path,
+def _source_of_adapter(settings: ModelSettings, folder: Path, hashes: FileHashes) -> Source:
+    if settings.host == "ndif":
+        raise ModelError(
+            f"{folder.name} is a folder of adapters, which an NDIF server does not merge; give a "
+            "model by its hub id"
+        )
+    if settings.quantize is not None:
+        raise ModelError(
+            f"quantize {settings.quantize} was given for {folder.name}, and adapters are merged "
+            "into weights that are whole; leave it out"
+        )
+    adapter = AdapterFolder.at(folder)
+    if is_adapter_folder(Path(adapter.base)):
+        raise ModelError(
+            f"{folder.name} is an adapter of {adapter.base}, which is a folder of adapters itself; "
+            "merge that by peft's merge_and_unload, save it, and name the folder as the base"
+        )
+    try:
+        base = _source_of(replace(settings, model=adapter.base), hashes)
+    except ModelError as error:
+        raise adapter.without_base(str(error)) from error
+    if base.gguf is not None:
+        raise adapter.without_base("adapters are of a model that transformers saved")
+    digest = _files_hash(folder, hashes)
+    if base.sha256:
+        digest = hashlib.sha256(f"{base.sha256} {digest}".encode()).hexdigest()
+    return Source(base.path, f"{base.name} + {folder.name}", digest, adapter=adapter)
+
+
+def _class_of(config: Any) -> Any:
+    """Choose what loads a model by its configuration, of those that read images as well."""
+    reads_images = type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
+    alone = type(config) in MODEL_FOR_CAUSAL_LM_MAPPING or not reads_images
+    return AutoModelForCausalLM if alone else AutoModelForImageTextToText
+
+
+def _load_model(source: Source, placement: Placement, model_class: Any = None) -> Any:
+    model_class = model_class or _class_of(AutoConfig.from_pretrained(**source.at))
+    model = WholeCheckpoint(source.name, model_class).from_pretrained(
+        **source.at,
         dtype=placement.dtype or "auto",
         device_map=placement.device,
         quantization_config=placement.quantization,
         attn_implementation=ATTENTION,
     )
+    return model if source.adapter is None else source.adapter.merged_into(model)
 
 
 def _load_bridge(source: Source, placement: Placement) -> Any:
@@ -197,12 +268,14 @@ def _load_bridge(source: Source, placement: Placement) -> Any:
         get_hf_model_class_for_architecture,
     )
 
-    config = AutoConfig.from_pretrained(source.path)
+    config = AutoConfig.from_pretrained(**source.at)
     architecture = determine_architecture_from_hf_config(config)  # type: ignore[no-untyped-call]
     model_class = get_hf_model_class_for_architecture(architecture)
-    if placement.quantization is not None:
+    if placement.quantization is not None or source.adapter is not None:
         model = _load_model(source, placement, model_class)
-        return TransformerBridge.boot_transformers(source.path, hf_model=model, dtype=model.dtype)
+        return TransformerBridge.boot_transformers(
+            source.path, hf_model=model, tokenizer=source.tokenizer(), dtype=model.dtype
+        )
     place: dict[str, Any] = {"device_map" if placement.spread else "device": placement.device}
     return TransformerBridge.boot_transformers(
         source.path,
@@ -285,6 +358,10 @@ def _folder_hash(folder: Path, hashes: FileHashes) -> str:
             f"{folder} is no model folder: there is no config.json in it; give a folder that "
             "save_pretrained wrote, a .gguf file or a hub id"
         )
+    return _files_hash(folder, hashes)
+
+
+def _files_hash(folder: Path, hashes: FileHashes) -> str:
     files = sorted(path for path in folder.iterdir() if path.suffix in MODEL_FILES)
     lines = "".join(f"{path.name} {hashes.sha256(path)}\n" for path in files)
     return hashlib.sha256(lines.encode()).hexdigest()

@@ -6,7 +6,7 @@ that says more where that is more than a line. The command line prints it and en
 
 from typing import Literal
 
-Page = Literal["data", "how-to/plans", "own-parts", "scale", "statistics"]
+Page = Literal["data", "how-to/plans", "models", "own-parts", "scale", "statistics"]
 """A page of the documentation: a file under docs/, and a page of the site."""
 
 

@@ -29,14 +29,17 @@ class WholeCheckpoint:
     name: str
     model_class: Any
 
-    def from_pretrained(self, path: str, **settings: Any) -> Any:
+    def from_pretrained(self, pretrained_model_name_or_path: str, **settings: Any) -> Any:
         """Load a model with the settings of the class's own `from_pretrained`.
 
         Raises:
             ModelError: weights are missing, have another shape, or have no place in the model.
         """
         model, report = self.model_class.from_pretrained(
-            path, output_loading_info=True, ignore_mismatched_sizes=True, **settings
+            pretrained_model_name_or_path,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **settings,
         )
         architecture = type(model).__name__
         if report["missing_keys"]:

@@ -4,7 +4,8 @@ Needs the configuration and the module tree of a model; no weights, and no bridg
 """
 
 import contextlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 
 from steer_plugin.adapters.shared.causal_models import require_causal
 from steer_plugin.adapters.shared.transformer_lens_version import advice
-from steer_plugin.settings.names import FINAL_NORM
+from steer_plugin.settings.names import FINAL_NORM, ROUTER
 from steer_plugin.settings.parts import SITES, Site
 
 FUSED_EXPERTS = "its MLP is a mixture of experts, so no tensor holds a token's neurons"
@@ -20,6 +21,8 @@ FUSED_GATE = "its MLP computes both halves in one projection, so neither is a te
 SCALED = "the block scales it before adding it, and no module's output is the scaled tensor"
 STREAMS = "its blocks hand on several residual streams side by side, so none is the tensor"
 NO_TENSOR = "it has no such tensor"
+NO_ROUTER = "its MLP is no mixture of experts"
+NOT_FIRST = "its router hands on another tensor first, and a hook sees the first alone"
 
 # What the mapping names though it is another tensor, or does not name; `tests/adapters/
 # test_conformance.py` holds each to what the model computes.
@@ -27,6 +30,9 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
     "bert": {FINAL_NORM: "its last block ends in a norm, and the one in its head belongs to that"},
     "falcon_h1": {
         "hook_attn_out": "attention and a Mamba mixer are scaled and added to the stream as one"
+    },
+    "gemma3n": {
+        "attn.hook_z": "TransformerLens maps its attention whole, without the output projection"
     },
     "modernbert-decoder": {"mlp.hook_pre": FUSED_GATE},
     "olmo_hybrid": {
@@ -36,6 +42,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
 }
 # Where the linear half of a gated MLP is computed before its gate.
 LINEAR_FIRST = {"falcon_h1"}
+_CHECK = threading.RLock()
 # Our sites in the order in which a forward pass reaches them.
 ORDER = (
     "attn.hook_z",
@@ -43,6 +50,7 @@ ORDER = (
     "mlp.hook_pre",
     "mlp.hook_pre_linear",
     "mlp.hook_post",
+    ROUTER,
     "hook_mlp_out",
     "hook_resid_post",
 )
@@ -97,12 +105,16 @@ def derived(model: Any) -> DerivedPaths:
     for site in order:
         if site in exceptions:
             continue
+        if site == ROUTER:
+            sites[site], lacks[site] = _router(model, tree)
+            continue
         named = _places(block, site, SITES[site])
         places = tuple(place for place in named if any(_has(each, place) for each in tree))
         if places:
             sites[site] = places
         else:
             lacks[site] = _reason(block, site, bool(named))
+    sites = {site: places for site, places in sites.items() if places}
     final = mapping.get("ln_final")
     final_norm = ""
     if final is not None and FINAL_NORM not in exceptions:
@@ -110,7 +122,29 @@ def derived(model: Any) -> DerivedPaths:
     return DerivedPaths(blocks, sites, final_norm, lacks)
 
 
+@contextlib.contextmanager
+def texts_alone() -> Iterator[None]:
+    """Let TransformerLens map a model without the libraries that read its images (torchvision).
+
+    It refuses to even name the parts of some models without them, though no text needs them.
+    """
+    from transformer_lens.model_bridge.architecture_adapter import ArchitectureAdapter
+
+    with _CHECK:
+        check = ArchitectureAdapter._check_required_libraries
+        setattr(ArchitectureAdapter, check.__name__, lambda _: None)
+        try:
+            yield
+        finally:
+            setattr(ArchitectureAdapter, check.__name__, check)
+
+
 def _component_mapping(model: Any) -> dict[str, Any]:
+    with texts_alone():
+        return _mapping_of(model)
+
+
+def _mapping_of(model: Any) -> dict[str, Any]:
     from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
     from transformer_lens.model_bridge.sources._bridge_builder import build_bridge_config_from_hf
     from transformer_lens.model_bridge.sources.transformers import (
@@ -172,6 +206,27 @@ def _hooks(component: Any, name: str) -> Iterator[tuple[str, str, str]]:
     if part is not None:
         for hook, path, side in _hooks(part, rest):
             yield f"{head}.{hook}", ".".join(filter(None, [part.name, path])), side
+
+
+def _router(model: Any, blocks: Any) -> tuple[tuple[str, ...], str]:
+    """Say where a block has its router, as transformers itself records it, or why it has none."""
+    recorders = next(filter(None, map(_recorded_router, model.modules())), ())
+    kinds = {recorder.target_class: recorder.index for recorder in recorders}
+    places = {
+        name: kinds[type(part)]
+        for block in blocks
+        for name, part in block.named_modules()
+        if type(part) in kinds
+    }
+    if any(index != 0 for index in places.values()):
+        return (), NOT_FIRST
+    return tuple(f"{name}.output" for name in places), NO_ROUTER
+
+
+def _recorded_router(part: Any) -> Sequence[Any]:
+    recorded = (getattr(part, "_can_record_outputs", None) or {}).get("router_logits", ())
+    recorders = recorded if isinstance(recorded, (list, tuple)) else [recorded]
+    return [recorder for recorder in recorders if hasattr(recorder, "target_class")]
 
 
 def _has(block: Any, place: str) -> bool:

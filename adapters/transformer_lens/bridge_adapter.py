@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from transformer_lens.model_bridge import TransformerBridge
 
-from steer_plugin.activations.sites import hook_name
 from steer_plugin.adapters.shared.dtypes import dtype_of
 from steer_plugin.adapters.shared.hooked_adapter import Answer, HookedAdapter, Key, Reader
 from steer_plugin.adapters.shared.model_sites import Note, measured_widths
@@ -22,6 +21,7 @@ from steer_plugin.adapters.transformer_lens.deviations import require_agreement
 from steer_plugin.adapters.transformer_lens.hooks import (
     Hook,
     NamedHook,
+    bridge_hook,
     hooked,
     reading_hooks,
     require_site,
@@ -95,7 +95,7 @@ class BridgeAdapter(HookedAdapter):
             def reader(layer: int) -> Hook:
                 return lambda activations, hook: note(layer, activations)  # noqa: ARG005
 
-            named = [(hook_name(site, layer), reader(layer)) for layer in missing]
+            named = [(bridge_hook(self.bridge, site, layer), reader(layer)) for layer in missing]
             return hooked(self.bridge, named)
 
         measured = measured_widths(self._model, self._info.name, site, missing, hooks)
@@ -106,7 +106,8 @@ class BridgeAdapter(HookedAdapter):
         self, steps: Sequence[Steered], readers: Mapping[Key, Reader[Answer]]
     ) -> AbstractContextManager[dict[Key, Answer]]:
         named = {
-            key: (hook_name(site, layer), read) for key, (site, layer, read) in readers.items()
+            key: (bridge_hook(self.bridge, site, layer), read)
+            for key, (site, layer, read) in readers.items()
         }
         return reading_hooks(self.bridge, self._steering(steps), named)
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from transformer_lens.hook_points import HookFunction, HookPoint
 from transformer_lens.model_bridge import TransformerBridge
 from transformer_lens.model_bridge.exceptions import StopAtLayerException
+from transformer_lens.model_bridge.generalized_components import MoERouterBridge
 
 from steer_plugin.activations.sites import hook_name, tensor_site
 from steer_plugin.adapters.shared.causal_models import require_causal
@@ -25,7 +26,7 @@ from steer_plugin.adapters.transformer_lens.passes import watch_passes
 from steer_plugin.errors import InterventionError, SiteError
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
-from steer_plugin.settings.names import FINAL_NORM
+from steer_plugin.settings.names import FINAL_NORM, ROUTER
 from steer_plugin.settings.parts import SITES
 
 Hook = Callable[..., Tensor | None]
@@ -184,6 +185,20 @@ def reading_hooks(
         yield answers
 
 
+def bridge_hook(bridge: TransformerBridge, site: str, layer: int) -> str:
+    """Name the hook of a bridge that a site is; that of a router stands under names of its own."""
+    name = hook_name(site, layer)
+    blocks: Any = getattr(bridge, "blocks", ())
+    if site != ROUTER or not 0 <= layer < len(blocks):
+        return name
+    mlp = getattr(blocks[layer], "mlp", None)
+    for part_name in getattr(mlp, "submodules", ()):
+        part = getattr(mlp, part_name, None)
+        if isinstance(part, MoERouterBridge) and part.logits_index == 0:
+            return f"blocks.{layer}.mlp.{part_name}.hook_out"
+    return name
+
+
 def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
     """Refuse a site that the model lacks, or that is another tensor under the same name.
 
@@ -193,7 +208,7 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
     site = tensor_site(site)
     place = SITES[site]
     points = hook_points(bridge)
-    name = hook_name(site, layer)
+    name = bridge_hook(bridge, site, layer)
     kind = cast("Any", bridge.original_model).config.model_type
     reason = EXCEPTIONS.get(kind, {}).get(site)
     if reason is not None:
@@ -209,8 +224,11 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
     if not 0 <= layer < blocks:
         raise SiteError(f"layer {layer} does not exist; the model has blocks 0..{blocks - 1}")
     if name not in points:
-        raise SiteError(f"{bridge.cfg.model_name} has no {site} in layer {layer}{advice()}")
+        reason = ": its bridge has no hook on a router's logits" if site == ROUTER else advice()
+        raise SiteError(f"{bridge.cfg.model_name} has no {site} in layer {layer}{reason}")
     _require_hook_point(points, name)
+    if site == ROUTER:
+        return
     meant = [f"blocks.{layer}.{canonical}" for canonical in place.hooks or (site,)]
     gated = f"blocks.{layer}.mlp.gate.hook_out" in points
     owns = any(points[name] is points.get(canonical) for canonical in meant)

@@ -73,6 +73,12 @@ def _before_generation(positions: str) -> str:
         raise ValueError(expected) from error
 
 
+def _steered(site: str) -> str:
+    if SITES[site].read_only:
+        raise ValueError("Input should be a site that plans steer, and its units are only read")
+    return site
+
+
 def told_from(source: str, info: Any) -> str:
     """Refuse a source that is a target, or beside figures that are of all languages at once."""
     if source in info.data.get("targets", ()):
@@ -132,7 +138,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Operation = Annotated[str, AfterValidator(registered(OPERATIONS))]
 Pooling = Annotated[str, AfterValidator(registered(POOLINGS))]
 Score = Annotated[str, AfterValidator(registered(SCORES))]
-Site = Annotated[str, AfterValidator(registered(SITES))]
+Site = Annotated[str, AfterValidator(registered(SITES)), AfterValidator(_steered)]
 Written = Annotated[str, AfterValidator(_before_generation)]
 Blocks = Annotated[tuple[Index, Index], AfterValidator(_ascending)]
 ONE_OR_MORE = Field(min_length=1)

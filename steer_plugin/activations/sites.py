@@ -15,10 +15,11 @@ import numpy as np
 from jaxtyping import Int
 
 from steer_plugin.errors import ScoreError, SiteError
-from steer_plugin.settings.names import FINAL_NORM
+from steer_plugin.settings.names import FINAL_NORM, ROUTER
 from steer_plugin.settings.parts import SITES
 
 _LABEL = re.compile(r"L([0-9]+)([NH])([0-9]+)")
+_OF_EXPERT = re.compile(r"L([0-9]+)E([0-9]+)N([0-9]+)")
 
 
 def check_site(site: str) -> None:
@@ -196,6 +197,12 @@ def parse_units(labels: Iterable[str], site: str) -> list[tuple[int, int]]:
 
 
 def _parsed(label: str) -> tuple[int, str, int]:
+    if _OF_EXPERT.fullmatch(label):
+        raise SiteError(
+            f"{label!r} is a neuron within one expert, and no tensor of a model holds those; take "
+            f"another site, such as {ROUTER}",
+            page="models",
+        )
     written = _LABEL.fullmatch(label)
     if written is None:
         raise SiteError(

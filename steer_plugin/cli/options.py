@@ -204,7 +204,7 @@ model_options = bundle(
         "--model",
         section="Model",
         required=True,
-        help="Hub id, local folder, .gguf file, or 'demo' for Gemma 3 270M.",
+        help="Hub id, folder (of adapters too), .gguf file, or 'demo' for Gemma 3 270M.",
     ),
     option(
         "--device",

@@ -97,6 +97,11 @@ class Intervention:
     def __post_init__(self) -> None:
         """Check the fields and put the units in order."""
         check_site(self.site)
+        if SITES[self.site].read_only:
+            raise InterventionError(
+                f"units at {self.site} are read and cannot be steered: "
+                f"{SITES[self.site].read_only}; choose another site"
+            )
         arithmetic = self.arithmetic
         object.__setattr__(self, "positions", token_positions.settled(self.positions))
         if not len(self.layers) == len(self.indices) == len(self.values):

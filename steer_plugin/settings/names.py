@@ -7,6 +7,7 @@ from steer_plugin.registry import unknown
 
 FINAL_NORM = "ln_final.hook_out"
 HEADS = "attn.hook_z.heads"
+ROUTER = "mlp.hook_router_logits"
 
 # Names of `steer_plugin.settings.parts`, which anybody can add to.
 Pooling = str

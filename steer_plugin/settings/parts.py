@@ -19,7 +19,7 @@ from steer_plugin.errors import (
     SiteError,
 )
 from steer_plugin.registry import Registry
-from steer_plugin.settings.names import FINAL_NORM, HEADS
+from steer_plugin.settings.names import FINAL_NORM, HEADS, ROUTER
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,7 @@ class Site:
             where units are never silent.
         heads_of: the site whose tensor this is, of which each attention head's values are one unit;
             None where each value is.
+        read_only: why a plan cannot change what is there; empty where one can.
     """
 
     help: str
@@ -116,6 +117,7 @@ class Site:
     gated: bool = False
     active_at: str | None = None
     heads_of: str | None = None
+    read_only: str = ""
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,15 @@ SITES.add(
         ("mlp.in.hook_out",),
         neurons=True,
         gated=True,
+    ),
+)
+SITES.add(
+    ROUTER,
+    Site(
+        "what a mixture of experts gives each expert before it chooses some; read, not steered",
+        before="hook_mlp_out",
+        read_only="a router chooses its experts where it computes its logits, so no part of the "
+        "model reads them afterwards",
     ),
 )
 SITES.add(

@@ -12,7 +12,8 @@ UNITS = [(1, 0), (1, 1), (1, 2), (4, 0), (5, 0), (5, 1), (5, 2), (5, 3)]
 
 def test_every_site_that_is_promised_is_there() -> None:
     assert list(SITES) == [
-        *("mlp.hook_post", "mlp.hook_pre", "mlp.hook_pre_linear", "hook_mlp_out"),
+        *("mlp.hook_post", "mlp.hook_pre", "mlp.hook_pre_linear", "mlp.hook_router_logits"),
+        "hook_mlp_out",
         *("attn.hook_z", "attn.hook_z.heads", "hook_attn_out", "hook_resid_post"),
         "ln_final.hook_out",
     ]

@@ -20,11 +20,17 @@ from steer_plugin.adapters.shared.installers import installers
 from steer_plugin.models.adapter import Reading
 from steer_plugin.responses.forward_pass import gather
 
-from support import tiny_models
+from support import every_architecture, tiny_models
 from support.oracle import Oracle
 from support.plans import intervention, plan
 
-ARCHITECTURE = "gemma3 with vision"
+ARCHITECTURES = (
+    "Gemma3ForConditionalGeneration",
+    "LlavaForConditionalGeneration",
+    "Mistral3ForConditionalGeneration",
+    "Qwen2_5_VLForConditionalGeneration",
+)
+HOSTS = ("transformer_lens", "nnsight", "transformers")
 TEXTS = ["air ant bay", "cat", "desk ear fire hand jar key lake"]
 CHOSEN = plan("mlp.hook_post", "set", bos=False)
 
@@ -53,22 +59,27 @@ print(json.dumps({"loading": loading, "after": started[len(loading):], "lines": 
 """
 
 
-@pytest.fixture(scope="module")
-def plain() -> Any:
-    return tiny_models.vision_language_model()
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def architecture(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def folder(plain: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "gemma"
+def plain(architecture: str) -> Any:
+    return every_architecture.tiny(architecture)
+
+
+@pytest.fixture(scope="module")
+def folder(plain: Any, architecture: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / architecture
     plain.save_pretrained(folder)
     tiny_models.tokenizer(folder, adds_bos=True)
     return folder
 
 
 @pytest.fixture(scope="module")
-def oracle(plain: Any, shipped: Callable[[str], Any]) -> Oracle:
-    return Oracle(ARCHITECTURE, plain, shipped("gemma3"), bos=True)
+def oracle(plain: Any, architecture: str, shipped: Callable[[str], Any]) -> Oracle:
+    return Oracle(architecture, plain, shipped("gemma3"), bos=True)
 
 
 def test_nothing_is_installed_while_it_loads_and_a_line_says_what_was_wanted(folder: Path) -> None:
@@ -114,7 +125,7 @@ def test_installers_are_refused_inside_the_block_and_in_its_thread_alone(command
     assert len(refused) == 1
 
 
-@pytest.mark.parametrize("host", ["transformer_lens", "nnsight"])
+@pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("site", ["mlp.hook_post", "hook_mlp_out", "ln_final.hook_out"])
 def test_its_text_model_is_read_and_steered(
     site: str, host: str, folder: Path, oracle: Oracle
@@ -129,7 +140,7 @@ def test_its_text_model_is_read_and_steered(
     np.testing.assert_allclose(found.numpy(), wanted, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("host", ["transformer_lens", "nnsight"])
+@pytest.mark.parametrize("host", HOSTS)
 def test_its_texts_and_losses_are_those_of_its_text_model(
     host: str, folder: Path, oracle: Oracle
 ) -> None:

@@ -248,6 +248,7 @@ def test_a_step_has_the_defaults_of_a_run_and_a_choice_of_its_own(tmp_path: Path
         ('languages = "deu_Latn"', "languages: Input should be a valid list, not 'deu_Latn'"),
         ("sentences = 3", "sentences: Input should be greater than or equal to 4, not 3"),
         ('site = "mlp"', r"site: Input should be one of mlp\.hook_post, .*, not 'mlp'"),
+        ('site = "mlp.hook_router_logits"', "site: Input should be a site that plans steer"),
         ('pooling = "sum"', "pooling: Input should be one of max, mean, min, last, not 'sum'"),
         ('score = "f1"', "score: Input should be one of auroc, average_precision, .*, not 'f1'"),
         ('operation = "zap"', "operation: Input should be one of set, add, .*, not 'zap'"),

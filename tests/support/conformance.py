@@ -16,16 +16,17 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers.activations import ACT2FN
 
 from steer_plugin import Intervention, SteerError, adapt
+from steer_plugin.adapters.shared.component_paths import texts_alone
 from steer_plugin.adapters.shared.installers import installers
 from steer_plugin.adapters.shared.model_sites import ModelSites
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
-from steer_plugin.settings.names import FINAL_NORM
+from steer_plugin.settings.names import FINAL_NORM, ROUTER
 
-from support import every_architecture
-from support.plans import SITES
+from support import every_architecture, plans
 
 # Heads are in the tensor of another site.
+SITES = (*plans.SITES, ROUTER)
 HOSTS = ("transformers", "nnsight", "transformer_lens")
 TEXTS = ["air ant apple bark bay bell bird", "cat", "rain owl garden sea"]
 POOLINGS = ("mean", "last")
@@ -34,6 +35,7 @@ STEERED = ("mlp.hook_post", "hook_attn_out", "hook_resid_post")
 NO_PLAIN_SUM = {
     "bert": "norms follow the sums",
     "openai-gpt": "norms follow the sums",
+    "gemma3n_text": "its blocks hand on several residual streams side by side",
     "gemma4_text": "per-layer embeddings are added, and all is scaled",
     "falcon_h1": "a Mamba mixer adds as well",
 }
@@ -79,7 +81,7 @@ def adapters(model: Any, tokenizer: Any) -> Iterator[tuple[str, Adapter]]:
     yield "transformers", adapt(model, **plain)
     yield "nnsight", adapt(nnsight.NNsight(copy.deepcopy(model)), **plain)
     boot: Any = TransformerBridge.boot_transformers
-    with installers():  # of torchvision, for what reads images
+    with installers(), texts_alone():  # of torchvision, for what reads images
         bridge = boot(
             "tiny",
             hf_model=copy.deepcopy(model),
@@ -156,12 +158,15 @@ def _references(seen: Conformance, model: Any, adapter: Any) -> dict[tuple[str, 
             output = model(ids, use_cache=False, output_hidden_states=True)
         for handle in handles:
             handle.remove()
+        if seen.layers["transformers", ROUTER]:
+            _hold_to_router_logits(seen, read, model, ids)
         for number, fused in _fused_halves(read, len(blocks)):
             for site, half in zip(("mlp.hook_pre", "mlp.hook_pre_linear"), fused, strict=True):
                 references.setdefault((site, number), []).append(half)
         for key in places:
             references[key].append(read[key])
-        states = [state[0] for state in output.hidden_states or ()]
+        # Streams side by side are none of a block's.
+        states = [state[0] for state in output.hidden_states or () if state.dim() == 3]
         _hold_to_hidden_states(seen, read, states)
         _hold_to_sums(seen, read, model, len(blocks))
         _hold_to_activation(seen, read, model)
@@ -222,9 +227,22 @@ def _hold_to_hidden_states(
             )
 
 
+def _hold_to_router_logits(
+    seen: Conformance, read: dict[Any, Tensor], model: Any, ids: Tensor
+) -> None:
+    """Routers, by what transformers itself records of them."""
+    with torch.no_grad():
+        output = model.base_model(ids, use_cache=False, output_router_logits=True)
+    layers = [layer for site, layer in read if site == ROUTER]
+    for layer, recorded in zip(layers, output.router_logits, strict=True):
+        seen.compare(
+            read[ROUTER, layer], recorded.reshape(-1, recorded.shape[-1]), f"router of {layer}"
+        )
+
+
 def _hold_to_sums(seen: Conformance, read: dict[Any, Tensor], model: Any, blocks: int) -> None:
     """What attention and MLP add, by what a block hands on."""
-    if model.config.model_type in NO_PLAIN_SUM:
+    if model.config.get_text_config().model_type in NO_PLAIN_SUM:
         return
     for layer in range(blocks):
         parts = [read.get((site, layer)) for site in ("hook_attn_out", "hook_mlp_out")]

@@ -1,6 +1,7 @@
 """Each causal language model that TransformerLens maps and transformers ships, tiny and random."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -78,29 +79,106 @@ _CHANGED: dict[str, dict[str, Any]] = {
         "attention_hidden_size": 2 * _WIDTH,
     },
 }
-# What cannot be made here, and why.
-NOT_MADE = {
-    "Gemma3nForConditionalGeneration": "its vision tower needs timm and Pillow",
-    "Gemma4ForConditionalGeneration": "its text model is that of Gemma4ForCausalLM",
-    "Gemma4UnifiedForConditionalGeneration": "its text model is that of Gemma4ForCausalLM",
+# What reads more than text: its configuration, that of its text model, and what makes it tiny.
+_WRAPPERS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "Gemma3ForConditionalGeneration": (
+        "Gemma3Config",
+        "Gemma3TextConfig",
+        {
+            "vision_config": _VISION,
+            "mm_tokens_per_image": 4,
+            "image_token_index": 69,
+            "boi_token_index": 68,
+            "eoi_token_index": 67,
+        },
+    ),
+    "Gemma3nForConditionalGeneration": (
+        "Gemma3nConfig",
+        "Gemma3nTextConfig",
+        {
+            "audio_config": {
+                "hidden_size": _WIDTH,
+                "conf_num_attention_heads": 2,
+                "conf_num_hidden_layers": 1,
+                "sscp_conv_channel_size": [4, 4],
+            },
+            "vision_config": {"hidden_size": _WIDTH},
+        },
+    ),
+    "Gemma4ForConditionalGeneration": (
+        "Gemma4Config",
+        "Gemma4TextConfig",
+        {
+            "vision_config": {
+                **_VISION,
+                "num_key_value_heads": 2,
+                "head_dim": 8,
+                "position_embedding_size": 4,
+            }
+        },
+    ),
+    "Gemma4UnifiedForConditionalGeneration": (
+        "Gemma4UnifiedConfig",
+        "Gemma4UnifiedTextConfig",
+        {
+            "vision_config": {
+                "patch_size": 2,
+                "mm_embed_dim": _WIDTH,
+                "mm_posemb_size": 4,
+                "output_proj_dims": _WIDTH,
+            }
+        },
+    ),
+    "LlavaForConditionalGeneration": (
+        "LlavaConfig",
+        "LlamaConfig",
+        {"vision_config": {**_VISION, "model_type": "clip_vision_model"}, "image_token_index": 69},
+    ),
+    "Mistral3ForConditionalGeneration": (
+        "Mistral3Config",
+        "MistralConfig",
+        {"vision_config": {**_VISION, "model_type": "pixtral"}, "image_token_index": 69},
+    ),
+    "Qwen2_5_VLForConditionalGeneration": (
+        "Qwen2_5_VLConfig",
+        "Qwen2_5_VLTextConfig",
+        {
+            "vision_config": {
+                "depth": 1,
+                "hidden_size": _WIDTH,
+                "intermediate_size": 24,
+                "num_heads": 2,
+                "out_hidden_size": _WIDTH,
+                "fullatt_block_indexes": [0],
+            },
+            "image_token_id": 69,
+            "video_token_id": 68,
+        },
+    ),
+}
+_TEXT_CHANGED: dict[str, dict[str, Any]] = {
+    "Gemma4UnifiedTextConfig": {"num_key_value_heads": 2},
+    "Qwen2_5_VLTextConfig": {
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]}
+    },
 }
 
 
 def architectures() -> list[str]:
-    """List the causal language models that TransformerLens maps and transformers ships."""
+    """List the causal language models that TransformerLens maps and transformers ships.
+
+    Wrappers that transformers calls models of images and text are among them.
+    """
     shipped = {
         name
         for names in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
         for name in ([names] if isinstance(names, str) else names)
     }
     return sorted(
-        name for name in SUPPORTED_ARCHITECTURES if name in shipped and hasattr(transformers, name)
+        name
+        for name in SUPPORTED_ARCHITECTURES
+        if name in {*shipped, *_WRAPPERS} and hasattr(transformers, name)
     )
-
-
-def made() -> list[str]:
-    """List those that can be made tiny without code from a hub and without a vision library."""
-    return [name for name in architectures() if name not in NOT_MADE]
 
 
 def _tiny(kind: Callable[..., Any], changed: dict[str, Any]) -> Any:
@@ -109,24 +187,39 @@ def _tiny(kind: Callable[..., Any], changed: dict[str, Any]) -> Any:
 
 
 def _config(architecture: str) -> Any:
-    if architecture == "Gemma3ForConditionalGeneration":
-        text = _tiny(transformers.Gemma3TextConfig, {})
-        return transformers.Gemma3Config(
-            text_config=text.to_dict(),
-            vision_config=_VISION,
-            mm_tokens_per_image=4,
-            image_token_index=69,
-            boi_token_index=68,
-            eoi_token_index=67,
-        )
+    if architecture in _WRAPPERS:
+        wrapper, text, changed = _WRAPPERS[architecture]
+        inner = _tiny(getattr(transformers, text), _TEXT_CHANGED.get(text, {}))
+        return getattr(transformers, wrapper)(text_config=inner.to_dict(), **changed)
     kind = getattr(transformers, architecture).config_class
     return _tiny(kind, _CHANGED.get(architecture, {}))
+
+
+@contextmanager
+def _no_tower_of_timm() -> Iterator[None]:
+    """Leave out a vision tower that takes timm, which no text passes through."""
+    auto: Any = transformers.AutoModel
+    make = auto.from_config
+
+    def made_of_transformers(config: Any, **settings: Any) -> Any:
+        if config.model_type == "gemma3n_vision":
+            return torch.nn.Identity()
+        return make(config, **settings)
+
+    auto.from_config = made_of_transformers
+    try:
+        yield
+    finally:
+        auto.from_config = make
 
 
 def tiny(architecture: str) -> Any:
     """Make a model whose norms and biases are random too, and whose pad token is loud."""
     config = _config(architecture)
-    model = getattr(transformers, architecture)._from_config(config, attn_implementation="eager")
+    with _no_tower_of_timm():
+        model = getattr(transformers, architecture)._from_config(
+            config, attn_implementation="eager"
+        )
     model.config.architectures = [architecture]
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():

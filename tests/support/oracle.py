@@ -37,10 +37,15 @@ _GEMMA: dict[str, Path] = {
     "hook_mlp_out": ("model.layers.{}.post_feedforward_layernorm", "output"),
     "hook_attn_out": ("model.layers.{}.post_attention_layernorm", "output"),
 }
-_GEMMA_WITH_VISION: dict[str, Path] = {
-    site: (path.replace("model.", "model.language_model.", 1), side)
-    for site, (path, side) in _GEMMA.items()
-}
+
+
+def _beside_vision(paths: dict[str, Path]) -> dict[str, Path]:
+    return {
+        site: (path.replace("model.", "model.language_model.", 1), side)
+        for site, (path, side) in paths.items()
+    }
+
+
 _MIXTURE: dict[str, Path] = {
     site: path for site, path in _GATED.items() if not site.startswith("mlp.")
 }
@@ -98,7 +103,10 @@ PATHS: dict[str, dict[str, Path]] = {
     "cohere": _GATED,
     "qwen3": _GATED,
     "gemma3": _GEMMA,
-    "gemma3 with vision": _GEMMA_WITH_VISION,
+    "Gemma3ForConditionalGeneration": _beside_vision(_GEMMA),
+    "LlavaForConditionalGeneration": _beside_vision(_GATED),
+    "Mistral3ForConditionalGeneration": _beside_vision(_GATED),
+    "Qwen2_5_VLForConditionalGeneration": _beside_vision(_GATED),
     "neox": {
         "mlp.hook_post": ("gpt_neox.layers.{}.mlp.dense_4h_to_h", "input"),
         "mlp.hook_pre": ("gpt_neox.layers.{}.mlp.dense_h_to_4h", "output"),

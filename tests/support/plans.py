@@ -14,8 +14,10 @@ from support.oracle import Plan
 
 # What token ids alone tell; `text` takes a tokenizer's template as well.
 POSITIONS = tuple(name for name in names.POSITIONS if name != "text")
-# Whole heads are made of a tensor that has a name of its own.
-SITES = tuple(name for name, site in parts.SITES.items() if site.heads_of is None)
+# Whole heads are made of a tensor that has a name of its own, and what is only read has no plans.
+SITES = tuple(
+    name for name, site in parts.SITES.items() if site.heads_of is None and not site.read_only
+)
 
 
 def plan(

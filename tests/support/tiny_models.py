@@ -201,33 +201,6 @@ def config(architecture: str) -> Any:
     raise ValueError(architecture)
 
 
-def vision_language_model() -> Any:
-    """Make a Gemma 3 that reads images as well."""
-    tower = {
-        "hidden_size": D_MODEL,
-        "intermediate_size": 24,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 2,
-        "image_size": 28,
-        "patch_size": 14,
-    }
-    settings = transformers.Gemma3Config(
-        text_config=config("gemma3").to_dict(),
-        vision_config=tower,
-        mm_tokens_per_image=4,
-        image_token_index=len(WORDS) + 3,
-        boi_token_index=len(WORDS) + 2,
-        eoi_token_index=len(WORDS) + 1,
-        attn_implementation="eager",
-    )
-    transformers.set_seed(0)
-    made: Any = transformers.Gemma3ForConditionalGeneration(settings)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.mul_(8)
-    return made.eval()
-
-
 def model(architecture: str, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> Any:
     """Make a model whose norms and biases are random too, and whose pad token is loud.
 
