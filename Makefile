@@ -33,7 +33,7 @@ calibration: $(VENV)/dev ## the tables of docs/statistics.md: how often the inte
 	$(BIN)/python tests/benchmarks/calibration.py
 
 models: $(VENV)/dev ## the table of docs/models.md: what each host has of each architecture
-	cd tests && ../$(BIN)/python -m support.models_table >../docs/models.md.new
+	cd tests && HF_HUB_OFFLINE=1 ../$(BIN)/python -m support.models_table >../docs/models.md.new
 	mv docs/models.md.new docs/models.md
 
 programs: ## a browser and its driver, Redis and PostgreSQL: installed where that is allowed
