@@ -65,8 +65,8 @@ def adapt(
         given = [word for word, value in named.items() if value is not None]
         if given:
             raise ModelError(
-                f"{' and '.join(given)} was given for {str(model)!r}, which is loaded with its "
-                "own; leave it out, or load the model yourself and give it"
+                f"{' and '.join(given)} cannot be given for {str(model)!r}, which is loaded with "
+                "its own; leave that out, or load the model yourself and give it"
             )
         settings = ModelSettings(
             str(model),
@@ -125,7 +125,8 @@ def steered(
             are given in several passes outside of `generate`.
 
     Raises:
-        ModelError: the model is of another host, or an encoder-decoder.
+        ModelError: the model is of another host, an encoder-decoder, or a bridge that computes
+            otherwise than its model.
         SiteError: the model lacks the site or one of the units.
     """
     if _is_nnsight(model):

@@ -81,7 +81,8 @@ def load_adapter(
         if "home directory" in str(error):  # of pathlib, which nnsight asks for its settings
             hint = "; set HOME to a folder of yours"
         reason = f"{one_line(error)[:300]}{hint}"
-        if source.adapter is not None:
+        # transformers says by an OSError that there is no such model.
+        if source.adapter is not None and isinstance(error, OSError):
             raise source.adapter.without_base(reason) from error
         raise ModelError(f"cannot load the model {settings.model!r}: {reason}") from error
     if say is not None:
@@ -124,7 +125,7 @@ def _load(
 
         with texts_alone():
             if file is None:
-                bridge = _load_bridge(source, placement)
+                bridge = _load_bridge(source, placement, tokenizer)
             else:
                 bridge = _bridge_of(file, source.name)
         return BridgeAdapter(bridge, tokenizer=tokenizer, **shared)
@@ -191,7 +192,7 @@ class Source:
         return AutoTokenizer.from_pretrained(**self.at)
 
 
-def _source_of(settings: ModelSettings, hashes: FileHashes) -> Source:
+def _source_of(settings: ModelSettings, hashes: FileHashes, *, whole: bool = False) -> Source:
     model = settings.model
     if settings.host == "ndif" and (model == DEMO or model.lower().endswith(".gguf")):
         raise ModelError(
@@ -208,6 +209,11 @@ def _source_of(settings: ModelSettings, hashes: FileHashes) -> Source:
     if path.exists() or model.startswith((".", "/", "~")):
         folder = path.resolve()
         if is_adapter_folder(folder):
+            if whole:
+                raise ModelError(
+                    f"{folder.name} is a folder of adapters itself; merge it by peft's "
+                    "merge_and_unload, save that, and name its folder as the base"
+                )
             return _source_of_adapter(settings, folder, hashes)
         return Source(str(folder), folder.name, _folder_hash(folder, hashes))
     return Source(model, model)
@@ -225,13 +231,8 @@ def _source_of_adapter(settings: ModelSettings, folder: Path, hashes: FileHashes
             "into weights that are whole; leave it out"
         )
     adapter = AdapterFolder.at(folder)
-    if is_adapter_folder(Path(adapter.base)):
-        raise ModelError(
-            f"{folder.name} is an adapter of {adapter.base}, which is a folder of adapters itself; "
-            "merge that by peft's merge_and_unload, save it, and name the folder as the base"
-        )
     try:
-        base = _source_of(replace(settings, model=adapter.base), hashes)
+        base = _source_of(replace(settings, model=adapter.base), hashes, whole=True)
     except ModelError as error:
         raise adapter.without_base(str(error)) from error
     if base.gguf is not None:
@@ -261,7 +262,7 @@ def _load_model(source: Source, placement: Placement, model_class: Any = None) -
     return model if source.adapter is None else source.adapter.merged_into(model)
 
 
-def _load_bridge(source: Source, placement: Placement) -> Any:
+def _load_bridge(source: Source, placement: Placement, tokenizer: Any) -> Any:
     from transformer_lens.model_bridge import TransformerBridge
     from transformer_lens.model_bridge.sources.transformers import (
         determine_architecture_from_hf_config,
@@ -273,8 +274,9 @@ def _load_bridge(source: Source, placement: Placement) -> Any:
     model_class = get_hf_model_class_for_architecture(architecture)
     if placement.quantization is not None or source.adapter is not None:
         model = _load_model(source, placement, model_class)
+        # The bridge changes the tokenizer that it is given.
         return TransformerBridge.boot_transformers(
-            source.path, hf_model=model, tokenizer=source.tokenizer(), dtype=model.dtype
+            source.path, hf_model=model, tokenizer=copy.deepcopy(tokenizer), dtype=model.dtype
         )
     place: dict[str, Any] = {"device_map" if placement.spread else "device": placement.device}
     return TransformerBridge.boot_transformers(

@@ -38,8 +38,14 @@ class AdapterFolder:
         """Look at a folder that has an `adapter_config.json`; see `is_adapter_folder`.
 
         Raises:
-            ModelError: it has no weights, does not name its base, or PEFT is not installed.
+            ModelError: it has no weights, or those of a whole model as well, does not name its
+                base, or PEFT is not installed.
         """
+        if (folder / "config.json").is_file():
+            raise ModelError(
+                f"{folder.name} holds a model and adapters of one; put {CONFIG} and {WEIGHTS[0]} "
+                f"into a folder of their own, and write where the model is {WHERE}"
+            )
         if not any((folder / name).is_file() for name in WEIGHTS):
             raise ModelError(
                 f"{folder.name} has an {CONFIG} and no {WEIGHTS[0]}; fetch it again whole"

@@ -21,7 +21,7 @@ FUSED_GATE = "its MLP computes both halves in one projection, so neither is a te
 SCALED = "the block scales it before adding it, and no module's output is the scaled tensor"
 STREAMS = "its blocks hand on several residual streams side by side, so none is the tensor"
 NO_TENSOR = "it has no such tensor"
-NO_ROUTER = "its MLP is no mixture of experts"
+NO_ROUTER = "transformers records no router in its MLP"
 NOT_FIRST = "its router hands on another tensor first, and a hook sees the first alone"
 
 # What the mapping names though it is another tensor, or does not name; `tests/adapters/
@@ -211,12 +211,14 @@ def _hooks(component: Any, name: str) -> Iterator[tuple[str, str, str]]:
 def _router(model: Any, blocks: Any) -> tuple[tuple[str, ...], str]:
     """Say where a block has its router, as transformers itself records it, or why it has none."""
     recorders = next(filter(None, map(_recorded_router, model.modules())), ())
-    kinds = {recorder.target_class: recorder.index for recorder in recorders}
     places = {
-        name: kinds[type(part)]
+        name: recorder.index
         for block in blocks
         for name, part in block.named_modules()
-        if type(part) in kinds
+        for recorder in recorders
+        if type(part) is recorder.target_class
+        # Of a plain linear layer transformers says by its name which one it is.
+        and f".{recorder.layer_name or name}." in f".{name}."
     }
     if any(index != 0 for index in places.values()):
         return (), NOT_FIRST

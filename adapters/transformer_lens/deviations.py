@@ -1,6 +1,7 @@
 """Bridges that compute otherwise than their models, and from which TransformerLens on they do not.
 
-`tests/adapters/test_conformance.py` measures each: readings, steering, batches with padding.
+`tests/support/conformance.py` measures readings, steering and batches with padding, and the
+adapters' tests what is generated; those that are mended, with the versions before.
 """
 
 from dataclasses import dataclass

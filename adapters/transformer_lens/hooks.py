@@ -224,8 +224,8 @@ def require_site(bridge: TransformerBridge, site: str, layer: int) -> None:
     if not 0 <= layer < blocks:
         raise SiteError(f"layer {layer} does not exist; the model has blocks 0..{blocks - 1}")
     if name not in points:
-        reason = ": its bridge has no hook on a router's logits" if site == ROUTER else advice()
-        raise SiteError(f"{bridge.cfg.model_name} has no {site} in layer {layer}{reason}")
+        reason = ": its bridge hooks no router" if site == ROUTER else ""
+        raise SiteError(f"{bridge.cfg.model_name} has no {site} in layer {layer}{reason}{advice()}")
     _require_hook_point(points, name)
     if site == ROUTER:
         return

@@ -31,13 +31,17 @@ def read_experts(settings: RunSettings, find: Corpus) -> ExpertTable | None:
     table = ExpertTable.load(settings.experts)
     told = table.provenance
     wanted = {
-        "labels": None,
         "site": settings.site,
         "pooling": settings.pooling,
         "score": settings.score,
         "source": settings.source,
         **({"lines": LINES} if settings.probe.lines else {}),
     }
+    if told.get("labels") is not None:
+        raise SettingsError(
+            f"the experts in {settings.experts} have labels {told['labels']}; find them without "
+            "--shuffle-labels"
+        )
     there = {"site": table.space.site, "score": table.score}
     for name, value in wanted.items():
         given = there.get(name, told.get(name))
@@ -49,8 +53,13 @@ def read_experts(settings: RunSettings, find: Corpus) -> ExpertTable | None:
     if told.get("corpus", {}).get("hash") != find.hash:
         raise SettingsError(
             f"the experts in {settings.experts} were not found on the {len(find)} texts that find "
-            "in this run, so that some that judge may have found them; give the corpus, languages, "
-            "sentences and split_seed that `find` had"
+            "in this run, so that some that judge may have found them; "
+            + (
+                "give the corpus, languages, sentences and split_seed that `find` had"
+                if settings.judge_corpus in (None, settings.corpus)
+                else "beside judge_corpus a run finds on all of corpus, and `steer-plugin find` on "
+                "half: find them by find_experts on the whole corpus, or leave experts out"
+            )
         )
     return table
 
@@ -87,7 +96,7 @@ def made_of(table: ExpertTable | None, methods: Iterable[str]) -> tuple[str, ...
     )
 
 
-def origin_of(table: ExpertTable | None) -> dict[str, str]:
+def found_on_record(table: ExpertTable | None) -> dict[str, str]:
     """Say, for the provenance of a run, which model the given experts were found on."""
     if table is None:
         return {}

@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from steer_plugin.analyses.measures.projection import described
-from steer_plugin.analyses.run.base_experts import origin_of
+from steer_plugin.analyses.run.base_experts import found_on_record
 from steer_plugin.analyses.run.checkpoints import Checkpoints
 from steer_plugin.analyses.run.inputs import RunData
 from steer_plugin.analyses.run.settings import PlanSettings, RunSettings, StepSettings
@@ -63,7 +63,7 @@ def run_provenance(
         **_ran_with(steps),
         "bos": "put before each text" if info.bos else "none",
         "chat": "by the model's template" if info.chat else "none",
-        **origin_of(data.experts),
+        **found_on_record(data.experts),
         "site": settings.site,
         "pooling": settings.pooling,
         "score": settings.score,

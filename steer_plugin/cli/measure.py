@@ -61,6 +61,7 @@ class Measurement:
         from steer_plugin.analyses.statistics.comparison import compare
         from steer_plugin.corpora.named_corpora import need_parallel
         from steer_plugin.interventions.plan import acting_steps
+        from steer_plugin.models.provenance import moved_lines
         from steer_plugin.responses.embeddings import embed
 
         target = self.steering.target
@@ -93,6 +94,9 @@ class Measurement:
             return measured("before", None).frame()
         if self.steering.table is not None:
             _tell_differences(self.steering.table, adapter, finding)
+        else:
+            for line in moved_lines(plan, adapter.info):
+                say(line)
         spaces = [adapter.space(site) for site in {step.site for step in plan.steps}]
         controls = [matched_control(plan, *spaces, seed=seed) for seed in self.control_seeds]
         return compare(

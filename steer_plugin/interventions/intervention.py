@@ -313,6 +313,7 @@ class Intervention:
             prompt_length: see `steer_plugin.steered`.
 
         Raises:
+            ModelError: the model is an encoder-decoder, or the bridge computes otherwise than it.
             SiteError: the model lacks the site or one of the units.
         """
         from steer_plugin.adapters.transformer_lens.hooks import fwd_hooks

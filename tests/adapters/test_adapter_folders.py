@@ -174,7 +174,7 @@ def test_adapt_takes_a_folder_as_load_adapter_does(polite: Path) -> None:
 
     assert adapter.info == load(polite, "transformer_lens", bos=False).info
     assert adapt(str(polite), bos=False).info == adapter.info
-    with pytest.raises(ModelError, match=r"tokenizer was given for .*polite"):
+    with pytest.raises(ModelError, match=r"tokenizer cannot be given for .*polite"):
         adapt(str(polite), tokenizer=object())
 
 
@@ -279,11 +279,24 @@ def test_what_is_not_whole_is_refused_in_a_line(case: str, polite: Path, tmp_pat
     assert "\n" not in str(error.value)
 
 
-def test_adapters_of_adapters_are_refused(polite: Path, tmp_path: Path) -> None:
-    shutil.copytree(polite, tmp_path / "polite")
-    with_config(base_model_name_or_path=str(polite))(tmp_path / "polite")
+@pytest.mark.parametrize("base", ["~/polite", "~/more"])
+def test_adapters_of_adapters_are_refused(
+    base: str, polite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("polite", "more"):
+        shutil.copytree(polite, tmp_path / name)
+    with_config(base_model_name_or_path=base)(tmp_path / "more")
 
-    with pytest.raises(ModelError, match="polite, which is a folder of adapters itself; merge"):
+    with pytest.raises(ModelError, match="is a folder of adapters itself; merge it by peft's"):
+        load(tmp_path / "more")
+
+
+def test_a_model_beside_adapters_of_one_is_neither(polite: Path, tmp_path: Path) -> None:
+    shutil.copytree(polite, tmp_path / "polite")
+    (tmp_path / "polite" / "config.json").write_text("{}", encoding="utf-8")
+
+    with pytest.raises(ModelError, match=r"polite holds a model and adapters of one; put adapter_"):
         load(tmp_path / "polite")
 
 
