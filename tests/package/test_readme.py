@@ -29,11 +29,12 @@ def python_blocks() -> list[str]:
 
 
 # Each block in a namespace of its own, as if it were alone.
-RUN = """
+END = "<end of a block>"  # no single byte, since the model may write any
+RUN = f"""
 import runpy, sys
 for block in sys.argv[1:]:
     runpy.run_path(block)
-    print(end="\\0")
+    print(end={END!r})
 """
 
 
@@ -53,7 +54,7 @@ def test_readme_python_runs_block_after_block(
     done = command_line.run(*scripts, code=RUN, cwd=tmp_path, env={**os.environ, **settings})
 
     assert done.code == 0, done.err
-    *printed, rest = done.out.split("\0")
+    *printed, rest = done.out.split(END)
     assert (len(printed), rest) == (5, "")
     assert "The weather today" in printed[0]
     assert "torch.Size([1, 18, 16])" in printed[1]
