@@ -279,14 +279,14 @@ def test_what_is_not_whole_is_refused_in_a_line(case: str, polite: Path, tmp_pat
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("base", ["~/polite", "~/more"])
+@pytest.mark.parametrize("named", ["~/polite", "~/more"])
 def test_adapters_of_adapters_are_refused(
-    base: str, polite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    named: str, polite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("polite", "more"):
         shutil.copytree(polite, tmp_path / name)
-    with_config(base_model_name_or_path=base)(tmp_path / "more")
+    with_config(base_model_name_or_path=named)(tmp_path / "more")
 
     with pytest.raises(ModelError, match="is a folder of adapters itself; merge it by peft's"):
         load(tmp_path / "more")
