@@ -148,7 +148,7 @@ class AdapterFolder:
 
 
 def is_adapter_folder(folder: Path) -> bool:
-    """Tell whether PEFT saved adapters in a folder, as transformers tells it."""
+    """Tell whether PEFT saved adapters in a folder, alone or beside a model."""
     return (folder / CONFIG).is_file()
 
 

@@ -42,7 +42,7 @@ EXCEPTIONS: dict[str, dict[str, str]] = {
 }
 # Where the linear half of a gated MLP is computed before its gate.
 LINEAR_FIRST = {"falcon_h1"}
-_CHECK = threading.RLock()
+_PATCHING = threading.RLock()
 # Our sites in the order in which a forward pass reaches them.
 ORDER = (
     "attn.hook_z",
@@ -130,7 +130,7 @@ def texts_alone() -> Iterator[None]:
     """
     from transformer_lens.model_bridge.architecture_adapter import ArchitectureAdapter
 
-    with _CHECK:
+    with _PATCHING:
         check = ArchitectureAdapter._check_required_libraries
         setattr(ArchitectureAdapter, check.__name__, lambda _: None)
         try:

@@ -11,7 +11,7 @@ from steer_plugin.experts.table import ExpertTable
 from steer_plugin.experts.transfer import check_units, differences
 from steer_plugin.experts.values import LINES
 from steer_plugin.models.adapter import Adapter
-from steer_plugin.models.provenance import model_name
+from steer_plugin.models.provenance import recorded_model
 from steer_plugin.settings.parts import METHODS
 
 
@@ -100,9 +100,9 @@ def found_on_record(table: ExpertTable | None) -> dict[str, str]:
     """Say, for the provenance of a run, which model the given experts were found on."""
     if table is None:
         return {}
-    model = table.provenance.get("model", {})
+    model = recorded_model(table.provenance)
     more = ("revision", "host", "dtype", "fingerprint")
     return {
-        FOUND_ON: model_name(table.provenance) or "not recorded",
+        FOUND_ON: str(model.get("name", "not recorded")),
         **{f"{FOUND_ON}_{name}": str(model.get(name, "not recorded")) for name in more},
     }

@@ -6,7 +6,7 @@ from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.errors import SiteError
 from steer_plugin.experts.table import ExpertTable
 from steer_plugin.models.adapter import Adapter
-from steer_plugin.models.provenance import model_name
+from steer_plugin.models.provenance import recorded_model
 
 
 def check_units(table: ExpertTable, adapter: Adapter) -> None:
@@ -21,12 +21,12 @@ def check_units(table: ExpertTable, adapter: Adapter) -> None:
             narrower, or a block has another number of units.
     """
     theirs, info = table.space, adapter.info
-    recorded = table.provenance.get("model", {})
+    recorded = recorded_model(table.provenance)
     shape = {name: recorded.get(name, getattr(info, name)) for name in ("n_layers", "d_model")}
     beyond = max(theirs.layers, default=0) >= max(info.n_layers, 1)
     here = adapter.space(theirs.site, None if beyond else theirs.layers)
     if (theirs, shape) != (here, {name: getattr(info, name) for name in shape}):
-        known = model_name(table.provenance) or "another model"
+        known = recorded.get("name", "another model")
         raise SiteError(
             f"the experts are of {known} ({_units(theirs, **shape)}), and {info.name} has other "
             f"units ({_units(here, info.n_layers, info.d_model)}); give experts that were found on "
@@ -41,7 +41,7 @@ def _units(space: UnitSpace, n_layers: int, d_model: int) -> str:
 
 def differences(table: ExpertTable, adapter: Adapter) -> list[str]:
     """Say, a line each, in what the model that the experts were found on differs from this one."""
-    recorded = table.provenance.get("model", {})
+    recorded = recorded_model(table.provenance)
     # `info` leaves its hashes empty, and older tables have fewer fields.
     return [
         f"Note: the experts' model has {name} {recorded.get(name)}, this one {here}"

@@ -35,15 +35,15 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def model_name(record: Mapping[str, Any]) -> str | None:
-    """Name the model that something was found on, by its provenance; None where it has none."""
+def recorded_model(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Give the fields of the model that something was found on, by its provenance, if any."""
     model = record.get("model")
-    return model.get("name") if isinstance(model, Mapping) else None
+    return model if isinstance(model, Mapping) else {}
 
 
 def found_on(plan: AnyPlan | None) -> tuple[str, ...]:
     """Name the models that the experts and vectors of a plan were found on, each once."""
-    names = (model_name(step.provenance) for step in acting_steps(plan))
+    names = (recorded_model(step.provenance).get("name") for step in acting_steps(plan))
     return tuple(dict.fromkeys(name for name in names if name is not None))
 
 

@@ -81,7 +81,7 @@ class DiskMatrix:
         for part, (rows, places) in zip(self.parts, self._rows_by_part, strict=True):
             if len(rows):
                 units = part.units(self.reading, start, stop)
-                chunk[rows] = units[places].to(self.dtype)
+                chunk[rows] = units[places].to(chunk.dtype)
         return chunk
 
     @cached_property
