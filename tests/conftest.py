@@ -22,6 +22,7 @@ import torch
 from support import checks
 
 if TYPE_CHECKING:
+    from support.command_line import Steer
     from support.ndif_server import NDIFServer
     from support.tiny_models import Tiny
 
@@ -105,6 +106,19 @@ def checked_in_its_own_room(request: pytest.FixtureRequest) -> Iterator[None]:
     room = request.path.relative_to(Path(__file__).parent).parts[0]
     with checks.without_checks() if room in WHOLE_PROGRAMS else nullcontext():
         yield
+
+
+@pytest.fixture
+def steer(capsys: pytest.CaptureFixture[str]) -> "Steer":
+    """Carry out a command in this process: its exit code, stdout and stderr."""
+    from steer_plugin.cli.main import run_command
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run_command([str(argument) for argument in arguments])
+        return (code, *capsys.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session")

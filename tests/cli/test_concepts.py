@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +13,13 @@ from sklearn.metrics import roc_auc_score
 from steer_plugin import ExpertTable, LabelledCorpus
 from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.cli import run as run_commands
-from steer_plugin.cli.main import run_command
 from steer_plugin.responses.probe import probe_units
 
 from support import saved_models
+from support.command_line import Steer
 
-Steer = Callable[..., tuple[int, str, str]]
 COUNTS = {"question": 14, "statement": 9, "casual": 5}
 TOP_K = 3
-
-
-@pytest.fixture
-def steer(capsys: pytest.CaptureFixture[str]) -> Steer:
-    def run(*arguments: Any) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run_command([str(argument) for argument in arguments])
-        return (code, *capsys.readouterr())
-
-    return run
 
 
 def texts_of(label: str) -> tuple[str, ...]:

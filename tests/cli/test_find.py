@@ -6,7 +6,6 @@ import re
 import resource
 import shutil
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,10 @@ from steer_plugin import (
     find_experts,
 )
 from steer_plugin.adapters.loader import load_adapter
-from steer_plugin.cli.main import run_command
 
 from support import command_line, saved_models
+from support.command_line import Steer
 from support.same_answers import assert_same
-
-Steer = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -39,15 +36,6 @@ def at(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def cache() -> Path:
     return Path(os.environ["STEER_PLUGIN_CACHE"])
-
-
-@pytest.fixture
-def steer(capsys: pytest.CaptureFixture[str]) -> Steer:
-    def run(*arguments: Any) -> tuple[int, str, str]:
-        code = run_command([str(argument) for argument in arguments])
-        return (code, *capsys.readouterr())
-
-    return run
 
 
 def asked(at: Path) -> list[Any]:

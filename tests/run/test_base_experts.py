@@ -2,9 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -16,23 +14,13 @@ from steer_plugin.analyses.run.results import Results
 from steer_plugin.cli.main import run_command
 
 from support import saved_models, tiny_models
+from support.command_line import Steer
 from support.runs import write_settings
 
 CHAT = (
     "{{ bos_token }}{% for message in messages %}{{ '<' + message['role'] + '> ' "
     "+ message['content'] + ' ' }}{% endfor %}"
 )
-Steer = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def steer(capsys: pytest.CaptureFixture[str]) -> Steer:
-    def run(*arguments: Any) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run_command([str(argument) for argument in arguments])
-        return (code, *capsys.readouterr())
-
-    return run
 
 
 def save_chat(folder: Path, *, width: int | None = None, layers: int | None = None) -> None:

@@ -12,7 +12,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from multiprocessing.process import BaseProcess
@@ -22,6 +22,8 @@ from typing import Any, NamedTuple
 # -P keeps the working folder off the path, so what runs is what is installed.
 COMMAND = (sys.executable, "-P", "-m", "steer_plugin")
 LIMIT = 600.0
+Steer = Callable[..., tuple[int, str, str]]
+"""The fixture `steer`: a command in the tests' own process, with code, stdout and stderr."""
 # Not nnsight, which reads the environment as it is imported.
 PRELOADED = ["altair", "scipy.stats", "transformer_lens.model_bridge", "transformers"]
 
