@@ -20,7 +20,11 @@ from transformers import (
     AutoTokenizer,
 )
 
-from steer_plugin.adapters.shared.adapter_folders import AdapterFolder, is_adapter_folder
+from steer_plugin.adapters.shared.adapter_folders import (
+    AdapterFolder,
+    fetched_adapters,
+    is_adapter_folder,
+)
 from steer_plugin.adapters.shared.checkpoint_weights import ATTENTION, WholeCheckpoint
 from steer_plugin.adapters.shared.component_paths import texts_alone
 from steer_plugin.adapters.shared.gguf_conversion import GGUFLoader, LoadedFile
@@ -209,28 +213,34 @@ def _source_of(settings: ModelSettings, hashes: FileHashes, *, whole: bool = Fal
     if path.exists() or model.startswith((".", "/", "~")):
         folder = path.resolve()
         if is_adapter_folder(folder):
-            if whole:
-                raise ModelError(
-                    f"{folder.name} is a folder of adapters itself; merge it by peft's "
-                    "merge_and_unload, save that, and name its folder as the base"
-                )
-            return _source_of_adapter(settings, folder, hashes)
+            return _source_of_adapter(settings, folder, folder.name, hashes, whole)
         return Source(str(folder), folder.name, _folder_hash(folder, hashes))
+    # A server has the model, and nothing is fetched.
+    fetched = None if settings.host == "ndif" else fetched_adapters(model)
+    if fetched is not None:
+        return _source_of_adapter(settings, fetched, model, hashes, whole)
     return Source(model, model)
 
 
-def _source_of_adapter(settings: ModelSettings, folder: Path, hashes: FileHashes) -> Source:
+def _source_of_adapter(
+    settings: ModelSettings, folder: Path, name: str, hashes: FileHashes, whole: bool
+) -> Source:
+    if whole:
+        raise ModelError(
+            f"{name} is a folder of adapters itself; merge it by peft's merge_and_unload, save "
+            "that, and name its folder as the base"
+        )
     if settings.host == "ndif":
         raise ModelError(
-            f"{folder.name} is a folder of adapters, which an NDIF server does not merge; give a "
-            "model by its hub id"
+            f"{name} is a folder of adapters, which an NDIF server does not merge; give a model by "
+            "its hub id"
         )
     if settings.quantize is not None:
         raise ModelError(
-            f"quantize {settings.quantize} was given for {folder.name}, and adapters are merged "
-            "into weights that are whole; leave it out"
+            f"quantize {settings.quantize} was given for {name}, and adapters are merged into "
+            "weights that are whole; leave it out"
         )
-    adapter = AdapterFolder.at(folder)
+    adapter = AdapterFolder.at(folder, name)
     try:
         base = _source_of(replace(settings, model=adapter.base), hashes, whole=True)
     except ModelError as error:
@@ -240,7 +250,7 @@ def _source_of_adapter(settings: ModelSettings, folder: Path, hashes: FileHashes
     digest = _files_hash(folder, hashes)
     if base.sha256:
         digest = hashlib.sha256(f"{base.sha256} {digest}".encode()).hexdigest()
-    return Source(base.path, f"{base.name} + {folder.name}", digest, adapter=adapter)
+    return Source(base.path, f"{base.name} + {name}", digest, adapter=adapter)
 
 
 def _class_of(config: Any) -> Any:

@@ -7,13 +7,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
+from transformers.utils import find_adapter_config_file
+
 from steer_plugin.adapters.shared.checkpoint_weights import ALL_THE_SAME, named_tensors
 from steer_plugin.errors import ModelError
 from steer_plugin.storage.artifacts import one_line
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
+MODEL_CONFIG = "config.json"
 TOKENIZER = "tokenizer_config.json"
+# Of a repository on a hub: no checkpoints of the training, which lie in folders.
+FETCHED = (CONFIG, *WEIGHTS, MODEL_CONFIG, "*token*", "vocab.*", "merges.txt", "chat_template*")
 WHERE = f"as base_model_name_or_path into its {CONFIG}"
 # What all layers share, and PEFT loads once.
 SHARED = re.compile(r"vblora_vector_bank|\.tinylora_v\.|\.unilora_theta_d\.")
@@ -25,31 +32,35 @@ class AdapterFolder:
 
     Attributes:
         path: of the folder.
+        name: what errors and results call it.
         base: a hub id or a folder.
         revision: which commit or branch of a hub id; None for the main one.
     """
 
     path: Path
+    name: str
     base: str
     revision: str | None = None
 
     @classmethod
-    def at(cls, folder: Path) -> "AdapterFolder":
+    def at(cls, folder: Path, name: str) -> "AdapterFolder":
         """Look at a folder that has an `adapter_config.json`; see `is_adapter_folder`.
+
+        Args:
+            folder: as PEFT saves it.
+            name: of the folder, or the hub id that it was fetched by.
 
         Raises:
             ModelError: it has no weights, or those of a whole model as well, does not name its
                 base, or PEFT is not installed.
         """
-        if (folder / "config.json").is_file():
+        if (folder / MODEL_CONFIG).is_file():
             raise ModelError(
-                f"{folder.name} holds a model and adapters of one; put {CONFIG} and {WEIGHTS[0]} "
+                f"{name} holds a model and adapters of one; put {CONFIG} and {WEIGHTS[0]} "
                 f"into a folder of their own, and write where the model is {WHERE}"
             )
         if not any((folder / name).is_file() for name in WEIGHTS):
-            raise ModelError(
-                f"{folder.name} has an {CONFIG} and no {WEIGHTS[0]}; fetch it again whole"
-            )
+            raise ModelError(f"{name} has an {CONFIG} and no {WEIGHTS[0]}; fetch it again whole")
         try:
             settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
             base, revision = settings.get("base_model_name_or_path"), settings.get("revision")
@@ -59,20 +70,14 @@ class AdapterFolder:
             ) from error
         if not base:
             raise ModelError(
-                f"{folder.name} is an adapter whose {CONFIG} names no base; write where it is "
-                f"{WHERE}"
+                f"{name} is an adapter whose {CONFIG} names no base; write where it is {WHERE}"
             )
         if find_spec("peft") is None:
             raise ModelError(
-                f"{folder.name} is an adapter, and reading one takes a package; run: pip install "
+                f"{name} is an adapter, and reading one takes a package; run: pip install "
                 "'steer-plugin[peft]'"
             )
-        return cls(folder, str(base), revision)
-
-    @property
-    def name(self) -> str:
-        """What errors and results call it."""
-        return self.path.name
+        return cls(folder, name, str(base), revision)
 
     @property
     def has_tokenizer(self) -> bool:
@@ -150,6 +155,22 @@ class AdapterFolder:
 def is_adapter_folder(folder: Path) -> bool:
     """Tell whether PEFT saved adapters in a folder, alone or beside a model."""
     return (folder / CONFIG).is_file()
+
+
+def fetched_adapters(model: str) -> Path | None:
+    """Fetch adapters by a hub id.
+
+    Returns:
+        Their folder; None where the id is a model's, or nobody's that can be reached.
+    """
+    try:
+        if isinstance(try_to_load_from_cache(model, MODEL_CONFIG), str):
+            return None
+    except HFValidationError:
+        return None
+    if find_adapter_config_file(model) is None:
+        return None
+    return Path(snapshot_download(model, allow_patterns=list(FETCHED)))
 
 
 def _make_room(model: Any, stored: dict[str, Any]) -> None:

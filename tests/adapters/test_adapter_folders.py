@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import peft
 import pytest
 import safetensors.torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from steer_plugin import Intervention, ModelSettings, adapt
 from steer_plugin.adapters.loader import load_adapter
+from steer_plugin.adapters.shared import adapter_folders
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import Adapter, Reading
 from steer_plugin.responses.forward_pass import gather
@@ -104,7 +106,7 @@ def by_hooks(model: Any, tokenizer: Any, plan: Intervention | None = None) -> di
     return {site: torch.stack(rows[site]) for site in SITES}
 
 
-def load(folder: Path, host: str = "transformers", **settings: Any) -> Adapter:
+def load(folder: str | Path, host: str = "transformers", **settings: Any) -> Adapter:
     return load_adapter(ModelSettings(str(folder), host=host, **settings))  # type: ignore[arg-type]
 
 
@@ -265,6 +267,51 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         "polite.*c_attn",
     ),
 }
+
+
+HUB_ID, COMMIT = "somebody/polite", "5" * 40
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a repository as `huggingface_hub` keeps what it has fetched, with nothing in it."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    repository = tmp_path / f"models--{HUB_ID.replace('/', '--')}"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(COMMIT)
+    return repository / "snapshots" / COMMIT
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_hub_id_of_adapters_is_their_folder(
+    host: str, hub: Path, base: Path, polite: Path
+) -> None:
+    shutil.copytree(polite, hub)
+
+    fetched, local = load(HUB_ID, host), load(polite, host)
+
+    assert fetched.info.name == f"{base.name} + {HUB_ID}"
+    assert fetched.info.revision == local.info.revision
+    assert fetched.identify().fingerprint == local.identify().fingerprint
+
+
+def test_a_hub_id_of_what_is_no_model_is_refused_in_a_line(hub: Path, polite: Path) -> None:
+    for wrong in (HUB_ID, "no/hub/id", "no hub id"):
+        with pytest.raises(ModelError, match="cannot load the model"):
+            load(wrong)
+    shutil.copytree(polite, hub)
+    (hub / "adapter_model.safetensors").unlink()
+    with pytest.raises(ModelError, match=f"{HUB_ID} has an adapter_config.json and no adapter_mod"):
+        load(HUB_ID)
+
+
+def test_a_model_that_was_fetched_is_not_asked_for_adapters(
+    hub: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(base, hub)
+    monkeypatch.setattr(adapter_folders, "find_adapter_config_file", None)
+
+    assert load(HUB_ID).info.name == HUB_ID
 
 
 @pytest.mark.parametrize("case", REFUSED)
