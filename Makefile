@@ -4,12 +4,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 NDIF ?= .venv-ndif
 NDIF_PIP := $(NDIF)/bin/python -m pip install --quiet --constraint constraints-ndif.txt
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
+# What one process compiles the others take, also where the environment forbids it.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 export STEER_NDIF_PYTHON ?= $(abspath $(NDIF))/bin/python
 export PYTHON
 
-.PHONY: demo docs test lint bench calibration models programs clean
+.PHONY: demo docs test lint bench calibration models environments programs clean
+ifndef TOGETHER
 .NOTPARALLEL:
+endif
 
 demo: $(VENV)/demo ## find, steer and measure on Gemma 3 270M; ends with the report's path
 	$(BIN)/steer-plugin demo
@@ -17,7 +20,7 @@ demo: $(VENV)/demo ## find, steer and measure on Gemma 3 270M; ends with the rep
 docs: $(VENV)/docs ## the site, in docs/_build; a warning is an error, and tutorials run
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env docs docs/_build
 
-test: programs $(VENV)/dev $(NDIF)/installed ## on as many processes as there are cores
+test: programs environments ## on a process more than there are cores
 	$(PYTEST)
 
 lint: $(VENV)/dev
@@ -26,7 +29,7 @@ lint: $(VENV)/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: programs $(VENV)/dev $(NDIF)/installed ## ratios, each measured within one run; some by ROWS=scores,plans
+bench: programs environments ## ratios, each measured within one run; some by ROWS=scores,plans
 	$(BIN)/python tests/benchmarks/run.py $(ROWS)
 
 calibration: $(VENV)/dev ## the tables of docs/statistics.md: how often the intervals hold
@@ -35,6 +38,9 @@ calibration: $(VENV)/dev ## the tables of docs/statistics.md: how often the inte
 models: $(VENV)/dev ## the table of docs/models.md: what each host has of each architecture
 	cd tests && HF_HUB_OFFLINE=1 ../$(BIN)/python -m support.models_table >../docs/models.md.new
 	mv docs/models.md.new docs/models.md
+
+environments: ## for tests, and for the NDIF server beside them
+	@$(MAKE) --no-print-directory --jobs=2 TOGETHER=yes $(VENV)/dev $(NDIF)/installed
 
 programs: ## a browser and its driver, Redis and PostgreSQL: installed where that is allowed
 	@tests/support/system_packages.sh

@@ -1,5 +1,6 @@
 """What all tests share: checked annotations, no network, tiny models, groups for workers."""
 
+import gc
 import os
 
 # Read by transformers and torch when they are imported.
@@ -9,13 +10,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 # Before nnsight, which gives every object a method that beartype, when first imported, trips over.
 import beartype  # noqa: F401
 import hypothesis
-import jaxtyping
 import pytest
 import torch
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from support.tiny_models import Tiny
 
 # Shapes and types are checked at run time here and nowhere else.
-jaxtyping.install_import_hook(["steer_plugin"], f"{checks.__name__}.checked")
+checks.install()
 
 # The same examples in every run, however long a busy machine takes over one of them. To look for
 # others: `pytest --hypothesis-profile=default`.
@@ -76,10 +77,29 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(groups[item], len(order)))
 
 
+def pytest_collection_finish() -> None:
+    """Spare Python to look for garbage among the modules, each time that it looks."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Give paths of folders that are not there yet."""
+    folder = tmp_path_factory.mktemp("caches")
+    return (folder / str(number) for number in count())
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what `find` keeps out of the user's cache, and apart from what other tests keep."""
-    monkeypatch.setenv("STEER_PLUGIN_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("STEER_PLUGIN_CACHE", str(next(caches)))
+
+
+@pytest.fixture(autouse=True)
+def checks_of_each_test() -> None:
+    """Check the first calls of every function in each test."""
+    checks.begin_test()
 
 
 @pytest.fixture(autouse=True)

@@ -21,6 +21,7 @@ from steer_plugin.models.adapter import Reading
 from steer_plugin.responses.forward_pass import gather
 
 from support import every_architecture, tiny_models
+from support.command_line import run
 from support.oracle import Oracle
 from support.plans import intervention, plan
 
@@ -83,15 +84,10 @@ def oracle(plain: Any, architecture: str, shipped: Callable[[str], Any]) -> Orac
 
 
 def test_nothing_is_installed_while_it_loads_and_a_line_says_what_was_wanted(folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", LISTENING, str(folder)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run(folder, code=LISTENING)
 
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    assert done.code == 0, done.err
+    told = json.loads(done.out)
     assert told["loading"] == []
     assert told["after"] == ["subprocess.Popen"]
     (line,) = told["lines"]

@@ -232,6 +232,7 @@ def test_a_unit_that_is_written_otherwise_is_refused() -> None:
 OFF = Intervention("mlp.hook_post", (0, 2), (7, 1), (0.0, 0.0), "scale")
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_plans_are_added_in_order() -> None:
     both = OFF + PLAN
 

@@ -1,30 +1,114 @@
 """Checks of annotations at run time, as `tests/conftest.py` puts them on the package."""
 
-from collections.abc import Callable, Iterator
+import ast
+import functools
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from types import CodeType, ModuleType
 from typing import Any
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
 
+CALLS_OF_A_TEST = 20
+"""How many calls of one function are checked in each test: a check is dearer than most calls."""
+
+READ_THEIR_CALLER = ("Registry.add", "_caller")
+"""What would take a check for the module that calls it."""
+
 # The numeric tower lets an int stand where a float is annotated, as for mypy.
-_checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
+_typechecker = beartype(conf=BeartypeConf(is_pep484_tower=True))
+_checked_calls: Counter[Callable[..., Any]] = Counter()
+_checks = True
+
+
+def install() -> None:
+    """Check functions and dataclasses of what is imported of the package from now on.
+
+    Under jaxtyping's own hook all that the package imports is compiled anew, torch and pandas too:
+    17 s a process where Python may write no bytecode.
+    """
+    sys.meta_path.insert(0, _Finder())
 
 
 def checked(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Check what a function is given and gives, but for functions made inside of others.
+    """Check the first calls of a function in each test."""
+    if call.__qualname__ in READ_THEIR_CALLER:
+        return call
+    check: Callable[..., Any] | None = None
 
-    Those are made anew at each call, and a check is dearer to make than most calls are.
-    """
-    return call if "<locals>" in call.__qualname__ else _checked(call)
+    @functools.wraps(call)
+    def sampled(*args: Any, **kwargs: Any) -> Any:
+        nonlocal check
+        if not _checks or _checked_calls[call] == CALLS_OF_A_TEST:
+            return call(*args, **kwargs)
+        _checked_calls[call] += 1
+        if check is None:
+            check = jaxtyping.jaxtyped(call, typechecker=_typechecker)
+        return check(*args, **kwargs)
+
+    return sampled
+
+
+def begin_test() -> None:
+    """Count calls anew."""
+    _checked_calls.clear()
 
 
 @contextmanager
 def without_checks() -> Iterator[None]:
     """Call the package as its users do, for a block."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
+    global _checks
+    before, _checks = _checks, False
     try:
         yield
     finally:
-        jaxtyping.config.update("jaxtyping_disable", before)
+        _checks = before
+
+
+def _of_dataclass(made: type) -> type:
+    if "__dataclass_fields__" in vars(made):
+        made.__init__ = checked(made.__init__)  # type: ignore[misc]
+    return made
+
+
+class _Finder(MetaPathFinder):
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name.partition(".")[0] != "steer_plugin":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+class _Loader(SourceFileLoader):
+    def get_code(self, _: str) -> CodeType:
+        tree = ast.parse(self.get_data(self.path), self.path)
+        return compile(ast.fix_missing_locations(_Decorated().visit(tree)), self.path, "exec")
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module).update(__checked__=checked, __of_dataclass__=_of_dataclass)
+        super().exec_module(module)
+
+
+class _Decorated(ast.NodeTransformer):
+    """Decorates functions and classes, but for what is made anew at each call of a function."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        node.decorator_list.append(_name("__checked__", node))
+        return node
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        node.decorator_list.insert(0, _name("__of_dataclass__", node))
+        return self.generic_visit(node)
+
+
+def _name(name: str, node: ast.stmt) -> ast.expr:
+    return ast.copy_location(ast.Name(name, ast.Load()), node)

@@ -116,17 +116,26 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 
+def _refusal(adapter: Adapter, site: str, layers: tuple[int, ...]) -> SteerError | None:
+    try:
+        adapter.space(site, layers)
+    except SteerError as error:
+        return error
+    return None
+
+
 def _ask_for_sites(seen: Conformance, host: str, adapter: Adapter) -> None:
     for site in SITES:
-        layers = []
-        for layer in range(1 if site == FINAL_NORM else adapter.info.n_layers):
-            try:
-                adapter.space(site, (layer,))
-            except SteerError as error:
-                seen.reasons.setdefault((host, site), _one_line(error))
+        every = tuple(range(1 if site == FINAL_NORM else adapter.info.n_layers))
+        # Whether all layers have it takes one pass, and which of them one each.
+        layers = every if _refusal(adapter, site, every) is None else ()
+        for layer in () if layers else every:
+            refusal = _refusal(adapter, site, (layer,))
+            if refusal is None:
+                layers += (layer,)
             else:
-                layers.append(layer)
-        seen.layers[host, site] = tuple(layers)
+                seen.reasons.setdefault((host, site), _one_line(refusal))
+        seen.layers[host, site] = layers
 
 
 def _ids(adapter: Any, text: str) -> Tensor:

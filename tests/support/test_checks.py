@@ -1,0 +1,32 @@
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from steer_plugin.activations.pooling import pool
+from steer_plugin.settings.probe import ProbeSettings
+
+from support import checks
+
+
+def test_shapes_and_types_are_checked_in_each_test() -> None:
+    with pytest.raises(TypeCheckError):
+        pool(torch.zeros(2, 3, 4), torch.ones(2, 5, dtype=torch.bool), "mean")
+    with pytest.raises(TypeCheckError):
+        ProbeSettings(site=1)  # type: ignore[arg-type]
+
+
+def plus_one(number: int) -> int:
+    return number + 1
+
+
+def test_the_calls_of_a_test_are_checked_up_to_a_number() -> None:
+    sampled = checks.checked(plus_one)
+    for _ in range(checks.CALLS_OF_A_TEST):
+        with pytest.raises(TypeCheckError):
+            sampled(0.5)
+    assert sampled(0.5) == 1.5
+    checks.begin_test()
+    with checks.without_checks():
+        assert sampled(0.5) == 1.5
+    with pytest.raises(TypeCheckError):
+        sampled(0.5)
