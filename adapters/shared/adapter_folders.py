@@ -9,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import snapshot_download, try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
-from transformers.utils import find_adapter_config_file
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from steer_plugin.adapters.shared.checkpoint_weights import ALL_THE_SAME, named_tensors
 from steer_plugin.errors import ModelError
