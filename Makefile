@@ -49,14 +49,17 @@ clean:
 	rm -rf $(VENV) $(NDIF) build dist docs/_build docs/reference/generated *.egg-info
 
 # torch goes first, alone: nothing that asks for it more loosely may choose another build.
-$(VENV)/demo $(VENV)/docs $(VENV)/dev: pyproject.toml constraints.txt
+$(VENV)/torch: constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) torch
+	touch $@
+
+$(VENV)/demo $(VENV)/docs $(VENV)/dev: pyproject.toml constraints.txt $(VENV)/torch
 	$(PIP) --editable '.[$(@F)]'
 	touch $@
 
-# NDIF asks for Python 3.12 or newer; on 3.11 it works as well.
-$(NDIF)/installed: constraints-ndif.txt
+# NDIF asks for Python 3.12 or newer; on 3.11 it works as well. Its torch is then in pip's cache.
+$(NDIF)/installed: constraints-ndif.txt | $(VENV)/torch
 	$(PYTHON) -m venv $(NDIF)
 	$(NDIF_PIP) torch
 	$(NDIF_PIP) --ignore-requires-python 'ndif[api,postgres,ray]==0.1.2'

@@ -38,7 +38,7 @@ def adapt(
     Args:
         model: a causal language model of transformers, also one wrapped by PEFT or torch.compile, a
             TransformerLens `TransformerBridge`, or an nnsight `TransformersModel`, `LanguageModel`
-            or `NNsight`. A hub id, a folder (of adapters too) or a file is loaded first, as
+            or `NNsight`. A hub id or a folder (of adapters too) or a file is loaded first, as
             `load_adapter` does.
         tokenizer: the tokenizer as the model ships it; None takes the model's own, or loads it
             from where the model is from.

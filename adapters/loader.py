@@ -22,8 +22,9 @@ from transformers import (
 
 from steer_plugin.adapters.shared.adapter_folders import (
     AdapterFolder,
-    fetched_adapters,
+    fetch_adapters,
     is_adapter_folder,
+    is_hub_id_of_adapters,
 )
 from steer_plugin.adapters.shared.checkpoint_weights import ATTENTION, WholeCheckpoint
 from steer_plugin.adapters.shared.component_paths import texts_alone
@@ -55,8 +56,9 @@ def load_adapter(
 ) -> Adapter:
     """Load a causal language model and put it behind an adapter.
 
-    A `.gguf` file is converted once, and loaded from the cache from then on. Of a folder of
-    adapters (PEFT) the base is loaded, and they are merged into its weights.
+    A `.gguf` file is converted once, and loaded from the cache from then on. Of
+    adapters (PEFT), in a folder or by their hub id, the base is loaded, and they are merged into
+    its weights.
 
     Args:
         model: which model, and what runs it; its name alone for all defaults.
@@ -213,33 +215,32 @@ def _source_of(settings: ModelSettings, hashes: FileHashes, *, whole: bool = Fal
     if path.exists() or model.startswith((".", "/", "~")):
         folder = path.resolve()
         if is_adapter_folder(folder):
-            return _source_of_adapter(settings, folder, folder.name, hashes, whole)
+            return _source_of_adapter(settings, folder.name, folder, hashes, whole)
         return Source(str(folder), folder.name, _folder_hash(folder, hashes))
-    # A server has the model, and nothing is fetched.
-    fetched = None if settings.host == "ndif" else fetched_adapters(model)
-    if fetched is not None:
-        return _source_of_adapter(settings, fetched, model, hashes, whole)
+    if is_hub_id_of_adapters(model):
+        return _source_of_adapter(settings, model, None, hashes, whole)
     return Source(model, model)
 
 
 def _source_of_adapter(
-    settings: ModelSettings, folder: Path, name: str, hashes: FileHashes, whole: bool
+    settings: ModelSettings, name: str, folder: Path | None, hashes: FileHashes, whole: bool
 ) -> Source:
     if whole:
         raise ModelError(
-            f"{name} is a folder of adapters itself; merge it by peft's merge_and_unload, save "
-            "that, and name its folder as the base"
+            f"{name} holds adapters itself; merge it by peft's merge_and_unload, save that, and "
+            "name its folder as the base"
         )
     if settings.host == "ndif":
         raise ModelError(
-            f"{name} is a folder of adapters, which an NDIF server does not merge; give a model by "
-            "its hub id"
+            f"{name} holds adapters, which an NDIF server does not merge; give a model by its hub "
+            "id"
         )
     if settings.quantize is not None:
         raise ModelError(
             f"quantize {settings.quantize} was given for {name}, and adapters are merged into "
             "weights that are whole; leave it out"
         )
+    folder = fetch_adapters(name) if folder is None else folder
     adapter = AdapterFolder.at(folder, name)
     try:
         base = _source_of(replace(settings, model=adapter.base), hashes, whole=True)

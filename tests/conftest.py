@@ -97,12 +97,6 @@ def own_cache(caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def checks_of_each_test() -> None:
-    """Check the first calls of every function in each test."""
-    checks.begin_test()
-
-
-@pytest.fixture(autouse=True)
 def same_threads() -> Iterator[None]:
     """See that nothing leaves torch more or fewer threads than it had."""
     before = torch.get_num_threads()
@@ -166,6 +160,12 @@ def ndif(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
 
     running = request.config.stash[NDIF]
     return running.enter_context(ndif_fixture.ndif_server(tmp_path_factory.mktemp("ndif")))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Check the first calls of every function in each test, and in the fixtures made for it."""
+    checks.begin_test()
 
 
 @pytest.hookimpl(trylast=True)

@@ -7,8 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub import snapshot_download
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from steer_plugin.adapters.shared.checkpoint_weights import ALL_THE_SAME, named_tensors
@@ -19,8 +18,8 @@ CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 MODEL_CONFIG = "config.json"
 TOKENIZER = "tokenizer_config.json"
-# Of a repository on a hub: no checkpoints of the training, which lie in folders.
-FETCHED = (CONFIG, *WEIGHTS, MODEL_CONFIG, "*token*", "vocab.*", "merges.txt", "chat_template*")
+# Of a repository on a hub, whose folders are checkpoints of the training.
+REPOSITORY_FILES = ["*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken", *WEIGHTS]
 WHERE = f"as base_model_name_or_path into its {CONFIG}"
 # What all layers share, and PEFT loads once.
 SHARED = re.compile(r"vblora_vector_bank|\.tinylora_v\.|\.unilora_theta_d\.")
@@ -157,20 +156,29 @@ def is_adapter_folder(folder: Path) -> bool:
     return (folder / CONFIG).is_file()
 
 
-def fetched_adapters(model: str) -> Path | None:
-    """Fetch adapters by a hub id.
+def is_hub_id_of_adapters(model: str) -> bool:
+    """Tell whether a repository holds adapters; not where there is none, or it cannot be asked."""
+    try:
+        return find_adapter_config_file(model) is not None
+    except OSError:
+        return False
 
-    Returns:
-        Their folder; None where the id is a model's, or nobody's that can be reached.
+
+def fetch_adapters(hub_id: str) -> Path:
+    """Fetch adapters into the cache of hubs, where they are not there.
+
+    Raises:
+        ModelError: they cannot be fetched.
     """
     try:
-        if isinstance(try_to_load_from_cache(model, MODEL_CONFIG), str):
-            return None
-    except HFValidationError:
-        return None
-    if find_adapter_config_file(model) is None:
-        return None
-    return Path(snapshot_download(model, allow_patterns=list(FETCHED)))
+        return Path(
+            snapshot_download(hub_id, allow_patterns=REPOSITORY_FILES, ignore_patterns="*/*")
+        )
+    except Exception as error:  # of the hub and of HTTP
+        raise ModelError(
+            f"the adapters {hub_id!r} cannot be fetched: {one_line(error)[:300]}; fetch them into "
+            "a folder, and give that"
+        ) from error
 
 
 def _make_room(model: Any, stored: dict[str, Any]) -> None:

@@ -24,7 +24,7 @@ class ModelSettings:
     """A causal language model, and what runs it.
 
     Attributes:
-        model: a hub id, a local folder (of a model, or of adapters as PEFT saves them), a `.gguf`
+        model: a hub id or a local folder (of a model, or of adapters as PEFT saves them), a `.gguf`
             file, or "demo" for the pinned weights of the extra `[demo]`. An NDIF server takes a hub
             id, or a folder that it has itself.
         host: `transformer_lens`, `nnsight` or plain `transformers` run it here; `ndif` on a server.

@@ -305,13 +305,33 @@ def test_a_hub_id_of_what_is_no_model_is_refused_in_a_line(hub: Path, polite: Pa
         load(HUB_ID)
 
 
-def test_a_model_that_was_fetched_is_not_asked_for_adapters(
-    hub: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_repository_of_a_model_and_adapters_is_refused_again_and_again(
+    hub: Path, base: Path, polite: Path
 ) -> None:
     shutil.copytree(base, hub)
-    monkeypatch.setattr(adapter_folders, "find_adapter_config_file", None)
+    shutil.copytree(polite, hub, dirs_exist_ok=True)
 
-    assert load(HUB_ID).info.name == HUB_ID
+    for _ in range(2):
+        with pytest.raises(ModelError, match=f"{HUB_ID} holds a model and adapters of one"):
+            load(HUB_ID)
+
+
+@pytest.mark.parametrize("host", ["transformers", "ndif"])
+def test_a_hub_that_cannot_be_asked_or_does_not_give_ends_in_a_line(
+    host: str, hub: Path, polite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError("it is gated")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adapter_folders, "find_adapter_config_file", refuse)
+        with pytest.raises(ModelError, match="cannot load the model"):
+            load(HUB_ID)
+    shutil.copytree(polite, hub)
+    monkeypatch.setattr(adapter_folders, "snapshot_download", refuse)
+    lines = {"transformers": "cannot be fetched: it is gated; fetch them", "ndif": "does not merge"}
+    with pytest.raises(ModelError, match=f"{HUB_ID}.* {lines[host]}"):
+        load(HUB_ID, host)
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -335,7 +355,7 @@ def test_adapters_of_adapters_are_refused(
         shutil.copytree(polite, tmp_path / name)
     with_config(base_model_name_or_path=named)(tmp_path / "more")
 
-    with pytest.raises(ModelError, match="is a folder of adapters itself; merge it by peft's"):
+    with pytest.raises(ModelError, match="holds adapters itself; merge it by peft's"):
         load(tmp_path / "more")
 
 
@@ -356,7 +376,7 @@ def test_learned_tokens_before_each_text_are_refused(base: Path, tmp_path: Path)
 
 
 def test_no_server_and_no_quantised_weights_take_adapters(polite: Path) -> None:
-    with pytest.raises(ModelError, match=r"polite is a folder of adapters, which .*NDIF"):
+    with pytest.raises(ModelError, match=r"polite holds adapters, which .*NDIF"):
         load(polite, "ndif")
     with pytest.raises(ModelError, match=r"quantize nf4 .*adapters are merged"):
         load(polite, quantize="nf4")

@@ -36,22 +36,24 @@ def install() -> None:
 
 
 def checked(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Check the first calls of a function in each test."""
+    """Check the first calls of a function in each test; of a property's examples, the simplest."""
     if call.__qualname__ in READ_THEIR_CALLER:
         return call
-    check: Callable[..., Any] | None = None
 
     @functools.wraps(call)
-    def sampled(*args: Any, **kwargs: Any) -> Any:
-        nonlocal check
-        if not _checks or _checked_calls[call] == CALLS_OF_A_TEST:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if not _checks or _checked_calls[call] >= CALLS_OF_A_TEST:
             return call(*args, **kwargs)
         _checked_calls[call] += 1
-        if check is None:
-            check = jaxtyping.jaxtyped(call, typechecker=_typechecker)
-        return check(*args, **kwargs)
+        return _check_of(call)(*args, **kwargs)
 
-    return sampled
+    return wrapper
+
+
+@functools.cache
+def _check_of(call: Callable[..., Any]) -> Callable[..., Any]:
+    check: Callable[..., Any] = jaxtyping.jaxtyped(call, typechecker=_typechecker)
+    return check
 
 
 def begin_test() -> None:
@@ -70,10 +72,10 @@ def without_checks() -> Iterator[None]:
         _checks = before
 
 
-def _of_dataclass(made: type) -> type:
-    if "__dataclass_fields__" in vars(made):
-        made.__init__ = checked(made.__init__)  # type: ignore[misc]
-    return made
+def _of_dataclass(kind: type) -> type:
+    if "__dataclass_fields__" in vars(kind):
+        kind.__init__ = checked(kind.__init__)  # type: ignore[misc]
+    return kind
 
 
 class _Finder(MetaPathFinder):
@@ -91,14 +93,14 @@ class _Finder(MetaPathFinder):
 class _Loader(SourceFileLoader):
     def get_code(self, _: str) -> CodeType:
         tree = ast.parse(self.get_data(self.path), self.path)
-        return compile(ast.fix_missing_locations(_Decorated().visit(tree)), self.path, "exec")
+        return compile(ast.fix_missing_locations(_Decorator().visit(tree)), self.path, "exec")
 
     def exec_module(self, module: ModuleType) -> None:
         vars(module).update(__checked__=checked, __of_dataclass__=_of_dataclass)
         super().exec_module(module)
 
 
-class _Decorated(ast.NodeTransformer):
+class _Decorator(ast.NodeTransformer):
     """Decorates functions and classes, but for what is made anew at each call of a function."""
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:

@@ -20,13 +20,13 @@ def plus_one(number: int) -> int:
 
 
 def test_the_calls_of_a_test_are_checked_up_to_a_number() -> None:
-    sampled = checks.checked(plus_one)
+    first_checked = checks.checked(plus_one)
     for _ in range(checks.CALLS_OF_A_TEST):
         with pytest.raises(TypeCheckError):
-            sampled(0.5)
-    assert sampled(0.5) == 1.5
+            first_checked(0.5)
+    assert first_checked(0.5) == 1.5
     checks.begin_test()
     with checks.without_checks():
-        assert sampled(0.5) == 1.5
+        assert first_checked(0.5) == 1.5
     with pytest.raises(TypeCheckError):
-        sampled(0.5)
+        first_checked(0.5)
