@@ -56,9 +56,9 @@ def load_adapter(
 ) -> Adapter:
     """Load a causal language model and put it behind an adapter.
 
-    A `.gguf` file is converted once, and loaded from the cache from then on. Of
-    adapters (PEFT), in a folder or by their hub id, the base is loaded, and they are merged into
-    its weights.
+    A `.gguf` file is converted once, and loaded from the cache from then on. Of adapters
+    (PEFT), in a folder or by their hub id, the base is loaded, and they are merged into its
+    weights.
 
     Args:
         model: which model, and what runs it; its name alone for all defaults.

@@ -58,7 +58,7 @@ class AdapterFolder:
                 f"{name} holds a model and adapters of one; put {CONFIG} and {WEIGHTS[0]} "
                 f"into a folder of their own, and write where the model is {WHERE}"
             )
-        if not any((folder / name).is_file() for name in WEIGHTS):
+        if not any((folder / weights).is_file() for weights in WEIGHTS):
             raise ModelError(f"{name} has an {CONFIG} and no {WEIGHTS[0]}; fetch it again whole")
         try:
             settings = json.loads((folder / CONFIG).read_text(encoding="utf-8"))

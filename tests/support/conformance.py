@@ -128,14 +128,13 @@ def _ask_for_sites(seen: Conformance, host: str, adapter: Adapter) -> None:
     for site in SITES:
         every = tuple(range(1 if site == FINAL_NORM else adapter.info.n_layers))
         # Whether all layers have it takes one pass, and which of them one each.
-        layers = every if _refusal(adapter, site, every) is None else ()
-        for layer in () if layers else every:
-            refusal = _refusal(adapter, site, (layer,))
-            if refusal is None:
-                layers += (layer,)
-            else:
-                seen.reasons.setdefault((host, site), _one_line(refusal))
-        seen.layers[host, site] = layers
+        if _refusal(adapter, site, every) is None:
+            seen.layers[host, site] = every
+            continue
+        refusals = {layer: _refusal(adapter, site, (layer,)) for layer in every}
+        seen.layers[host, site] = tuple(layer for layer in every if refusals[layer] is None)
+        for refusal in filter(None, refusals.values()):
+            seen.reasons.setdefault((host, site), _one_line(refusal))
 
 
 def _ids(adapter: Any, text: str) -> Tensor:
