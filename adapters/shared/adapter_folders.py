@@ -7,7 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
+from huggingface_hub import snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from steer_plugin.adapters.shared.checkpoint_weights import ALL_THE_SAME, named_tensors
@@ -157,10 +158,16 @@ def is_adapter_folder(folder: Path) -> bool:
 
 
 def is_hub_id_of_adapters(model: str) -> bool:
-    """Tell whether a repository holds adapters; not where there is none, or it cannot be asked."""
+    """Tell whether a repository holds adapters; not where there is none, or it cannot be asked.
+
+    Of what was fetched before no hub is asked: without a network that takes half a minute.
+    """
     try:
+        for name in (CONFIG, MODEL_CONFIG):
+            if isinstance(try_to_load_from_cache(model, name), str):
+                return name == CONFIG
         return find_adapter_config_file(model) is not None
-    except OSError:
+    except (OSError, HFValidationError):
         return False
 
 

@@ -316,6 +316,18 @@ def test_a_repository_of_a_model_and_adapters_is_refused_again_and_again(
             load(HUB_ID)
 
 
+@pytest.mark.parametrize("holds", ["a model", "adapters"])
+def test_of_what_was_fetched_no_hub_is_asked(
+    holds: str, hub: Path, base: Path, polite: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(base if holds == "a model" else polite, hub)
+    monkeypatch.setattr(adapter_folders, "find_adapter_config_file", None)
+
+    name = load(HUB_ID).info.name
+
+    assert name == (HUB_ID if holds == "a model" else f"{base.name} + {HUB_ID}")
+
+
 @pytest.mark.parametrize("host", ["transformers", "ndif"])
 def test_a_hub_that_cannot_be_asked_or_does_not_give_ends_in_a_line(
     host: str, hub: Path, polite: Path, monkeypatch: pytest.MonkeyPatch
