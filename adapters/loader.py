@@ -171,6 +171,7 @@ class Source:
         sha256: a hash of what is read; empty where the hub knows the commit.
         gguf: the file to read, where it is one.
         adapter: what is merged into the model, whose base is at the path.
+        commit: of adapters from a hub; empty of all else.
     """
 
     path: str
@@ -178,11 +179,13 @@ class Source:
     sha256: str = ""
     gguf: Path | None = None
     adapter: AdapterFolder | None = None
+    commit: str = ""
 
     @property
     def revision(self) -> str | None:
         """What results record; None where the hub knows the commit."""
-        return f"sha256:{self.sha256}" if self.sha256 else None
+        digest = f"sha256:{self.sha256}" if self.sha256 else ""
+        return " + ".join(filter(None, [digest, self.commit])) or None
 
     @property
     def at(self) -> dict[str, str]:
@@ -240,18 +243,20 @@ def _source_of_adapter(
             f"quantize {settings.quantize} was given for {name}, and adapters are merged into "
             "weights that are whole; leave it out"
         )
-    folder = fetch_adapters(name) if folder is None else folder
-    adapter = AdapterFolder.at(folder, name)
+    adapter = AdapterFolder.at(fetch_adapters(name) if folder is None else folder, name)
     try:
         base = _source_of(replace(settings, model=adapter.base), hashes, whole=True)
     except ModelError as error:
         raise adapter.without_base(str(error)) from error
     if base.gguf is not None:
         raise adapter.without_base("adapters are of a model that transformers saved")
+    named = f"{base.name} + {name}"
+    if folder is None:
+        return Source(base.path, named, base.sha256, adapter=adapter, commit=adapter.path.name)
     digest = _files_hash(folder, hashes)
     if base.sha256:
         digest = hashlib.sha256(f"{base.sha256} {digest}".encode()).hexdigest()
-    return Source(base.path, f"{base.name} + {name}", digest, adapter=adapter)
+    return Source(base.path, named, digest, adapter=adapter)
 
 
 def _class_of(config: Any) -> Any:

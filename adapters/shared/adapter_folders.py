@@ -174,6 +174,9 @@ def is_hub_id_of_adapters(model: str) -> bool:
 def fetch_adapters(hub_id: str) -> Path:
     """Fetch adapters into the cache of hubs, where they are not there.
 
+    Returns:
+        The folder, whose name is their commit.
+
     Raises:
         ModelError: they cannot be fetched.
     """

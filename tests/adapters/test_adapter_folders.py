@@ -288,10 +288,10 @@ def test_a_hub_id_of_adapters_is_their_folder(
 ) -> None:
     shutil.copytree(polite, hub)
 
-    fetched, local = load(HUB_ID, host), load(polite, host)
+    fetched, local, alone = load(HUB_ID, host), load(polite, host), load(base, host)
 
     assert fetched.info.name == f"{base.name} + {HUB_ID}"
-    assert fetched.info.revision == local.info.revision
+    assert fetched.info.revision == f"{alone.info.revision} + {COMMIT}"
     assert fetched.identify().fingerprint == local.identify().fingerprint
 
 
