@@ -285,7 +285,7 @@ def _experts(hosts: Hosts) -> Figure:
         "" if len(table) == len(hosts.experts) else f" Shown: the {len(table)} that share fewest."
     )
     form = Lanes(
-        (Panel("", f"Share of the {TOP} best", marks=(1.0,), format=".0%"),),
+        (Panel("", f"Share of the {TOP} best", marks=(0.0, 1.0), format=".0%"),),
         {"language": "lane", "shared": "text"},
         columns=1,
     )
