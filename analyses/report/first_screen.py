@@ -42,8 +42,8 @@ LABEL_ROOM = 0.15
 _SLOTS = {BEFORE: "0", CENTRING: "0", EXPERTS: "1", DRAW: "2"}
 _PANELS = (
     ("top-1", "raw", "Retrieval: top-1, right is better", ".2f"),
-    ("gap", "language", "Gap to translations: right is better", ".3f"),
-    ("pair distance", "raw", "Raw distance to them: left is nearer", ".2f"),
+    ("gap", "language", "Gap, means removed: right is better", ".3f"),
+    ("pair distance", "raw", "Raw distance of all: left is nearer", ".2f"),
 )
 
 
@@ -189,8 +189,8 @@ def glance(results: Results) -> Figure:
         else (" Of the random draws, which were not kept, the lowest and the highest are shown.")
     )
     caption = (
-        "Lines: 95% intervals of the experts' change. Gap: how much nearer translations are than "
-        "other sentences, each language's mean removed, which is all that centring alone does."
+        "Lines: 95% intervals of the change, drawn around what experts give. Gap: how much nearer "
+        "translations are than other sentences, where before is what centring alone gives."
         f"{few}"
     )
     kept = ["lane", "panel", "series", "slot", "value", "low", "high", *form.tooltip.values()]

@@ -165,7 +165,9 @@ def experts_answer(results: Results) -> Answer:
         ends = f" ({number(low, digits=3)} to {number(high, digits=3)})" if known else ""
         parts.append(f"{name[row['concept']]} {number(row['judge_score'], digits=3)}{ends}")
     chance = "; chance 0.5" if known else "; not compared with chance: set permutations"
-    text = f"best unit's held-out {score_name(results)}: {_short(parts)}{chance}"
+    counted = results.provenance.get("judge_groups", "")
+    groups = f" in {counted} groups of sentences" if known and counted.isdigit() else ""
+    text = f"best unit's held-out {score_name(results)}{groups}: {_short(parts)}{chance}"
     return Answer(EXPERTS, kinds, text)
 
 
@@ -181,12 +183,18 @@ def _answer(results: Results, question: str, rows: pd.DataFrame, what: str, digi
         for row, column in zip(order, columns, strict=True)
     ]
     against = f" {_AGAINST[columns[0]]}" if same else ""
+    if same and several_draws(rows):
+        against += f", {_HARDER[columns[0]]}"
     units = units_name(results)
     text = f"{what}{against}: {_short(parts)}{draw_note(rows)}"
     return Answer(question.format(units=units), kinds, text)
 
 
 _AGAINST = {"change": "against before", "advantage": "against a random draw"}
+_HARDER = {
+    "change": "a harder test here than a random draw",
+    "advantage": "a harder test here than before",
+}
 
 
 def _deciding(row: dict[str, Any]) -> str:
@@ -262,8 +270,12 @@ def _space_clause(results: Results, answer: Answer, *, named: bool) -> str:
         return "the space is better aligned"
     if YES in kinds:
         return f"the space is better aligned {beyond} for {answer.who(YES)} only"
-    if kinds != {NO}:
+    if kinds == {UNCLEAR}:
         return f"better alignment {beyond} is unclear"
+    if UNCLEAR in kinds:
+        return f"the space is no better aligned for {answer.who(NO)}, unclear for " + answer.who(
+            UNCLEAR
+        )
     up = rows["change_low"] > 0
     if up.all():
         return f"the space is better aligned, but less than with {random}"

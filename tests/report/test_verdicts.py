@@ -101,7 +101,9 @@ def test_the_number_beside_a_verdict_is_the_one_that_it_hangs_on(run: Results) -
     assert "(−0.200 to −0.100)" in by_question(flat)[SPACE].figures
     assert "against before" in by_question(flat)[SPACE].figures
     behind = moved(run, "alignment", GAP, change=UP, advantage=FLAT)
-    assert "against a random draw: German" in by_question(behind)[SPACE].figures
+    assert "against a random draw, a harder test here than before: German" in (
+        by_question(behind)[SPACE].figures
+    )
     row = run.retrieval.query("target == 'deu_Latn' and measure == 'top-1' and layer == 'final'")
     row = row[(row["query"] == "all") & (row["centring"] == "raw")].iloc[0]
     shown = by_question(run)[RETRIEVAL].figures
@@ -187,6 +189,10 @@ def test_the_verdict_claims_no_more_than_the_answers(run: Results) -> None:
     assert "no better aligned" in verdict(moved(run, "alignment", GAP, change=DOWN))
     less = moved(run, "alignment", GAP, change=UP, advantage=DOWN)
     assert "is better aligned, but less than with random neurons" in verdict(less)
+    open_for = moved(less, "alignment", {**GAP, "target": "deu_Latn"}, advantage=FLAT)
+    assert "the space is no better aligned for Spanish and Japanese, unclear for German" in verdict(
+        open_for
+    )
     some = moved(less, "alignment", {**GAP, "target": "deu_Latn"}, advantage=UP)
     assert "better aligned beyond them for German only" in verdict(some)
 

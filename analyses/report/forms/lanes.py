@@ -67,7 +67,8 @@ class Lanes:
     def _panel(self, whole: pd.DataFrame, panel: Panel) -> Spec:
         rows = whole[whole["panel"] == panel.name]
         by = [select for select in self.selects if select.column in self.scaled]
-        scale = fitted(rows, _ENDS, by, *panel.marks, log=panel.log, within=panel.within)
+        marks = (*panel.marks, *self._right_of_labels(rows))
+        scale = fitted(rows, _ENDS, by, *marks, log=panel.log, within=panel.within)
         axis = axis_of(panel)
         x = {"type": "quantitative", "title": panel.axis, "scale": scale, "axis": axis}
         colour, shape, fill = series(whole["series"])
@@ -130,6 +131,15 @@ class Lanes:
             "transform": [{"filter": {"field": "panel", "equal": panel.name}}],
             "layer": layers,
         }
+
+    def _right_of_labels(self, rows: pd.DataFrame) -> tuple[float, ...]:
+        """Give a figure that the scale must show for the labels beside intervals to fit in."""
+        lined = rows[rows["series"].isin(self.labelled)] if "high" in rows else rows[:0]
+        if not len(lined) or lined["high"].isna().all():
+            return ()
+        figures = rows.reindex(columns=list(_ENDS)).to_numpy(dtype=float)
+        span = float(np.nanmax(figures) - np.nanmin(figures))
+        return (float(lined["high"].max()) + 0.16 * span,)
 
     def _written(
         self, rows: pd.DataFrame, panel: Panel
