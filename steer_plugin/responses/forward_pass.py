@@ -17,6 +17,7 @@ from steer_plugin.interventions.plan import AnyPlan, check_intervention, for_tex
 from steer_plugin.models.adapter import Adapter, Batch, Reading
 from steer_plugin.models.generation import Prompt
 from steer_plugin.responses.disk_matrix import DiskMatrix, token_counts
+from steer_plugin.responses.heap import trim_heap
 from steer_plugin.responses.pass_folder import BatchFile, PassFolder
 
 Advance = Callable[[Int[np.ndarray, " row"]], object]
@@ -215,6 +216,7 @@ def fill(
             adapter, texts, missing, parts.readings, intervention, progress, len(rows)
         ):
             files.append(parts.add(batch))
+            trim_heap()
     return files
 
 
