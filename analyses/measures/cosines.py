@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import reduce
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -177,21 +176,6 @@ def _lifts_of_sentences(
     gains = np.zeros((FOLDS, len(groups)))
     gains[groups % FOLDS, np.arange(len(groups))] = 1 / (ranks - 1) - 1 / ranks
     return np.asarray(gains @ before.astype(np.float64))
-
-
-def ranking_among(
-    queries: Float[np.ndarray, "sentence d_model"],
-    candidates: Float[np.ndarray, "sentence d_model"],
-    groups: Int[np.ndarray, " sentence"],
-    same: Int[np.ndarray, " sentence"] | None,
-) -> Ranking:
-    """Look for each of some unit vectors among others, row i of which is its translation."""
-    answers = translations(np.arange(len(queries)), same)
-    blocks = []
-    for chosen in row_blocks(len(queries), len(candidates)):
-        cosines = queries[chosen] @ candidates.T
-        blocks.append(ranking(cosines, answers.of(chosen), groups[chosen], groups))
-    return reduce(Ranking.followed, blocks)
 
 
 def counts_by_rival(

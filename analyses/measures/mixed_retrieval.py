@@ -6,8 +6,9 @@ from itertools import permutations
 import numpy as np
 from jaxtyping import Float
 
-from steer_plugin.analyses.measures.cosines import Same, check_same, ranking_among
+from steer_plugin.analyses.measures.cosines import Same
 from steer_plugin.analyses.measures.retrieval import CENTRINGS
+from steer_plugin.analyses.measures.translation_search import rankings_between
 from steer_plugin.analyses.measures.unit_vectors import (
     Centring,
     check_alike,
@@ -79,24 +80,21 @@ def mixed_figures(
     """
     check_target(queries, target)
     check_alike(queries, candidates, "queries and candidates")
-    pairs = list(permutations(queries, 2))
-    places = groups_of_pairs(pairs, target, ordered=True)
+    places = groups_of_pairs(list(permutations(queries, 2)), target, ordered=True)
     numbers = group_numbers(len(next(iter(queries.values()))), groups)
+    asked, searched = (
+        [unit_vectors(embeddings, centring) for centring in centrings]
+        for embeddings in (queries, candidates)
+    )
+    pairs, rankings = zip(*rankings_between(asked, searched, same, groups), strict=True)
     rows = [*pairs, *places]
     keys: list[Key] = []
     columns, gradients = [], []
-    for centring in centrings:
-        asked, searched = unit_vectors(queries, centring), unit_vectors(candidates, centring)
-        if same is not None:
-            check_same(same, searched)
-        rankings = [
-            ranking_among(asked[a], searched[b], numbers, None if same is None else same[b])
-            for a, b in pairs
-        ]
-        ranks = np.stack([ranking.ranks for ranking in rankings], axis=1)
+    for centring, by_pair in zip(centrings, zip(*rankings, strict=True), strict=True):
+        ranks = np.stack([ranking.ranks for ranking in by_pair], axis=1)
         gains = {
-            "top-1": [ranking.gains for ranking in rankings],
-            "MRR": [ranking.lifts for ranking in rankings],
+            "top-1": [ranking.gains for ranking in by_pair],
+            "MRR": [ranking.lifts for ranking in by_pair],
         }
         for measure, scores in _measures(1 / ranks).items():
             gradient = scores - FOLDS * spread(np.stack(gains[measure], axis=2), numbers)

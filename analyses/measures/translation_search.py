@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import combinations
 
 import numpy as np
@@ -213,6 +213,51 @@ def searches_by_centring(
                             numbers,
                         ),
                     )
+
+
+def rankings_between(
+    asked: Sequence[UnitVectors],
+    searched: Sequence[UnitVectors],
+    same: Same | None,
+    groups: Groups | None = None,
+) -> Iterator[tuple[Pair, list[Ranking]]]:
+    """Look for each language's sentences of one condition in each other language of another.
+
+    O(n^2 d) time an ordered pair of languages, whatever the number of centrings; beside the
+    embeddings the unit vectors of two languages, and a block.
+
+    Args:
+        asked: the unit vectors of the condition that asks, by each centring.
+        searched: those of the one that is searched, by the same.
+        same: see `searches`.
+        groups: the same.
+
+    Returns:
+        Each ordered pair (query, candidates), and by each centring how the translations come out.
+
+    Raises:
+        AnalysisError: as `searches`.
+    """
+    sentences, _ = asked[-1].shape
+    numbers = group_numbers(sentences, groups)
+    rows = np.arange(sentences)
+    if same is not None:
+        check_same(same, searched[-1])
+    for first in asked[-1]:
+        ours = _Side.of(asked, first)
+        for second in searched[-1]:
+            if second == first:
+                continue
+            answers = translations(rows, None if same is None else same[second])
+            by_block = [
+                [
+                    ranking(cosines, answers.of(chosen), numbers[chosen], numbers)
+                    for cosines in by_centring
+                ]
+                for chosen, by_centring in _Blocks(ours, _Side.of(searched, second))
+            ]
+            parts = zip(*by_block, strict=True)
+            yield (first, second), [reduce(Ranking.followed, blocks) for blocks in parts]
 
 
 def _nearest_both(

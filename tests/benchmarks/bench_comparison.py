@@ -12,8 +12,10 @@ from contest import Row, medians, times_as_long, times_faster
 from steer_plugin.analyses.measures.alignment import alignment_figures
 from steer_plugin.analyses.measures.every_measure import all_figures
 from steer_plugin.analyses.measures.geometry import geometry_figures
+from steer_plugin.analyses.measures.mixed_retrieval import mixed_figures
 from steer_plugin.analyses.measures.neighbours import neighbour_figures
-from steer_plugin.analyses.measures.retrieval import retrieval_figures
+from steer_plugin.analyses.measures.retrieval import CENTRINGS, retrieval_figures
+from steer_plugin.analyses.measures.unit_vectors import Centring
 
 LANGUAGES, SENTENCES, DIMENSIONS = 6, 506, 1_024
 REPEATS = 3
@@ -47,8 +49,15 @@ def rows() -> list[Row]:
         retrieval_figures,
         neighbour_figures,
     ]
+    steered = {name: each + 1 for name, each in embeddings.items()}
+
+    def mixed(*centrings: Centring) -> None:
+        mixed_figures(embeddings, steered, target=TARGET, centrings=centrings)
+
     seconds = medians(
         {
+            "mixed": lambda: mixed(*CENTRINGS),
+            "mixed apart": lambda: [mixed(centring) for centring in CENTRINGS],
             "all": lambda: all_figures(embeddings, target=TARGET),
             "apart": lambda: [measure(embeddings, target=TARGET) for measure in apart],
             "products": products,
@@ -61,4 +70,11 @@ def rows() -> list[Row]:
             what, "the products in float64 alone", seconds["all"], seconds["products"], ""
         ),
         times_faster(what, "one after another", seconds["all"], seconds["apart"], ">= 1.3"),
+        times_faster(
+            f"mixed retrieval by {len(CENTRINGS)} centrings, the same sizes",
+            "one after another",
+            seconds["mixed"],
+            seconds["mixed apart"],
+            ">= 1.3",
+        ),
     ]
