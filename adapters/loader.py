@@ -183,7 +183,7 @@ class Source:
 
     @property
     def revision(self) -> str | None:
-        """What results record; None where the hub knows the commit."""
+        """What results record beside the base's own commit; None of a model from a hub."""
         digest = f"sha256:{self.sha256}" if self.sha256 else ""
         return " + ".join(filter(None, [digest, self.commit])) or None
 

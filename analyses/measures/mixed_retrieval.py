@@ -9,6 +9,7 @@ from jaxtyping import Float
 from steer_plugin.analyses.measures.cosines import Same
 from steer_plugin.analyses.measures.retrieval import CENTRINGS
 from steer_plugin.analyses.measures.translation_search import rankings_between
+from steer_plugin.analyses.measures.unit_vectors import CENTRINGS as EVERY_CENTRING
 from steer_plugin.analyses.measures.unit_vectors import (
     Centring,
     check_alike,
@@ -82,15 +83,16 @@ def mixed_figures(
     check_alike(queries, candidates, "queries and candidates")
     places = groups_of_pairs(list(permutations(queries, 2)), target, ordered=True)
     numbers = group_numbers(len(next(iter(queries.values()))), groups)
+    ordered = sorted(centrings, key=EVERY_CENTRING.index)
     asked, searched = (
-        [unit_vectors(embeddings, centring) for centring in centrings]
+        [unit_vectors(embeddings, centring) for centring in ordered]
         for embeddings in (queries, candidates)
     )
     pairs, rankings = zip(*rankings_between(asked, searched, same, groups), strict=True)
     rows = [*pairs, *places]
     keys: list[Key] = []
     columns, gradients = [], []
-    for centring, by_pair in zip(centrings, zip(*rankings, strict=True), strict=True):
+    for centring, by_pair in zip(ordered, zip(*rankings, strict=True), strict=True):
         ranks = np.stack([ranking.ranks for ranking in by_pair], axis=1)
         gains = {
             "top-1": [ranking.gains for ranking in by_pair],

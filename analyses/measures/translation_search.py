@@ -179,13 +179,8 @@ def searches_by_centring(
     units = every[-1]
     sentences, _ = units.shape
     numbers = group_numbers(sentences, groups)
-    rows = np.arange(sentences)
     at_once = sentences <= rows_at_once(sentences)
-    if same is not None:
-        check_same(same, units)
-    answers = {
-        language: translations(rows, None if same is None else same[language]) for language in units
-    }
+    answers = _answers(units, same)
     kept = {name: _Side.of(every, name) for name in units} if at_once else {}
     for first, second in combinations(units, 2):
         ours, theirs = (kept.get(name) or _Side.of(every, name) for name in (first, second))
@@ -224,11 +219,12 @@ def rankings_between(
     """Look for each language's sentences of one condition in each other language of another.
 
     O(n^2 d) time an ordered pair of languages, whatever the number of centrings; beside the
-    embeddings the unit vectors of two languages, and a block.
+    embeddings the unit vectors of two languages, and a block a centring.
 
     Args:
-        asked: the unit vectors of the condition that asks, by each centring.
-        searched: those of the one that is searched, by the same.
+        asked: the unit vectors of the condition that asks, by each centring, of which the last
+            subtracts most: cosines by the others follow from its own.
+        searched: those of the one that is searched, of the same languages by the same centrings.
         same: see `searches`.
         groups: the same.
 
@@ -238,26 +234,32 @@ def rankings_between(
     Raises:
         AnalysisError: as `searches`.
     """
-    sentences, _ = asked[-1].shape
-    numbers = group_numbers(sentences, groups)
-    rows = np.arange(sentences)
-    if same is not None:
-        check_same(same, searched[-1])
+    numbers = group_numbers(asked[-1].shape[0], groups)
+    answers = _answers(searched[-1], same)
     for first in asked[-1]:
         ours = _Side.of(asked, first)
-        for second in searched[-1]:
+        for second in asked[-1]:
             if second == first:
                 continue
-            answers = translations(rows, None if same is None else same[second])
             by_block = [
                 [
-                    ranking(cosines, answers.of(chosen), numbers[chosen], numbers)
+                    ranking(cosines, answers[second].of(chosen), numbers[chosen], numbers)
                     for cosines in by_centring
                 ]
                 for chosen, by_centring in _Blocks(ours, _Side.of(searched, second))
             ]
             parts = zip(*by_block, strict=True)
             yield (first, second), [reduce(Ranking.followed, blocks) for blocks in parts]
+
+
+def _answers(units: UnitVectors, same: Same | None) -> dict[str, Translations]:
+    """List what counts as the translation in each language that is searched."""
+    if same is not None:
+        check_same(same, units)
+    rows = np.arange(units.shape[0])
+    return {
+        language: translations(rows, None if same is None else same[language]) for language in units
+    }
 
 
 def _nearest_both(

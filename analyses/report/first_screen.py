@@ -43,7 +43,7 @@ _SLOTS = {BEFORE: "0", CENTRING: "0", EXPERTS: "1", DRAW: "2"}
 _PANELS = (
     ("top-1", "raw", "Retrieval: top-1, right is better", ".2f"),
     ("gap", "language", "Gap, means removed: right is better", ".3f"),
-    ("pair distance", "raw", "Raw distance of all: left is nearer", ".2f"),
+    ("pair distance", "raw", "Raw distance of sentences: left is nearer", ".2f"),
 )
 
 
@@ -232,9 +232,8 @@ def how(results: Results) -> list[str]:
             f"of languages on {told.get('judge_sentences', 'the')} held-out sentences a language."
         ),
         (
-            f"Brackets and lines: 95% intervals of the change (over {sampled(results)}, not "
-            "corrected "
-            "for the number of comparisons), around the value before."
+            f"Brackets: 95% intervals of the change (over {sampled(results)}, not corrected for "
+            "the number of comparisons). Lines: the value before plus these."
         ),
         f"Random {units_name(results)}: as many, in the same layers, with the experts' values, "
         f"{draws} draw{'' if draws == 1 else 's'}. "

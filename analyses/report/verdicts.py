@@ -11,6 +11,7 @@ from steer_plugin.analyses.report.numbers import (
     listed,
     names,
     number,
+    sampled,
     score_name,
     several_draws,
     span,
@@ -165,9 +166,8 @@ def experts_answer(results: Results) -> Answer:
         ends = f" ({number(low, digits=3)} to {number(high, digits=3)})" if known else ""
         parts.append(f"{name[row['concept']]} {number(row['judge_score'], digits=3)}{ends}")
     chance = "; chance 0.5" if known else "; not compared with chance: set permutations"
-    counted = results.provenance.get("judge_groups", "")
-    groups = f" in {counted} groups of sentences" if known and counted.isdigit() else ""
-    text = f"best unit's held-out {score_name(results)}{groups}: {_short(parts)}{chance}"
+    over = f", intervals over {sampled(results)}" if known else ""
+    text = f"best unit's held-out {score_name(results)}{over}: {_short(parts)}{chance}"
     return Answer(EXPERTS, kinds, text)
 
 
@@ -183,18 +183,14 @@ def _answer(results: Results, question: str, rows: pd.DataFrame, what: str, digi
         for row, column in zip(order, columns, strict=True)
     ]
     against = f" {_AGAINST[columns[0]]}" if same else ""
-    if same and several_draws(rows):
-        against += f", {_HARDER[columns[0]]}"
+    if same and rows[["change_low", "advantage_low"]].notna().all(axis=None):
+        against += ", the less favourable of two comparisons"
     units = units_name(results)
     text = f"{what}{against}: {_short(parts)}{draw_note(rows)}"
     return Answer(question.format(units=units), kinds, text)
 
 
 _AGAINST = {"change": "against before", "advantage": "against a random draw"}
-_HARDER = {
-    "change": "a harder test here than a random draw",
-    "advantage": "a harder test here than before",
-}
 
 
 def _deciding(row: dict[str, Any]) -> str:
@@ -221,13 +217,13 @@ def draw_note(rows: pd.DataFrame) -> str:
 
 def verdict(results: Results) -> str:
     """Say in one sentence of at most 25 words what steering did, and whether it can be believed."""
-    clauses = [f"Steering {_retrieval_clause(results)}"]
-    space = space_answer(results)
-    if space is not None:
-        clauses.append(_space_clause(results, space, named=units_name(results) in clauses[0]))
-    ahead = centring_ahead(results)
-    if ahead:
-        clauses.append(ahead)
+    first = f"Steering {_retrieval_clause(results)}"
+    space, named = space_answer(results), units_name(results) in first
+    for short in (False, True):
+        spaces = [] if space is None else [_space_clause(results, space, named=named, short=short)]
+        clauses = [clause for clause in (first, *spaces, centring_ahead(results)) if clause]
+        if len(" ".join(clauses).split()) <= WORDS:
+            break
     while len(" ".join(clauses).split()) > WORDS:
         clauses.pop()
     return f"{'; '.join(clauses)}."
@@ -255,13 +251,14 @@ def _retrieval_clause(results: Results) -> str:
     return f"{not_} improve retrieval beyond random {units}{harm}"
 
 
-def _space_clause(results: Results, answer: Answer, *, named: bool) -> str:
+def _space_clause(results: Results, answer: Answer, *, named: bool, short: bool) -> str:
     """Say for whom the space is better aligned than random units make it.
 
     Args:
         results: of the run.
         answer: to whether it is.
         named: whether random units were named before.
+        short: whether to leave out for whom it is not.
     """
     kinds, rows = set(answer.answers.values()), _gap(results)
     random = f"random {units_name(results)}"
@@ -272,14 +269,13 @@ def _space_clause(results: Results, answer: Answer, *, named: bool) -> str:
         return f"the space is better aligned {beyond} for {answer.who(YES)} only"
     if kinds == {UNCLEAR}:
         return f"better alignment {beyond} is unclear"
-    if UNCLEAR in kinds:
-        return f"the space is no better aligned for {answer.who(NO)}, unclear for " + answer.who(
-            UNCLEAR
-        )
     up = rows["change_low"] > 0
-    if up.all():
-        return f"the space is better aligned, but less than with {random}"
-    return f"the space is no better aligned{f' {beyond}' if up.any() else ''}"
+    no_better = f"the space is no better aligned{f' {beyond}' if up.any() else ''}"
+    if UNCLEAR in kinds:
+        if short:
+            return f"better alignment {beyond} is not shown"
+        return f"{no_better} for {answer.who(NO)}, unclear for {answer.who(UNCLEAR)}"
+    return f"the space is better aligned, but less than with {random}" if up.all() else no_better
 
 
 def centring_ahead(results: Results) -> str:

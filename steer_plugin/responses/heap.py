@@ -5,8 +5,13 @@ from collections.abc import Callable
 from functools import cache
 
 
+def can_trim() -> bool:
+    """Tell whether the C library is glibc, the one that is asked."""
+    return _malloc_trim() is not None
+
+
 def trim_heap() -> None:
-    """Give the pages of freed memory back to the system, where the C library is glibc.
+    """Give the pages of freed memory back to the system, where `can_trim`.
 
     Each batch's activations leave holes that the next one's do not fit, so a process would grow
     with the number of batches though it holds no more.

@@ -1,4 +1,4 @@
-"""All measures of one condition's embeddings, against the matrix products that none can do without.
+"""All measures of a condition, against the products that none can do without; the mix of two.
 
 What a whole comparison takes at size: see `comparison_memory.py`.
 """

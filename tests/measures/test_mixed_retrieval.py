@@ -75,6 +75,28 @@ def test_each_figure_stands_in_one_row() -> None:
     pd.testing.assert_frame_equal(without, kept)
 
 
+def test_neither_the_order_of_languages_nor_that_of_centrings_changes_a_figure() -> None:
+    before, after = space(), space(seed=1)
+    turned = {language: after[language] for language in reversed(LANGUAGES)}
+    first = mixed_figures(before, after, target="eng_Latn")
+    for candidates, centrings in ((turned, ("raw", "language")), (after, ("language", "raw"))):
+        second = mixed_figures(before, candidates, target="eng_Latn", centrings=centrings)
+        pd.testing.assert_frame_equal(second.frame(), first.frame())
+        np.testing.assert_array_equal(second.influence, first.influence)
+
+
+def test_the_mix_is_the_same_however_the_queries_are_divided(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before, after = space(), space(seed=1)
+    same = {language: np.arange(25) // 2 for language in LANGUAGES}
+    whole = mixed_figures(before, after, target="eng_Latn", same=same)
+    monkeypatch.setattr("steer_plugin.analyses.measures.blocks.ENTRIES", 7 * 25)
+    divided = mixed_figures(before, after, target="eng_Latn", same=same)
+    np.testing.assert_array_equal(divided.values, whole.values)
+    np.testing.assert_allclose(divided.influence, whole.influence, atol=1e-15)
+
+
 def test_one_condition_on_both_sides_is_plain_retrieval() -> None:
     before = space()
     plain = retrieval_figures(before, target="fra_Latn").frame()

@@ -75,6 +75,17 @@ def test_a_selector_shows_its_first_option_or_what_is_chosen() -> None:
     assert "German" not in other
 
 
+def test_a_label_beside_an_interval_lies_within_its_panel() -> None:
+    ends = {}
+    for labelled in ((), ("Experts",), ("Before",)):
+        lanes = Lanes((Panel("", "Share"),), TIP, labelled=labelled)
+        (panel,) = lanes.draw(ROWS, 700, {})["concat"]
+        ends[labelled] = panel["layer"][-1]["encoding"]["x"]["scale"]["domain"]
+    low, high = ends[()]
+    assert ends["Before",] == [low, high]  # its labels stand over it
+    assert ends["Experts",][1] > high + 0.1 * (high - low)
+
+
 def test_a_selector_of_one_option_is_none() -> None:
     assert Select.of(ROWS.assign(pick="a"), pick="Pick") == ()
     assert Select.of(ROWS, pick="Pick") == SELECT

@@ -101,9 +101,11 @@ def test_the_number_beside_a_verdict_is_the_one_that_it_hangs_on(run: Results) -
     assert "(−0.200 to −0.100)" in by_question(flat)[SPACE].figures
     assert "against before" in by_question(flat)[SPACE].figures
     behind = moved(run, "alignment", GAP, change=UP, advantage=FLAT)
-    assert "against a random draw, a harder test here than before: German" in (
+    assert "against a random draw, the less favourable of two comparisons: German" in (
         by_question(behind)[SPACE].figures
     )
+    alone = moved(run, "alignment", GAP, change=UP, advantage=NONE)
+    assert "comparisons" not in by_question(alone)[SPACE].figures
     row = run.retrieval.query("target == 'deu_Latn' and measure == 'top-1' and layer == 'final'")
     row = row[(row["query"] == "all") & (row["centring"] == "raw")].iloc[0]
     shown = by_question(run)[RETRIEVAL].figures
@@ -142,6 +144,7 @@ def test_experts_are_judged_by_held_out_sentences_where_it_was_not(run: Results)
     assert "chance 0.5" in by_question(unknown)[EXPERTS].figures
     grouped = dataclasses.replace(run, provenance={**run.provenance, "judge_groups": "3"})
     assert set(by_question(grouped)[EXPERTS].answers.values()) == {UNCLEAR}
+    assert "AUROC, intervals over 3 groups of sentences:" in by_question(grouped)[EXPERTS].figures
     for few, said in (("4", UNCLEAR), ("", UNCLEAR)):
         told = {**run.provenance, "judge_sentences": few}
         curve = run.curve.assign(judge_score=0.7)
@@ -189,10 +192,16 @@ def test_the_verdict_claims_no_more_than_the_answers(run: Results) -> None:
     assert "no better aligned" in verdict(moved(run, "alignment", GAP, change=DOWN))
     less = moved(run, "alignment", GAP, change=UP, advantage=DOWN)
     assert "is better aligned, but less than with random neurons" in verdict(less)
-    open_for = moved(less, "alignment", {**GAP, "target": "deu_Latn"}, advantage=FLAT)
-    assert "the space is no better aligned for Spanish and Japanese, unclear for German" in verdict(
-        open_for
-    )
+    japanese = {**GAP, "target": "jpn_Jpan"}
+    flat = moved(every, "alignment", GAP, change=UP, advantage=FLAT)
+    behind = moved(flat, "alignment", japanese, change=UP, advantage=DOWN)
+    whom = "for Japanese, unclear for German and Spanish; centring alone scores higher."
+    assert f"; the space is no better aligned beyond them {whom}" in verdict(behind)
+    flat = moved(every, "alignment", GAP, change=FLAT, advantage=UP)
+    worse = moved(flat, "alignment", japanese, change=DOWN)
+    assert f"; the space is no better aligned {whom}" in verdict(worse)
+    mixed = moved(worse, "retrieval", {**TOP_1, "target": "jpn_Jpan"}, change=DOWN)
+    assert "; better alignment beyond them is not shown; centring alone" in verdict(mixed)
     some = moved(less, "alignment", {**GAP, "target": "deu_Latn"}, advantage=UP)
     assert "better aligned beyond them for German only" in verdict(some)
 

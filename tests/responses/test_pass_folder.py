@@ -21,6 +21,7 @@ from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.models.adapter import Adapter, Batch, ModelInfo, Reading
 from steer_plugin.models.generation import Generation
+from steer_plugin.responses import forward_pass
 from steer_plugin.responses.forward_pass import gather, gather_on_disk
 from steer_plugin.responses.pass_cache import Cache
 from steer_plugin.responses.pass_folder import BatchFile, PassFolder
@@ -219,6 +220,15 @@ def read_only(folder: Path) -> Iterator[None]:
         os.seteuid(user)
         for path in inside:
             path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def test_each_batch_that_is_kept_gives_back_what_it_took(
+    adapter: BridgeAdapter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there: list[int] = []
+    monkeypatch.setattr(forward_pass, "trim_heap", lambda: there.append(len(parts_in(tmp_path))))
+    gather(adapter, TEXTS, READINGS, keep=tmp_path)
+    assert there == [*range(1, len(parts_in(tmp_path)) + 1)]
 
 
 def test_a_part_whose_damage_cannot_be_removed_is_not_taken(

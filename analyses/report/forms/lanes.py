@@ -23,6 +23,8 @@ from steer_plugin.analyses.report.forms.drawing import (
 from steer_plugin.analyses.report.theme import INK
 
 _ENDS = ("value", "low", "high", "least", "most")
+# As a share of a panel of 250 pixels, as three stand side by side.
+_LABEL_WIDTH = 0.16
 
 
 @dataclass(frozen=True)
@@ -133,13 +135,13 @@ class Lanes:
         }
 
     def _right_of_labels(self, rows: pd.DataFrame) -> tuple[float, ...]:
-        """Give a figure that the scale must show for the labels beside intervals to fit in."""
-        lined = rows[rows["series"].isin(self.labelled)] if "high" in rows else rows[:0]
-        if not len(lined) or lined["high"].isna().all():
+        """Give a figure that a linear scale must show for the labels beside intervals to fit in."""
+        lined = rows[rows["series"].isin(self.labelled)]
+        if "high" not in lined or lined["high"].isna().all():
             return ()
         figures = rows.reindex(columns=list(_ENDS)).to_numpy(dtype=float)
         span = float(np.nanmax(figures) - np.nanmin(figures))
-        return (float(lined["high"].max()) + 0.16 * span,)
+        return (float(lined["high"].max()) + _LABEL_WIDTH * span,)
 
     def _written(
         self, rows: pd.DataFrame, panel: Panel
