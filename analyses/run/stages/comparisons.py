@@ -71,15 +71,9 @@ def compare_experts(
     frames: dict[str, list[pd.DataFrame]] = {}
     for layer in embedded.layers:
         figures = _LayerFigures(embedded, layer, comparison, settings.measures)
-        measured = {
-            condition: figures.of(condition) for condition in (BEFORE, *comparison.conditions)
-        }
-        tables = {**_beside_matched(measured, comparison), "draws": _draws(measured, comparison)}
+        tables = _tables(figures, comparison, settings)
         if layer == FINAL:
             tables["mixed"] = _mixed(embedded, comparison)
-        others = _others(figures, measured, comparison, settings)
-        if others:
-            tables["controls"] = _beside_all(measured, others, comparison)
         for name, frame in tables.items():
             keys = {"target": comparison.target, "top_k": comparison.top_k, "layer": str(layer)}
             frames.setdefault(name, []).append(_labelled(frame, keys))
@@ -129,6 +123,18 @@ class _LayerFigures:
         tables = {table: [figures[name] for name in names] for table, names in TABLES.items()}
         tables["alignment"] += by_users
         return {table: joined(parts) for table, parts in tables.items()}
+
+
+def _tables(
+    figures: _LayerFigures, comparison: Comparison, settings: RunSettings
+) -> dict[str, pd.DataFrame]:
+    """Tabulate what is measured of a condition by itself; its figures are held no longer."""
+    measured = {condition: figures.of(condition) for condition in (BEFORE, *comparison.conditions)}
+    tables = {**_beside_matched(measured, comparison), "draws": _draws(measured, comparison)}
+    others = _others(figures, measured, comparison, settings)
+    if others:
+        tables["controls"] = _beside_all(measured, others, comparison)
+    return tables
 
 
 def _labelled(frame: pd.DataFrame, keys: Mapping[str, object]) -> pd.DataFrame:
