@@ -1,7 +1,6 @@
 """Retrieval between conditions: queries of the model as it is, candidates of the steered model."""
 
 from collections.abc import Sequence
-from itertools import permutations
 
 import numpy as np
 from jaxtyping import Float
@@ -81,7 +80,6 @@ def mixed_figures(
     """
     check_target(queries, target)
     check_alike(queries, candidates, "queries and candidates")
-    places = groups_of_pairs(list(permutations(queries, 2)), target, ordered=True)
     numbers = group_numbers(len(next(iter(queries.values()))), groups)
     ordered = sorted(centrings, key=EVERY_CENTRING.index)
     asked, searched = (
@@ -89,6 +87,7 @@ def mixed_figures(
         for embeddings in (queries, candidates)
     )
     pairs, rankings = zip(*rankings_between(asked, searched, same, groups), strict=True)
+    places = groups_of_pairs(pairs, target, ordered=True)
     rows = [*pairs, *places]
     keys: list[Key] = []
     columns, gradients = [], []

@@ -217,16 +217,21 @@ def draw_note(rows: pd.DataFrame) -> str:
 
 def verdict(results: Results) -> str:
     """Say in one sentence of at most 25 words what steering did, and whether it can be believed."""
-    first = f"Steering {_retrieval_clause(results)}"
+    first, ahead = f"Steering {_retrieval_clause(results)}", centring_ahead(results)
     space, named = space_answer(results), units_name(results) in first
-    for short in (False, True):
-        spaces = [] if space is None else [_space_clause(results, space, named=named, short=short)]
-        clauses = [clause for clause in (first, *spaces, centring_ahead(results)) if clause]
-        if len(" ".join(clauses).split()) <= WORDS:
-            break
-    while len(" ".join(clauses).split()) > WORDS:
+    clauses = [first, ahead]
+    if space is not None:
+        clauses.insert(1, _space_clause(results, space, named=named, short=False))
+        if _words(clauses) > WORDS:
+            clauses[1] = _space_clause(results, space, named=named, short=True)
+    clauses = [clause for clause in clauses if clause]
+    while _words(clauses) > WORDS:
         clauses.pop()
     return f"{'; '.join(clauses)}."
+
+
+def _words(clauses: Sequence[str]) -> int:
+    return len(" ".join(clauses).split())
 
 
 def _retrieval_clause(results: Results) -> str:
