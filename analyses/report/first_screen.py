@@ -227,9 +227,9 @@ def how(results: Results) -> list[str]:
     draws = int(results.retrieval["n_controls"].max())
     return [
         (
-            f"Each target is read {layer} at one k{middle}: {counts}. Figures are means over "
-            "all pairs "
-            f"of languages on {told.get('judge_sentences', 'the')} held-out sentences a language."
+            f"Each target is read {layer} at one k{middle}: {counts}. Figures are means over all "
+            f"pairs of languages on {told.get('judge_sentences', 'the')} held-out sentences a "
+            "language."
         ),
         (
             f"Brackets: 95% intervals of the change (over {sampled(results)}, not corrected for "
@@ -242,9 +242,8 @@ def how(results: Results) -> list[str]:
         if draws
         else "No random control was run, so nothing can be put down to the experts.",
         (
-            "Yes: the change and the difference from a further random draw have intervals on "
-            "the better "
-            "side of 0. No: either has one on the worse side. Unclear: all else, and what "
+            "Yes: the change and the difference from a further random draw have intervals on the "
+            "better side of 0. No: either has one on the worse side. Unclear: all else, and what "
             "was not judged."
         ),
         "Best unit's AUROC: on sentences that did not choose it; its interval is that of Clopper "

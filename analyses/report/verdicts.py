@@ -143,8 +143,7 @@ def experts_answer(results: Results) -> Answer:
         }
         text = (
             f"best unit's {score_name(results)} {span(null['best'])}; the best of all units "
-            "reaches "
-            f"{span(null['null_high'])} by chance (95%)"
+            f"reaches {span(null['null_high'])} by chance (95%)"
         )
         return Answer(EXPERTS, kinds, text)
     curve = results.curve[results.curve["concept"].isin(results.targets)]

@@ -97,6 +97,13 @@ def test_titles_have_a_line_and_captions_two(drawn: dict[str, Figure]) -> None:
         assert figure.caption.rstrip().endswith("."), name
 
 
+def test_no_sentence_holds_code_in_place_of_a_figure(run: Results) -> None:
+    parts = sections(run)
+    items = [item for part in parts for item in part.items]
+    words = [*(part.how for part in parts), *(f"{item.title} {item.caption}" for item in items)]
+    assert [text for text in words if "{" in text or "}" in text] == []
+
+
 def test_every_mark_that_carries_a_figure_has_a_tooltip(drawn: dict[str, Figure]) -> None:
     for name, figure in drawn.items():
         tips = [

@@ -166,8 +166,7 @@ def _shares(results: Results, table: pd.DataFrame) -> Figure:
     )
     first = (
         f"{label(lead['control'].iloc[0])} gives {' to '.join(dict.fromkeys(shares))} of the "
-        "experts' "
-        "change of raw distance. "
+        "experts' change of raw distance. "
         if shares
         else ""
     )

@@ -202,9 +202,9 @@ def _how(results: Results) -> str:
         if cost
         else "Perplexity was not measured.",
         (
-            "Bands: the level before plus the 95% interval of the gain (bootstrap over seeds "
-            "and their "
-            f"texts; of perplexity over {' and '.join(dict.fromkeys(generation['resampled']))})."
+            "Bands: the level before plus the 95% interval of the gain (bootstrap over seeds and "
+            "their texts; of perplexity over "
+            f"{' and '.join(dict.fromkeys(generation['resampled']))})."
         ),
         f"Random {units_name(results)}: as many, in the same layers, with the experts' values, one "
         "draw; a gain is beyond theirs where its whole interval lies above their interval."

@@ -59,8 +59,7 @@ def agreement(hosts: Hosts) -> str:
     sentences = [
         (
             f"The same experiment on {listed(hosts.names)}: the same model, sentences, split, "
-            "seeds "
-            "and settings."
+            "seeds and settings."
         )
     ]
     if "dtype" in different:

@@ -189,12 +189,12 @@ def _how(results: Results, table: pd.DataFrame) -> str:
     plans = results.provenance.get("plans", "")
     sentences = [
         (
-            "Retrieval: top-1 over all ordered pairs, embeddings as they are; centred "
-            "distance: cosine "
-            "distance of translations with each language's mean removed; both after the final norm."
+            "Retrieval: top-1 over all ordered pairs, embeddings as they are; centred distance: "
+            "cosine distance of translations with each language's mean removed; both after the "
+            "final norm."
         ),
         f"A method's control is the same done to random {units_name(results)} of the same layers, "
-        "or along a random direction of the same length ({counts(draws)} draws)."
+        f"or along a random direction of the same length ({counts(draws)} draws)."
         if draws[-1] > 0
         else "No random control was run.",
         f"Steered: k = {counts(ks)}." if ks else "",

@@ -129,9 +129,8 @@ def _null(results: Results) -> Table:
     return Table(
         "experts_beyond_chance",
         "Experts against chance",
-        f"The best unit of {len(beyond)} of {len(rows)} languages scores above what the best "
-        "of all "
-        "units reaches under shuffled labels 95% of the time.",
+        f"The best unit of {len(beyond)} of {len(rows)} languages scores above what the best of "
+        "all units reaches under shuffled labels 95% of the time.",
         rows[["concept", "best", "null_high", "above", "p"]].rename(columns={"p": "p value"}),
     )
 
