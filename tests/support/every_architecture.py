@@ -9,6 +9,8 @@ import transformers
 from transformer_lens.factories.architecture_adapter_factory import SUPPORTED_ARCHITECTURES
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from support import tiny_models
+
 N_LAYERS = 3
 _WIDTH = 16
 _VISION = {
@@ -214,20 +216,11 @@ def _no_tower_of_timm() -> Iterator[None]:
 
 
 def tiny(architecture: str) -> Any:
-    """Make a model whose norms and biases are random too, and whose pad token is loud."""
-    config = _config(architecture)
+    """Make a model of random weights; see `tiny_models.with_random_weights`."""
+    kind, config = getattr(transformers, architecture), _config(architecture)
     with _no_tower_of_timm():
-        model = getattr(transformers, architecture)._from_config(
-            config, attn_implementation="eager"
+        model = tiny_models.with_random_weights(
+            lambda: kind._from_config(config, attn_implementation="eager")
         )
     model.config.architectures = [architecture]
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            noise = torch.randn(parameter.shape, generator=generator)
-            if parameter.dim() == 1:
-                parameter.add_(0.3 * noise)
-            else:
-                parameter.copy_(0.3 * noise)
-        model.get_input_embeddings().weight[0] *= 4
     return model.eval()

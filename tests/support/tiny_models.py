@@ -1,6 +1,7 @@
 """Tiny language models with random weights, and a tokenizer for them."""
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,15 +203,25 @@ def config(architecture: str) -> Any:
 
 
 def model(architecture: str, *, dtype: torch.dtype = torch.float32, seed: int = 0) -> Any:
+    """Make a model of random weights; see `with_random_weights`."""
+    auto: Any = transformers.AutoModelForCausalLM
+    made = with_random_weights(
+        lambda: auto.from_config(config(architecture), attn_implementation="eager"), seed
+    )
+    made.config.architectures = [type(made).__name__]
+    return made.to(dtype).eval()
+
+
+def with_random_weights(make: Callable[[], Any], seed: int = 0) -> Any:
     """Make a model whose norms and biases are random too, and whose pad token is loud.
 
     Freshly made norms are ones and biases zeros, which hides a norm or a bias that is left out. A
-    pad token with a large embedding shows any leak from padding.
+    pad token with a large embedding shows any leak from padding. The same in every process: what
+    an architecture draws itself, such as the decay of a state space, is kept.
     """
-    settings = config(architecture)
-    auto: Any = transformers.AutoModelForCausalLM
-    made = auto.from_config(settings, attn_implementation="eager")
-    made.config.architectures = [type(made).__name__]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        made = make()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in made.parameters():
@@ -220,7 +231,7 @@ def model(architecture: str, *, dtype: torch.dtype = torch.float32, seed: int = 
             else:
                 parameter.copy_(0.3 * noise)
         made.get_input_embeddings().weight[0] *= 4
-    return made.to(dtype).eval()
+    return made
 
 
 def tokenizer(folder: Path, *, adds_bos: bool) -> Any:
