@@ -1,6 +1,5 @@
 """From a hub id, a folder or a file to a model behind an adapter."""
 
-import copy
 import hashlib
 import tempfile
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
-    AutoTokenizer,
 )
 
 from steer_plugin.adapters.shared.adapter_folders import (
@@ -31,6 +29,7 @@ from steer_plugin.adapters.shared.component_paths import texts_alone
 from steer_plugin.adapters.shared.gguf_conversion import GGUFLoader, LoadedFile
 from steer_plugin.adapters.shared.installers import installers
 from steer_plugin.adapters.shared.placement import Placement
+from steer_plugin.adapters.shared.shipped_tokenizer import copied_tokenizer, read_tokenizer
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.settings.budget import Budget
@@ -152,7 +151,7 @@ def _load(
     traced = TransformersModel(
         model,
         task="text-generation",
-        tokenizer=copy.deepcopy(tokenizer),  # nnsight changes the one that it is given
+        tokenizer=copied_tokenizer(tokenizer),
         attn_implementation=ATTENTION,
     )
     ndif = None
@@ -197,8 +196,8 @@ class Source:
     def tokenizer(self) -> Any:
         """Load the tokenizer as the model ships it."""
         if self.adapter is not None and self.adapter.has_tokenizer:
-            return AutoTokenizer.from_pretrained(self.adapter.path)
-        return AutoTokenizer.from_pretrained(**self.at)
+            return read_tokenizer(self.adapter.path)
+        return read_tokenizer(**self.at)
 
 
 def _source_of(settings: ModelSettings, hashes: FileHashes, *, whole: bool = False) -> Source:
@@ -290,9 +289,8 @@ def _load_bridge(source: Source, placement: Placement, tokenizer: Any) -> Any:
     model_class = get_hf_model_class_for_architecture(architecture)
     if placement.quantization is not None or source.adapter is not None:
         model = _load_model(source, placement, model_class)
-        # The bridge changes the tokenizer that it is given.
         return TransformerBridge.boot_transformers(
-            source.path, hf_model=model, tokenizer=copy.deepcopy(tokenizer), dtype=model.dtype
+            source.path, hf_model=model, tokenizer=copied_tokenizer(tokenizer), dtype=model.dtype
         )
     place: dict[str, Any] = {"device_map" if placement.spread else "device": placement.device}
     return TransformerBridge.boot_transformers(
@@ -313,7 +311,7 @@ def _bridge_of(file: LoadedFile, name: str) -> Any:
         folder = saved if file.folder is None else str(file.folder)
         if file.folder is None:
             file.tokenizer.save_pretrained(folder)
-        tokenizer = copy.deepcopy(file.tokenizer)
+        tokenizer = copied_tokenizer(file.tokenizer)
         tokenizer.init_kwargs["name_or_path"] = folder
         if tokenizer("").input_ids == [tokenizer.bos_token_id]:
             # Else the bridge loads it once more, which takes seconds, for the sake of this.

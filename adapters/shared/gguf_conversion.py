@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from steer_plugin.adapters.shared.checkpoint_weights import ATTENTION, WholeCheckpoint
 from steer_plugin.adapters.shared.fingerprint import contents
@@ -20,6 +20,7 @@ from steer_plugin.adapters.shared.gguf_file import (
     read_header,
     rotary_divisors,
 )
+from steer_plugin.adapters.shared.shipped_tokenizer import read_tokenizer
 from steer_plugin.errors import ArtifactError
 from steer_plugin.models.provenance import versions
 from steer_plugin.settings.budget import Budget
@@ -136,7 +137,7 @@ class GGUFLoader:
         """Read the file itself, and what the model has besides what transformers saves of it."""
         source = {"gguf_file": self.path.name}
         with one_reader():
-            tokenizer = AutoTokenizer.from_pretrained(self.path.parent, **source)
+            tokenizer = read_tokenizer(self.path.parent, **source)
             model = self._from_pretrained(self.path.parent, **source, **placement)
         config = model.config.to_dict()
         rest = {name: config[name] for name in SET_BY_SAVING if name in config}
@@ -157,7 +158,7 @@ class GGUFLoader:
             quantisation["gguf_file"] = self.path.name
         for name, value in rest.items():
             setattr(model.config, name, value)
-        return model, AutoTokenizer.from_pretrained(folder)
+        return model, read_tokenizer(folder)
 
     def _from_pretrained(self, folder: Path, **settings: Any) -> Any:
         return WholeCheckpoint(self.path.name, AutoModelForCausalLM).from_pretrained(

@@ -1,5 +1,8 @@
 """The tokenizer of a model, from where the model is from."""
 
+import copy
+import gc
+from pathlib import Path
 from typing import Any
 
 from transformers import AutoTokenizer
@@ -18,9 +21,33 @@ def shipped_tokenizer(source: str) -> Any:
         ModelError: there is none, or it cannot be read.
     """
     try:
-        return AutoTokenizer.from_pretrained(source)
+        return read_tokenizer(source)
     except (OSError, ValueError) as error:
         raise ModelError(
             f"cannot load the tokenizer of {source!r} as it ships: {one_line(error)}; "
             "give adapt(..., tokenizer=...)"
         ) from error
+
+
+def read_tokenizer(pretrained_model_name_or_path: str | Path, **settings: Any) -> Any:
+    """Load a tokenizer as transformers does, without looking for garbage among its words.
+
+    Of Gemma 3's, a million objects, that takes 2 of 5 seconds.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return AutoTokenizer.from_pretrained(pretrained_model_name_or_path, **settings)
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def copied_tokenizer(tokenizer: Any) -> Any:
+    """Copy a tokenizer for a host, since hosts change the one that they are given.
+
+    The words and merges that it was made of, which nobody changes, stay shared: of Gemma 3's they
+    take 4 seconds.
+    """
+    made_of = [vars(tokenizer).get(name) for name in ("_vocab", "_merges")]
+    return copy.deepcopy(tokenizer, {id(part): part for part in made_of if part is not None})
