@@ -7,9 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError
-from transformers.utils.peft_utils import find_adapter_config_file
+from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+)
 
 from steer_plugin.adapters.shared.checkpoint_weights import ALL_THE_SAME, named_tensors
 from steer_plugin.errors import ModelError
@@ -158,17 +161,27 @@ def is_adapter_folder(folder: Path) -> bool:
 
 
 def is_hub_id_of_adapters(model: str) -> bool:
-    """Tell whether a repository holds adapters; not where there is none, or it cannot be asked.
+    """Tell whether a repository holds adapters; not where there is none, or it does not tell.
 
     Of what was fetched before no hub is asked: without a network that takes half a minute.
+
+    Raises:
+        ModelError: nothing of it was fetched, and no hub is reached; who loads a model asks for
+            file after file, half a minute each.
     """
     try:
         for name in (CONFIG, MODEL_CONFIG):
             if isinstance(try_to_load_from_cache(model, name), str):
                 return name == CONFIG
-        return find_adapter_config_file(model) is not None
-    except (OSError, HFValidationError):
+        hf_hub_download(model, CONFIG)
+    except LocalEntryNotFoundError as error:
+        raise ModelError(
+            f"cannot load the model {model!r}: it is not in the hub's cache here, and the hub "
+            "cannot be reached; fetch it where there is a network, or give a folder"
+        ) from error
+    except (OSError, EntryNotFoundError, HFValidationError):
         return False
+    return True
 
 
 def fetch_adapters(hub_id: str) -> Path:

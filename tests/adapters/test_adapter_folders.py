@@ -321,7 +321,7 @@ def test_of_what_was_fetched_no_hub_is_asked(
     holds: str, hub: Path, base: Path, polite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(base if holds == "a model" else polite, hub)
-    monkeypatch.setattr(adapter_folders, "find_adapter_config_file", None)
+    monkeypatch.setattr(adapter_folders, "hf_hub_download", None)
 
     name = load(HUB_ID).info.name
 
@@ -336,7 +336,7 @@ def test_a_hub_that_cannot_be_asked_or_does_not_give_ends_in_a_line(
         raise OSError("it is gated")
 
     with monkeypatch.context() as patch:
-        patch.setattr(adapter_folders, "find_adapter_config_file", refuse)
+        patch.setattr(adapter_folders, "hf_hub_download", refuse)
         with pytest.raises(ModelError, match="cannot load the model"):
             load(HUB_ID)
     shutil.copytree(polite, hub)
