@@ -8,11 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import (
-    EntryNotFoundError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-)
+from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
 from steer_plugin.adapters.shared.checkpoint_weights import ALL_THE_SAME, named_tensors
 from steer_plugin.errors import ModelError
@@ -175,11 +171,12 @@ def is_hub_id_of_adapters(model: str) -> bool:
                 return name == CONFIG
         hf_hub_download(model, CONFIG)
     except LocalEntryNotFoundError as error:
+        reason = one_line(error.__cause__ or error)[:200]
         raise ModelError(
             f"cannot load the model {model!r}: it is not in the hub's cache here, and the hub "
-            "cannot be reached; fetch it where there is a network, or give a folder"
+            f"cannot be asked ({reason}); fetch it where there is a network, or give a folder"
         ) from error
-    except (OSError, EntryNotFoundError, HFValidationError):
+    except (OSError, HFValidationError):
         return False
     return True
 
