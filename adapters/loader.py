@@ -200,7 +200,13 @@ class Source:
         return read_tokenizer(**self.at)
 
 
-def _source_of(settings: ModelSettings, hashes: FileHashes, *, whole: bool = False) -> Source:
+def _source_of(
+    settings: ModelSettings,
+    hashes: FileHashes,
+    *,
+    whole: bool = False,
+    revision: str | None = None,
+) -> Source:
     model = settings.model
     if settings.host == "ndif" and (model == DEMO or model.lower().endswith(".gguf")):
         raise ModelError(
@@ -219,7 +225,7 @@ def _source_of(settings: ModelSettings, hashes: FileHashes, *, whole: bool = Fal
         if is_adapter_folder(folder):
             return _source_of_adapter(settings, folder.name, folder, hashes, whole)
         return Source(str(folder), folder.name, _folder_hash(folder, hashes))
-    if is_hub_id_of_adapters(model):
+    if is_hub_id_of_adapters(model, revision):
         return _source_of_adapter(settings, model, None, hashes, whole)
     return Source(model, model)
 
@@ -244,7 +250,8 @@ def _source_of_adapter(
         )
     adapter = AdapterFolder.at(fetch_adapters(name) if folder is None else folder, name)
     try:
-        base = _source_of(replace(settings, model=adapter.base), hashes, whole=True)
+        named_base = replace(settings, model=adapter.base)
+        base = _source_of(named_base, hashes, whole=True, revision=adapter.revision)
     except ModelError as error:
         raise adapter.without_base(str(error)) from error
     if base.gguf is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import hf_hub_download, snapshot_download, try_to_load_from_cache
-from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from steer_plugin.adapters.shared.checkpoint_weights import ALL_THE_SAME, named_tensors
 from steer_plugin.errors import ModelError
@@ -156,7 +156,7 @@ def is_adapter_folder(folder: Path) -> bool:
     return (folder / CONFIG).is_file()
 
 
-def is_hub_id_of_adapters(model: str) -> bool:
+def is_hub_id_of_adapters(model: str, revision: str | None = None) -> bool:
     """Tell whether a repository holds adapters; not where there is none, or it does not tell.
 
     Of what was fetched before no hub is asked: without a network that takes half a minute.
@@ -167,16 +167,16 @@ def is_hub_id_of_adapters(model: str) -> bool:
     """
     try:
         for name in (CONFIG, MODEL_CONFIG):
-            if isinstance(try_to_load_from_cache(model, name), str):
+            if isinstance(try_to_load_from_cache(model, name, revision=revision), str):
                 return name == CONFIG
-        hf_hub_download(model, CONFIG)
+        hf_hub_download(model, CONFIG, revision=revision)
     except LocalEntryNotFoundError as error:
-        reason = one_line(error.__cause__ or error)[:200]
+        reason = one_line(error.__cause__ or error)[:300]
         raise ModelError(
             f"cannot load the model {model!r}: it is not in the hub's cache here, and the hub "
             f"cannot be asked ({reason}); fetch it where there is a network, or give a folder"
         ) from error
-    except (OSError, HFValidationError):
+    except Exception:  # of the hub and of HTTP, which who loads the model meets again
         return False
     return True
 

@@ -295,6 +295,17 @@ def test_a_hub_id_of_adapters_is_their_folder(
     assert fetched.identify().fingerprint == local.identify().fingerprint
 
 
+def test_a_base_that_was_fetched_at_a_commit_alone_is_loaded(
+    hub: Path, base: Path, polite: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(base, hub)
+    shutil.rmtree(hub.parents[1] / "refs")
+    shutil.copytree(polite, tmp_path / "pinned")
+    with_config(base_model_name_or_path=HUB_ID, revision=COMMIT)(tmp_path / "pinned")
+
+    assert load(tmp_path / "pinned").info.name == f"{HUB_ID} + pinned"
+
+
 def test_a_hub_id_of_what_is_no_model_is_refused_in_a_line(hub: Path, polite: Path) -> None:
     for wrong in (HUB_ID, "no/hub/id", "no hub id"):
         with pytest.raises(ModelError, match="cannot load the model"):
