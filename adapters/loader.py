@@ -203,9 +203,7 @@ class Source:
 def _source_of(
     settings: ModelSettings,
     hashes: FileHashes,
-    *,
-    whole: bool = False,
-    revision: str | None = None,
+    base_of: AdapterFolder | None = None,
 ) -> Source:
     model = settings.model
     if settings.host == "ndif" and (model == DEMO or model.lower().endswith(".gguf")):
@@ -223,17 +221,21 @@ def _source_of(
     if path.exists() or model.startswith((".", "/", "~")):
         folder = path.resolve()
         if is_adapter_folder(folder):
-            return _source_of_adapter(settings, folder.name, folder, hashes, whole)
+            return _source_of_adapter(settings, folder.name, folder, hashes, base_of)
         return Source(str(folder), folder.name, _folder_hash(folder, hashes))
-    if is_hub_id_of_adapters(model, revision):
-        return _source_of_adapter(settings, model, None, hashes, whole)
+    if is_hub_id_of_adapters(model, None if base_of is None else base_of.revision):
+        return _source_of_adapter(settings, model, None, hashes, base_of)
     return Source(model, model)
 
 
 def _source_of_adapter(
-    settings: ModelSettings, name: str, folder: Path | None, hashes: FileHashes, whole: bool
+    settings: ModelSettings,
+    name: str,
+    folder: Path | None,
+    hashes: FileHashes,
+    base_of: AdapterFolder | None,
 ) -> Source:
-    if whole:
+    if base_of is not None:
         raise ModelError(
             f"{name} holds adapters itself; merge it by peft's merge_and_unload, save that, and "
             "name its folder as the base"
@@ -250,8 +252,7 @@ def _source_of_adapter(
         )
     adapter = AdapterFolder.at(fetch_adapters(name) if folder is None else folder, name)
     try:
-        named_base = replace(settings, model=adapter.base)
-        base = _source_of(named_base, hashes, whole=True, revision=adapter.revision)
+        base = _source_of(replace(settings, model=adapter.base), hashes, adapter)
     except ModelError as error:
         raise adapter.without_base(str(error)) from error
     if base.gguf is not None:

@@ -159,11 +159,11 @@ def is_adapter_folder(folder: Path) -> bool:
 def is_hub_id_of_adapters(model: str, revision: str | None = None) -> bool:
     """Tell whether a repository holds adapters; not where there is none, or it does not tell.
 
-    Of what was fetched before no hub is asked: without a network that takes half a minute.
+    Of what was fetched before no hub is asked: without a network that takes half a minute, and as
+    long again for each file that whoever loads a model asks for.
 
     Raises:
-        ModelError: nothing of it was fetched, and no hub is reached; who loads a model asks for
-            file after file, half a minute each.
+        ModelError: nothing of it was fetched, and no hub is reached.
     """
     try:
         for name in (CONFIG, MODEL_CONFIG):

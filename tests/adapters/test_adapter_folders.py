@@ -332,7 +332,9 @@ def test_of_what_was_fetched_no_hub_is_asked(
     holds: str, hub: Path, base: Path, polite: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(base if holds == "a model" else polite, hub)
-    monkeypatch.setattr(adapter_folders, "hf_hub_download", None)
+    monkeypatch.setattr(
+        adapter_folders, "hf_hub_download", lambda *_, **__: pytest.fail("a hub is asked")
+    )
 
     name = load(HUB_ID).info.name
 

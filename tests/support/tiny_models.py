@@ -216,8 +216,8 @@ def with_random_weights(make: Callable[[], Any], seed: int = 0) -> Any:
     """Make a model whose norms and biases are random too, and whose pad token is loud.
 
     Freshly made norms are ones and biases zeros, which hides a norm or a bias that is left out. A
-    pad token with a large embedding shows any leak from padding. The same in every process: what
-    an architecture draws itself, such as the decay of a state space, is kept.
+    pad token with a large embedding shows any leak from padding. The same in every process:
+    vectors that an architecture draws itself, such as a state space's, stay beneath the noise.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

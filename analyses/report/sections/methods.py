@@ -178,7 +178,7 @@ def _tradeoff(results: Results) -> Figure:
 
 
 def _how(results: Results, table: pd.DataFrame) -> str:
-    draws = sorted({int(n) for n in table["n_controls"]})
+    draws = sorted({int(n) for n in table["n_controls"] if n > 0})
     blocks = sorted({int(block) for block in table["block"] if block >= 0})
     ks = [k for k in table["top_k"] if k > 0]
     cited = [
@@ -194,8 +194,9 @@ def _how(results: Results, table: pd.DataFrame) -> str:
             "final norm."
         ),
         f"A method's control is the same done to random {units_name(results)} of the same layers, "
-        f"or along a random direction of the same length ({counts(draws)} draws)."
-        if draws[-1] > 0
+        f"or along a random direction of the same length ({counts(draws)} "
+        f"draw{'' if draws == [1] else 's'})."
+        if draws
         else "No random control was run.",
         f"Steered: k = {counts(ks)}." if ks else "",
         f"Residual stream: after block {counts(blocks)}." if blocks else "",

@@ -66,13 +66,20 @@ def test_a_tokenizer_without_them_is_copied_too() -> None:
 
 @pytest.mark.parametrize("enabled", [True, False])
 def test_garbage_is_looked_for_afterwards_as_before(
-    enabled: bool, folder: Path, tmp_path: Path
+    enabled: bool, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = gc.isenabled()
+    before, read, meanwhile = gc.isenabled(), transformers.AutoTokenizer.from_pretrained, []
+
+    def watched(*given: Any, **settings: Any) -> Any:
+        meanwhile.append(gc.isenabled())
+        return read(*given, **settings)
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", watched)
     try:
         (gc.enable if enabled else gc.disable)()
         read_tokenizer(folder)
         assert gc.isenabled() == enabled
+        assert meanwhile == [False]
         with pytest.raises(ModelError, match="cannot load the tokenizer"):
             shipped_tokenizer(str(tmp_path / "none"))
         assert gc.isenabled() == enabled
