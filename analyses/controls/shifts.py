@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from steer_plugin.analyses.measures.unit_vectors import check_alike
-from steer_plugin.analyses.statistics.figures import KEYS, Figures
+from steer_plugin.analyses.statistics.figures import Figures
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import Embeddings
 from steer_plugin.settings.parts import Control
@@ -87,16 +87,15 @@ def centred_figures(before: Figures) -> Figures:
     Without the means of languages there is none left that they have in common. CKA has no such
     figure of its own, since it takes means out by itself.
     """
-    keys = [name for name in KEYS if name != "centring"]
     place = {
-        tuple(row): number
-        for number, (row, centring) in enumerate(
-            zip(before.index[keys].itertuples(index=False), before.index["centring"], strict=True)
-        )
+        (measure, *pair): number
+        for number, (measure, centring, *pair) in enumerate(before.keys)
         if centring == "language"
     }
-    rows = before.index[keys].itertuples(index=False)
-    chosen = [place.get(tuple(row), number) for number, row in enumerate(rows)]
+    chosen = [
+        place.get((measure, *pair), number)
+        for number, (measure, _, *pair) in enumerate(before.keys)
+    ]
     return replace(before, values=before.values[chosen], influence=before.influence[:, :, chosen])
 
 

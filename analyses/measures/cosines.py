@@ -1,7 +1,8 @@
 """Cosines between the sentences of two languages: who is ahead of the translation, who is near."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -33,20 +34,32 @@ class Translations:
     queries: Int[np.ndarray, " match"]
     candidates: Int[np.ndarray, " match"]
 
-    def best(self, scores: Float[np.ndarray, " match"]) -> Float[np.ndarray, " query"]:
+    def best(
+        self, scores: Float[np.ndarray, "*search match"]
+    ) -> Float[np.ndarray, "*search query"]:
         """Give the highest of each query's scores with its translations."""
         starts = np.flatnonzero(np.diff(self.queries, prepend=-1))
-        return np.asarray(np.maximum.reduceat(scores, starts))
+        return np.asarray(np.maximum.reduceat(scores, starts, axis=-1))
 
     def of(self, chosen: slice) -> "Translations":
         """Keep those of some queries in a row, with places counted from the first of these."""
         first, last = np.searchsorted(self.queries, [chosen.start, chosen.stop])
         return Translations(self.queries[first:last] - chosen.start, self.candidates[first:last])
 
+    @classmethod
+    def of_pairs(cls, each: Sequence["Translations"], queries: int) -> "Translations":
+        """Put those of several pairs of languages behind each other, so many queries a pair."""
+        if len(each) == 1:
+            return each[0]
+        return cls(
+            np.concatenate([one.queries + queries * place for place, one in enumerate(each)]),
+            np.concatenate([one.candidates for one in each]),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """How the translations of queries come out by a score, and who stands before them.
+    """How the translations of queries come out by some scores, and who stands before them.
 
     Attributes:
         ranks: of each query's translation, from 1, ties counted as ahead of it.
@@ -58,28 +71,30 @@ class Ranking:
             the queries of other groups, fold by fold (see `Figures`).
     """
 
-    ranks: Int[np.ndarray, " query"]
-    rivals: Int[np.ndarray, " query"]
+    ranks: Int[np.ndarray, "*search query"]
+    rivals: Int[np.ndarray, "*search query"]
     groups: Int[np.ndarray, " query"]
-    lifts: Float[np.ndarray, "fold group"]
+    lifts: Float[np.ndarray, "*search fold group"]
 
     @property
-    def first(self) -> Bool[np.ndarray, " query"]:
+    def first(self) -> Bool[np.ndarray, "*search query"]:
         """Whether each query's translation comes first."""
         return np.asarray(self.ranks == 1)
 
     @property
-    def gains(self) -> Float[np.ndarray, "fold group"]:
+    def gains(self) -> Float[np.ndarray, "*search fold group"]:
         """How many more queries would succeed without each group's candidates; as `lifts`."""
-        return counts_by_rival(self.rivals, self.groups, self.lifts.shape[1])
+        return counts_by_rival(self.rivals, self.groups, self.lifts.shape[-1])
 
-    def followed(self, later: "Ranking | None") -> "Ranking":
+    def __getitem__(self, chosen: Any) -> "Ranking":
+        """Keep some of the searches."""
+        return Ranking(self.ranks[chosen], self.rivals[chosen], self.groups, self.lifts[chosen])
+
+    def followed(self, later: "Ranking") -> "Ranking":
         """Put a later block of queries behind these."""
-        if later is None:
-            return self
         return Ranking(
-            np.concatenate([self.ranks, later.ranks]),
-            np.concatenate([self.rivals, later.rivals]),
+            np.concatenate([self.ranks, later.ranks], axis=-1),
+            np.concatenate([self.rivals, later.rivals], axis=-1),
             np.concatenate([self.groups, later.groups]),
             self.lifts + later.lifts,
         )
@@ -106,10 +121,10 @@ def translations(
 
 
 def ahead(
-    scores: Float[np.ndarray, "query candidate"],
-    best: Float[np.ndarray, " query"],
+    scores: Float[np.ndarray, "*search query candidate"],
+    best: Float[np.ndarray, "*search query"],
     answers: Translations,
-) -> Int[np.ndarray, " query"]:
+) -> Int[np.ndarray, "*search query"]:
     """Count the candidates that score as high as the best translation, to within `TIE`.
 
     Args:
@@ -117,81 +132,82 @@ def ahead(
         best: the highest score of each query's translations.
         answers: the translations among these candidates, which are not counted.
     """
-    return np.asarray(_before(scores, best, answers).sum(1))
+    return np.asarray(_before(scores, best, answers).sum(-1))
 
 
 def _before(
-    scores: Float[np.ndarray, "query candidate"],
-    best: Float[np.ndarray, " query"],
+    scores: Float[np.ndarray, "*search query candidate"],
+    best: Float[np.ndarray, "*search query"],
     answers: Translations,
-) -> Bool[np.ndarray, "query candidate"]:
-    as_high = scores >= best[:, None] - TIE
-    as_high[answers.queries, answers.candidates] = False
+) -> Bool[np.ndarray, "*search query candidate"]:
+    as_high = scores >= best[..., None] - TIE
+    as_high[..., answers.queries, answers.candidates] = False
     return np.asarray(as_high)
 
 
 def ranking(
-    scores: Float[np.ndarray, "query candidate"],
+    scores: Float[np.ndarray, "*search pair query candidate"],
     answers: Translations,
     groups: Int[np.ndarray, " query"],
     candidate_groups: Int[np.ndarray, " candidate"],
 ) -> Ranking:
     """Rank each query's translation, and say which groups of candidates stand before it.
 
+    All searches take about 30 steps together, which is what few sentences cost.
+
     Args:
-        scores: of each query with each candidate.
-        answers: the translations among these candidates.
+        scores: of each query with each candidate, of some pairs of languages.
+        answers: the translations among these candidates; a query's place counts on from those of
+            the pairs before.
         groups: of the queries, numbered from 0.
         candidate_groups: of the candidates, numbered alike, each number at least once.
     """
-    best = answers.best(scores[answers.queries, answers.candidates])
-    before = _before(scores, best, answers)
-    ranks = 1 + before.sum(1)
+    *searches, pairs, queries, size = scores.shape
+    shape = (*searches, pairs, queries)
+    rows = scores.reshape(*searches, pairs * queries, size)
+    best = answers.best(rows[..., answers.queries, answers.candidates])
+    before = _before(rows, best, answers)
+    ranks = 1 + before.sum(-1)
     # How many of each group are ahead; where groups are sentences, whether that one is.
-    alone = np.array_equal(candidate_groups, np.arange(before.shape[1]))
+    alone = np.array_equal(candidate_groups, np.arange(size))
     counts = before if alone else _columns_by_group(before, candidate_groups)
-    several = (counts > 0).sum(1)
+    several = (counts > 0).sum(-1)
     rivals = np.where(several == 0, NO_RIVAL, RIVALS)
-    lone = np.flatnonzero(several == 1)
-    group = counts[lone].argmax(1)
-    rivals[lone] = np.where(group == groups[lone], RIVALS, group)
-    behind = np.flatnonzero(several)
-    if alone:
-        lifts = _lifts_of_sentences(before[behind], ranks[behind], groups[behind])
+    own = np.tile(groups, pairs)
+    lone = np.nonzero(several == 1)
+    group = counts[lone].argmax(-1)
+    rivals[lone] = np.where(group == own[lone[-1]], RIVALS, group)
+    folds = (groups % FOLDS == np.arange(FOLDS)[:, None]).astype(np.float64)
+    if alone:  # without a sentence that is ahead, a rank moves up by one
+        before[..., np.arange(len(own)), own] = False
+        gains = 1 / np.maximum(ranks - 1, 1) - 1 / ranks
+        weights = folds * gains.reshape(*shape[:-1], 1, queries)
+        lifts = weights @ before.reshape(*shape, size).astype(np.float64)
     else:
-        by_group = 1 / (ranks[behind, None] - counts[behind]) - 1 / ranks[behind, None]
-        by_group[np.arange(len(behind)), groups[behind]] = 0
-        folds = [by_group[groups[behind] % FOLDS == fold].sum(0) for fold in range(FOLDS)]
-        lifts = np.stack(folds)
-    return Ranking(ranks, rivals, groups, lifts)
-
-
-def _lifts_of_sentences(
-    before: Bool[np.ndarray, "query candidate"],
-    ranks: Int[np.ndarray, " query"],
-    groups: Int[np.ndarray, " query"],
-) -> Float[np.ndarray, "fold candidate"]:
-    """Add up what reciprocal ranks would gain without each sentence: a rank moves up by one."""
-    before[np.arange(len(groups)), groups] = False
-    gains = np.zeros((FOLDS, len(groups)))
-    gains[groups % FOLDS, np.arange(len(groups))] = 1 / (ranks - 1) - 1 / ranks
-    return np.asarray(gains @ before.astype(np.float64))
+        gains = 1 / (ranks[..., None] - counts) - 1 / ranks[..., None]
+        gains[..., np.arange(len(own)), own] = 0
+        lifts = folds @ gains.reshape(*shape, gains.shape[-1])
+    return Ranking(ranks.reshape(shape), rivals.reshape(shape), groups, lifts)
 
 
 def counts_by_rival(
-    rivals: Int[np.ndarray, " query"], groups: Int[np.ndarray, " query"], size: int
-) -> Float[np.ndarray, "fold group"]:
+    rivals: Int[np.ndarray, "*search query"], groups: Int[np.ndarray, " query"], size: int
+) -> Float[np.ndarray, "*search fold group"]:
     """Count the queries of each fold that each group is the rival of."""
-    by_fold = [rivals[(rivals >= 0) & (groups % FOLDS == fold)] for fold in range(FOLDS)]
-    return np.stack([np.bincount(part, minlength=size) for part in by_fold]).astype(np.float64)
+    *shape, queries = rivals.shape
+    rows = rivals.reshape(-1, queries)
+    searched, places = np.nonzero(rows >= 0)
+    cells = (searched * FOLDS + groups[places] % FOLDS) * size + rows[searched, places]
+    counts = np.bincount(cells, minlength=len(rows) * FOLDS * size)
+    return counts.reshape(*shape, FOLDS, size).astype(np.float64)
 
 
 def _columns_by_group(
-    before: Bool[np.ndarray, "query candidate"], groups: Int[np.ndarray, " candidate"]
-) -> Int[np.ndarray, "query group"]:
+    before: Bool[np.ndarray, "*search query candidate"], groups: Int[np.ndarray, " candidate"]
+) -> Int[np.ndarray, "*search query group"]:
     order = np.argsort(groups, kind="stable")
     starts = np.flatnonzero(np.diff(groups[order], prepend=-1))
-    return np.asarray(np.add.reduceat(before[:, order], starts, axis=1, dtype=np.int32))
+    return np.asarray(np.add.reduceat(before[..., order], starts, axis=-1, dtype=np.int32))
 
 
 def lengths(rows: Float[np.ndarray, "row d_model"], name: str) -> Float[np.ndarray, " row"]:

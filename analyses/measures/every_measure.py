@@ -4,8 +4,14 @@ from steer_plugin.analyses.measures import neighbours, retrieval
 from steer_plugin.analyses.measures.alignment import alignment_of
 from steer_plugin.analyses.measures.cosines import Same
 from steer_plugin.analyses.measures.geometry import Scatter, geometry_of
-from steer_plugin.analyses.measures.translation_search import searches_by_centring
-from steer_plugin.analyses.measures.unit_vectors import CENTRINGS, check_target, unit_vectors
+from steer_plugin.analyses.measures.translation_search import add_blocks, searches
+from steer_plugin.analyses.measures.unit_vectors import (
+    CENTRINGS,
+    Centring,
+    UnitVectors,
+    check_target,
+    unit_vectors,
+)
 from steer_plugin.analyses.statistics.figures import Figures, Groups, Pair, joined
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import Embeddings
@@ -77,19 +83,18 @@ def all_figures(
         name: [] for name in ("alignment", "retrieval", "neighbours", "geometry")
     }
     scatter = Scatter(embeddings)
-    searched = []
+    searched: dict[Centring, UnitVectors] = {}
     for centring in CENTRINGS:
         units = unit_vectors(embeddings, centring)
         tables["alignment"].append(alignment_of(units, target, groups))
         tables["geometry"].append(geometry_of(units, target, groups, scatter))
         if centring in retrieval.CENTRINGS:
-            searched.append(units)
-    outcomes: list[dict[Pair, retrieval.SearchOutcomes]] = [{} for _ in searched]
-    near: list[dict[Pair, neighbours.Neighbourhood]] = [{} for _ in searched]
-    for place, pair, search in searches_by_centring(searched, same, groups):
-        outcomes[place][pair] = retrieval.search_outcomes(search, outcomes[place].get(pair))
-        near[place][pair] = neighbours.neighbourhood(search, near[place].get(pair))
-    for place, units in enumerate(searched):
-        tables["retrieval"].append(retrieval.retrieval_of(outcomes[place], units, target, groups))
-        tables["neighbours"].append(neighbours.neighbours_of(near[place], units, target, groups))
+            searched[centring] = units
+    outcomes: dict[Pair, retrieval.SearchOutcomes] = {}
+    near: dict[Pair, neighbours.Neighbourhood] = {}
+    for search in searches([*searched.values()], same, groups):
+        add_blocks(outcomes, retrieval.search_outcomes(search))
+        add_blocks(near, neighbours.neighbourhoods(search))
+    tables["retrieval"] += retrieval.retrieval_of(outcomes, searched, target, groups).values()
+    tables["neighbours"] += neighbours.neighbours_of(near, searched, target, groups).values()
     return {name: joined(parts) for name, parts in tables.items()}

@@ -8,12 +8,11 @@ from jaxtyping import Float
 from steer_plugin.analyses.measures.cosines import Same
 from steer_plugin.analyses.measures.retrieval import CENTRINGS
 from steer_plugin.analyses.measures.translation_search import rankings_between
-from steer_plugin.analyses.measures.unit_vectors import CENTRINGS as EVERY_CENTRING
 from steer_plugin.analyses.measures.unit_vectors import (
     Centring,
+    by_centring,
     check_alike,
     check_target,
-    unit_vectors,
 )
 from steer_plugin.analyses.statistics.figures import (
     FOLDS,
@@ -81,21 +80,19 @@ def mixed_figures(
     check_target(queries, target)
     check_alike(queries, candidates, "queries and candidates")
     numbers = group_numbers(len(next(iter(queries.values()))), groups)
-    ordered = sorted(centrings, key=EVERY_CENTRING.index)
-    asked, searched = (
-        [unit_vectors(embeddings, centring) for centring in ordered]
-        for embeddings in (queries, candidates)
+    asked, searched = (by_centring(embeddings, centrings) for embeddings in (queries, candidates))
+    pairs, rankings = zip(
+        *rankings_between([*asked.values()], [*searched.values()], same, groups), strict=True
     )
-    pairs, rankings = zip(*rankings_between(asked, searched, same, groups), strict=True)
     places = groups_of_pairs(pairs, target, ordered=True)
     rows = [*pairs, *places]
     keys: list[Key] = []
     columns, gradients = [], []
-    for centring, by_pair in zip(ordered, zip(*rankings, strict=True), strict=True):
-        ranks = np.stack([ranking.ranks for ranking in by_pair], axis=1)
+    for place, centring in enumerate(asked):
+        ranks = np.stack([ranking.ranks[place] for ranking in rankings], axis=1)
         gains = {
-            "top-1": [ranking.gains for ranking in by_pair],
-            "MRR": [ranking.lifts for ranking in by_pair],
+            "top-1": [ranking.gains[place] for ranking in rankings],
+            "MRR": [ranking.lifts[place] for ranking in rankings],
         }
         for measure, scores in _measures(1 / ranks).items():
             gradient = scores - FOLDS * spread(np.stack(gains[measure], axis=2), numbers)

@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from steer_plugin.analyses.measures.cosines import RIVALS, TIE, Ranking, Same, counts_by_rival
-from steer_plugin.analyses.measures.translation_search import Search, searches
+from steer_plugin.analyses.measures.translation_search import Search, add_blocks, searches
 from steer_plugin.analyses.measures.unit_vectors import (
     Centring,
     UnitVectors,
+    by_centring,
     check_target,
-    unit_vectors,
 )
 from steer_plugin.analyses.statistics.figures import (
     FOLDS,
@@ -36,7 +36,7 @@ CENTRINGS: tuple[Centring, ...] = ("raw", "language")
 
 @dataclass(frozen=True, eq=False)
 class Neighbourhood:
-    """What a search says of each query and of each candidate.
+    """What a search says of each query and of each candidate, by each centring.
 
     Attributes:
         ranking: how the queries' translations come out.
@@ -44,7 +44,12 @@ class Neighbourhood:
     """
 
     ranking: Ranking
-    occurrences: Float[np.ndarray, " sentence"]
+    occurrences: Float[np.ndarray, "centring sentence"]
+
+    def followed(self, later: "Neighbourhood") -> "Neighbourhood":
+        """Put a later block of queries behind these."""
+        ranking = self.ranking.followed(later.ranking)
+        return Neighbourhood(ranking, self.occurrences + later.occurrences)
 
 
 def neighbour_figures(
@@ -93,83 +98,77 @@ def neighbour_figures(
             see `unit_vectors`.
     """
     check_target(embeddings, target)
-    tables = []
-    for centring in centrings:
-        units = unit_vectors(embeddings, centring)
-        neighbourhoods: dict[Pair, Neighbourhood] = {}
-        for pair, search in searches(units, same, groups):
-            neighbourhoods[pair] = neighbourhood(search, neighbourhoods.get(pair))
-        tables.append(neighbours_of(neighbourhoods, units, target, groups))
-    return joined(tables)
+    every = by_centring(embeddings, centrings)
+    near: dict[Pair, Neighbourhood] = {}
+    for search in searches([*every.values()], same, groups):
+        add_blocks(near, neighbourhoods(search))
+    tables = neighbours_of(near, every, target, groups)
+    return joined([tables[centring] for centring in centrings])
 
 
-def neighbourhood(search: Search, earlier: Neighbourhood | None = None) -> Neighbourhood:
-    """Say whose translation comes first, and count the queries that each candidate is near to.
-
-    Args:
-        search: of all queries, or of a block of them.
-        earlier: what the blocks before said of the same candidates.
-    """
-    last = search.near_queries[:, -1:]
-    k = search.near_queries.shape[1]
+def neighbourhoods(search: Search) -> dict[Pair, Neighbourhood]:
+    """Say whose translation comes first, and count the queries that each candidate is near to."""
+    last = search.near_queries[..., -1:]
+    k = search.near_queries.shape[-1]
     near = search.cosines >= last - TIE
-    occurrences = near.sum(0).astype(np.float64)
-    tied = near.sum(1) > k
-    if tied.any():
+    occurrences = near.sum(-2).astype(np.float64)
+    tied = np.nonzero(near.sum(-1) > k)
+    if len(tied[0]):
         sure = search.cosines[tied] > last[tied] + TIE
         maybe = near[tied] & ~sure
         share = (k - sure.sum(1)) / maybe.sum(1)
-        occurrences -= (1 - share) @ maybe
-    block = Neighbourhood(search.ranking, occurrences)
-    if earlier is None:
-        return block
-    ranking = earlier.ranking.followed(block.ranking)
-    return Neighbourhood(ranking, earlier.occurrences + block.occurrences)
+        np.subtract.at(occurrences, tied[:2], (1 - share)[:, None] * maybe)
+    return {
+        pair: Neighbourhood(search.ranking[:, place], occurrences[:, place])
+        for place, pair in enumerate(search.pairs)
+    }
 
 
 def neighbours_of(
-    neighbourhoods: Mapping[Pair, Neighbourhood],
-    units: UnitVectors,
+    near: Mapping[Pair, Neighbourhood],
+    every: Mapping[Centring, UnitVectors],
     target: str | None,
     groups: Groups | None,
-) -> Figures:
-    """Put what all searches say together, with one centring."""
+) -> dict[Centring, Figures]:
+    """Put what all searches say together, centring by centring."""
+    units = next(iter(every.values()))
     sentences, _ = units.shape
     numbers = group_numbers(sentences, groups)
     mutual, pairs = list(combinations(units, 2)), list(permutations(units, 2))
     places = groups_of_pairs(mutual, target, ordered=False)
     ordered = groups_of_pairs(pairs, target, ordered=True)
-    rankings = [(neighbourhoods[a, b].ranking, neighbourhoods[b, a].ranking) for a, b in mutual]
-    first, gains = zip(*(_both_ways(*both) for both in rankings), strict=True)
-    scores = np.stack(first, axis=1).astype(np.float64)
-    gradient = scores - FOLDS * spread(np.stack(gains, axis=2), numbers)
-    hubs = np.array(
-        [
-            [measure(neighbourhoods[pair].occurrences) for pair in pairs]
-            for measure in (_hubness, _antihubs)
-        ]
-    )
-    values = [pair_means(scores, places).mean(0), *pair_means(hubs, ordered)]
+    both = [_both_ways(near[a, b].ranking, near[b, a].ranking) for a, b in mutual]
+    first, gained = (np.stack(parts, axis=-1) for parts in zip(*both, strict=True))
     # How candidates are shared out among neighbours has no first order that holds.
     unsure = np.full((FOLDS, sentences, 2 * len(ordered)), np.nan)
-    keys: list[Key] = [
-        (measure, units.centring, *row)
-        for measure in ("MEXA", "hubness", "antihubs")
-        for row in places
-    ]
-    gradients = np.concatenate([pair_means(gradient, places), unsure], axis=2)
-    return figures_of(keys, np.concatenate(values), gradients, groups)
+    tables = {}
+    for place, centring in enumerate(every):
+        scores = first[place].astype(np.float64)
+        gradient = scores - FOLDS * spread(gained[place], numbers)
+        occurrences = [near[pair].occurrences[place] for pair in pairs]
+        hubs = np.array(
+            [[measure(row) for row in occurrences] for measure in (_hubness, _antihubs)]
+        )
+        values = [pair_means(scores, places).mean(0), *pair_means(hubs, ordered)]
+        keys: list[Key] = [
+            (measure, centring, *row)
+            for measure in ("MEXA", "hubness", "antihubs")
+            for row in places
+        ]
+        gradients = np.concatenate([pair_means(gradient, places), unsure], axis=2)
+        tables[centring] = figures_of(keys, np.concatenate(values), gradients, groups)
+    return tables
 
 
 def _both_ways(
     there: Ranking, back: Ranking
-) -> tuple[Bool[np.ndarray, " query"], Float[np.ndarray, "fold group"]]:
+) -> tuple[Bool[np.ndarray, "centring query"], Float[np.ndarray, "centring fold group"]]:
     """Say whose translation comes first both ways, and for how many more without each group."""
     first = there.first & back.first
     alone = np.where(there.first, back.rivals, there.rivals)
     helped = (alone >= 0) & (back.first | there.first | (there.rivals == back.rivals))
     rivals = np.where(helped, alone, RIVALS)
-    return first, counts_by_rival(rivals, there.groups, there.lifts.shape[1])
+    return first, counts_by_rival(rivals, there.groups, there.lifts.shape[-1])
 
 
 def _hubness(occurrences: Float[np.ndarray, " sentence"]) -> float:

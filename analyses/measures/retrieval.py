@@ -16,12 +16,12 @@ from steer_plugin.analyses.measures.cosines import (
     lengths,
     translations,
 )
-from steer_plugin.analyses.measures.translation_search import Search, searches
+from steer_plugin.analyses.measures.translation_search import Search, add_blocks, searches
 from steer_plugin.analyses.measures.unit_vectors import (
     Centring,
     UnitVectors,
+    by_centring,
     check_target,
-    unit_vectors,
 )
 from steer_plugin.analyses.statistics.figures import (
     FOLDS,
@@ -53,7 +53,7 @@ BY_PAIR = ("top-1", "MRR")
 
 @dataclass(frozen=True, eq=False)
 class SearchOutcomes:
-    """What the searches of a pair of languages come to, by each of `MEASURES`.
+    """What the searches of a pair of languages come to, by each centring and each of `MEASURES`.
 
     Attributes:
         scores: of each query, in [0, 1].
@@ -61,8 +61,13 @@ class SearchOutcomes:
             as in `Ranking.lifts`.
     """
 
-    scores: Float[np.ndarray, "measure query"]
-    gains: Float[np.ndarray, "measure fold group"]
+    scores: Float[np.ndarray, "centring measure query"]
+    gains: Float[np.ndarray, "centring measure fold group"]
+
+    def followed(self, later: "SearchOutcomes") -> "SearchOutcomes":
+        """Put a later block of queries behind these."""
+        scores = np.concatenate([self.scores, later.scores], axis=-1)
+        return SearchOutcomes(scores, self.gains + later.gains)
 
 
 def retrieval_figures(
@@ -113,14 +118,12 @@ def retrieval_figures(
             see `unit_vectors`.
     """
     check_target(embeddings, target)
-    tables = []
-    for centring in centrings:
-        units = unit_vectors(embeddings, centring)
-        outcomes: dict[Pair, SearchOutcomes] = {}
-        for pair, search in searches(units, same, groups):
-            outcomes[pair] = search_outcomes(search, outcomes.get(pair))
-        tables.append(retrieval_of(outcomes, units, target, groups))
-    return joined(tables)
+    every = by_centring(embeddings, centrings)
+    outcomes: dict[Pair, SearchOutcomes] = {}
+    for search in searches([*every.values()], same, groups):
+        add_blocks(outcomes, search_outcomes(search))
+    tables = retrieval_of(outcomes, every, target, groups)
+    return joined([tables[centring] for centring in centrings])
 
 
 def retrieval(
@@ -130,56 +133,55 @@ def retrieval(
     return retrieval_figures(embeddings, target=target, same=same).frame()
 
 
-def search_outcomes(search: Search, earlier: SearchOutcomes | None = None) -> SearchOutcomes:
-    """Give what each query's search comes to.
-
-    Args:
-        search: of all queries, or of a block of them.
-        earlier: what the blocks before came to, which then comes first.
-    """
+def search_outcomes(search: Search) -> dict[Pair, SearchOutcomes]:
+    """Give what each query's search comes to, by pair of languages."""
     # Half of it, but for r(x), which is the same for all candidates of a query.
-    csls = search.cosines - search.near_candidates[:, :CSLS_NEAREST].mean(1) / 2
+    csls = search.cosines - search.near_candidates[..., None, :, :CSLS_NEAREST].mean(-1) / 2
     near, near_back = search.near_queries, search.near_candidates
-    halves = [rows[:, :MARGIN_NEAREST].mean(1) / 2 for rows in (near, near_back)]
-    margin = halves[0][:, None] + halves[1]
+    halves = [rows[..., :MARGIN_NEAREST].mean(-1) / 2 for rows in (near, near_back)]
+    margin = halves[0][..., None] + halves[1][..., None, :]
     np.maximum(margin, FLOOR, out=margin)
     np.divide(search.cosines, margin, out=margin)
     by_cosine = search.ranking
     by_csls, by_margin = search.ranking_by(csls), search.ranking_by(margin)
-    scores = (by_cosine.first, 1 / by_cosine.ranks, by_csls.first, by_margin.first)
-    gains = (by_cosine.gains, by_cosine.lifts, by_csls.gains, by_margin.gains)
-    outcomes = SearchOutcomes(np.stack(scores).astype(np.float64), np.stack(gains))
-    if earlier is None:
-        return outcomes
-    return SearchOutcomes(
-        np.concatenate([earlier.scores, outcomes.scores], axis=1), earlier.gains + outcomes.gains
-    )
+    ranked = (by_cosine.first, 1 / by_cosine.ranks, by_csls.first, by_margin.first)
+    gained = (by_cosine.gains, by_cosine.lifts, by_csls.gains, by_margin.gains)
+    scores, gains = np.stack(ranked, axis=2).astype(np.float64), np.stack(gained, axis=2)
+    return {
+        pair: SearchOutcomes(scores[:, place], gains[:, place])
+        for place, pair in enumerate(search.pairs)
+    }
 
 
 def retrieval_of(
     outcomes: Mapping[Pair, SearchOutcomes],
-    units: UnitVectors,
+    every: Mapping[Centring, UnitVectors],
     target: str | None,
     groups: Groups | None,
-) -> Figures:
-    """Put the outcomes of all searches together, with one centring."""
+) -> dict[Centring, Figures]:
+    """Put the outcomes of all searches together, centring by centring."""
+    units = next(iter(every.values()))
     pairs = list(permutations(units, 2))
     places = groups_of_pairs(pairs, target, ordered=True)
     numbers = group_numbers(units.shape[0], groups)
-    keys: list[Key] = []
-    columns, gradients = [], []
-    for row, measure in enumerate(MEASURES):
-        scores = np.stack([outcomes[pair].scores[row] for pair in pairs], axis=1)
-        gains = np.stack([outcomes[pair].gains[row] for pair in pairs], axis=2)
-        gradient = scores - FOLDS * spread(gains, numbers)
-        if measure in BY_PAIR:
-            keys += [(measure, units.centring, *pair) for pair in pairs]
-            columns.append(scores.mean(0))
-            gradients.append(gradient)
-        keys += [(measure, units.centring, *group) for group in places]
-        columns.append(pair_means(scores, places).mean(0))
-        gradients.append(pair_means(gradient, places))
-    return figures_of(keys, np.concatenate(columns), np.concatenate(gradients, axis=2), groups)
+    tables = {}
+    for place, centring in enumerate(every):
+        keys: list[Key] = []
+        columns, gradients = [], []
+        scored = np.stack([outcomes[pair].scores[place] for pair in pairs], axis=-1)
+        gained = np.stack([outcomes[pair].gains[place] for pair in pairs], axis=-1)
+        for measure, scores, gains in zip(MEASURES, scored, gained, strict=True):
+            gradient = scores - FOLDS * spread(gains, numbers)
+            if measure in BY_PAIR:
+                keys += [(measure, centring, *pair) for pair in pairs]
+                columns.append(scores.mean(0))
+                gradients.append(gradient)
+            keys += [(measure, centring, *group) for group in places]
+            columns.append(pair_means(scores, places).mean(0))
+            gradients.append(pair_means(gradient, places))
+        values, gradient = np.concatenate(columns), np.concatenate(gradients, axis=2)
+        tables[centring] = figures_of(keys, values, gradient, groups)
+    return tables
 
 
 def bitext_ranks(

@@ -1,9 +1,10 @@
 """Each language's sentences looked for in each other language, by all centrings at once."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import combinations
+from typing import Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -23,17 +24,27 @@ from steer_plugin.analyses.statistics.figures import Groups, Pair, group_numbers
 NEAREST = 10
 """How many nearest sentences are kept of each."""
 
-Blocks = tuple[slice, list[Float[np.ndarray, "query sentence"]]]
+ENTRIES = 2**18
+"""Of how many cosines pairs of languages are searched at once, so that few sentences, of which a
+step costs as much as of many, take few steps."""
+
+STEEP = 100
+"""How many times as long a vector may be by one centring as by another whose cosines give its: the
+rounding of cosines, of 1e-16, grows with the square of it."""
+
+Cosines = Float[np.ndarray, "centring pair query sentence"]
+Block = tuple[slice, Cosines]
 """Which queries, and their cosines with all candidates by each centring."""
 
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """Sentences of one language looked for among all those of another.
+    """Sentences of one language looked for among all those of another, of some pairs at once.
 
     Attributes:
+        pairs: (query, candidates).
         cosines: of each query with each candidate.
-        translations: what is looked for.
+        translations: what is looked for; a query's place counts on from those of the pairs before.
         near_queries: for each query its largest cosines, descending, k = 10 or all of n.
         near_candidates: for each candidate its largest cosines with all n sentences of the queries'
             language.
@@ -41,20 +52,21 @@ class Search:
         candidate_groups: of the candidates.
     """
 
-    cosines: Float[np.ndarray, "query sentence"]
+    pairs: Sequence[Pair]
+    cosines: Cosines
     translations: Translations
-    near_queries: Float[np.ndarray, "query near"]
-    near_candidates: Float[np.ndarray, "sentence near"]
+    near_queries: Float[np.ndarray, "centring pair query near"]
+    near_candidates: Float[np.ndarray, "centring pair sentence near"]
     groups: Int[np.ndarray, " query"]
     candidate_groups: Int[np.ndarray, " sentence"]
 
     @cached_property
     def ranking(self) -> Ranking:
-        """How the translations come out by cosine."""
+        """How the translations come out by cosine, `*search` being centring and pair."""
         return self.ranking_by(self.cosines)
 
-    def ranking_by(self, scores: Float[np.ndarray, "query sentence"]) -> Ranking:
-        """Say how the translations come out by a score of each query with each candidate."""
+    def ranking_by(self, scores: Float[np.ndarray, "*search pair query sentence"]) -> Ranking:
+        """Say how the translations come out by scores of each query with each candidate."""
         return ranking(scores, self.translations, self.groups, self.candidate_groups)
 
 
@@ -70,13 +82,17 @@ class _Side:
         rows: unit vectors by the last centring.
         scales: r / l, of each sentence by each centring.
         nearness: 1 / l.
-        moves: m by each centring; None where that is 0.
+        moves: m by each centring.
+        every: the unit vectors of all languages by each centring.
+        language: whose.
     """
 
     rows: Float[np.ndarray, "sentence d_model"]
     scales: Sequence[Float[np.ndarray, " sentence"]]
     nearness: Sequence[Float[np.ndarray, " sentence"]]
-    moves: Sequence[Float[np.ndarray, " d_model"] | None]
+    moves: Sequence[Float[np.ndarray, " d_model"]]
+    every: Sequence[UnitVectors]
+    language: str
 
     @classmethod
     def of(cls, every: Sequence[UnitVectors], language: str) -> "_Side":
@@ -86,11 +102,18 @@ class _Side:
             last[language],
             [last.norms[language] / units.norms[language] for units in every],
             [1 / units.norms[language] for units in every],
-            [
-                None if units is last else last.centres[language] - units.centres[language]
-                for units in every
-            ],
+            [last.centres[language] - units.centres[language] for units in every],
+            every,
+            language,
         )
+
+    def rows_by(self, place: int) -> Float[np.ndarray, "sentence d_model"]:
+        """Give the unit vectors by one of the centrings."""
+        return self.every[place][self.language]
+
+    def follows(self, place: int) -> bool:
+        """Say whether cosines by a centring come of those by the last one but for rounding."""
+        return bool(self.scales[place].max() < STEEP)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,29 +123,36 @@ class _Blocks:
     queries: _Side
     candidates: _Side
 
-    def __iter__(self) -> Iterator[Blocks]:
-        corrections = [self._correction(place) for place in range(len(self.queries.moves))]
-        for chosen in row_blocks(len(self.queries.rows), len(self.candidates.rows)):
-            product = self.queries.rows[chosen] @ self.candidates.rows.T
-            cosines = []
-            for place, correction in enumerate(corrections):
-                by_centring = product
-                if correction is not None:
-                    ours, theirs = correction
-                    by_centring = product * self.queries.scales[place][chosen, None]
-                    by_centring *= self.candidates.scales[place]
+    def __iter__(self) -> Iterator[Block]:
+        here, there = self.queries, self.candidates
+        last = len(here.every) - 1
+        corrections = {
+            place: self._correction(place)
+            for place in range(last)
+            if here.follows(place) and there.follows(place)
+        }
+        for chosen in row_blocks(len(here.rows), len(there.rows)):
+            size = len(here.rows[chosen]), len(there.rows)
+            cosines = np.empty((last + 1, 1, *size))
+            product = np.matmul(here.rows[chosen], there.rows.T, out=cosines[last, 0])
+            for place in range(last):
+                by_centring = cosines[place, 0]
+                if place in corrections:
+                    ours, theirs = corrections[place]
+                    np.multiply(product, here.scales[place][chosen, None], out=by_centring)
+                    by_centring *= there.scales[place]
                     by_centring += ours[chosen] @ theirs
-                cosines.append(by_centring)
+                else:
+                    rows, others = here.rows_by(place)[chosen], there.rows_by(place)
+                    np.matmul(rows, others.T, out=by_centring)
             yield chosen, cosines
 
     def _correction(
         self, place: int
-    ) -> tuple[Float[np.ndarray, "query 2"], Float[np.ndarray, "2 candidate"]] | None:
+    ) -> tuple[Float[np.ndarray, "query 2"], Float[np.ndarray, "2 candidate"]]:
         """Give two factors of what a centring's moves add to the scaled cosines."""
         here, there = self.queries, self.candidates
         move, other = here.moves[place], there.moves[place]
-        if move is None or other is None:
-            return None
         along = here.scales[place] * (here.rows @ other)
         along_back = there.scales[place] * (there.rows @ move)
         along_back += move @ other * there.nearness[place]
@@ -133,81 +163,98 @@ class _Blocks:
 
 
 def searches(
-    units: UnitVectors, same: Same | None, groups: Groups | None = None
-) -> Iterator[tuple[Pair, Search]]:
-    """Look for each language's sentences in each other language.
+    every: Sequence[UnitVectors], same: Same | None, groups: Groups | None = None
+) -> Iterator[Search]:
+    """Look for each language's sentences in each other language, by several centrings at once.
 
     Where the cosines of a pair fit into a block, which 2,048 sentences do, one product gives both
-    ways. Of more sentences a first product, block by block, gives the nearest of both sides, and
-    one more a way the blocks of queries. O(n^2 d) time a pair of languages; beside the embeddings
-    the unit vectors of two languages, and a few blocks.
+    ways and all centrings; of few sentences many pairs are searched at once. Of more sentences a
+    first product, block by block, gives the nearest of both sides, and one more a way the blocks of
+    queries. O(n^2 d) time a pair of languages; beside the embeddings the unit vectors of two
+    languages, or of all where they are few, and a few blocks a centring.
 
     Args:
-        units: language -> unit vectors, row i of one a translation of row i of another.
+        every: the unit vectors of the same embeddings by each centring, of which the last subtracts
+            most: row i of one language is a translation of row i of another.
         same: for each language a number a sentence, equal where texts are equal; a candidate whose
             text equals the translation's then counts as the translation. None where all differ.
         groups: a number a sentence, equal where sentences hang together; None where each is one of
             its own.
 
     Returns:
-        The pair (query, candidates) and its search, each ordered pair once, or once a block of
-        queries: then all blocks of a pair follow each other, in order.
+        Each ordered pair (query, candidates) in one search, or in one for each block of queries:
+        then all blocks of a pair follow each other, in order.
 
     Raises:
         AnalysisError: `same` lacks a language or sentences; or see `group_numbers`.
     """
-    for _, pair, search in searches_by_centring([units], same, groups):
-        yield pair, search
-
-
-def searches_by_centring(
-    every: Sequence[UnitVectors], same: Same | None, groups: Groups | None = None
-) -> Iterator[tuple[int, Pair, Search]]:
-    """Look as `searches` does, by several centrings at the cost of one's products.
-
-    Args:
-        every: the unit vectors of the same embeddings by each centring.
-        same: see `searches`.
-        groups: the same.
-
-    Returns:
-        The place of the centring, and what `searches` gives of it.
-
-    Raises:
-        AnalysisError: as `searches`.
-    """
     units = every[-1]
     sentences, _ = units.shape
     numbers = group_numbers(sentences, groups)
-    at_once = sentences <= rows_at_once(sentences)
     answers = _answers(units, same)
-    kept = {name: _Side.of(every, name) for name in units} if at_once else {}
-    for first, second in combinations(units, 2):
-        ours, theirs = (kept.get(name) or _Side.of(every, name) for name in (first, second))
-        blocks: Iterable[Blocks] = _Blocks(ours, theirs)
-        blocks_back: Iterable[Blocks] = _Blocks(theirs, ours)
-        if at_once:
-            blocks = list(blocks)
-            blocks_back = [(rows, [block.T for block in cosines]) for rows, cosines in blocks]
-        near, near_back = _nearest_both(blocks, len(every))
-        for pair, answer, products, near_queries, near_candidates in (
-            ((first, second), answers[second], blocks, near, near_back),
-            ((second, first), answers[first], blocks_back, near_back, near),
+    pairs = list(combinations(units, 2))
+    if sentences > rows_at_once(sentences):
+        for pair in pairs:
+            yield from _by_blocks(every, pair, answers, numbers)
+        return
+    sides = {name: _Side.of(every, name) for name in units}
+    step = max(1, ENTRIES // sentences**2)
+    for start in range(0, len(pairs), step):
+        chosen = pairs[start : start + step]
+        blocks = [next(iter(_Blocks(sides[a], sides[b])))[1] for a, b in chosen]
+        cosines = blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
+        back = cosines.swapaxes(2, 3)
+        near, near_back = _nearest(cosines), _nearest(back)
+        for asked, scores, ours, theirs in (
+            (chosen, cosines, near, near_back),
+            ([(b, a) for a, b in chosen], back, near_back, near),
         ):
-            for chosen, by_centring in products:
-                for place, cosines in enumerate(by_centring):
-                    yield (
-                        place,
-                        pair,
-                        Search(
-                            cosines,
-                            answer.of(chosen),
-                            near_queries[place][chosen],
-                            near_candidates[place],
-                            numbers[chosen],
-                            numbers,
-                        ),
-                    )
+            wanted = Translations.of_pairs([answers[searched] for _, searched in asked], sentences)
+            yield Search(asked, scores, wanted, ours, theirs, numbers, numbers)
+
+
+@runtime_checkable
+class _Outcome(Protocol):
+    def followed(self, later: Self, /) -> Self: ...
+
+
+_OfPair = TypeVar("_OfPair", bound=_Outcome)
+
+
+def add_blocks(by_pair: dict[Pair, _OfPair], block: Mapping[Pair, _OfPair]) -> None:
+    """Put what a search comes to behind what searches of the queries before came to."""
+    for pair, part in block.items():
+        by_pair[pair] = by_pair[pair].followed(part) if pair in by_pair else part
+
+
+def _by_blocks(
+    every: Sequence[UnitVectors],
+    pair: Pair,
+    answers: Mapping[str, Translations],
+    groups: Int[np.ndarray, " sentence"],
+) -> Iterator[Search]:
+    """Search a pair of languages both ways, block by block of queries."""
+    first, second = (_Side.of(every, name) for name in pair)
+    nearest: list[Float[np.ndarray, "centring pair query near"]] = []
+    back: list[Float[np.ndarray, "centring pair sentence near"]] = []
+    for _, cosines in _Blocks(first, second):
+        nearest.append(_nearest(cosines))
+        back = [_nearest(np.concatenate([*back, cosines.swapaxes(2, 3)], axis=3))]
+    near, near_back = np.concatenate(nearest, axis=2), back[0]
+    for (query, searched), sides, ours, theirs in (
+        (pair, (first, second), near, near_back),
+        (pair[::-1], (second, first), near_back, near),
+    ):
+        for chosen, cosines in _Blocks(*sides):
+            yield Search(
+                [(query, searched)],
+                cosines,
+                answers[searched].of(chosen),
+                ours[:, :, chosen],
+                theirs,
+                groups[chosen],
+                groups,
+            )
 
 
 def rankings_between(
@@ -215,7 +262,7 @@ def rankings_between(
     searched: Sequence[UnitVectors],
     same: Same | None,
     groups: Groups | None = None,
-) -> Iterator[tuple[Pair, list[Ranking]]]:
+) -> Iterator[tuple[Pair, Ranking]]:
     """Look for each language's sentences of one condition in each other language of another.
 
     O(n^2 d) time an ordered pair of languages, whatever the number of centrings; beside the
@@ -229,7 +276,7 @@ def rankings_between(
         groups: the same.
 
     Returns:
-        Each ordered pair (query, candidates), and by each centring how the translations come out.
+        Each ordered pair (query, candidates), and how the translations come out by each centring.
 
     Raises:
         AnalysisError: as `searches`.
@@ -242,14 +289,10 @@ def rankings_between(
             if second == first:
                 continue
             by_block = [
-                [
-                    ranking(cosines, answers[second].of(chosen), numbers[chosen], numbers)
-                    for cosines in by_centring
-                ]
-                for chosen, by_centring in _Blocks(ours, _Side.of(searched, second))
+                ranking(cosines, answers[second].of(chosen), numbers[chosen], numbers)
+                for chosen, cosines in _Blocks(ours, _Side.of(searched, second))
             ]
-            parts = zip(*by_block, strict=True)
-            yield (first, second), [reduce(Ranking.followed, blocks) for blocks in parts]
+            yield (first, second), reduce(Ranking.followed, by_block)[:, 0]
 
 
 def _answers(units: UnitVectors, same: Same | None) -> dict[str, Translations]:
@@ -262,26 +305,9 @@ def _answers(units: UnitVectors, same: Same | None) -> dict[str, Translations]:
     }
 
 
-def _nearest_both(
-    blocks: Iterable[Blocks], centrings: int
-) -> tuple[
-    list[Float[np.ndarray, "sentence near"]],
-    list[Float[np.ndarray, "sentence near"]],
-]:
-    """Give the largest cosines of both sides, by each centring."""
-    near: list[list[Float[np.ndarray, "query near"]]] = [[] for _ in range(centrings)]
-    back: list[list[Float[np.ndarray, "sentence near"]]] = [[] for _ in range(centrings)]
-    for _, by_centring in blocks:
-        for place, cosines in enumerate(by_centring):
-            near[place].append(_nearest(cosines))
-            all_back = np.hstack([*back[place], cosines.T]) if back[place] else cosines.T
-            back[place] = [_nearest(all_back)]
-    return [np.concatenate(rows) for rows in near], [rows[0] for rows in back]
-
-
 def _nearest(
-    cosines: Float[np.ndarray, "query candidate"],
-) -> Float[np.ndarray, "query near"]:
-    first = max(0, cosines.shape[1] - NEAREST)
-    largest = np.partition(cosines, first, axis=1)[:, first:]
-    return np.asarray(np.sort(largest, axis=1)[:, ::-1])
+    cosines: Float[np.ndarray, "centring pair query candidate"],
+) -> Float[np.ndarray, "centring pair query near"]:
+    first = max(0, cosines.shape[-1] - NEAREST)
+    largest = np.partition(cosines, first, axis=-1)[..., first:]
+    return np.asarray(np.sort(largest, axis=-1)[..., ::-1])

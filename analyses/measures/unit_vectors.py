@@ -1,6 +1,6 @@
 """Embeddings as unit vectors, raw or with a shared component taken out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, get_args
@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
+from steer_plugin.analyses.measures.blocks import ENTRIES
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import Embeddings
 
@@ -26,7 +27,7 @@ class UnitVectors(Mapping[str, Float[np.ndarray, "sentence d_model"]]):
 
     What is kept beside the embeddings is one number a sentence and one vector a language, and with
     one centre for all as much as one language's unit vectors, so that embeddings may fill the
-    memory.
+    memory. Only where all unit vectors fit into a block are they kept.
 
     Attributes:
         embeddings: language -> one row a sentence, the same sentences in each.
@@ -42,7 +43,12 @@ class UnitVectors(Mapping[str, Float[np.ndarray, "sentence d_model"]]):
 
     def __getitem__(self, language: str) -> Float[np.ndarray, "sentence d_model"]:
         """Give the unit vectors of a language."""
-        return self.columns(language, slice(None))
+        rows = self._kept.get(language)
+        if rows is None:
+            rows = self.columns(language, slice(None))
+            if len(self) * rows.size <= ENTRIES:
+                self._kept[language] = rows
+        return rows
 
     def __iter__(self) -> Iterator[str]:
         """Go through the languages."""
@@ -81,6 +87,10 @@ class UnitVectors(Mapping[str, Float[np.ndarray, "sentence d_model"]]):
         if self.centring == "global":
             return np.asarray(self._shared_part @ directions.T)
         return np.asarray((self.embeddings[language] - self.centres[language]) @ directions.T)
+
+    @cached_property
+    def _kept(self) -> dict[str, Float[np.ndarray, "sentence d_model"]]:
+        return {}
 
     @cached_property
     def _shared_part(self) -> Float[np.ndarray, "sentence d_model"]:
@@ -177,6 +187,14 @@ def unit_vectors(embeddings: Embeddings, centring: Centring) -> UnitVectors:
                 f"({centring} centring): it is zero"
             )
     return UnitVectors(embeddings, centring, centres, norms)
+
+
+def by_centring(
+    embeddings: Embeddings, centrings: Sequence[Centring]
+) -> dict[Centring, UnitVectors]:
+    """Give `unit_vectors` by each of some centrings, of which the last subtracts most."""
+    ordered = sorted(set(centrings), key=CENTRINGS.index)
+    return {centring: unit_vectors(embeddings, centring) for centring in ordered}
 
 
 def _check(embeddings: Embeddings) -> None:

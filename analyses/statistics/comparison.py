@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.stats import t as student
 
-from steer_plugin.analyses.statistics.figures import Figures, Influence, Values
+from steer_plugin.analyses.statistics.figures import KEYS, Figures, Influence, Values
 from steer_plugin.errors import AnalysisError
 
 TAIL = 0.025
@@ -100,7 +100,7 @@ def compare_controls(
         share = _share(before, after, named[name])
         frame = before.index.assign(**columns, **share)
         frame = frame.rename(columns={"control": "control_value", "n_controls": "n_seeds"})
-        frame.insert(len(before.index.columns), "control", name)
+        frame.insert(len(KEYS), "control", name)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
 
@@ -145,7 +145,7 @@ def _against(
             alike = (
                 other.sentences == before.sentences
                 and other.influence.shape == before.influence.shape
-                and other.index.equals(before.index)
+                and other.keys == before.keys
             )
             if not alike:
                 raise AnalysisError("the conditions have different figures; measure them alike")

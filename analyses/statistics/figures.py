@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import chain, compress
 
 import numpy as np
 import pandas as pd
@@ -28,7 +30,7 @@ class Figures:
     """Some figures of one set of embeddings, and their first-order dependence on the sentences.
 
     Attributes:
-        index: what each figure is, one row a figure, strings.
+        keys: what each figure is, in the order of `KEYS`.
         values: the figures; NaN where one is not defined.
         influence: how much each figure owes to each group of sentences: the figure less what it
             would be without the group, to first order (Efron 1982, "The Jackknife, the Bootstrap
@@ -41,10 +43,15 @@ class Figures:
         sentences: how many they are over.
     """
 
-    index: pd.DataFrame
+    keys: tuple[Key, ...]
     values: Values
     influence: Influence
     sentences: int
+
+    @cached_property
+    def index(self) -> pd.DataFrame:
+        """What each figure is, one row a figure."""
+        return pd.DataFrame(self.keys, columns=KEYS)
 
     def frame(self) -> pd.DataFrame:
         """Give the figures themselves, in a column `value` beside what they are."""
@@ -53,11 +60,11 @@ class Figures:
     def of(self, chosen: Sequence[bool] | pd.Series) -> "Figures":
         """Keep the figures that are chosen, one truth value a figure."""
         keep = np.asarray(chosen, dtype=bool)
-        index = self.index[keep].reset_index(drop=True)
+        keys = tuple(compress(self.keys, keep))
         influence = self.influence[:, :, keep]
         if self.influence.strides[0] == 0:
             influence = np.broadcast_to(self.influence[0][:, keep], influence.shape)
-        return Figures(index, self.values[keep], influence, self.sentences)
+        return Figures(keys, self.values[keep], influence, self.sentences)
 
     def unsure(self) -> "Figures":
         """Give the same figures without influence, where that of these is not known."""
@@ -115,7 +122,7 @@ def figures_of(
         starts = np.flatnonzero(np.diff(numbers[order], prepend=-1))
         centred = np.add.reduceat(centred[..., order, :], starts, axis=-2)
     influence = np.broadcast_to(centred, (FOLDS, *centred.shape[-2:]))
-    return Figures(pd.DataFrame(keys, columns=KEYS), values, influence, sentences)
+    return Figures(tuple(keys), values, influence, sentences)
 
 
 def weighted_means(
@@ -172,7 +179,7 @@ def joined(tables: Sequence[Figures]) -> Figures:
     else:
         influence = np.concatenate(influences, axis=2)
     return Figures(
-        pd.concat([table.index for table in tables], ignore_index=True),
+        tuple(chain.from_iterable(table.keys for table in tables)),
         np.concatenate([table.values for table in tables]),
         influence,
         tables[0].sentences,

@@ -1,13 +1,15 @@
 from collections import defaultdict
+from functools import reduce
+from itertools import product
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steer_plugin.analyses.measures.cosines import same_texts, translations
+from steer_plugin.analyses.measures.cosines import Ranking, same_texts, translations
 from steer_plugin.analyses.measures.translation_search import Search, searches
-from steer_plugin.analyses.measures.unit_vectors import unit_vectors
+from steer_plugin.analyses.measures.unit_vectors import Centring, by_centring, unit_vectors
 
 from support.spaces import Array, Space, cosines, hard_spaces, ordered, space
 
@@ -39,17 +41,24 @@ def test_translations_are_the_one_given_and_its_copies(
     assert alone.candidates.tolist() == gold.tolist()
 
 
-def assert_searches(embeddings: Space) -> None:
-    found = dict(searches(unit_vectors(embeddings, "raw"), None))
-    assert sorted(found) == sorted(ordered(embeddings))
-    for (query, candidates), search in found.items():
-        table = cosines(embeddings[query], embeddings[candidates])
-        k = min(10, len(table))
-        largest = -np.sort(-table, axis=1)[:, :k]
-        largest_back: Array = -np.sort(-table.T, axis=1)[:, :k]
-        np.testing.assert_allclose(search.cosines, table, atol=1e-12)
-        np.testing.assert_allclose(search.near_queries, largest, atol=1e-12)
-        np.testing.assert_allclose(search.near_candidates, largest_back, atol=1e-12)
+def assert_searches(embeddings: Space, centrings: tuple[Centring, ...] = ("raw",)) -> None:
+    every = by_centring(embeddings, centrings)
+    pairs = []
+    for search in searches([*every.values()], None):
+        pairs += search.pairs
+        for (here, centring), (there, pair) in product(enumerate(every), enumerate(search.pairs)):
+            query, candidates = (every[centring][language] for language in pair)
+            table = cosines(query, candidates)
+            k = min(10, len(table))
+            largest = -np.sort(-table, axis=1)[:, :k]
+            largest_back: Array = -np.sort(-table.T, axis=1)[:, :k]
+            for rows, wanted in (
+                (search.cosines, table),
+                (search.near_queries, largest),
+                (search.near_candidates, largest_back),
+            ):
+                np.testing.assert_allclose(rows[here, there], wanted, atol=1e-10)
+    assert sorted(pairs) == sorted(ordered(embeddings))
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -60,7 +69,37 @@ def test_each_pair_is_searched_both_ways_with_the_nearest_in_order(embeddings: S
 
 
 def test_of_many_sentences_the_ten_nearest_are_kept() -> None:
-    assert_searches(space(n=13))
+    assert_searches(space(n=13), ("raw", "language"))
+
+
+def test_cosines_by_one_centring_do_not_drown_in_the_rounding_of_another() -> None:
+    embeddings = space(n=13)
+    embeddings["deu_Latn"][4] *= 1e-6
+    assert_searches(embeddings, ("raw", "global", "language"))
+
+
+@pytest.mark.parametrize("entries", [1, 169, 500])
+def test_few_pairs_at_a_time_are_searched_as_all_are(
+    entries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embeddings = space(n=13)
+    every = [unit_vectors(embeddings, "raw"), unit_vectors(embeddings, "language")]
+    (there, back) = searches(every, None)
+    whole = {pair: (s, place) for s in (there, back) for place, pair in enumerate(s.pairs)}
+    monkeypatch.setattr("steer_plugin.analyses.measures.translation_search.ENTRIES", entries)
+    parts = list(searches(every, None))
+    assert len(parts) == 2 * -(-6 // max(1, entries // 169))
+    for search in parts:
+        for place, pair in enumerate(search.pairs):
+            together, there_place = whole[pair]
+            np.testing.assert_array_equal(
+                search.cosines[:, place], together.cosines[:, there_place]
+            )
+            for name in ("ranks", "rivals", "lifts", "gains"):
+                np.testing.assert_array_equal(
+                    getattr(search.ranking[:, place], name),
+                    getattr(together.ranking[:, there_place], name),
+                )
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -72,36 +111,48 @@ def test_blocks_of_queries_are_together_what_all_at_once_are(
     n = len(embeddings["eng_Latn"])
     texts = st.lists(st.sampled_from("abc"), min_size=n, max_size=n)
     same = {language: same_texts(data.draw(texts)) for language in embeddings}
-    units = unit_vectors(embeddings, "raw")
-    whole = dict(searches(units, same))
+    every = [unit_vectors(embeddings, "raw")]
+    whole = {
+        pair: (search, place)
+        for search in searches(every, same)
+        for place, pair in enumerate(search.pairs)
+    }
     parts: dict[tuple[str, str], list[Search]] = defaultdict(list)
     entries = data.draw(st.integers(1, n**2 - 1))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("steer_plugin.analyses.measures.blocks.ENTRIES", entries)
-        for pair, search in searches(units, same):
+        for search in searches(every, same):
+            (pair,) = search.pairs
             parts[pair].append(search)
-    assert list(parts) == list(whole)
+    assert set(parts) == set(whole)
     for pair, blocks in parts.items():
-        rows = [len(search.cosines) for search in blocks]
+        together, place = whole[pair]
+        rows = [search.cosines.shape[2] for search in blocks]
         assert sum(rows) == n
         assert len(rows) > 1
         assert max(rows) == max(1, entries // n)
         starts = np.cumsum([0, *rows])
         for name in ("cosines", "near_queries"):
-            together = np.concatenate([getattr(search, name) for search in blocks])
-            np.testing.assert_allclose(together, getattr(whole[pair], name), atol=1e-15)
+            joined = np.concatenate([getattr(search, name) for search in blocks], axis=2)
+            wanted = getattr(together, name)[:, place]
+            np.testing.assert_allclose(joined[:, 0], wanted, atol=1e-15)
         for search in blocks:
             np.testing.assert_allclose(
-                search.near_candidates, whole[pair].near_candidates, atol=1e-15
+                search.near_candidates[:, 0], together.near_candidates[:, place], atol=1e-15
             )
         asked = [
-            (start + query, place)
+            (start + query, candidate)
             for start, search in zip(starts, blocks, strict=False)
-            for query, place in zip(
+            for query, candidate in zip(
                 search.translations.queries, search.translations.candidates, strict=True
             )
         ]
-        own = whole[pair].translations
+        own = together.translations.of(slice(place * n, (place + 1) * n))
         assert asked == list(zip(own.queries, own.candidates, strict=True))
-        ranks = np.concatenate([search.ranking.ranks for search in blocks])
-        np.testing.assert_array_equal(ranks, whole[pair].ranking.ranks)
+        rankings = [search.ranking for search in blocks]
+        ranking = reduce(Ranking.followed, rankings)[:, 0]
+        for name in ("ranks", "rivals"):
+            np.testing.assert_array_equal(
+                getattr(ranking, name), getattr(together.ranking[:, place], name)
+            )
+        np.testing.assert_allclose(ranking.lifts, together.ranking[:, place].lifts, atol=1e-12)

@@ -232,9 +232,9 @@ def test_a_comparison_lists_every_figure_with_its_controls() -> None:
 
 def test_a_figure_without_influence_has_a_change_and_no_interval() -> None:
     mean = means(normal(0))
-    unsure = Figures(mean.index, mean.values, np.full_like(mean.influence, np.nan), 40)
+    unsure = Figures(mean.keys, mean.values, np.full_like(mean.influence, np.nan), 40)
     both = joined([mean, unsure])
-    higher = Figures(both.index, both.values + 1, both.influence, 40)
+    higher = Figures(both.keys, both.values + 1, both.influence, 40)
     frame = compare(both, higher, [both] * 3)
     np.testing.assert_allclose(frame["change"], 1)
     ends = [f"{name}_{end}" for name in ("change", "advantage") for end in ("low", "high", "p")]
