@@ -12,9 +12,9 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 
 from steer_plugin.adapters.shared.checkpoint_weights import ALL_THE_SAME, named_tensors
 from steer_plugin.errors import ModelError
+from steer_plugin.settings.model import ADAPTER_CONFIG as CONFIG
 from steer_plugin.storage.artifacts import one_line
 
-CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
 MODEL_CONFIG = "config.json"
 TOKENIZER = "tokenizer_config.json"
@@ -85,6 +85,7 @@ class AdapterFolder:
 
     def without_base(self, reason: str) -> ModelError:
         """Say that the base cannot be loaded, and why."""
+        reason = reason.removeprefix(f"cannot load the model {self.base!r}: ")
         return ModelError(
             f"{self.name} is an adapter of {self.base!r}, which cannot be loaded: {reason}; put it "
             f"there, or write where it is {WHERE}"

@@ -109,7 +109,7 @@ class BatchAdapter(ABC):
         max_new_tokens: int = 32,
         temperature: float = 1.0,
         top_p: float = 1.0,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         told: Callable[[int, str], None] | None = None,
         progress: str | None = None,
     ) -> Generation:
@@ -123,7 +123,9 @@ class BatchAdapter(ABC):
             ModelError: a prompt is empty and the model has no BOS token, or prompt and new tokens
                 together are more than the model can take.
         """
-        writing = Writing(max_new_tokens, temperature, top_p, seed)
+        writing = Writing(
+            max_new_tokens, temperature, top_p, tuple(seed) if isinstance(seed, Sequence) else seed
+        )
         require_units(self.space, intervention, self._model.config)
 
         def run(batch: TokenBatch, settings: dict[str, Any], choice: dict[str, Any]) -> Continued:

@@ -81,6 +81,7 @@ def continue_in_batches(
     encoded = tokens.prompts(asked.prompts, writing.max_new_tokens)
     rows = _checked(asked.rows, len(encoded))
     settings = generation_settings(model, tokens.tokenizer, max_new_tokens=writing.max_new_tokens)
+    random_streams = writing.streams(len(encoded))
     last = model.generation_config.eos_token_id
     ends = {last} if isinstance(last, int) else set(last or ())
     written: dict[int, _Written] = {}
@@ -97,7 +98,7 @@ def continue_in_batches(
         choice = {
             "temperature": writing.temperature,
             "top_p": writing.top_p,
-            "uniform": draws(batch.rows, writing.seed, writing.max_new_tokens),
+            "uniform": draws([random_streams[row] for row in batch.rows], writing.max_new_tokens),
             "tell": tell if streams and asked.told is not None else None,
         }
         return run(batch, settings, choice)

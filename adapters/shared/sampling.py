@@ -58,19 +58,20 @@ def generation_settings(model: Any, tokenizer: Any, *, max_new_tokens: int) -> d
     }
 
 
-def draws(rows: Sequence[int], seed: int, max_new_tokens: int) -> Float64[Tensor, "text new_token"]:
+def draws(
+    streams: Sequence[tuple[int, int]], max_new_tokens: int
+) -> Float64[Tensor, "text new_token"]:
     """Draw what each new token of each prompt is chosen by: numbers from 0 to below 1.
 
     A prompt has a stream of random numbers of its own, so that what it is continued with depends
     neither on the batch it is in nor on the device.
 
     Args:
-        rows: which prompts, by their places among those that are given.
-        seed: of the sampling.
+        streams: see `Writing.streams`, of these prompts.
         max_new_tokens: numbers a prompt; fewer are the first of more.
     """
-    streams = (np.random.default_rng((seed, row)).random(max_new_tokens) for row in rows)
-    return torch.from_numpy(np.stack(list(streams)))
+    drawn = [np.random.default_rng(stream).random(max_new_tokens) for stream in streams]
+    return torch.from_numpy(np.stack(drawn))
 
 
 def choose(

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from steer_plugin.errors import AnalysisError
-from steer_plugin.interventions.plan import AnyPlan, acting_steps
+from steer_plugin.interventions.plan import AnyPlan, acting_steps, for_texts
 from steer_plugin.models.adapter import Adapter
 
 Texts = Mapping[int, tuple[str, ...]]
@@ -61,17 +61,20 @@ def generate_texts(
         )
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise AnalysisError(f"seeds {list(seeds)}; give each once, from 0")
+    # A batch of few texts takes as long as one of more, so those of all seeds stand side by side.
+    places = [*range(sentences)] * len(seeds)
+    texts = adapter.generate(
+        [""] * len(places),
+        intervention=None if plan is None else for_texts(plan, places, sentences),
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        seed=[seed for seed in seeds for _ in range(sentences)],
+        progress=progress,
+    ).texts
     return {
-        seed: adapter.generate(
-            [""] * sentences,
-            intervention=plan,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            top_p=top_p,
-            seed=seed,
-            progress=None if progress is None else f"{progress}, seed {seed}",
-        ).texts
-        for seed in seeds
+        seed: texts[number * sentences : (number + 1) * sentences]
+        for number, seed in enumerate(seeds)
     }
 
 

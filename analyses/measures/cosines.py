@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -47,13 +46,13 @@ class Translations:
         return Translations(self.queries[first:last] - chosen.start, self.candidates[first:last])
 
     @classmethod
-    def of_pairs(cls, each: Sequence["Translations"], queries: int) -> "Translations":
-        """Put those of several pairs of languages behind each other, so many queries a pair."""
-        if len(each) == 1:
-            return each[0]
+    def of_pairs(cls, by_pair: Sequence["Translations"], sentences: int) -> "Translations":
+        """Put those of several pairs of languages behind each other, so many sentences a pair."""
+        if len(by_pair) == 1:
+            return by_pair[0]
         return cls(
-            np.concatenate([one.queries + queries * place for place, one in enumerate(each)]),
-            np.concatenate([one.candidates for one in each]),
+            np.concatenate([pair.queries + sentences * at for at, pair in enumerate(by_pair)]),
+            np.concatenate([pair.candidates for pair in by_pair]),
         )
 
 
@@ -86,9 +85,14 @@ class Ranking:
         """How many more queries would succeed without each group's candidates; as `lifts`."""
         return counts_by_rival(self.rivals, self.groups, self.lifts.shape[-1])
 
-    def __getitem__(self, chosen: Any) -> "Ranking":
-        """Keep some of the searches."""
-        return Ranking(self.ranks[chosen], self.rivals[chosen], self.groups, self.lifts[chosen])
+    def of(self, pair: int) -> "Ranking":
+        """Keep one of the pairs of languages, by its place, which is the last of `*search`."""
+        return Ranking(
+            self.ranks[..., pair, :],
+            self.rivals[..., pair, :],
+            self.groups,
+            self.lifts[..., pair, :, :],
+        )
 
     def followed(self, later: "Ranking") -> "Ranking":
         """Put a later block of queries behind these."""
@@ -153,8 +157,6 @@ def ranking(
 ) -> Ranking:
     """Rank each query's translation, and say which groups of candidates stand before it.
 
-    All searches take about 30 steps together, which is what few sentences cost.
-
     Args:
         scores: of each query with each candidate, of some pairs of languages.
         answers: the translations among these candidates; a query's place counts on from those of
@@ -162,9 +164,9 @@ def ranking(
         groups: of the queries, numbered from 0.
         candidate_groups: of the candidates, numbered alike, each number at least once.
     """
-    *searches, pairs, queries, size = scores.shape
-    shape = (*searches, pairs, queries)
-    rows = scores.reshape(*searches, pairs * queries, size)
+    *leading, pairs, queries, size = scores.shape
+    shape = (*leading, pairs, queries)
+    rows = scores.reshape(*leading, pairs * queries, size)
     best = answers.best(rows[..., answers.queries, answers.candidates])
     before = _before(rows, best, answers)
     ranks = 1 + before.sum(-1)

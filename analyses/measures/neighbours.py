@@ -112,14 +112,15 @@ def neighbourhoods(search: Search) -> dict[Pair, Neighbourhood]:
     k = search.near_queries.shape[-1]
     near = search.cosines >= last - TIE
     occurrences = near.sum(-2).astype(np.float64)
-    tied = np.nonzero(near.sum(-1) > k)
-    if len(tied[0]):
-        sure = search.cosines[tied] > last[tied] + TIE
-        maybe = near[tied] & ~sure
+    tied = near.sum(-1) > k
+    for at in zip(*np.nonzero(tied.any(-1)), strict=True):
+        rows = tied[at]
+        sure = search.cosines[at][rows] > last[at][rows] + TIE
+        maybe = near[at][rows] & ~sure
         share = (k - sure.sum(1)) / maybe.sum(1)
-        np.subtract.at(occurrences, tied[:2], (1 - share)[:, None] * maybe)
+        occurrences[at] -= (1 - share) @ maybe
     return {
-        pair: Neighbourhood(search.ranking[:, place], occurrences[:, place])
+        pair: Neighbourhood(search.ranking.of(place), occurrences[:, place])
         for place, pair in enumerate(search.pairs)
     }
 

@@ -24,13 +24,14 @@ from steer_plugin.analyses.statistics.figures import Groups, Pair, group_numbers
 NEAREST = 10
 """How many nearest sentences are kept of each."""
 
-ENTRIES = 2**18
-"""Of how many cosines pairs of languages are searched at once, so that few sentences, of which a
-step costs as much as of many, take few steps."""
+AT_ONCE = 2**18
+"""Of so many cosines by each centring pairs of languages are searched at once: few sentences take
+as long as many do in each step, so that they should take few."""
 
-STEEP = 100
-"""How many times as long a vector may be by one centring as by another whose cosines give its: the
-rounding of cosines, of 1e-16, grows with the square of it."""
+STEEP = 10
+"""From how many times its length by another centring on, of what the last one leaves of a vector,
+cosines are made anew. Derived ones have the last one's rounding, 1e-16, times the square of it,
+which margins divide by as little as 1e-3; `TIE` is 1e-9."""
 
 Cosines = Float[np.ndarray, "centring pair query sentence"]
 Block = tuple[slice, Cosines]
@@ -72,7 +73,7 @@ class Search:
 
 @dataclass(frozen=True, eq=False)
 class _Side:
-    """One language's sentences by several centrings, of which one product is made.
+    """One language's sentences by several centrings, of which one product is made where it can be.
 
     The unit vectors u of a centring are those v of the last one, scaled and moved: of each sentence
     u = (r v + m) / l, with the lengths r and l of what either centring leaves, and what it
@@ -111,8 +112,8 @@ class _Side:
         """Give the unit vectors by one of the centrings."""
         return self.every[place][self.language]
 
-    def follows(self, place: int) -> bool:
-        """Say whether cosines by a centring come of those by the last one but for rounding."""
+    def derives(self, place: int) -> bool:
+        """Say whether cosines by the last centring give those by another but for rounding."""
         return bool(self.scales[place].max() < STEEP)
 
 
@@ -129,22 +130,23 @@ class _Blocks:
         corrections = {
             place: self._correction(place)
             for place in range(last)
-            if here.follows(place) and there.follows(place)
+            if here.derives(place) and there.derives(place)
+        }
+        anew = {
+            place: (here.rows_by(place), there.rows_by(place))
+            for place in range(last)
+            if place not in corrections
         }
         for chosen in row_blocks(len(here.rows), len(there.rows)):
             size = len(here.rows[chosen]), len(there.rows)
             cosines = np.empty((last + 1, 1, *size))
             product = np.matmul(here.rows[chosen], there.rows.T, out=cosines[last, 0])
-            for place in range(last):
-                by_centring = cosines[place, 0]
-                if place in corrections:
-                    ours, theirs = corrections[place]
-                    np.multiply(product, here.scales[place][chosen, None], out=by_centring)
-                    by_centring *= there.scales[place]
-                    by_centring += ours[chosen] @ theirs
-                else:
-                    rows, others = here.rows_by(place)[chosen], there.rows_by(place)
-                    np.matmul(rows, others.T, out=by_centring)
+            for place, (ours, theirs) in corrections.items():
+                np.multiply(product, here.scales[place][chosen, None], out=cosines[place, 0])
+                cosines[place, 0] *= there.scales[place]
+                cosines[place, 0] += ours[chosen] @ theirs
+            for place, (rows, others) in anew.items():
+                np.matmul(rows[chosen], others.T, out=cosines[place, 0])
             yield chosen, cosines
 
     def _correction(
@@ -168,10 +170,10 @@ def searches(
     """Look for each language's sentences in each other language, by several centrings at once.
 
     Where the cosines of a pair fit into a block, which 2,048 sentences do, one product gives both
-    ways and all centrings; of few sentences many pairs are searched at once. Of more sentences a
-    first product, block by block, gives the nearest of both sides, and one more a way the blocks of
-    queries. O(n^2 d) time a pair of languages; beside the embeddings the unit vectors of two
-    languages, or of all where they are few, and a few blocks a centring.
+    ways and all centrings (see `STEEP`); of few sentences many pairs are searched at once. Of more
+    sentences a first product, block by block, gives the nearest of both sides, and one more a way
+    the blocks of queries. O(n^2 d) time a pair of languages; beside the embeddings the unit vectors
+    of all languages, or of two where a pair does not fit into a block, and a block a centring.
 
     Args:
         every: the unit vectors of the same embeddings by each centring, of which the last subtracts
@@ -198,7 +200,7 @@ def searches(
             yield from _by_blocks(every, pair, answers, numbers)
         return
     sides = {name: _Side.of(every, name) for name in units}
-    step = max(1, ENTRIES // sentences**2)
+    step = max(1, AT_ONCE // sentences**2)
     for start in range(0, len(pairs), step):
         chosen = pairs[start : start + step]
         blocks = [next(iter(_Blocks(sides[a], sides[b])))[1] for a, b in chosen]
@@ -213,7 +215,7 @@ def searches(
             yield Search(asked, scores, wanted, ours, theirs, numbers, numbers)
 
 
-@runtime_checkable
+@runtime_checkable  # beartype asks it in the tests
 class _Outcome(Protocol):
     def followed(self, later: Self, /) -> Self: ...
 
@@ -265,7 +267,7 @@ def rankings_between(
 ) -> Iterator[tuple[Pair, Ranking]]:
     """Look for each language's sentences of one condition in each other language of another.
 
-    O(n^2 d) time an ordered pair of languages, whatever the number of centrings; beside the
+    O(n^2 d) time an ordered pair of languages, by all centrings (see `STEEP`); beside the
     embeddings the unit vectors of two languages, and a block a centring.
 
     Args:
@@ -292,7 +294,7 @@ def rankings_between(
                 ranking(cosines, answers[second].of(chosen), numbers[chosen], numbers)
                 for chosen, cosines in _Blocks(ours, _Side.of(searched, second))
             ]
-            yield (first, second), reduce(Ranking.followed, by_block)[:, 0]
+            yield (first, second), reduce(Ranking.followed, by_block).of(0)
 
 
 def _answers(units: UnitVectors, same: Same | None) -> dict[str, Translations]:

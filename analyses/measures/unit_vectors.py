@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
-from steer_plugin.analyses.measures.blocks import ENTRIES
+from steer_plugin.analyses.measures import blocks
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import Embeddings
 
@@ -46,7 +46,8 @@ class UnitVectors(Mapping[str, Float[np.ndarray, "sentence d_model"]]):
         rows = self._kept.get(language)
         if rows is None:
             rows = self.columns(language, slice(None))
-            if len(self) * rows.size <= ENTRIES:
+            if len(self) * rows.size <= blocks.ENTRIES:
+                rows.flags.writeable = False
                 self._kept[language] = rows
         return rows
 
@@ -192,7 +193,7 @@ def unit_vectors(embeddings: Embeddings, centring: Centring) -> UnitVectors:
 def by_centring(
     embeddings: Embeddings, centrings: Sequence[Centring]
 ) -> dict[Centring, UnitVectors]:
-    """Give `unit_vectors` by each of some centrings, of which the last subtracts most."""
+    """Give `unit_vectors` once by each of some centrings, the last of which subtracts most."""
     ordered = sorted(set(centrings), key=CENTRINGS.index)
     return {centring: unit_vectors(embeddings, centring) for centring in ordered}
 

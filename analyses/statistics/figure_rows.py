@@ -4,6 +4,8 @@ from typing import Any
 
 import pandas as pd
 
+from steer_plugin.analyses.statistics.figures import Key
+
 GROUPS = ("all", "others", "medoid")
 """What stands for languages where a figure is not of a single pair of them."""
 
@@ -46,6 +48,12 @@ def from_target(
     if layer is not None:
         keep &= table["layer"] == layer
     return table[keep].reset_index(drop=True)
+
+
+def is_key_of_pair(key: Key) -> bool:
+    """Say whether the key of a figure is of a single pair of languages."""
+    _, _, query, candidates = key
+    return query not in GROUPS and candidates not in GROUPS
 
 
 def is_pair(table: pd.DataFrame) -> pd.Series:

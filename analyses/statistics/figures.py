@@ -113,7 +113,12 @@ def figures_of(
         gradient: their derivative by the weight of each sentence, up to a constant a figure; one
             for each fold of the others where these differ, see `Figures`.
         groups: of the sentences; None where each is one of its own.
+
+    Raises:
+        AnalysisError: there is not one key a figure, or one is not four words; or see
+            `group_numbers`.
     """
+    _check_keys(keys, len(values))
     sentences = gradient.shape[-2]
     numbers = group_numbers(sentences, groups)
     centred = (gradient - gradient.mean(-2, keepdims=True)) / sentences
@@ -123,6 +128,17 @@ def figures_of(
         centred = np.add.reduceat(centred[..., order, :], starts, axis=-2)
     influence = np.broadcast_to(centred, (FOLDS, *centred.shape[-2:]))
     return Figures(tuple(keys), values, influence, sentences)
+
+
+def _check_keys(keys: Sequence[Key], figures: int) -> None:
+    if len(keys) != figures:
+        raise AnalysisError(f"{len(keys)} keys were given for {figures} figures; give one a figure")
+    for key in keys:
+        if len(key) != len(KEYS) or not all(isinstance(word, str) for word in key):
+            raise AnalysisError(
+                f"{key!r} is no key of a figure; give its {', '.join(KEYS[:-1])} and {KEYS[-1]}, "
+                "four words"
+            )
 
 
 def weighted_means(

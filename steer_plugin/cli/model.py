@@ -9,7 +9,7 @@ import click
 
 from steer_plugin.cli.options import say
 from steer_plugin.settings.budget import Budget
-from steer_plugin.settings.model import DEMO, ModelSettings
+from steer_plugin.settings.model import ADAPTER_CONFIG, DEMO, ModelSettings
 
 if TYPE_CHECKING:
     from steer_plugin.adapters.nnsight.ndif import Traffic
@@ -28,7 +28,9 @@ def load_model(settings: ModelSettings, budget: Budget | None = None) -> "Adapte
     """
     # The libraries read these when they are imported, below.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    if settings.model == DEMO or Path(settings.model).exists():
+    folder = Path(settings.model)
+    # The base of adapters may be on a hub, wherever they are themselves.
+    if settings.model == DEMO or (folder.exists() and not (folder / ADAPTER_CONFIG).exists()):
         os.environ["HF_HUB_OFFLINE"] = "1"
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     say(f"Loading {settings.model}")

@@ -150,7 +150,7 @@ class Adapter(Protocol):
         max_new_tokens: int = 32,
         temperature: float = 1.0,
         top_p: float = 1.0,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         told: Callable[[int, str], None] | None = None,
         progress: str | None = None,
     ) -> Generation:
@@ -168,7 +168,8 @@ class Adapter(Protocol):
             max_new_tokens: at most so many tokens more.
             temperature: of the sampling; at 0 the likeliest token is next.
             top_p: sample from the likeliest tokens that together have this probability.
-            seed: of the sampling, from 0.
+            seed: of the sampling, from 0; or one for each prompt, whose place is then that among
+                the prompts of its seed.
             told: told which prompt, by its place, is continued by what, as soon as it is written;
                 on a server, a batch at a time. The pieces together are the texts.
             progress: what to call the work in a bar on stderr; None shows none.

@@ -28,7 +28,7 @@ class Writing:
         temperature: of the sampling; at 0, as below 1e-6, the likeliest token is next.
         top_p: sample from the likeliest tokens that together have this probability, above 0 and at
             most 1.
-        seed: of the sampling, from 0.
+        seed: of the sampling, from 0; or one for each prompt.
 
     Raises:
         ModelError: one of them is out of its range.
@@ -37,7 +37,7 @@ class Writing:
     max_new_tokens: int = 32
     temperature: float = 1.0
     top_p: float = 1.0
-    seed: int = 0
+    seed: int | tuple[int, ...] = 0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -45,11 +45,30 @@ class Writing:
             "max_new_tokens": (self.max_new_tokens >= 1, "at least 1"),
             "temperature": (0 <= self.temperature < math.inf, "0 or more"),
             "top_p": (0 < self.top_p <= 1, "above 0 and at most 1"),
-            "seed": (self.seed >= 0, "0 or more"),
+            "seed": (min(self._seeds, default=0) >= 0, "0 or more"),
         }
         for name, (fits, wanted) in right.items():
             if not fits:
                 raise ModelError(f"{name} is {getattr(self, name)}; give {wanted}")
+
+    @property
+    def _seeds(self) -> tuple[int, ...]:
+        return self.seed if isinstance(self.seed, tuple) else (self.seed,)
+
+    def streams(self, prompts: int) -> list[tuple[int, int]]:
+        """Give what the random numbers of each prompt hang on: its seed, and its place among its.
+
+        Raises:
+            ModelError: there are several seeds, and not one for each prompt.
+        """
+        if not isinstance(self.seed, tuple):
+            return [(self.seed, row) for row in range(prompts)]
+        if len(self.seed) != prompts:
+            raise ModelError(
+                f"{len(self.seed)} seeds were given for {prompts} prompts; give one for all, or "
+                "one for each"
+            )
+        return [(seed, self.seed[:row].count(seed)) for row, seed in enumerate(self.seed)]
 
 
 @dataclass(frozen=True)

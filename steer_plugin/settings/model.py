@@ -16,6 +16,9 @@ from steer_plugin.settings.names import (
 
 DEMO = "demo"
 AUTO: Final = "auto"
+ADAPTER_CONFIG = "adapter_config.json"
+"""What PEFT says of adapters, in their folder: the hub id of their base, for one."""
+
 BATCH_TOKENS = 2048
 
 

@@ -238,7 +238,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "a base on a hub that is not reached": (
         with_config(base_model_name_or_path="nobody/nothing"),
-        "polite is an adapter of 'nobody/nothing', which cannot be loaded: .*; put it there, or",
+        "polite is an adapter of 'nobody/nothing', which cannot be loaded: it is not in .*; put it",
     ),
     "no name of a base": (
         with_config(base_model_name_or_path=None),

@@ -18,6 +18,7 @@ from steer_plugin.adapters.shared.generation import _Written
 from steer_plugin.adapters.shared.sampling import choose, draws
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ModelError
+from steer_plugin.models.generation import Writing
 
 from support import tiny_models
 from support.oracle import Oracle
@@ -163,7 +164,7 @@ def test_tokens_are_drawn_as_often_as_transformers_would_draw_them(
         logits.repeat(texts, 1),
         temperature=temperature,
         top_p=top_p,
-        uniform=draws(range(texts), 3, 1),
+        uniform=draws([(3, row) for row in range(texts)], 1),
         log_probabilities=logs,
         tell=None,
     )
@@ -185,7 +186,7 @@ def test_at_almost_no_temperature_the_likeliest_token_is_next(temperature: float
         logits,
         temperature=temperature,
         top_p=0.9,
-        uniform=draws(range(8), 3, 1),
+        uniform=draws([(3, row) for row in range(8)], 1),
         log_probabilities=[],
         tell=None,
     )
@@ -194,11 +195,20 @@ def test_at_almost_no_temperature_the_likeliest_token_is_next(temperature: float
 
 
 def test_the_numbers_of_a_prompt_are_its_own_and_fewer_are_the_first_of_more() -> None:
-    many = draws([0, 5, 9], 2, 20)
+    many = draws([(2, 0), (2, 5), (2, 9)], 20)
 
-    assert torch.equal(draws([9, 5], 2, 7), many[[2, 1], :7])
+    assert torch.equal(draws([(2, 9), (2, 5)], 7), many[[2, 1], :7])
     assert len(set(many.flatten().tolist())) == 60
-    assert not torch.equal(draws([0], 3, 20), many[:1])
+    assert not torch.equal(draws([(3, 0)], 20), many[:1])
+
+
+def test_a_prompt_has_the_place_among_those_of_its_seed() -> None:
+    assert Writing(seed=4).streams(3) == [(4, 0), (4, 1), (4, 2)]
+    assert Writing(seed=(4, 0, 4, 4, 0)).streams(5) == [(4, 0), (0, 0), (4, 1), (4, 2), (0, 1)]
+    with pytest.raises(ModelError, match="2 seeds were given for 3 prompts; give one for all, or"):
+        Writing(seed=(4, 0)).streams(3)
+    with pytest.raises(ModelError, match=r"seed is .*; give 0 or more"):
+        Writing(seed=(4, -1))
 
 
 @pytest.mark.parametrize("drawn", [0.0, 1 - 2**-53])

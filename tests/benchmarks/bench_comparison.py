@@ -58,14 +58,16 @@ def rows() -> list[Row]:
 
     few = {name: each[:FEW] for name, each in embeddings.items()}
 
-    def searched(entries: int) -> None:
-        translation_search.ENTRIES = entries
-        retrieval_figures(few, target=TARGET)
+    def searched(at_once: int) -> None:
+        whole, translation_search.AT_ONCE = translation_search.AT_ONCE, at_once
+        try:
+            all_figures(few, target=TARGET)
+        finally:
+            translation_search.AT_ONCE = whole
 
-    at_once = translation_search.ENTRIES
     seconds = medians(
         {
-            "few": lambda: searched(at_once),
+            "few": lambda: searched(translation_search.AT_ONCE),
             "few apart": lambda: searched(1),
             "mixed": lambda: mixed(*CENTRINGS),
             "mixed apart": lambda: [mixed(centring) for centring in CENTRINGS],
@@ -80,6 +82,7 @@ def rows() -> list[Row]:
         times_as_long(
             what, "the products in float64 alone", seconds["all"], seconds["products"], ""
         ),
+        # Apart, two of the four still share the products of all centrings.
         times_faster(what, "one after another", seconds["all"], seconds["apart"], ">= 1.1"),
         times_faster(
             f"mixed retrieval by {len(CENTRINGS)} centrings, the same sizes",
@@ -89,10 +92,10 @@ def rows() -> list[Row]:
             ">= 1.3",
         ),
         times_faster(
-            f"retrieval of {LANGUAGES} languages, {FEW} sentences, all pairs at once",
+            f"all measures of {LANGUAGES} languages, {FEW} sentences, all pairs at once",
             "one after another",
             seconds["few"],
             seconds["few apart"],
-            ">= 1.5",
+            ">= 1.2",
         ),
     ]

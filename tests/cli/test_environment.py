@@ -17,8 +17,10 @@ from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.adapters import loader
 from steer_plugin.cli import generate as generate_command
 from steer_plugin.cli.main import main, run_command
+from steer_plugin.cli.model import load_model
 from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.models.generation import Generation
+from steer_plugin.settings.model import ModelSettings
 
 from support import saved_models
 
@@ -75,6 +77,17 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> Printed:
         )
 
     return run
+
+
+@pytest.mark.parametrize(("file", "offline"), [("config.json", "1"), ("adapter_config.json", None)])
+def test_a_hub_is_asked_for_no_folder_but_for_the_base_of_adapters(
+    file: str, offline: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(loader, "load_adapter", lambda *_, **__: Writer())
+    (tmp_path / file).write_text('{"base_model_name_or_path": "nobody/nothing"}')
+    load_model(ModelSettings(str(tmp_path)))
+    assert os.environ.get("HF_HUB_OFFLINE") == offline
 
 
 ENCODINGS = ["cp1252", "latin-1", "ascii", "shift_jis", "utf-8"]

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -102,6 +103,17 @@ def test_a_plan_changes_what_is_written_and_one_that_does_nothing_does_not(
     ]
     shares = np.array(words).reshape(2, -1) / np.array(words).reshape(2, -1).sum(1, keepdims=True)
     assert np.abs(shares[0] - shares[1]).sum() > 0.9
+
+
+def test_a_mask_has_a_row_for_each_text_of_a_seed(adapter: BridgeAdapter, unsteered: Texts) -> None:
+    strong = intervention(plan("hook_resid_post", "set", layers=(0, 1, 2), units=12))
+    masked = replace(strong, positions=tuple((row % 2 == 0,) for row in range(10)))
+
+    after = generate_texts(adapter, masked, **SMALL)
+
+    for seed, texts in after.items():
+        assert texts[1::2] == unsteered[seed][1::2]
+        assert set(texts[::2]).isdisjoint(unsteered[seed][::2])
 
 
 def test_sampling_settings_reach_the_model(

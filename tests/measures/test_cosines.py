@@ -1,13 +1,17 @@
 from collections import defaultdict
-from functools import reduce
+from functools import partial, reduce
 from itertools import product
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from steer_plugin.analyses.measures.cosines import Ranking, same_texts, translations
+from steer_plugin.analyses.measures.mixed_retrieval import mixed_figures
+from steer_plugin.analyses.measures.neighbours import neighbour_figures
+from steer_plugin.analyses.measures.retrieval import retrieval_figures
 from steer_plugin.analyses.measures.translation_search import Search, searches
 from steer_plugin.analyses.measures.unit_vectors import Centring, by_centring, unit_vectors
 
@@ -57,7 +61,7 @@ def assert_searches(embeddings: Space, centrings: tuple[Centring, ...] = ("raw",
                 (search.near_queries, largest),
                 (search.near_candidates, largest_back),
             ):
-                np.testing.assert_allclose(rows[here, there], wanted, atol=1e-10)
+                np.testing.assert_allclose(rows[here, there], wanted, rtol=0, atol=1e-12)
     assert sorted(pairs) == sorted(ordered(embeddings))
 
 
@@ -72,23 +76,43 @@ def test_of_many_sentences_the_ten_nearest_are_kept() -> None:
     assert_searches(space(n=13), ("raw", "language"))
 
 
-def test_cosines_by_one_centring_do_not_drown_in_the_rounding_of_another() -> None:
+@pytest.mark.parametrize("entries", [None, 40])
+def test_cosines_by_one_centring_do_not_drown_in_the_rounding_of_another(
+    entries: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     embeddings = space(n=13)
-    embeddings["deu_Latn"][4] *= 1e-6
-    assert_searches(embeddings, ("raw", "global", "language"))
+    for rows in embeddings.values():
+        rows[4] *= 1e-6
+    if entries is None:
+        assert_searches(embeddings, ("raw", "global", "language"))
+    near_nought = {
+        language: np.vstack([rows * 1e-9, np.ones_like(rows[:1])])
+        for language, rows in space(n=12).items()
+    }
+    if entries is not None:
+        monkeypatch.setattr("steer_plugin.analyses.measures.blocks.ENTRIES", entries)
+    for measure in (
+        retrieval_figures,
+        neighbour_figures,
+        partial(mixed_figures, near_nought),
+    ):
+        alone = measure(near_nought, target=None, centrings=("raw",)).frame()
+        both = measure(near_nought, target=None, centrings=("raw", "language")).frame()
+        kept = both[both["centring"] == "raw"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(kept, alone)
 
 
-@pytest.mark.parametrize("entries", [1, 169, 500])
+@pytest.mark.parametrize("at_once", [1, 169, 500])
 def test_few_pairs_at_a_time_are_searched_as_all_are(
-    entries: int, monkeypatch: pytest.MonkeyPatch
+    at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embeddings = space(n=13)
     every = [unit_vectors(embeddings, "raw"), unit_vectors(embeddings, "language")]
     (there, back) = searches(every, None)
     whole = {pair: (s, place) for s in (there, back) for place, pair in enumerate(s.pairs)}
-    monkeypatch.setattr("steer_plugin.analyses.measures.translation_search.ENTRIES", entries)
+    monkeypatch.setattr("steer_plugin.analyses.measures.translation_search.AT_ONCE", at_once)
     parts = list(searches(every, None))
-    assert len(parts) == 2 * -(-6 // max(1, entries // 169))
+    assert len(parts) == 2 * -(-6 // max(1, at_once // 169))
     for search in parts:
         for place, pair in enumerate(search.pairs):
             together, there_place = whole[pair]
@@ -97,8 +121,8 @@ def test_few_pairs_at_a_time_are_searched_as_all_are(
             )
             for name in ("ranks", "rivals", "lifts", "gains"):
                 np.testing.assert_array_equal(
-                    getattr(search.ranking[:, place], name),
-                    getattr(together.ranking[:, there_place], name),
+                    getattr(search.ranking.of(place), name),
+                    getattr(together.ranking.of(there_place), name),
                 )
 
 
@@ -150,9 +174,9 @@ def test_blocks_of_queries_are_together_what_all_at_once_are(
         own = together.translations.of(slice(place * n, (place + 1) * n))
         assert asked == list(zip(own.queries, own.candidates, strict=True))
         rankings = [search.ranking for search in blocks]
-        ranking = reduce(Ranking.followed, rankings)[:, 0]
+        ranking = reduce(Ranking.followed, rankings).of(0)
         for name in ("ranks", "rivals"):
             np.testing.assert_array_equal(
-                getattr(ranking, name), getattr(together.ranking[:, place], name)
+                getattr(ranking, name), getattr(together.ranking.of(place), name)
             )
-        np.testing.assert_allclose(ranking.lifts, together.ranking[:, place].lifts, atol=1e-12)
+        np.testing.assert_allclose(ranking.lifts, together.ranking.of(place).lifts, atol=1e-12)

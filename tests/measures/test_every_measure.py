@@ -11,7 +11,8 @@ from steer_plugin.analyses.measures.cosines import same_texts
 from steer_plugin.analyses.measures.every_measure import all_figures
 from steer_plugin.analyses.measures.geometry import geometry_figures
 from steer_plugin.analyses.measures.neighbours import neighbour_figures
-from steer_plugin.analyses.measures.retrieval import retrieval_figures
+from steer_plugin.analyses.measures.retrieval import CENTRINGS, retrieval_figures
+from steer_plugin.analyses.statistics.figures import Figures, joined
 from steer_plugin.errors import AnalysisError
 
 from support.spaces import Space, group, space
@@ -36,17 +37,27 @@ def test_one_pass_gives_what_each_measure_gives_by_itself() -> None:
     texts = [*"abcd", "h", *"fghijklm"]
     same = {language: same_texts(texts) for language in embeddings}
     tables = all_figures(embeddings, target=TARGET, same=same)
+
+    def by_each_centring(measure: Callable[..., Figures]) -> Figures:
+        """Measure one centring after another, so that none is made of another."""
+        return joined(
+            [
+                measure(embeddings, target=TARGET, same=same, centrings=(centring,))
+                for centring in CENTRINGS
+            ]
+        )
+
     alone = {
         "alignment": alignment_figures(embeddings, target=TARGET),
-        "retrieval": retrieval_figures(embeddings, target=TARGET, same=same),
-        "neighbours": neighbour_figures(embeddings, target=TARGET, same=same),
+        "retrieval": by_each_centring(retrieval_figures),
+        "neighbours": by_each_centring(neighbour_figures),
         "geometry": geometry_figures(embeddings, target=TARGET),
     }
     assert list(tables) == list(alone)
     for name, figures in alone.items():
-        pd.testing.assert_frame_equal(tables[name].index, figures.index)
-        np.testing.assert_array_equal(tables[name].values, figures.values)
-        np.testing.assert_array_equal(tables[name].influence, figures.influence)
+        assert tables[name].keys == figures.keys
+        np.testing.assert_allclose(tables[name].values, figures.values, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(tables[name].influence, figures.influence, rtol=0, atol=1e-12)
     unaware = all_figures(embeddings, target=TARGET)
     for name in ("retrieval", "neighbours"):
         assert not unaware[name].frame().equals(tables[name].frame())
@@ -59,6 +70,21 @@ def test_one_pass_by_blocks_gives_what_one_at_once_gives(
     whole = tabulated(space(13))
     monkeypatch.setattr("steer_plugin.analyses.measures.blocks.ENTRIES", entries)
     pd.testing.assert_frame_equal(tabulated(space(13)), whole, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("measure", [retrieval_figures, neighbour_figures])
+def test_the_order_of_centrings_is_that_of_the_rows_and_changes_none(
+    measure: Callable[..., Figures],
+) -> None:
+    here, there = (
+        measure(space(13), target=TARGET, centrings=centrings)
+        for centrings in (("raw", "language"), ("language", "raw"))
+    )
+    assert list(dict.fromkeys(centring for _, centring, _, _ in there.keys)) == ["language", "raw"]
+    half = len(here.keys) // 2
+    assert there.keys == here.keys[half:] + here.keys[:half]
+    np.testing.assert_array_equal(there.values, np.roll(here.values, half))
+    np.testing.assert_array_equal(there.influence, np.roll(here.influence, half, axis=2))
 
 
 def test_no_figure_of_a_space_is_undefined_and_none_stands_twice() -> None:

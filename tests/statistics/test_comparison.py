@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -267,6 +268,7 @@ def test_a_comparison_needs_a_control() -> None:
         means(normal(1), normal(2)),
         means(normal(1, n=39)),
         means(normal(1), groups=np.arange(40) // 2),
+        replace(means(normal(1)), keys=(("mean 0", "language", "all", "all"),)),
     ],
 )
 def test_conditions_must_have_the_same_figures(other: Figures) -> None:
@@ -362,3 +364,17 @@ def test_named_controls_must_be_there_and_have_draws() -> None:
             compare_controls(figures, figures, named)
     with pytest.raises(AnalysisError, match="the conditions have different figures"):
         compare_controls(figures, figures, {"a": [figures], "b": [means(normal(0, n=39))]})
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ([("mean", "raw", "all", "all")], "1 keys were given for 2 figures; give one a figure"),
+        ([("mean", "raw", "all", "all"), ("mean", "raw", "all")], r"'all'\) is no key of a figure"),
+        ([("mean", "raw", "all", "all"), ("mean", "raw", "all", 3)], r"3\) is no key of a figure"),
+    ],
+)
+def test_a_figure_has_one_key_of_four_words(keys: Any, message: str) -> None:
+    with pytest.raises(AnalysisError, match=message):
+        weighted_means(keys, np.zeros((4, 2)))

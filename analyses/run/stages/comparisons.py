@@ -14,8 +14,8 @@ from steer_plugin.analyses.run.stages.condition_embeddings import ConditionEmbed
 from steer_plugin.analyses.run.stages.conditions import BEFORE, MATCHED, Comparison, Condition
 from steer_plugin.analyses.statistics.comparison import compare, compare_controls
 from steer_plugin.analyses.statistics.false_discoveries import control_false_discoveries
-from steer_plugin.analyses.statistics.figure_rows import GROUPS
-from steer_plugin.analyses.statistics.figures import Figures, Key, joined
+from steer_plugin.analyses.statistics.figure_rows import is_key_of_pair
+from steer_plugin.analyses.statistics.figures import Figures, joined
 from steer_plugin.errors import AnalysisError
 from steer_plugin.responses.embeddings import FINAL, Embeddings, Layer
 from steer_plugin.settings.parts import CONTROLS
@@ -213,13 +213,12 @@ def _drawn(name: str) -> bool:
 
 
 def _controlled(measured: TableFigures) -> Figures:
-    tables = [measured[table] for table in TABLES]
-    return joined([figures.of([_is_controlled(key) for key in figures.keys]) for figures in tables])
-
-
-def _is_controlled(key: Key) -> bool:
-    measure, _, query, candidates = key
-    return measure in CONTROLLED and (query in GROUPS or candidates in GROUPS)
+    return joined(
+        [
+            figures.of([key[0] in CONTROLLED and not is_key_of_pair(key) for key in figures.keys])
+            for figures in (measured[table] for table in TABLES)
+        ]
+    )
 
 
 def _mixed(embedded: ConditionEmbeddings, comparison: Comparison) -> pd.DataFrame:
