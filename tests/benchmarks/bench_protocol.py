@@ -22,8 +22,9 @@ DEMO_SECONDS, SMALL_SECONDS = 5 * 60, 30 * 60
 
 def rows() -> list[Row]:
     """Run both, all told: loading and the page included."""
-    bare = _bare_forwards()
-    demo, small = _run(DEMO), _run(SMALL)
+    before, demo, after = _bare_forwards(), _run(DEMO), _bare_forwards()
+    bare = (before + after) / 2  # what a machine does in a minute wanders by a tenth
+    small = _run(SMALL)
     whole = f"{DEMO.stem}, all told"
     return [
         times_as_long(whole, "its bare forward passes", demo, bare, "<= 1.3"),
