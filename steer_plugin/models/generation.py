@@ -1,8 +1,10 @@
 """What a model is asked to continue, and what it continues it with."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, Literal
 
 from steer_plugin.errors import ModelError
@@ -68,7 +70,8 @@ class Writing:
                 f"{len(self.seed)} seeds were given for {prompts} prompts; give one for all, or "
                 "one for each"
             )
-        return [(seed, self.seed[:row].count(seed)) for row, seed in enumerate(self.seed)]
+        places: defaultdict[int, count[int]] = defaultdict(count)
+        return [(seed, next(places[seed])) for seed in self.seed]
 
 
 @dataclass(frozen=True)
