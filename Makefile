@@ -17,8 +17,10 @@ endif
 demo: $(VENV)/demo ## find, steer and measure on Gemma 3 270M; ends with the report's path
 	$(BIN)/steer-plugin demo
 
-docs: $(VENV)/docs ## the site, in docs/_build; a warning is an error, and tutorials run
+docs: $(VENV)/dev ## the site, in docs/_build: a warning is an error, tutorials run, links are followed
+	rm -rf docs/_build
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env docs docs/_build
+	$(BIN)/python -m pytest docs/test_site.py
 
 test: programs environments ## on a process more than there are cores
 	$(PYTEST)
@@ -54,7 +56,7 @@ $(VENV)/torch: constraints.txt
 	$(PIP) torch
 	touch $@
 
-$(VENV)/demo $(VENV)/docs $(VENV)/dev: pyproject.toml constraints.txt $(VENV)/torch
+$(VENV)/demo $(VENV)/dev: pyproject.toml constraints.txt $(VENV)/torch
 	$(PIP) --editable '.[$(@F)]'
 	touch $@
 

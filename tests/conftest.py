@@ -44,7 +44,6 @@ FIRST = (
     "tests/adapters/nnsight/test_source_capture.py",
     "ndif",
     "demo",
-    "tests/package/test_site.py",
     "tests/run/test_experiment.py",
     "browser",
 )

@@ -249,7 +249,7 @@ def test_the_interval_holds_the_true_r_about_19_times_in_20(
     generator = np.random.default_rng(n)
     x, noise = getattr(generator, drawn)(size=(2, 2000, n))
     y = true * x * noise.std() / x.std() + np.sqrt(1 - true**2) * noise
-    r = [scipy.stats.pearsonr(*points).statistic for points in zip(x, y, strict=True)]
+    r = scipy.stats.pearsonr(x, y, axis=1).statistic
     low, high = np.transpose([fisher_interval(float(value), n) for value in r])
     held = np.mean((low <= true) & (true <= high))
     # Of 2,000 trials; three standard errors are 0.015.
