@@ -56,7 +56,7 @@ class Running:
         while not re.search(pattern, told := self.err.read_text()):
             is_over = not self.process.is_alive() or time.monotonic() > end
             assert not is_over, f"ended without {pattern!r}: {told}"
-            time.sleep(0.005)
+            time.sleep(0.02)
         return told
 
     def stop(self, sign: signal.Signals) -> Ended:

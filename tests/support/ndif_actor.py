@@ -39,6 +39,8 @@ class CPUModel(SandboxHost, BaseModelDeployment):
         self.execution_sandbox = None
         self.ending = threading.Lock()
         super().__init__(*args, gpu_mem_bytes_by_id={}, **settings)
+        # To look for garbage among the modules after each request takes longer than most requests.
+        gc.freeze()
         Path(os.environ[ACTORS], str(os.getpid())).write_text(self.model_key, encoding="utf-8")
 
     def load_from_disk(self) -> Any:

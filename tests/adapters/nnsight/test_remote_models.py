@@ -346,32 +346,33 @@ def test_an_actor_killed_in_the_middle_of_a_request_costs_no_row(
     assert_close(found, neurons(local_of("llama"), MANY * 3))
 
 
-def test_a_killed_api_that_comes_back_costs_a_moment_and_no_row(
+def test_an_outage_costs_whoever_waits_a_moment_and_ends_in_one_line_for_who_does_not(
     ndif: NDIFServer, local_of: Callable[[str], BridgeAdapter], told: list[str]
 ) -> None:
-    far = remote(folder_of(ndif, "llama"), batch_tokens=1, say=told.append)
+    folder, told_in_haste = folder_of(ndif, "llama"), list[str]()
+    patient = remote(folder, batch_tokens=1, say=told.append)
+    hasty = remote(folder, batch_tokens=64, patience_s=4.0, say=told_in_haste.append)
+    waiting = []
 
-    def restart() -> None:
-        ndif.kill_api()
-        ndif.start_api()
+    with ThreadPoolExecutor(1) as pool:
 
-    restarter = after_some_answers(far, restart)
-    found = neurons(far, MANY)
-    restarter.join()
+        def kill() -> None:
+            killer = after_some_answers(patient, ndif.kill_api)
+            waiting.append(pool.submit(neurons, patient, MANY))
+            killer.join()
 
-    assert_close(found, neurons(local_of("llama"), MANY))
-    assert far.ndif.traffic.again >= 1
+        try:
+            with pytest.raises(
+                ModelError, match=rf"^NDIF at {ndif.url} cannot be reached: .*refused"
+            ):
+                while_running(hasty, MANY, kill)
+        finally:
+            ndif.start_api()
+        assert_close(waiting[0].result(), neurons(local_of("llama"), MANY))
+
+    assert patient.ndif.traffic.again >= 1
     assert told
-
-
-def test_a_server_that_stays_away_ends_in_one_line(ndif: NDIFServer, told: list[str]) -> None:
-    far = remote(folder_of(ndif, "llama"), batch_tokens=64, patience_s=4.0, say=told.append)
-    try:
-        with pytest.raises(ModelError, match=rf"^NDIF at {ndif.url} cannot be reached: .*refused"):
-            while_running(far, MANY, ndif.kill_api)
-    finally:
-        ndif.start_api()
-    assert [line.partition(";")[2] for line in told] == [
+    assert [line.partition(";")[2] for line in told_in_haste] == [
         " trying again in 1 s",
         " trying again in 2 s",
     ]
