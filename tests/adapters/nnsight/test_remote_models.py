@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import random
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -346,36 +347,111 @@ def test_an_actor_killed_in_the_middle_of_a_request_costs_no_row(
     assert_close(found, neurons(local_of("llama"), MANY * 3))
 
 
-def test_an_outage_costs_whoever_waits_a_moment_and_ends_in_one_line_for_who_does_not(
-    ndif: NDIFServer, local_of: Callable[[str], BridgeAdapter], told: list[str]
-) -> None:
-    folder, told_in_haste = folder_of(ndif, "llama"), list[str]()
-    patient = remote(folder, batch_tokens=1, say=told.append)
-    hasty = remote(folder, batch_tokens=64, patience_s=4.0, say=told_in_haste.append)
-    waiting = []
+@dataclasses.dataclass(frozen=True)
+class Outage:
+    """What an API that was killed and came back did to three who were at it.
 
-    with ThreadPoolExecutor(1) as pool:
+    Attributes:
+        patient: waited for it; what it read, and what it was told.
+        patient_told: as above.
+        again: how often it tried again.
+        hasty_error: of one whose patience ended first.
+        hasty_told: what that was told.
+        out: folder of a run whose patience ended, too.
+        broken_off: how that ended.
+        kept: steps that it had done.
+        resumed: how it ended when it was carried out once more.
+    """
+
+    patient: np.ndarray
+    patient_told: list[str]
+    again: int
+    hasty_error: str
+    hasty_told: list[str]
+    out: Path
+    broken_off: command_line.Ended
+    kept: list[str]
+    resumed: command_line.Ended
+
+
+@pytest.fixture(scope="module")
+def outage(ndif: NDIFServer, tmp_path_factory: pytest.TempPathFactory) -> Outage:
+    """Kill the API once, since it takes half a minute to come back."""
+    folder, tmp = folder_of(ndif, "llama"), tmp_path_factory.mktemp("outage")
+    out, file = tmp / "out", tmp / "run.toml"
+    corpus = saved_models.save_corpus(tmp / "corpus.tsv", 24)
+    file.write_text(
+        f'model = "{folder}"\ncorpus = "{corpus}"\ntargets = ["deu_Latn"]\n'
+        'top_k = [3]\nresamples = 20\nhost = "ndif"\n'
+    )
+    command = ["run", file, "--out", out, "--ndif-url", ndif.url, "--ndif-patience", "3"]
+    told: dict[str, list[str]] = {"patient": [], "hasty": []}
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
+        ndif_fixture.connect(ndif, patch)
+        patch.setenv("NDIF_API_KEY", ndif.key)
+        patient = remote(folder, batch_tokens=1, say=told["patient"].append)
+        hasty = remote(folder, batch_tokens=64, patience_s=4.0, say=told["hasty"].append)
+        process = command_line.start(*command)
+        waiting = []
 
         def kill() -> None:
-            killer = after_some_answers(patient, ndif.kill_api)
-            waiting.append(pool.submit(neurons, patient, MANY))
-            killer.join()
+            process.until("Embedding 12 sentences in 3 languages: before")
+            waiting.append(pool.submit(neurons, patient, MANY * 2))
+            process.until("Embedding 12 sentences in 3 languages: deu_Latn-k3-experts")
+            ndif.kill_api()
 
         try:
-            with pytest.raises(
-                ModelError, match=rf"^NDIF at {ndif.url} cannot be reached: .*refused"
-            ):
+            with pytest.raises(ModelError) as raised:
                 while_running(hasty, MANY, kill)
+            broken_off = process.finish()
+            kept = sorted(path.parent.name for path in out.rglob("config.json"))
         finally:
             ndif.start_api()
-        assert_close(waiting[0].result(), neurons(local_of("llama"), MANY))
+        read = waiting[0].result()
+        ndif.ready(folder)
+        resumed = command_line.run(*command)
+    return Outage(
+        read,
+        told["patient"],
+        patient.ndif.traffic.again,
+        str(raised.value),
+        told["hasty"],
+        out,
+        broken_off,
+        kept,
+        resumed,
+    )
 
-    assert patient.ndif.traffic.again >= 1
-    assert told
-    assert [line.partition(";")[2] for line in told_in_haste] == [
+
+def test_an_api_that_comes_back_costs_whoever_waits_a_moment_and_no_row(
+    outage: Outage, local_of: Callable[[str], BridgeAdapter]
+) -> None:
+    assert_close(outage.patient, neurons(local_of("llama"), MANY * 2))
+    assert outage.again >= 1
+    assert outage.patient_told
+
+
+def test_a_server_that_stays_away_ends_in_one_line(outage: Outage, ndif: NDIFServer) -> None:
+    assert re.match(rf"NDIF at {ndif.url} cannot be reached: .*refused", outage.hasty_error)
+    assert [line.partition(";")[2] for line in outage.hasty_told] == [
         " trying again in 1 s",
         " trying again in 2 s",
     ]
+
+
+def test_a_run_goes_on_where_a_dead_server_stopped_it(outage: Outage, ndif: NDIFServer) -> None:
+    code, stdout, err = outage.broken_off
+    assert (code, stdout) == (1, "")
+    assert "cannot be reached" in err
+    assert "Traceback" not in err
+    assert outage.kept[:3] == ["before", "experts", "experts-judged"]
+
+    code, stdout, err = outage.resumed
+    assert (code, stdout) == (0, f"{outage.out / 'report.html'}\n"), err
+    assert "Kept experts" in err
+    assert ndif.key not in "".join(
+        path.read_text(errors="ignore") for path in outage.out.rglob("*") if path.is_file()
+    )
 
 
 def test_a_server_that_was_never_there_is_not_waited_for(ndif: NDIFServer) -> None:
@@ -578,38 +654,3 @@ def test_a_host_on_the_command_line_goes_before_the_files(
 def test_the_demo_model_is_no_servers(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert run_command(["demo", "--host", "ndif", "--out", str(tmp_path / "out")]) == 1
     assert "'demo' is a file here, which no NDIF server has" in capsys.readouterr().err
-
-
-def test_a_run_goes_on_where_a_dead_server_stopped_it(
-    ndif: NDIFServer, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NDIF_API_KEY", ndif.key)
-    file = tmp_path / "run.toml"
-    file.write_text(
-        f'model = "{folder_of(ndif, "llama")}"\ncorpus = "{corpus}"\ntargets = ["deu_Latn"]\n'
-        'top_k = [3]\nresamples = 20\nhost = "ndif"\n'
-    )
-    out = tmp_path / "out"
-    arguments = ["run", file, "--out", out, "--ndif-url", ndif.url, "--ndif-patience", "3"]
-
-    process = command_line.start(*arguments)
-    process.until("Embedding 12 sentences in 3 languages: deu_Latn-k3-experts")
-    ndif.kill_api()
-    code, stdout, err = process.finish()
-    try:
-        assert (code, stdout) == (1, "")
-        assert "cannot be reached" in err
-        assert "Traceback" not in err
-        kept = sorted(path.parent.name for path in out.rglob("config.json"))
-        assert kept[:3] == ["before", "experts", "experts-judged"]
-    finally:
-        ndif.start_api()
-    ndif.ready(folder_of(ndif, "llama"))
-
-    code, stdout, err = command_line.run(*arguments)
-
-    assert (code, stdout) == (0, f"{out / 'report.html'}\n"), err
-    assert "Kept experts" in err
-    assert ndif.key not in "".join(
-        path.read_text(errors="ignore") for path in out.rglob("*") if path.is_file()
-    )
