@@ -22,7 +22,7 @@ docs: $(VENV)/dev ## the site, in docs/_build: a warning is an error, tutorials 
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env docs docs/_build
 	$(BIN)/python -m pytest docs/test_site.py
 
-test: programs environments ## on a process more than there are cores
+test: programs environments ## on a process a core
 	$(PYTEST)
 
 lint: $(VENV)/dev

@@ -49,11 +49,6 @@ FIRST = (
 )
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Start one worker more than there are cores: the one with the NDIF server mostly waits."""
-    return 1 + len(os.sched_getaffinity(0))
-
-
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the order of the groups with pytest-xdist, and know its mark without it."""
     config.addinivalue_line("markers", "xdist_group(name): tests that one worker runs")
@@ -77,9 +72,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Spare Python to look for garbage among the modules, each time that it looks."""
+    """Spare Python to look for garbage among the modules, and to look so often."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(50_000)
 
 
 @pytest.fixture(scope="session")
