@@ -17,9 +17,9 @@ endif
 demo: $(VENV)/demo ## find, steer and measure on Gemma 3 270M; ends with the report's path
 	$(BIN)/steer-plugin demo
 
-docs: $(VENV)/dev ## the site, in docs/_build: a warning is an error, tutorials run, links are followed
+docs: $(VENV)/dev ## the site, in docs/_build/html: a warning is an error, tutorials run, links are followed
 	rm -rf docs/_build
-	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env docs docs/_build
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --fresh-env docs docs/_build/html
 	$(BIN)/python -m pytest docs/test_site.py
 
 test: programs environments ## on a process a core

@@ -32,7 +32,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site() -> Path:
-    folder = ROOT / "docs" / "_build"
+    folder = ROOT / "docs" / "_build" / "html"
     assert (folder / "index.html").exists(), "run: make docs"
     return folder
 
