@@ -146,10 +146,8 @@ def _checksum(tensor: Shaped[Tensor, "*shape"]) -> str:
         flat = flat.clone()
     content = flat.contiguous().view(torch.uint8)
     whole = len(content) // (8 * ROW) * 8 * ROW
-    parts = [content[whole:]]
-    if whole:
-        words = content[:whole].view(torch.int64).view(-1, ROW)
-        parts += [words.sum(1), words.sum(0)]
+    words = content[:whole].view(torch.int64).view(-1, ROW)
+    parts = (words.sum(1), words.sum(0), content[whole:])
     return hashlib.sha256(b"".join(part.cpu().numpy().tobytes() for part in parts)).hexdigest()
 
 

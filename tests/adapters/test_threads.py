@@ -20,7 +20,7 @@ from support.plans import intervention, plan
 from support.tiny_models import Tiny
 
 THREADS = 4
-JOBS = 24
+JOBS = 40
 PROMPTS = ["air ant bay", "cat", "desk ear fire hand"]
 READING = Reading("mlp.hook_post", "mean")
 PLANS = [None, *(intervention(plan("mlp.hook_post", "set", seed=seed)) for seed in range(3))]
@@ -97,7 +97,7 @@ def test_a_verb_beside_a_block_of_another_thread_is_refused(
         np.testing.assert_array_equal(pool.submit(losses).result(), wanted)
 
 
-def test_each_answer_is_as_alone(adapters: list[Adapter]) -> None:
+def test_each_of_forty_answers_is_as_alone(adapters: list[Adapter]) -> None:
     wanted = [job(adapters, number) for number in range(JOBS)]
 
     with ThreadPoolExecutor(THREADS) as pool:

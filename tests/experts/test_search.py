@@ -212,7 +212,7 @@ def test_a_search_that_is_killed_at_any_write_ends_with_the_same_table(
         return ExpertTable.load(folder / "experts")
 
     wanted = search(tmp_path / "undisturbed")
-    for writes in count(step=passes):  # the writes of two passes are alike
+    for writes in count():
         folder = tmp_path / str(writes)
         was_killed = Kill(folder, writes).ends(partial(search, folder))
         before = batches_in(folder)

@@ -169,9 +169,8 @@ def test_a_click_into_the_legend_and_a_choice_keep_one_language(
     assert console(chromium) == []
 
 
-@pytest.mark.parametrize(
-    ("width", "dark"), [(360, False), (400, False), (400, True), (800, True), (1280, False)]
-)
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("width", [360, 400, 800, 1280])
 def test_the_page_fits_its_window_in_the_light_and_in_the_dark(
     page: Path, chromium: Chrome, width: int, dark: bool
 ) -> None:

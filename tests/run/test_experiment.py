@@ -635,14 +635,14 @@ def test_report_writes_a_runs_report_and_charts_again(
     shutil.copytree(finished_run.folder / "results", tmp_path / "results")
     capfd.readouterr()
 
-    code = run_command(["report", str(tmp_path), "--svg"])
+    code = run_command(["report", str(tmp_path), "--svg", "--png"])
 
     page = tmp_path / "report.html"
     assert code == 0
     assert capfd.readouterr().out == f"{page}\n"
     assert page.read_bytes() == (finished_run.folder / "report.html").read_bytes()
     pictures = sorted((tmp_path / "charts").iterdir())
-    assert {path.suffix for path in pictures} == {".svg"}
+    assert {path.suffix for path in pictures} == {".png", ".svg"}
     assert all(path.stat().st_size > 1000 for path in pictures)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import jaxtyping
 from beartype import BeartypeConf, beartype
 
-CALLS_OF_A_TEST = 2
+CALLS_OF_A_TEST = 20
 """How many calls of one function are checked in each test: a check is dearer than most calls."""
 
 READ_THEIR_CALLER = ("Registry.add", "_caller")

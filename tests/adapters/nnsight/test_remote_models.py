@@ -352,9 +352,9 @@ class Outage:
     """What an API that was killed and came back did to three who were at it.
 
     Attributes:
-        patient: waited for it; what it read, and what it was told.
-        patient_told: as above.
-        again: how often it tried again.
+        patient: what one who waited for it read.
+        patient_told: what that was told.
+        again: how often that tried again.
         hasty_error: of one whose patience ended first.
         hasty_told: what that was told.
         out: folder of a run whose patience ended, too.
