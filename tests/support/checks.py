@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import inspect
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -52,8 +53,22 @@ def checked(call: Callable[..., Any]) -> Callable[..., Any]:
 
 @functools.cache
 def _check_of(call: Callable[..., Any]) -> Callable[..., Any]:
-    check: Callable[..., Any] = jaxtyping.jaxtyped(call, typechecker=_typechecker)
-    return check
+    """Check a function, sizes having their names for one call.
+
+    jaxtyping's own decorator looks at each argument three times. A generator takes it all the same:
+    beartype alone would check its arguments in whatever call is under way as it begins.
+    """
+    if inspect.isgeneratorfunction(inspect.unwrap(call)):
+        lazy: Callable[..., Any] = jaxtyping.jaxtyped(call, typechecker=_typechecker)
+        return lazy
+    check: Callable[..., Any] = _typechecker(call)
+
+    @functools.wraps(call)
+    def scoped(*args: Any, **kwargs: Any) -> Any:
+        with jaxtyping.jaxtyped("context"):
+            return check(*args, **kwargs)
+
+    return scoped
 
 
 def begin_test() -> None:

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from jaxtyping import TypeCheckError
+from beartype.roar import BeartypeCallHintViolation
 
 from steer_plugin.activations.pooling import pool
 from steer_plugin.settings.probe import ProbeSettings
@@ -9,9 +9,9 @@ from support import checks
 
 
 def test_shapes_and_types_are_checked_in_each_test() -> None:
-    with pytest.raises(TypeCheckError):
+    with pytest.raises(BeartypeCallHintViolation):
         pool(torch.zeros(2, 3, 4), torch.ones(2, 5, dtype=torch.bool), "mean")
-    with pytest.raises(TypeCheckError):
+    with pytest.raises(BeartypeCallHintViolation):
         ProbeSettings(site=1)  # type: ignore[arg-type]
 
 
@@ -22,11 +22,11 @@ def plus_one(number: int) -> int:
 def test_the_calls_of_a_test_are_checked_up_to_a_number() -> None:
     first_checked = checks.checked(plus_one)
     for _ in range(checks.CALLS_OF_A_TEST):
-        with pytest.raises(TypeCheckError):
+        with pytest.raises(BeartypeCallHintViolation):
             first_checked(0.5)
     assert first_checked(0.5) == 1.5
     checks.begin_test()
     with checks.without_checks():
         assert first_checked(0.5) == 1.5
-    with pytest.raises(TypeCheckError):
+    with pytest.raises(BeartypeCallHintViolation):
         first_checked(0.5)
