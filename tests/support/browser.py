@@ -61,12 +61,17 @@ def open_page(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
     )
-    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    emulate_scheme(browser, dark=dark)
     browser.get(page.as_uri() + (f"#{anchor}" if anchor else ""))
     WebDriverWait(browser, LIMIT).until(
         lambda b: b.execute_script("return document.body.dataset.drawn === 'yes'")
     )
+
+
+def emulate_scheme(browser: Chrome, *, dark: bool) -> None:
+    """Show the page as to a reader whose screen is light or dark."""
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
 
 
 def console(browser: Chrome) -> list[str]:
