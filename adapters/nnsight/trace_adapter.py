@@ -27,7 +27,6 @@ from steer_plugin.adapters.shared.sampling import LEAST_TEMPERATURE
 from steer_plugin.adapters.shared.shipped_tokenizer import shipped_tokenizer
 from steer_plugin.adapters.shared.steered_tokens import (
     Steered,
-    require_units,
     steered_in_batch,
 )
 from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
@@ -197,7 +196,7 @@ class TraceAdapter(BatchAdapter):
         for reading in readings:
             pooler(reading.pooling)
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
-        require_units(self.space, intervention, self._model.config)
+        self.check_plan(intervention)
         places, keys = self._places(spaces)
         units = sum(map(len, spaces.values()))
 

@@ -89,6 +89,15 @@ class BatchAdapter(ABC):
         chosen = chosen_layers(site, layers, self._info.n_layers)
         return UnitSpace(site, chosen, self._widths_of(site, chosen))
 
+    def check_plan(self, intervention: AnyPlan | None) -> None:
+        """Refuse, before anything runs, a plan that names what the model lacks.
+
+        Raises:
+            InterventionError: it is no plan.
+            SiteError: the model lacks the site, a layer or a unit, or a head has other values.
+        """
+        require_units(self.space, intervention, self._model.config)
+
     def batches(self, texts: Sequence[Prompt]) -> list[Int[np.ndarray, " text"]]:
         """Give the rows of each batch that `collect` makes; see `Adapter.batches`.
 
@@ -126,7 +135,7 @@ class BatchAdapter(ABC):
         writing = Writing(
             max_new_tokens, temperature, top_p, tuple(seed) if isinstance(seed, Sequence) else seed
         )
-        require_units(self.space, intervention, self._model.config)
+        self.check_plan(intervention)
 
         def run(batch: TokenBatch, settings: dict[str, Any], choice: dict[str, Any]) -> Continued:
             steps = steered_in_batch(intervention, batch, self.tokens.bos_id, len(prompts))
@@ -171,7 +180,7 @@ class BatchAdapter(ABC):
         Raises:
             ModelError: a text is too short, or the window does not fit.
         """
-        require_units(self.space, intervention, self._model.config)
+        self.check_plan(intervention)
         encoded, text_windows = windows(self.tokens, texts, context, stride)
         steered = steered_in_windows(intervention, text_windows, encoded, self.tokens.bos_id)
         groups = window_batches(self.tokens, text_windows, self._batch_tokens, self._model.config)

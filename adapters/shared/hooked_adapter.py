@@ -25,7 +25,6 @@ from steer_plugin.adapters.shared.placement import input_device
 from steer_plugin.adapters.shared.sampling import choose
 from steer_plugin.adapters.shared.steered_tokens import (
     Steered,
-    require_units,
     steered_in_batch,
 )
 from steer_plugin.adapters.shared.tokens import TokenBatch
@@ -75,7 +74,7 @@ class HookedAdapter(BatchAdapter):
         spaces = {reading: self.space(reading.site, reading.layers) for reading in readings}
         for reading in readings:
             pooler(reading.pooling)
-        require_units(self.space, intervention, self._model.config)
+        self.check_plan(intervention)
         memory = self._memory()
 
         def read(batch: TokenBatch) -> dict[tuple[Reading, int], Tensor]:

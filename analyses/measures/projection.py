@@ -2,9 +2,10 @@
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -152,4 +153,16 @@ def _umap_module() -> Any:
             import umap
     except ModuleNotFoundError as error:
         raise AnalysisError(NOT_INSTALLED) from error
+    _keep_compiled(umap.layouts, umap.umap_, umap.utils)
     return umap
+
+
+def _keep_compiled(*modules: ModuleType) -> None:
+    """Let numba keep what it compiles of them: without that each process takes 20 s for it."""
+    from numba.core.dispatcher import Dispatcher
+
+    for module in modules:
+        for function in vars(module).values():
+            if isinstance(function, Dispatcher):
+                with suppress(RuntimeError):  # there is no folder to keep it in
+                    function.enable_caching()

@@ -95,7 +95,7 @@ def generate(
 
     plan = steering.some_plan()
     adapter = load_model(model)
-    steering.check_units(adapter)
+    steering.check(adapter, plan)
     for line in moved_lines(plan, adapter.info):
         say(line)
 

@@ -76,7 +76,7 @@ class Measurement:
         if "generated" in (self.steering.positions, *steered):
             raise click.UsageError("embeddings have no generated tokens; steer all or prompt")
         adapter = load_model(self.model)
-        self.steering.check_units(adapter)
+        self.steering.check(adapter, plan)
 
         def measured(name: str, intervention: "AnyPlan | None") -> "Figures":
             embedded = embed(

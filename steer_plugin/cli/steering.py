@@ -120,16 +120,21 @@ class Steering:
             )
         return reduce(add, steps) if steps else None
 
-    def check_units(self, adapter: "Adapter") -> None:
-        """Refuse experts of a model whose units are not those of this one.
+    def check(self, adapter: "Adapter", plan: "AnyPlan | None") -> None:
+        """Refuse experts of a model with other units, and a plan for what this one lacks.
+
+        Args:
+            adapter: of the model.
+            plan: what was planned.
 
         Raises:
-            SiteError: they are of such a model.
+            SiteError: they are of such a model, or for such units.
         """
         from steer_plugin.experts.transfer import check_units
 
         if self.table is not None:
             check_units(self.table, adapter)
+        adapter.check_plan(plan)
 
     def some_plan(self) -> "AnyPlan":
         """Plan it, as `plan` does.

@@ -4,14 +4,14 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import cached_property, reduce
 from pathlib import Path
 
 from steer_plugin.activations.sites import UnitSpace, of_heads, tensor_site, values_per_head
 from steer_plugin.corpora.corpus import Corpus
 from steer_plugin.experts.search_plan import Say, SearchPlan, plan_search
 from steer_plugin.experts.table import ExpertTable, score_units
-from steer_plugin.models.adapter import Adapter
+from steer_plugin.models.adapter import Adapter, ModelInfo
 from steer_plugin.registry import with_origins
 from steer_plugin.responses.pass_folder import PassFolder
 from steer_plugin.responses.probe import ProbePass, check_source, probe_units
@@ -79,6 +79,11 @@ class _Search:
     shuffled: int | None
     progress: str | None
 
+    @cached_property
+    def model(self) -> ModelInfo:
+        """Which model is searched."""
+        return self.adapter.identify()
+
     def plan(self, cache: Path) -> SearchPlan:
         """Plan the passes within what the disk has free, counting what is kept of them already."""
         free = free_disk(cache) + self.kept(self.settings.layers, cache).size
@@ -116,7 +121,7 @@ class _Search:
         """Give where the responses of some layers are kept."""
         texts, _ = self.corpus.labelled()
         settings = replace(self.settings, layers=layers)
-        planned = ProbePass.over(self.adapter, self.corpus, settings)
+        planned = ProbePass.over(self.adapter, self.corpus, settings, model=self.model)
         return PassFolder.of(cache, planned.model, texts, planned.readings)
 
     def table_in_pieces(self, passes: Sequence[UnitSpace], cache: Path) -> ExpertTable:

@@ -113,6 +113,15 @@ class Adapter(Protocol):
         """
         ...
 
+    def check_plan(self, intervention: AnyPlan | None) -> None:
+        """Refuse, before anything runs, a plan that names what the model lacks.
+
+        Raises:
+            InterventionError: it is no plan.
+            SiteError: the model lacks the site, a layer or a unit, or a head has other values.
+        """
+        ...
+
     def batches(self, texts: Sequence[Prompt]) -> list[Int[np.ndarray, " text"]]:
         """Give the rows of each batch that `collect` makes of these texts, in its order.
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.interventions.plan import AnyPlan, check_intervention, for_texts
-from steer_plugin.models.adapter import Adapter, Batch, Reading
+from steer_plugin.models.adapter import Adapter, Batch, ModelInfo, Reading
 from steer_plugin.models.generation import Prompt
 from steer_plugin.responses.disk_matrix import DiskMatrix, token_counts
 from steer_plugin.responses.heap import trim_heap
@@ -160,6 +160,7 @@ def gather_on_disk(
     readings: Sequence[Reading],
     *,
     keep: Path,
+    model: ModelInfo | None = None,
     intervention: AnyPlan | None = None,
     progress: str | Progress | None = None,
 ) -> KeptResponses:
@@ -167,9 +168,12 @@ def gather_on_disk(
 
     Several processes may ask for the same at once: one runs the model, the others wait for it.
 
-    Arguments and errors are those of `gather`.
+    Other arguments, and errors, are those of `gather`.
+
+    Args:
+        model: which model answers, where that was just asked; by default it is asked here.
     """
-    parts = PassFolder.of(keep, adapter.identify(), texts, readings, intervention)
+    parts = PassFolder.of(keep, model or adapter.identify(), texts, readings, intervention)
     everything = np.arange(len(texts))
     files = fill(parts, adapter, texts, everything, intervention, progress)
     tokens = token_counts(files, len(texts))

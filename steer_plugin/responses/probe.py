@@ -295,8 +295,9 @@ class ProbePass:
         settings: ProbeSettings,
         *,
         active: bool = False,
+        model: ModelInfo | None = None,
     ) -> "ProbePass":
-        """Say what is read; arguments and errors are those of `probe_units`."""
+        """Say what is read, and of which model if that was just asked; see `probe_units`."""
         check_source(corpus.concepts, settings.source)
         space = adapter.space(settings.site, settings.layers)
         if of_heads(settings.site):
@@ -304,6 +305,7 @@ class ProbePass:
         texts, labels = corpus.labelled()
         rows = corpus.translation_rows()
         numbers = np.arange(len(texts)) if rows is None else rows
+        about = {"site": settings.site, "pooling": settings.pooling}
         return cls(
             readings=probe_readings(settings, active=active),
             labels=labels,
@@ -314,9 +316,7 @@ class ProbePass:
             groups=None if corpus.groups is None else np.array(corpus.groups)[numbers],
             space=space,
             provenance=with_origins(
-                provenance(
-                    adapter.identify(), corpus, site=settings.site, pooling=settings.pooling
-                ),
+                provenance(model or adapter.identify(), corpus, **about),
                 site=(SITES, settings.site),
                 pooling=(POOLINGS, settings.pooling),
             ),
@@ -395,5 +395,6 @@ def probe_units(
         planned = replace(planned, provenance=under)
     if budget.cache is None:
         return planned.probe(gather(adapter, texts, planned.readings, **given))
-    kept = gather_on_disk(adapter, texts, planned.readings, keep=budget.cache, **given)
+    given |= {"keep": budget.cache, "model": planned.model}
+    kept = gather_on_disk(adapter, texts, planned.readings, **given)
     return planned.probe(kept.within(budget.memory // DISK_SHARE))

@@ -18,6 +18,7 @@ from steer_plugin.adapters import loader
 from steer_plugin.cli import generate as generate_command
 from steer_plugin.cli.main import main, run_command
 from steer_plugin.cli.model import load_model
+from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.models.generation import Generation
 from steer_plugin.settings.model import ModelSettings
@@ -51,6 +52,9 @@ class Writer:
 
     def space(self, site: str, layers: tuple[int, ...]) -> UnitSpace:
         return UnitSpace(site, layers, (3,) * len(layers))
+
+    def check_plan(self, plan: AnyPlan | None) -> None:
+        pass
 
     def generate(self, prompts: Sequence[str], **_: Any) -> Generation:
         return Generation((JAPANESE,) * len(prompts), *[((),) * len(prompts)] * 3)

@@ -722,6 +722,18 @@ def test_bad_input_ends_with_1_and_one_line_that_says_what_to_do(
     assert contents(at) == before
 
 
+@pytest.mark.parametrize(
+    "command", ["generate {model} --prompt sea --stream", "align {model} {on}"]
+)
+def test_a_unit_that_the_model_lacks_is_refused_before_a_text_passes(
+    command: str, at: Path, tmp_path: Path, steer: Steer
+) -> None:
+    code, out, err = steer(*filled(f"{command} --unit L1N24=2", at, tmp_path))
+
+    assert (code, out) == (1, "")
+    assert "before" not in err
+
+
 def test_generation_begins_with_bos_alone_also_where_texts_have_none(
     at: Path, steer: Steer
 ) -> None:

@@ -61,6 +61,9 @@ class InMemoryAdapter:
         chosen = tuple(range(len(WIDTHS))) if layers is None else layers
         return UnitSpace(site, chosen, tuple(WIDTHS[layer] for layer in chosen))
 
+    def check_plan(self, intervention: Intervention | None) -> None:
+        pass
+
     def batches(self, texts: Sequence[str]) -> list[Array]:
         # Batches of a length-sorted pass come in another order than the texts.
         return np.array_split(np.random.default_rng(0).permutation(len(texts)), 7)

@@ -109,6 +109,14 @@ def test_umap_draws_each_sentence_of_each_language_and_condition_once(
     assert np.isfinite(frame[["x", "y"]]).all(axis=None)
 
 
+def test_what_is_compiled_for_umap_is_kept_for_other_processes() -> None:
+    project(many(15, 2), {"before": many(15, 2)}, IDS, method="umap")
+    import umap
+
+    for function in (umap.utils.fast_knn_indices, umap.umap_.smooth_knn_dist):
+        assert function.stats.cache_path, function
+
+
 def test_the_seed_settles_what_umap_draws() -> None:
     before = many(15, 2)
     conditions = {"before": before, "experts": moved(before)}

@@ -57,6 +57,9 @@ class Breaking:
     def space(self, site: str, layers: tuple[int, ...] | None = None) -> UnitSpace:
         return self.adapter.space(site, layers)
 
+    def check_plan(self, intervention: Intervention | None) -> None:
+        self.adapter.check_plan(intervention)
+
     def batches(self, texts: Sequence[str]) -> list[np.ndarray]:
         return self.adapter.batches(texts)
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, get_type_hints
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
@@ -55,12 +55,13 @@ def checked(call: Callable[..., Any]) -> Callable[..., Any]:
 def _check_of(call: Callable[..., Any]) -> Callable[..., Any]:
     """Check a function, sizes having their names for one call.
 
-    jaxtyping's own decorator looks at each argument three times. A generator takes it all the same:
-    beartype alone would check its arguments in whatever call is under way as it begins.
+    jaxtyping's own decorator looks at each argument three times, so it is left to what needs it.
     """
-    if inspect.isgeneratorfunction(inspect.unwrap(call)):
-        lazy: Callable[..., Any] = jaxtyping.jaxtyped(call, typechecker=_typechecker)
-        return lazy
+    if inspect.isgeneratorfunction(inspect.unwrap(call)) or not _has_all_names(call):
+        # beartype alone would check a generator's arguments in whatever call is under way as it
+        # begins, and stop at a name that is imported for type checkers only.
+        jaxtypings: Callable[..., Any] = jaxtyping.jaxtyped(call, typechecker=_typechecker)
+        return jaxtypings
     check: Callable[..., Any] = _typechecker(call)
 
     @functools.wraps(call)
@@ -69,6 +70,14 @@ def _check_of(call: Callable[..., Any]) -> Callable[..., Any]:
             return check(*args, **kwargs)
 
     return scoped
+
+
+def _has_all_names(call: Callable[..., Any]) -> bool:
+    try:
+        get_type_hints(call)
+    except NameError:
+        return False
+    return True
 
 
 def begin_test() -> None:

@@ -18,7 +18,7 @@ from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.methods.steering_vectors import VECTOR_SITE, SteeringVectors, find_vectors
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.models.provenance import provenance
-from steer_plugin.responses.probe import ProbePass, probe_readings
+from steer_plugin.responses.probe import probe_readings
 from steer_plugin.responses.steered_probes import ProbeUnder
 from steer_plugin.responses.unit_chunks import DISK_SHARE
 from steer_plugin.settings.parts import CONTROLS, METHODS
@@ -267,7 +267,7 @@ def _vectors(finder: Finder) -> SteeringVectors | None:
     else:
         block = method_block(finder.adapter, settings)
         kept = finder.passes.responses(VECTORS, f"Reading the residual stream after block {block}")
-        planned = ProbePass.over(finder.adapter, finder.corpus, _vectors_probe(finder))
+        planned = finder.probe_pass(_vectors_probe(finder))
         probe = planned.probe(kept.within(steps.memory // DISK_SHARE))
         vectors = replace(
             find_vectors(probe, source=settings.source), provenance=steps.signed(VECTORS, origin)

@@ -23,6 +23,7 @@ from steer_plugin.responses.probe import Probe, ProbePass, probe_readings
 from steer_plugin.responses.steered_probes import ProbeUnder
 from steer_plugin.responses.unit_chunks import DISK_SHARE
 from steer_plugin.settings.parts import CONTROLS, METHODS, POOLINGS, SCORES, SITES
+from steer_plugin.settings.probe import ProbeSettings
 from steer_plugin.storage.artifacts import Artifact
 
 
@@ -85,8 +86,14 @@ class Finder:
         concepts = ", ".join(self.corpus.concepts)
         doing = f"Probing units with {len(texts)} texts of {concepts}"
         kept = self.passes.responses(self.name, doing)
-        planned = ProbePass.over(self.adapter, self.corpus, self.settings.probe)
-        return planned.probe(kept.within(self.steps.memory // DISK_SHARE))
+        return self.probe_pass(self.settings.probe).probe(
+            kept.within(self.steps.memory // DISK_SHARE)
+        )
+
+    def probe_pass(self, settings: ProbeSettings) -> ProbePass:
+        """Say what a pass over the corpus reads."""
+        model = self.steps.model(self.adapter)
+        return ProbePass.over(self.adapter, self.corpus, settings, model=model)
 
     def finish(self) -> None:
         """Forget all responses, in memory and on disk."""
@@ -196,7 +203,7 @@ class Finder:
         self.passes.want([Want(step, texts, probe_readings(settings), plan)])
         kept = self.passes.responses(step, f"Reading layer {layer} under the maps below it")
         # Read into memory, since the batches go.
-        probe = ProbePass.over(self.adapter, self.corpus, settings).probe(kept).of_layer(layer)
+        probe = self.probe_pass(settings).probe(kept).of_layer(layer)
         self.passes.finish(step)
         return probe
 
