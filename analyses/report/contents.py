@@ -1,7 +1,5 @@
 """What a report holds, in its order."""
 
-import dataclasses
-
 import altair as alt
 
 from steer_plugin.analyses.report.figure import Figure, Section
@@ -31,14 +29,9 @@ _SECTIONS = (
 
 
 def sections(results: Results) -> list[Section]:
-    """Give the sections that the results have figures or tables for, and no figure without rows."""
-    made = [_drawn(make(results)) for make in _SECTIONS]
-    return [section for section in made if section.figures or section.tables]
-
-
-def _drawn(section: Section) -> Section:
-    figures = tuple(figure for figure in section.figures if len(figure.rows))
-    return dataclasses.replace(section, figures=figures)
+    """Give the sections that the results have figures or tables for."""
+    made = [make(results) for make in _SECTIONS]
+    return [section for section in made if section.items]
 
 
 def figures(results: Results) -> list[Figure]:

@@ -1,9 +1,10 @@
 """A figure as data: what it asks, the rows that it draws, in which form, and a table behind it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import altair as alt
 import pandas as pd
@@ -74,6 +75,44 @@ class Figure:
             yield dict(zip((select.column for select in self.form.selects), values, strict=True))
 
 
+Source = TypeVar("Source")
+Drawing = tuple[str, Form, pd.DataFrame]
+"""What was found and how to read it, the form, and tidy rows, one a mark."""
+
+
+@dataclass(frozen=True)
+class Chart(Generic[Source]):
+    """A figure before there are results.
+
+    Attributes:
+        name: of the figure, its files and its table.
+        title: what it asks or shows, in one line.
+        table: its figures, from a run or from two hosts; where there are none, nothing is drawn.
+        draw: puts a table in a form.
+    """
+
+    name: str
+    title: str
+    table: Callable[[Source], pd.DataFrame]
+    draw: Callable[[Source, pd.DataFrame], Drawing]
+
+    def figures(self, source: Source) -> Iterator[Figure]:
+        """Give the figure, if there is anything to draw."""
+        table = self.table(source).reset_index(drop=True)
+        if table.empty:
+            return
+        caption, form, rows = self.draw(source, table)
+        if len(rows):
+            yield Figure(self.name, self.title, caption, form, rows, {self.name: table})
+
+
+def chart(
+    name: str, title: str, table: Callable[[Source], pd.DataFrame]
+) -> Callable[[Callable[[Source, pd.DataFrame], Drawing]], Chart[Source]]:
+    """Declare a `Chart` by the function that draws its table."""
+    return partial(Chart, name, title, table)
+
+
 @dataclass(frozen=True)
 class Table:
     """A table to read.
@@ -110,6 +149,19 @@ class Section:
     figures: tuple[Figure, ...] = ()
     tables: tuple[Table, ...] = ()
     how: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        name: str,
+        title: str,
+        charts: Iterable[Chart[Source]],
+        how: Callable[[Source], str],
+    ) -> "Section":
+        """Draw the charts that a run, or two hosts, have figures for; without any it is empty."""
+        figures = tuple(figure for chart in charts for figure in chart.figures(source))
+        return cls(name, title, figures, how=how(source) if figures else "")
 
     @property
     def items(self) -> tuple[Figure | Table, ...]:

@@ -91,15 +91,26 @@ def condition_lanes(
     marks: tuple[float, ...] = (),
     digits: int = 2,
     selects: tuple[Select, ...] = (),
-    scaled: tuple[str, ...] = (),
+    scaled: bool = True,
     columns: int = 2,
 ) -> Lanes:
-    """Draw conditions a lane a target, in the panels that the rows have."""
+    """Draw conditions a lane a target, in the panels that the rows have.
+
+    Args:
+        rows: to draw.
+        axis: title of the figures' axis.
+        marks: where lines stand for orientation.
+        digits: of figures.
+        selects: choices of what is shown.
+        scaled: whether their options have scales of their own.
+        columns: panels side by side at the most.
+    """
     panels = tuple(
         Panel(str(name), axis, marks=marks, format=f".{digits}f")
         for name in dict.fromkeys(rows["panel"])
     )
-    return Lanes(panels, TOOLTIP, selects=selects, scaled=scaled, columns=columns)
+    scales = tuple(select.column for select in selects if scaled)
+    return Lanes(panels, TOOLTIP, selects=selects, scaled=scales, columns=columns)
 
 
 def codes_as_names(results: Results, table: pd.DataFrame, *columns: str) -> pd.DataFrame:

@@ -281,10 +281,11 @@ def test_a_share_is_said_of_one_control_alone(run: Results) -> None:
     assert ends in shares.caption
 
 
-def test_controls_stand_in_a_fixed_order_and_a_new_word_last() -> None:
+def test_controls_stand_in_a_fixed_order_and_a_new_word_last(run: Results) -> None:
     table = controls_frame()
     strange = table[table["control"] == "bottom"].assign(control="mine")
-    rows = control_rows(pd.concat([strange, table[::-1]], ignore_index=True))
+    mixed = pd.concat([strange, table[::-1]], ignore_index=True)
+    rows = control_rows(dataclasses.replace(run, controls=mixed))
     order = list(dict.fromkeys(rows.loc[rows["measure"] == "top-1", "control"]))
     assert order[0] == "random-in-layers"
     assert order[-2:] == ["centring", "mine"]

@@ -151,11 +151,28 @@ def axis_of(panel: Panel) -> Spec:
     return {"tickCount": 4, "labelOverlap": "greedy", **share}
 
 
-def selected(selects: Sequence[Select], chosen: Mapping[str, str]) -> Spec:
-    """Give the parameters and filters of selectors."""
+def shown(
+    rows: pd.DataFrame,
+    columns: Iterable[str],
+    tooltip: Mapping[str, str],
+    selects: Sequence[Select],
+    chosen: Mapping[str, str],
+) -> Spec:
+    """Give rows as data, without the columns that nothing shows, and selectors with their filters.
+
+    Args:
+        rows: to show.
+        columns: those of the marks; those that are there count.
+        tooltip: title -> column.
+        selects: choices of what is shown.
+        chosen: what each starts with.
+    """
+    used = dict.fromkeys([*columns, *tooltip.values(), *(select.column for select in selects)])
+    data = {"data": values(rows[[name for name in used if name in rows]])}
     if not selects:
-        return {}
+        return data
     return {
+        **data,
         "params": [
             {
                 "name": f"datum_{select.column}",
@@ -215,6 +232,16 @@ def series(names: Iterable[str], *, legend: bool = True) -> tuple[Spec, Spec, Sp
         {**shared, "scale": {"domain": list(chosen), "range": values}} for values in ranges
     )
     return first, second, third
+
+
+def panel_of(panel: Panel, height: int, layers: Sequence[Spec]) -> Spec:
+    """Give the picture of the rows of one panel."""
+    return {
+        "title": panel.name,
+        "height": height,
+        "transform": [{"filter": {"field": "panel", "equal": panel.name}}],
+        "layer": layers,
+    }
 
 
 def rules(marks: Sequence[float], channel: str) -> list[Spec]:

@@ -10,14 +10,14 @@ from steer_plugin.analyses.report.forms.drawing import (
     Spec,
     arranged,
     label_room,
-    selected,
+    shown,
     tips,
-    values,
 )
 from steer_plugin.analyses.report.theme import DIFFERENCES, SHARES
 
 _DARK_INK, _LIGHT_INK = "#111111", "#fefefe"
 _LABELLED = 22
+_COLUMNS = ("x", "y", "value", "cell", "sure")
 
 
 @dataclass(frozen=True)
@@ -106,4 +106,4 @@ class HeatMap:
             # Where figures do not fit into their cells they are left to the tooltip.
             layout["bare"] = layout["width"] < need * len(across)
         panel["layer"] = layers if panel["width"] >= need * len(across) else layers[:1]
-        return {"data": values(rows), **selected(self.selects, chosen), **spec}
+        return {**shown(rows, _COLUMNS, self.tooltip, self.selects, chosen), **spec}

@@ -14,15 +14,16 @@ from steer_plugin.analyses.report.forms.drawing import (
     axis_of,
     fitted,
     label_room,
+    panel_of,
     rules,
-    selected,
     series,
+    shown,
     tips,
-    values,
 )
 from steer_plugin.analyses.report.theme import INK
 
 _ENDS = ("value", "low", "high", "least", "most")
+_COLUMNS = ("lane", "panel", "series", "slot", *_ENDS)
 # As a share of a panel of 250 pixels, as three stand side by side.
 _LABEL_WIDTH = 0.16
 
@@ -61,8 +62,7 @@ class Lanes:
         # A panel's title must not run into the next one.
         least = round(7.2 * max(len(panel.name) for panel in self.panels))
         return {
-            "data": values(rows),
-            **selected(self.selects, chosen),
+            **shown(rows, _COLUMNS, self.tooltip, self.selects, chosen),
             **arranged(panels, room, left, max(130, least - left), self.columns),
         }
 
@@ -127,12 +127,7 @@ class Lanes:
         ]
         columns = [select.column for select in self.selects]
         lanes = rows.groupby(columns)["lane"].nunique().max() if columns else rows["lane"].nunique()
-        return {
-            "title": panel.name,
-            "height": max(int(lanes) * (self.step * len(slots) + 8), 40),
-            "transform": [{"filter": {"field": "panel", "equal": panel.name}}],
-            "layer": layers,
-        }
+        return panel_of(panel, max(int(lanes) * (self.step * len(slots) + 8), 40), layers)
 
     def _right_of_labels(self, rows: pd.DataFrame) -> tuple[float, ...]:
         """Give a figure that a linear scale must show for the labels beside intervals to fit in."""

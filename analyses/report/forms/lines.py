@@ -13,13 +13,15 @@ from steer_plugin.analyses.report.forms.drawing import (
     arranged,
     axis_of,
     fitted,
+    panel_of,
     rules,
-    selected,
     series,
+    shown,
     tips,
-    values,
 )
 from steer_plugin.analyses.report.theme import INK, MUTED
+
+_COLUMNS = ("panel", "series", "x", "value", "low", "high", "ringed")
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,7 @@ class Lines:
         )
         panels = [self._panel(rows, panel) for panel in self.panels]
         return {
-            "data": values(rows),
-            **selected(self.selects, chosen),
+            **shown(rows, _COLUMNS, self.tooltip, self.selects, chosen),
             **arranged(panels, room, 62, 170, self.columns),
         }
 
@@ -92,12 +93,7 @@ class Lines:
                     "encoding": {"x": x, "y": {**y, "field": "value"}},
                 }
             )
-        return {
-            "title": panel.name,
-            "height": 170,
-            "transform": [{"filter": {"field": "panel", "equal": panel.name}}],
-            "layer": layers,
-        }
+        return panel_of(panel, 170, layers)
 
     def _x(self, rows: pd.DataFrame) -> Spec:
         if self.order:

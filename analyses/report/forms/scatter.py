@@ -12,15 +12,17 @@ from steer_plugin.analyses.report.forms.drawing import (
     Spec,
     arranged,
     fitted,
+    panel_of,
     rules,
-    selected,
     series,
+    shown,
     tips,
-    values,
 )
 from steer_plugin.analyses.report.theme import INK
 
 ALL = "all"
+_ENDS = [f"{axis}{end}" for axis in "xy" for end in ("", "_low", "_high")]
+_COLUMNS = ("panel", "series", *_ENDS, "hollow", "written")
 
 
 @dataclass(frozen=True)
@@ -52,8 +54,7 @@ class Scatter:
         rows = rows[np.isfinite(rows[["x", "y"]].to_numpy(dtype=float)).all(axis=1)]
         panels = [self._panel(rows, panel, number) for number, panel in enumerate(self.panels)]
         spec = {
-            "data": values(rows),
-            **selected(self.selects, chosen),
+            **shown(rows, _COLUMNS, self.tooltip, self.selects, chosen),
             **arranged(panels, room, 14 if not self.x else 70, 200, 3),
         }
         if self.picked:
@@ -132,9 +133,4 @@ class Scatter:
                     },
                 }
             )
-        return {
-            "title": panel.name,
-            "height": 270,
-            "transform": [{"filter": {"field": "panel", "equal": panel.name}}],
-            "layer": layers,
-        }
+        return panel_of(panel, 270, layers)

@@ -1,10 +1,12 @@
 """Distances and gaps between languages, correlations with retrieval, and measures of one's own."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
 from steer_plugin.analyses.measures.correlations import CORRELATED, DISTANCES, EVERY_TARGET, FEWEST
-from steer_plugin.analyses.report.figure import Figure, Section
+from steer_plugin.analyses.report.figure import Chart, Drawing, Section, chart
 from steer_plugin.analyses.report.forms import Lanes, Panel, Select
 from steer_plugin.analyses.report.frames import (
     codes_as_names,
@@ -24,27 +26,16 @@ _OVER = {"all": "all languages", "seen": "languages seen in pre-training"}
 
 def alignment_section(results: Results) -> Section:
     """Put together what was measured of distances and gaps at the last layer."""
-    figures = []
-    for draw, table in (
-        (_distances, distance_table(results)),
-        (_gaps, gap_table(results)),
-        (_correlations, correlations_table(results)),
-    ):
-        if not table.empty:
-            figures.append(draw(results, table))
-    figures += [_own(results, shown) for shown in own_measures(results)]
-    how = (
-        "Distance: 1 − cosine, 0 to 2. Gap: the mean cosine of translations less that of all other "
-        "pairs of sentences; at 0 a translation is no nearer than any other sentence. A vector "
-        "that all embeddings share lowers every raw distance by itself, so read the centred ones. "
-        f"Correlations: Pearson's r, intervals are Fisher's from {FEWEST} languages on; of strong "
-        "relations between skewed figures they hold the true r only 80% of the time."
+    own = [
+        Chart(shown.name, shown.question, partial(_own_table, shown), partial(_own, shown))
+        for shown in own_measures(results)
+    ]
+    return Section.of(
+        results, "alignment", "Alignment", (_distances, _gaps, _correlations, *own), lambda _: _HOW
     )
-    return Section("alignment", "Alignment", tuple(figures), how=how)
 
 
-def distance_table(results: Results) -> pd.DataFrame:
-    """Give the rows of distances, raw and with the common mean removed."""
+def _distance_table(results: Results) -> pd.DataFrame:
     layer = reading_layer(results)
     table = at_headline(results, results.alignment)
     parts = []
@@ -61,7 +52,8 @@ def distance_table(results: Results) -> pd.DataFrame:
     return in_panels(parts)
 
 
-def _distances(results: Results, table: pd.DataFrame) -> Figure:
+@chart("distance_before_after", "Do languages come nearer?", _distance_table)
+def _distances(results: Results, table: pd.DataFrame) -> Drawing:
     rows = conditions(results, table)
     split = rows["panel"].str.rpartition(", ")
     rows = rows.assign(between=split[0], panel=split[2].str.capitalize())
@@ -74,20 +66,12 @@ def _distances(results: Results, table: pd.DataFrame) -> Figure:
         else ""
     )
     moved = f" Common mean removed: {moves(centred)}." if len(centred) else ""
-    return Figure(
-        "distance_before_after",
-        "Do languages come nearer?",
-        f"Raw distance: {moves(raw)}{random}{draw_note(raw)}.{moved} Left is nearer.",
-        condition_lanes(
-            rows, "Cosine distance", selects=Select.of(rows, between="Between"), scaled=("between",)
-        ),
-        rows,
-        {"distance_before_after": table},
-    )
+    caption = f"Raw distance: {moves(raw)}{random}{draw_note(raw)}.{moved} Left is nearer."
+    selects = Select.of(rows, between="Between")
+    return caption, condition_lanes(rows, "Cosine distance", selects=selects), rows
 
 
-def gap_table(results: Results) -> pd.DataFrame:
-    """Give the rows of gaps, in each version of the embeddings."""
+def _gap_table(results: Results) -> pd.DataFrame:
     table = at_headline(results, results.alignment)
     layer = reading_layer(results)
     return in_panels(
@@ -98,20 +82,16 @@ def gap_table(results: Results) -> pd.DataFrame:
     )
 
 
-def _gaps(results: Results, table: pd.DataFrame) -> Figure:
+@chart("gap_before_after", "Do translations come nearer than other sentences?", _gap_table)
+def _gaps(results: Results, table: pd.DataFrame) -> Drawing:
     raw, centred = (at_last(results, results.alignment, "gap", c) for c in ("raw", "language"))
     moved = f" Language means removed: {moves(centred)}." if len(centred) else ""
-    return Figure(
-        "gap_before_after",
-        "Do translations come nearer than other sentences?",
-        f"Raw gap: {moves(raw)}{draw_note(raw)}.{moved} Right is better.",
-        condition_lanes(table, "Gap (difference of cosines)", columns=3, digits=3),
-        conditions(results, table),
-        {"gap_before_after": table},
-    )
+    form = condition_lanes(table, "Gap (difference of cosines)", columns=3, digits=3)
+    caption = f"Raw gap: {moves(raw)}{draw_note(raw)}.{moved} Right is better."
+    return caption, form, conditions(results, table)
 
 
-def correlations_table(results: Results) -> pd.DataFrame:
+def _correlations_table(results: Results) -> pd.DataFrame:
     """Give the raw correlations at the headline k and last layer; pooled ones where k is one."""
     table, headline = results.correlations, results.headline()
     ks = set(headline.values())
@@ -124,10 +104,11 @@ def correlations_table(results: Results) -> pd.DataFrame:
     if rows.empty or rows["r"].isna().all():
         return rows[:0]
     last = (rows["layer"] == reading_layer(results)) & (rows["centring"] == "raw")
-    return rows[last].reset_index(drop=True)
+    return rows[last]
 
 
-def _correlations(results: Results, table: pd.DataFrame) -> Figure:
+@chart("distance_correlations", "Do nearer languages retrieve better?", _correlations_table)
+def _correlations(results: Results, table: pd.DataFrame) -> Drawing:
     name = names(results, results.targets) | {EVERY_TARGET: "All targets pooled"}
     rows = table.assign(
         lane=table["correlation"].str.capitalize(),
@@ -165,24 +146,21 @@ def _correlations(results: Results, table: pd.DataFrame) -> Figure:
         selects=Select.of(rows, of="Distance", over="Over"),
         columns=1,
     )
-    return Figure(
-        "distance_correlations",
-        "Do nearer languages retrieve better?",
-        f"{counted}. Left of 0 in the accuracy lanes: languages that lie nearer are found better.",
-        form,
-        rows[["lane", "series", "panel", "of", "over", "value", "low", "high", "n", "text"]],
-        {"distance_correlations": table},
-    )
+    better = "Left of 0 in the accuracy lanes: languages that lie nearer are found better."
+    return f"{counted}. {better}", form, rows
 
 
-def _own(results: Results, shown: Shown) -> Figure:
-    """Draw a measure that was registered: over all pairs, or pair by pair, or what rows it has."""
+def _own_table(shown: Shown, results: Results) -> pd.DataFrame:
     table = at_headline(results, results.alignment)
-    table = table[
+    return table[
         (table["measure"] == shown.measure)
         & (table["centring"] == shown.centring)
         & (table["layer"] == reading_layer(results))
     ]
+
+
+def _own(shown: Shown, results: Results, table: pd.DataFrame) -> Drawing:
+    """Draw a measure that was registered: over all pairs, or pair by pair, or what rows it has."""
     whole = over_pairs(table, shown.measure, shown.centring)
     pairs = table[is_pair(table)]
     drawn = next((part for part in (whole, pairs) if len(part)), table)
@@ -192,11 +170,15 @@ def _own(results: Results, shown: Shown) -> Figure:
         named = codes_as_names(results, rows, "query", "candidates")
         rows = rows.assign(towards=rows["lane"], lane=named["query"] + ", " + named["candidates"])
     pick = Select.of(rows, towards="Target") if by_pair else ()
-    return Figure(
-        shown.name,
-        shown.question,
-        f"{shown.title}: {moves(drawn)}{draw_note(table)}.{shown.better_phrase}",
-        condition_lanes(rows, shown.title, selects=pick, columns=1, digits=3),
-        rows,
-        {shown.name: table.reset_index(drop=True)},
-    )
+    form = condition_lanes(rows, shown.title, selects=pick, scaled=False, columns=1, digits=3)
+    caption = f"{shown.title}: {moves(drawn)}{draw_note(table)}.{shown.better_phrase}"
+    return caption, form, rows
+
+
+_HOW = (
+    "Distance: 1 − cosine, 0 to 2. Gap: the mean cosine of translations less that of all other "
+    "pairs of sentences; at 0 a translation is no nearer than any other sentence. A vector that "
+    "all embeddings share lowers every raw distance by itself, so read the centred ones. "
+    f"Correlations: Pearson's r, intervals are Fisher's from {FEWEST} languages on; of strong "
+    "relations between skewed figures they hold the true r only 80% of the time."
+)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from steer_plugin.analyses.report.figure import Figure, Section
+from steer_plugin.analyses.report.figure import Drawing, Section, chart
 from steer_plugin.analyses.report.forms import Lanes, Panel, Select
 from steer_plugin.analyses.report.numbers import (
     ENDS,
@@ -27,25 +27,12 @@ _WIDEST = (-1.0, 2.0)
 
 def controls_section(results: Results) -> Section:
     """Put the controls together; empty where none was run."""
-    rows = control_rows(results.controls)
-    if rows.empty:
-        return Section("controls", "Controls")
-    figures = []
-    if "top-1" in set(rows["measure"]):
-        figures.append(_advantages(results, rows))
-    if rows["share"].notna().any():
-        figures.append(_shares(results, rows))
-    how = (
-        "Means over all pairs of languages, embeddings as they are, "
-        f"{layer_phrase(layer_order(rows)[-1])}. Beside what is drawn several times, intervals are "
-        f"for one more draw, from {FEWEST_DRAWS} draws on; a share is of these very draws. "
-        + _defined(results, rows)
-    )
-    return Section("controls", "Controls", tuple(figures), how=how)
+    return Section.of(results, "controls", "Controls", (_advantages, _shares), _how)
 
 
-def control_rows(controls: pd.DataFrame) -> pd.DataFrame:
-    """Keep what is shown of `Results.controls`, measure by measure, the controls in their order."""
+def control_rows(results: Results) -> pd.DataFrame:
+    """Keep what is shown of the controls, measure by measure, the controls in their order."""
+    controls = results.controls
     if controls.empty:
         return controls
     layer = layer_order(controls)[-1]
@@ -61,6 +48,16 @@ def control_rows(controls: pd.DataFrame) -> pd.DataFrame:
     )
     rows = table.loc[order.sort_values(["measure", "control"], kind="stable").index]
     return rows.reset_index(drop=True)
+
+
+def _advantages_table(results: Results) -> pd.DataFrame:
+    rows = control_rows(results)
+    return rows if "top-1" in set(rows["measure"]) else rows[:0]
+
+
+def _shares_table(results: Results) -> pd.DataFrame:
+    rows = control_rows(results)
+    return rows[rows["share"].notna()]
 
 
 def label(control: str) -> str:
@@ -121,24 +118,21 @@ def _form(rows: pd.DataFrame, panel: Panel) -> Lanes:
     return Lanes((panel,), _TOOLTIP, selects=selects, scaled=("measure",), columns=1)
 
 
-def _advantages(results: Results, table: pd.DataFrame) -> Figure:
+@chart("control_advantages", "Are the experts ahead of every control?", _advantages_table)
+def _advantages(results: Results, table: pd.DataFrame) -> Drawing:
     rows = _lanes(results, table, "advantage")
     retrieval_first = rows["measure"].map(["Top-1 retrieval", "Raw gap", "Raw distance"].index)
-    rows = rows.loc[retrieval_first.sort_values(kind="stable").index].reset_index(drop=True)
+    rows = rows.loc[retrieval_first.sort_values(kind="stable").index]
     top_1 = table[(table["measure"] == "top-1")]
     judged = top_1[top_1["advantage_low"].notna()]
     won = int((judged["advantage_low"] > 0).sum())
     unjudged = len(top_1) - len(judged)
     note = f" ({unjudged} more drawn too few times to judge)" if unjudged else ""
-    return Figure(
-        "control_advantages",
-        "Are the experts ahead of every control?",
+    caption = (
         f"At retrieval experts are reliably ahead in {won} of {len(judged)} comparisons with a "
-        f"control{note}. Right of 0 is better; for distance, left.{centring_sentence(table)}",
-        _form(rows, Panel("", "Experts − control", marks=(0.0,))),
-        rows,
-        {"control_advantages": table},
+        f"control{note}. Right of 0 is better; for distance, left.{centring_sentence(table)}"
     )
+    return caption, _form(rows, Panel("", "Experts − control", marks=(0.0,))), rows
 
 
 def centring_sentence(rows: pd.DataFrame) -> str:
@@ -154,10 +148,10 @@ def centring_sentence(rows: pd.DataFrame) -> str:
     return f" Centring alone: {span(rows['control_value'])}, {known}."
 
 
-def _shares(results: Results, table: pd.DataFrame) -> Figure:
-    kept = table[table["share"].notna()].reset_index(drop=True)
-    rows = _lanes(results, kept, "share")
-    distance = kept[kept["measure"] == "pair distance"]
+@chart("control_shares", "How much of the change comes without the experts?", _shares_table)
+def _shares(results: Results, table: pd.DataFrame) -> Drawing:
+    rows = _lanes(results, table, "share")
+    distance = table[table["measure"] == "pair distance"]
     lead = distance[distance["control"] == "constant-shift"]
     # A sentence about one control needs the rows of one.
     lead = lead if len(lead) else distance[distance["control"].isin(distance["control"][:1])]
@@ -170,14 +164,21 @@ def _shares(results: Results, table: pd.DataFrame) -> Figure:
         if shares
         else ""
     )
-    return Figure(
-        "control_shares",
-        "How much of the change comes without the experts?",
+    panel = Panel("", "Share of the change", (0.0, 1.0), within=_WIDEST, format=".0%")
+    caption = (
         f"{first}At 100% a control changes the measure as much as the experts do; left of 0, the "
-        "other way.",
-        _form(rows, Panel("", "Share of the change", (0.0, 1.0), within=_WIDEST, format=".0%")),
-        rows,
-        {"control_shares": kept},
+        "other way."
+    )
+    return caption, _form(rows, panel), rows
+
+
+def _how(results: Results) -> str:
+    rows = control_rows(results)
+    return (
+        "Means over all pairs of languages, embeddings as they are, "
+        f"{layer_phrase(layer_order(rows)[-1])}. Beside what is drawn several times, intervals are "
+        f"for one more draw, from {FEWEST_DRAWS} draws on; a share is of these very draws. "
+        + _defined(results, rows)
     )
 
 

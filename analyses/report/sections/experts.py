@@ -1,12 +1,13 @@
 """The experts: where they sit, how good they are, whether they are luck, and which are shared."""
 
 from collections.abc import Iterable
+from operator import attrgetter
 
 import numpy as np
 import pandas as pd
 
 from steer_plugin.activations.sites import unit_label
-from steer_plugin.analyses.report.figure import Figure, Section
+from steer_plugin.analyses.report.figure import Drawing, Section, chart
 from steer_plugin.analyses.report.forms import HeatMap, Lanes, Lines, Panel, Select
 from steer_plugin.analyses.report.frames import codes_as_names, footnote
 from steer_plugin.analyses.report.numbers import (
@@ -35,17 +36,12 @@ FIND, JUDGE = "sentences that chose it", "held-out sentences"
 
 def experts_section(results: Results) -> Section:
     """Put together what the run has on its experts."""
-    figures: list[Figure] = []
-    if not results.layers.empty:
-        figures.append(_by_layer(results))
-    if not results.curve.empty:
-        figures.append(_curves(results))
-    if not results.null.empty:
-        figures.append(_chance(results))
-    if not results.stability.empty:
-        figures.append(_stability(results))
-    if not overlap_table(results).empty:
-        figures.append(_overlap(results))
+    return Section.of(
+        results, "experts", "Experts", (_by_layer, _curves, _chance, _stability, _overlap), _how
+    )
+
+
+def _how(results: Results) -> str:
     choice = choice_of(results)
     site = results.provenance.get("site", "the chosen site")
     others = results.provenance.get("source", "the other labels")
@@ -69,57 +65,66 @@ def experts_section(results: Results) -> Section:
             f"that from {counts(results.stability['resamples'])} bootstrap resamples of the "
             "sentences; the interval is the middle 95% of them."
         )
-    return Section("experts", "Experts", tuple(figures), how=how)
+    return how
 
 
-def first_concepts(results: Results, table: pd.DataFrame) -> pd.DataFrame:
+def _first_concepts(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """Keep at most 30 languages, those that were steered towards first."""
     concepts = list(dict.fromkeys(table["concept"]))
     first = [concept for concept in results.targets if concept in concepts]
     return table[table["concept"].isin(list(dict.fromkeys(first + concepts))[:_MOST])]
 
 
-def at_shown_ks(results: Results, table: pd.DataFrame) -> pd.DataFrame:
+def _at_shown_ks(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     """Keep at most 30 languages, and every k where the table stays readable, else one."""
-    kept = first_concepts(results, table)
+    kept = _first_concepts(results, table)
     if kept["concept"].nunique() * kept["top_k"].nunique() > _MOST:
-        kept = kept[kept["top_k"] == shown_k(results, kept)]
-    return kept.sort_values("top_k", kind="stable").reset_index(drop=True)
+        kept = kept[kept["top_k"] == _shown_k(results, kept)]
+    return kept.sort_values("top_k", kind="stable")
 
 
-def shown_k(results: Results, table: pd.DataFrame) -> int:
+def _shown_k(results: Results, table: pd.DataFrame) -> int:
     """Give the k that a table of all languages is read at: the first target's, if it is there."""
     ks = {int(k) for k in table["top_k"]}
     headline = next(iter(results.headline().values()))
     return headline if headline in ks else middle(ks)
 
 
-def overlap_table(results: Results) -> pd.DataFrame:
-    """Give the rows of the chart of shared experts: pairs of two different languages."""
+def _layers_table(results: Results) -> pd.DataFrame:
+    return _at_shown_ks(results, results.layers)
+
+
+def _null_table(results: Results) -> pd.DataFrame:
+    return results.null.sort_values("best", ascending=False, kind="stable")
+
+
+def _overlap_table(results: Results) -> pd.DataFrame:
     pairs = results.overlap[results.overlap["concept"] != results.overlap["other"]]
-    kept = at_shown_ks(results, pairs)
-    return kept[kept["other"].isin(set(kept["concept"]))].reset_index(drop=True)
+    kept = _at_shown_ks(results, pairs)
+    return kept[kept["other"].isin(set(kept["concept"]))]
 
 
-def curve_table(results: Results) -> pd.DataFrame:
+def _curve_table(results: Results) -> pd.DataFrame:
     """Give the rows of the score curves: at most 2,500, thinned evenly along the ranks."""
-    curve = first_concepts(results, results.curve)
+    curve = _first_concepts(results, results.curve)
+    if curve.empty:
+        return curve
     ranks = np.array(sorted(set(curve["rank"])))
     most = _ROWS // curve["concept"].nunique()
     if len(ranks) > most:
         ranks = ranks[np.unique(np.linspace(0, len(ranks) - 1, most).round().astype(int))]
-    return curve[curve["rank"].isin(ranks)].reset_index(drop=True)
+    return curve[curve["rank"].isin(ranks)]
 
 
 def _ks_first(results: Results, table: pd.DataFrame) -> tuple[Select, ...]:
     """Choose k, the one that is read first at the head."""
-    shown = shown_k(results, table)
+    shown = _shown_k(results, table)
     ks = [f"{k:,}" for k in sorted({int(k) for k in table["top_k"]}, key=lambda k: (k != shown, k))]
     return (Select("k", "k", tuple(ks)),) if len(ks) > 1 else ()
 
 
-def _by_layer(results: Results) -> Figure:
-    table = at_shown_ks(results, results.layers)
+@chart("experts_by_layer", "In which layers do the experts sit?", _layers_table)
+def _by_layer(results: Results, table: pd.DataFrame) -> Drawing:
     rows = codes_as_names(results, table, "concept").assign(k=_thousands(table["top_k"]))
     rows = rows.assign(
         x=table["layer"].astype(int),
@@ -136,18 +141,11 @@ def _by_layer(results: Results) -> Figure:
         selects=_ks_first(results, table),
     )
     caption = f"{_half(results, table)} The figure in a cell is a number of units."
-    return Figure(
-        "experts_by_layer",
-        "In which layers do the experts sit?",
-        caption + short_of_experts(table) + footnote(rows, "concept"),
-        form,
-        rows.drop(columns=["concept", "layer", "top_k", "share"]).assign(concept=rows["concept"]),
-        {"experts_by_layer": table},
-    )
+    return caption + _short_of_experts(table) + footnote(rows, "concept"), form, rows
 
 
 def _half(results: Results, table: pd.DataFrame) -> str:
-    shares = table[table["top_k"] == shown_k(results, table)]
+    shares = table[table["top_k"] == _shown_k(results, table)]
     k = int(shares["top_k"].iloc[0])
     if choice_of(results).per_layer:
         return f"By choice, {k:,} of a language's experts sit in each layer."
@@ -158,7 +156,7 @@ def _half(results: Results, table: pd.DataFrame) -> str:
     return f"Half of a language's {k:,} experts sit in {needed} of {len(mean)} layers: {where}."
 
 
-def short_of_experts(layers: pd.DataFrame) -> str:
+def _short_of_experts(layers: pd.DataFrame) -> str:
     """Say for how many languages there are fewer experts than were asked for; or ""."""
     sums = layers.groupby(["top_k", "concept"], sort=False)["experts"].sum().reset_index()
     most = sums.groupby("top_k")["experts"].transform("max")
@@ -172,8 +170,8 @@ def short_of_experts(layers: pd.DataFrame) -> str:
     )
 
 
-def _curves(results: Results) -> Figure:
-    table = curve_table(results)
+@chart("score_curves", "How good are the experts?", _curve_table)
+def _curves(results: Results, table: pd.DataFrame) -> Drawing:
     score = score_name(results)
     site = results.provenance.get("site", ProbeSettings.site)
     # By code, since a name may have a dagger.
@@ -224,25 +222,19 @@ def _curves(results: Results) -> Figure:
     dotted = (
         f" Dotted: k = {counts(ks)}{', and chance 0.5' if score == 'AUROC' else ''}." if ks else ""
     )
-    return Figure(
-        "score_curves",
-        "How good are the experts?",
+    caption = (
         f"The best unit of each language reaches {score} {span(best)} on held-out sentences; where "
-        f"the lines part, the first score was partly luck.{dotted}",
-        form,
-        rows[["concept", "series", "panel", "x", "value", *dict.fromkeys(tooltip.values())]].loc[
-            :, lambda t: ~t.columns.duplicated()
-        ],
-        {"score_curves": table},
+        f"the lines part, the first score was partly luck.{dotted}"
     )
+    return caption, form, rows
 
 
 def _thousands(numbers: Iterable[int]) -> list[str]:
     return [f"{int(n):,}" for n in numbers]
 
 
-def _overlap(results: Results) -> Figure:
-    table = overlap_table(results)
+@chart("expert_overlap", "Which experts do languages share?", _overlap_table)
+def _overlap(results: Results, table: pd.DataFrame) -> Drawing:
     named = codes_as_names(results, table, "concept", "other")
     rows = named.assign(
         k=_thousands(table["top_k"]),
@@ -253,7 +245,7 @@ def _overlap(results: Results) -> Figure:
         part=[percent(share) for share in table["share"]],
     )
     most = records(
-        named[named["top_k"] == shown_k(results, table)].sort_values(
+        named[named["top_k"] == _shown_k(results, table)].sort_values(
             "shared", ascending=False, kind="stable"
         )
     )[0]
@@ -264,20 +256,16 @@ def _overlap(results: Results) -> Figure:
         {"language": "y", "and": "x", "k": "k", "shared experts": "cell", "share": "part"},
         selects=_ks_first(results, table),
     )
-    return Figure(
-        "expert_overlap",
-        "Which experts do languages share?",
+    caption = (
         f"Of {most['top_k']:,} experts, two languages share at most {most['shared']} "
         f"({percent(most['share'])}): {most['concept']} and {most['other']}."
-        f"{footnote(rows, 'x')}",
-        form,
-        rows[["x", "y", "k", "value", "cell", "part"]],
-        {"expert_overlap": table},
+        f"{footnote(rows, 'x')}"
     )
+    return caption, form, rows
 
 
-def _chance(results: Results) -> Figure:
-    table = results.null.sort_values("best", ascending=False, kind="stable", ignore_index=True)
+@chart("experts_against_chance", "Are the experts more than luck?", _null_table)
+def _chance(results: Results, table: pd.DataFrame) -> Drawing:
     named = codes_as_names(results, table, "concept")
     score = score_name(results)
     texts = {"lane": named["concept"], "panel": "", "slot": "", "best_text": _digits(table["best"])}
@@ -298,16 +286,13 @@ def _chance(results: Results) -> Figure:
     )
     tooltip = {"language": "lane", "best unit": "best_text", "95% by chance": "bar", "p": "p_text"}
     beyond = table[table["best"] > table["null_high"]]
-    return Figure(
-        "experts_against_chance",
-        "Are the experts more than luck?",
+    caption = (
         f"The best unit scores beyond chance for {len(beyond)} of {len(table)} languages ({score} "
         f"{span(table['best'])} against {span(table['null_high'])}).{_short_of_units(results)}"
-        f"{footnote(rows, 'lane')}",
-        Lanes((Panel("", score),), {**tooltip, "units beyond it": "beyond"}, columns=1),
-        rows,
-        {"experts_against_chance": table},
+        f"{footnote(rows, 'lane')}"
     )
+    tooltip["units beyond it"] = "beyond"
+    return caption, Lanes((Panel("", score),), tooltip, columns=1), rows
 
 
 def _digits(values: pd.Series) -> list[str]:
@@ -328,8 +313,10 @@ def _short_of_units(results: Results) -> str:
     return f" Fewer than k units lie beyond it at {listed(short)}." if short else ""
 
 
-def _stability(results: Results) -> Figure:
-    table = results.stability.reset_index(drop=True)
+@chart(
+    "expert_stability", "Would other sentences choose the same experts?", attrgetter("stability")
+)
+def _stability(results: Results, table: pd.DataFrame) -> Drawing:
     named = codes_as_names(results, table, "concept")
     rows = named.assign(
         series="Jaccard's index",
@@ -349,13 +336,9 @@ def _stability(results: Results) -> Figure:
         selects=Select.of(rows, concept="Language"),
         columns=1,
     )
-    return Figure(
-        "expert_stability",
-        "Would other sentences choose the same experts?",
+    caption = (
         f"At k = {k:,} the choice overlaps with that from resampled sentences by "
         f"{span(table.loc[table['top_k'] == k, 'jaccard'])} on average; 1 is the same units, a "
-        "third is half of them.",
-        form,
-        rows[["concept", "series", "panel", "x", "value", "low", "high", "k", "text"]],
-        {"expert_stability": table},
+        "third is half of them."
     )
+    return caption, form, rows

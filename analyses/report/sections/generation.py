@@ -1,9 +1,11 @@
 """What the model writes when it is steered, and what that costs."""
 
+from operator import attrgetter
+
 import numpy as np
 import pandas as pd
 
-from steer_plugin.analyses.report.figure import Figure, Section
+from steer_plugin.analyses.report.figure import Drawing, Section, chart
 from steer_plugin.analyses.report.forms import Lines, Panel, Scatter, Select
 from steer_plugin.analyses.report.frames import CONDITIONS
 from steer_plugin.analyses.report.numbers import (
@@ -35,13 +37,9 @@ _TOOLTIP = {
 
 def generation_section(results: Results) -> Section:
     """Put the texts' figures together; empty where nothing was generated."""
-    generation = results.generation
-    if not (generation["condition"] == "experts").any():
-        return Section("generation", "Generation")
-    figures = [_by_k(results)]
-    if not tradeoff_table(generation).empty:
-        figures.append(_tradeoff(results))
-    return Section("generation", "Generation", tuple(figures), how=_how(results))
+    steered = (results.generation["condition"] == "experts").any()
+    charts = (_by_k, _tradeoff) if steered else ()
+    return Section.of(results, "generation", "Generation", charts, _how)
 
 
 def _named(results: Results, table: pd.DataFrame) -> pd.DataFrame:
@@ -57,8 +55,12 @@ def _named(results: Results, table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _by_k(results: Results) -> Figure:
-    table = results.generation.reset_index(drop=True)
+@chart(
+    "generation_by_k",
+    "Does the model write the target language, and at what cost?",
+    attrgetter("generation"),
+)
+def _by_k(results: Results, table: pd.DataFrame) -> Drawing:
     data = _named(results, table)
     before = data[data["condition"] == "before"]
     steered = data[data["condition"] != "before"]
@@ -84,7 +86,7 @@ def _by_k(results: Results) -> Figure:
         ),
     ]
     rows = pd.concat(parts, ignore_index=True)
-    rows = rows[np.isfinite(rows["value"].astype(float))].reset_index(drop=True)
+    rows = rows[np.isfinite(rows["value"].astype(float))]
     shown = set(rows["panel"])
     panels = (Panel(_PROBABILITY, ""), Panel(_COST, "", log=True, format=",~g"))
     form = Lines(
@@ -94,15 +96,8 @@ def _by_k(results: Results) -> Figure:
         selects=Select.of(rows, target="Target"),
         columns=2,
     )
-    kept = ["panel", "series", "x", "value", "low", "high", "ringed", *_TOOLTIP.values()]
-    return Figure(
-        "generation_by_k",
-        "Does the model write the target language, and at what cost?",
-        f"{_outcome(results, table)} Ring: the recommended k. At 1 steering costs nothing.",
-        form,
-        rows[list(dict.fromkeys(kept))],
-        {"generation_by_k": table},
-    )
+    caption = f"{_outcome(results, table)} Ring: the recommended k. At 1 steering costs nothing."
+    return caption, form, rows
 
 
 def _outcome(results: Results, table: pd.DataFrame) -> str:
@@ -133,17 +128,18 @@ def _outcome(results: Results, table: pd.DataFrame) -> str:
     return f"{levels}; {against} targets." if len(control) else f"{levels}; {against} was run."
 
 
-def tradeoff_table(generation: pd.DataFrame) -> pd.DataFrame:
+def _tradeoff_table(results: Results) -> pd.DataFrame:
     """Give the rows with gain and cost, of several k."""
+    generation = results.generation
     kept = generation["gain"].notna() & np.isfinite(generation["cost"].astype(float))
     table = generation[kept]
     if table.loc[table["condition"] == "experts", "top_k"].nunique() < 2:
         return table[:0]
-    return table.reset_index(drop=True)
+    return table
 
 
-def _tradeoff(results: Results) -> Figure:
-    table = tradeoff_table(results.generation)
+@chart("generation_tradeoff", "Which k gains most for its cost?", _tradeoff_table)
+def _tradeoff(results: Results, table: pd.DataFrame) -> Drawing:
     data = _named(results, table)
     ends = ("", "_low", "_high")
     rows = data.assign(
@@ -163,16 +159,8 @@ def _tradeoff(results: Results) -> Figure:
         log=True,
         selects=Select.of(rows, target="Target"),
     )
-    kept = ["panel", "series", "written", *(f"{axis}{end}" for axis in "xy" for end in ends)]
-    return Figure(
-        "generation_tradeoff",
-        "Which k gains most for its cost?",
-        f"Up is a gain, right is a cost. Labelled: no other k beats it in both. "
-        f"{_recommendation(table)}",
-        form,
-        rows[[*kept, *(c for c in _TOOLTIP.values() if c not in kept)]],
-        {"generation_tradeoff": table},
-    )
+    caption = "Up is a gain, right is a cost. Labelled: no other k beats it in both."
+    return f"{caption} {_recommendation(table)}", form, rows
 
 
 def _recommendation(table: pd.DataFrame) -> str:

@@ -1,11 +1,12 @@
 """Two hosts: what they agree in, and how far apart they are where they do not."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from steer_plugin.analyses.report.figure import Figure, Section, Table
+from steer_plugin.analyses.report.figure import Drawing, Section, Table, chart
 from steer_plugin.analyses.report.forms import Lanes, Panel, Scatter, Select
 from steer_plugin.analyses.report.numbers import (
     CENTRINGS,
@@ -40,16 +41,16 @@ _PANELS, _CONCEPTS = 12, 30
 
 def hosts_section(hosts: Hosts) -> Section:
     """Put together the section that overlays two hosts."""
-    figures = [_overlay(hosts)]
-    if (hosts.figures["difference"] != 0).any():
-        figures.append(_differences(hosts))
-    figures.append(_experts(hosts))
+    section = Section.of(hosts, "hosts", "Two hosts", (_overlay, _differences, _experts), _how)
+    return replace(section, tables=(_recorded(hosts), _measures(hosts)))
+
+
+def _how(hosts: Hosts) -> str:
     units = units_name(hosts.here)
-    how = (
+    return (
         f"{agreement(hosts)} Each figure is counted once; random {units} are the mean over their "
         f"draws, and where the hosts' experts differ other {units} are drawn."
     )
-    return Section("hosts", "Two hosts", tuple(figures), (_recorded(hosts), _measures(hosts)), how)
 
 
 def agreement(hosts: Hosts) -> str:
@@ -161,7 +162,7 @@ def _measures(hosts: Hosts) -> Table:
     return Table("hosts_measures", "How far apart", caption, rows, {"hosts": hosts.figures})
 
 
-def overlay_table(hosts: Hosts) -> pd.DataFrame:
+def _overlay_table(hosts: Hosts) -> pd.DataFrame:
     """Give the top-1 figures that are overlaid: at most 12 targets and k."""
     table = hosts.top_1
     steered = table[["target", "top_k"]].drop_duplicates()
@@ -172,8 +173,8 @@ def overlay_table(hosts: Hosts) -> pd.DataFrame:
     return table.merge(steered[:_PANELS], on=["target", "top_k"])
 
 
-def _overlay(hosts: Hosts) -> Figure:
-    table = overlay_table(hosts)
+@chart("host_overlay", "Do both hosts retrieve alike?", _overlay_table)
+def _overlay(hosts: Hosts, table: pd.DataFrame) -> Drawing:
     name = names(hosts.here, table["target"])
     rows = pd.DataFrame(
         {
@@ -208,27 +209,22 @@ def _overlay(hosts: Hosts) -> Figure:
         y=f"Top-1 on {hosts.names[1]}",
         selects=Select.of(rows, of="Steered towards"),
     )
-    return Figure(
-        "host_overlay",
-        "Do both hosts retrieve alike?",
-        f"{told} A point is a layer and condition; alike is along the diagonal.",
-        form,
-        rows,
-        {"host_overlay": table},
-    )
+    return f"{told} A point is a layer and condition; alike is along the diagonal.", form, rows
 
 
-def differences_table(hosts: Hosts) -> pd.DataFrame:
+def _differences_table(hosts: Hosts) -> pd.DataFrame:
     """Give the figure that the hosts differ most in, of each measure, condition and layer."""
     figures = hosts.figures
+    if (figures["difference"] == 0).all():
+        return figures[:0]
     keys = [figures[name] for name in ("measure", "condition", "layer")]
     largest = figures["difference"].abs().groupby(keys, sort=False).idxmax()
     table = figures.loc[largest.sort_values()]
-    return table.assign(size=table["difference"].abs()).reset_index(drop=True)
+    return table.assign(size=table["difference"].abs())
 
 
-def _differences(hosts: Hosts) -> Figure:
-    table = differences_table(hosts)
+@chart("host_differences", "How far are the hosts apart?", _differences_table)
+def _differences(_: Hosts, table: pd.DataFrame) -> Drawing:
     least = float(table.loc[table["size"] > 0, "size"].min())
     # A logarithmic axis has no 0, so equal figures stand one step below the smallest power.
     nought = 10.0 ** (math.floor(math.log10(least)) - 1)
@@ -247,26 +243,20 @@ def _differences(hosts: Hosts) -> Figure:
         {"measure": "lane", "condition": "series", "where": "where", "difference": "text"},
         columns=1,
     )
-    return Figure(
-        "host_differences",
-        "How far are the hosts apart?",
-        f"Each point is one layer; at {math.log10(nought):.0f} the figures are equal.",
-        form,
-        rows,
-        {"host_differences": table},
-    )
+    caption = f"Each point is one layer; at {math.log10(nought):.0f} the figures are equal."
+    return caption, form, rows
 
 
-def experts_table(hosts: Hosts) -> pd.DataFrame:
+def _experts_table(hosts: Hosts) -> pd.DataFrame:
     """Give the languages' shared experts: all, or the 30 that share fewest."""
     table = hosts.experts
     if len(table) <= _CONCEPTS:
         return table
-    return table.sort_values("share", kind="stable")[:_CONCEPTS].reset_index(drop=True)
+    return table.sort_values("share", kind="stable")[:_CONCEPTS]
 
 
-def _experts(hosts: Hosts) -> Figure:
-    table = experts_table(hosts)
+@chart("host_experts", "Do both hosts find the same experts?", _experts_table)
+def _experts(hosts: Hosts, table: pd.DataFrame) -> Drawing:
     name = names(hosts.here, table["concept"])
     rows = pd.DataFrame(
         {
@@ -288,11 +278,4 @@ def _experts(hosts: Hosts) -> Figure:
         {"language": "lane", "shared": "text"},
         columns=1,
     )
-    return Figure(
-        "host_experts",
-        "Do both hosts find the same experts?",
-        f"{shared_experts_sentence(hosts.experts)}.{shown}",
-        form,
-        rows,
-        {"host_experts": table},
-    )
+    return f"{shared_experts_sentence(hosts.experts)}.{shown}", form, rows

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from steer_plugin.analyses.report.figure import Figure, Section
+from steer_plugin.analyses.report.figure import Chart, Drawing, Section, chart
 from steer_plugin.analyses.report.forms import Lines, Panel, Select
 from steer_plugin.analyses.report.frames import TOOLTIP, conditions, in_panels
 from steer_plugin.analyses.report.measures import OURS, Shown, own_measures
@@ -25,23 +25,17 @@ _COURSES = (
     ("pair distance", "Raw distance, all pairs"),
     ("gap", "Raw gap"),
 )
-_KEPT = ("lane", "panel", "series", "x", "value", "low", "high")
 
 
 def layers_section(results: Results) -> Section:
     """Put together the courses along layers and k; empty where one of each was measured."""
-    figures = []
+    charts: list[Chart[Results]] = []
     if results.retrieval["layer"].nunique() > 1:
-        figures.append(_by_layer(results))
-        figures.append(_measures(results))
+        charts += [_by_layer, _measures]
     if (results.retrieval.groupby("target")["top_k"].nunique() > 1).any():
-        figures.append(_effect_of_k(results))
-    how = (
-        "Means over all pairs of languages, or of the whole space; “final” is after the final "
-        "norm. Bands: the value before plus the 95% interval of the change, not corrected for the "
-        "number of layers, k and measures; hubness has none."
-    )
-    return Section("layers", "Layers and k", tuple(figures), how=how)
+        title = f"How many {units_name(results)} does it take?"
+        charts.append(Chart("effect_of_k", title, _effect_of_k_table, _effect_of_k))
+    return Section.of(results, "layers", "Layers and k", charts, lambda _: _HOW)
 
 
 def _course(retrieval: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:
@@ -49,20 +43,17 @@ def _course(retrieval: pd.DataFrame, alignment: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([over_pairs(figures, measure) for measure, _ in _COURSES], ignore_index=True)
 
 
-def by_layer_table(results: Results) -> pd.DataFrame:
-    """Give top-1, distance and gap at every layer, at the headline k."""
+def _by_layer_table(results: Results) -> pd.DataFrame:
     return _course(at_headline(results, results.retrieval), at_headline(results, results.alignment))
 
 
-def effect_of_k_table(results: Results) -> pd.DataFrame:
-    """Give top-1, distance and gap at every k, at the last layer."""
+def _effect_of_k_table(results: Results) -> pd.DataFrame:
     layer = reading_layer(results)
     retrieval, alignment = results.retrieval, results.alignment
     return _course(retrieval[retrieval["layer"] == layer], alignment[alignment["layer"] == layer])
 
 
-def measures_table(results: Results) -> pd.DataFrame:
-    """Give every measure at every layer, at the headline k."""
+def _measures_table(results: Results) -> pd.DataFrame:
     figures = pd.concat([results.retrieval, results.alignment, results.geometry], ignore_index=True)
     headline = at_headline(results, figures)
     shown = [*OURS, *own_measures(results)]
@@ -78,21 +69,12 @@ def _lines(
         panel=rows["measure"].map(titles), x=rows["layer"].astype(str) if order else rows["top_k"]
     )
     panels = tuple(Panel(title, "") for title in dict.fromkeys(rows["panel"]))
-    form = Lines(panels, x, TOOLTIP, order=order, selects=Select.of(rows, lane="Target"))
-    return form, rows[list(dict.fromkeys([*_KEPT, *TOOLTIP.values()]))]
+    return Lines(panels, x, TOOLTIP, order=order, selects=Select.of(rows, lane="Target")), rows
 
 
-def _by_layer(results: Results) -> Figure:
-    table = by_layer_table(results)
-    form, rows = _lines(results, table, "Layer", order=tuple(layer_order(table)))
-    return Figure(
-        "by_layer",
-        "At which layers does steering help?",
-        _gains(results),
-        form,
-        rows,
-        {"by_layer": table},
-    )
+@chart("by_layer", "At which layers does steering help?", _by_layer_table)
+def _by_layer(results: Results, table: pd.DataFrame) -> Drawing:
+    return _gains(results), *_lines(results, table, "Layer", order=tuple(layer_order(table)))
 
 
 def _gains(results: Results) -> str:
@@ -117,8 +99,8 @@ def _gains(results: Results) -> str:
     )
 
 
-def _measures(results: Results) -> Figure:
-    table = measures_table(results)
+@chart("measures_by_layer", "Every measure, layer by layer", _measures_table)
+def _measures(results: Results, table: pd.DataFrame) -> Drawing:
     rows = conditions(results, table)
     rows = rows.assign(measured=rows["panel"], panel="", x=rows["layer"].astype(str))
     form = Lines(
@@ -130,15 +112,11 @@ def _measures(results: Results) -> Figure:
         scaled=("measured",),
         columns=1,
     )
-    return Figure(
-        "measures_by_layer",
-        "Every measure, layer by layer",
+    caption = (
         f"{_directions(results, table)} The last layer alone misleads: look where the grey line is "
-        "best, and whether the blue one keeps what is there.",
-        form,
-        rows[list(dict.fromkeys([*_KEPT, "measured", *TOOLTIP.values()]))],
-        {"measures_by_layer": table},
+        "best, and whether the blue one keeps what is there."
     )
+    return caption, form, rows
 
 
 def _directions(results: Results, table: pd.DataFrame) -> str:
@@ -159,12 +137,10 @@ def _short(shown: Shown) -> str:
     return shown.title[:1].lower() + shown.title[1:]
 
 
-def _effect_of_k(results: Results) -> Figure:
-    table = effect_of_k_table(results)
+def _effect_of_k(results: Results, table: pd.DataFrame) -> Drawing:
     form, rows = _lines(results, table, k_title(choice_of(results)))
     top_1 = table[table["measure"] == "top-1"]
     told = several_draws(top_1)
-    units = units_name(results)
     column = "advantage_low" if told else "change_low"
     name = names(results, results.targets)
     parts = []
@@ -172,12 +148,12 @@ def _effect_of_k(results: Results) -> Figure:
         ks = sorted(int(k) for k in part.loc[part[column] > 0, "top_k"])
         which = "every k" if len(ks) == len(part) else f"k = {listed(f'{k:,}' for k in ks)}"
         parts.append(f"{which if ks else 'no k'} for {name[str(target)]}")
-    return Figure(
-        "effect_of_k",
-        f"How many {units} does it take?",
-        f"Experts retrieve better than {f'random {units}' if told else 'the unsteered model'} at "
-        f"{first_of(parts, 4)}.",
-        form,
-        rows,
-        {"effect_of_k": table},
-    )
+    others = f"random {units_name(results)}" if told else "the unsteered model"
+    return f"Experts retrieve better than {others} at {first_of(parts, 4)}.", form, rows
+
+
+_HOW = (
+    "Means over all pairs of languages, or of the whole space; “final” is after the final norm. "
+    "Bands: the value before plus the 95% interval of the change, not corrected for the number of "
+    "layers, k and measures; hubness has none."
+)

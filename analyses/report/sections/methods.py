@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from steer_plugin.analyses.report.figure import Figure, Section
+from steer_plugin.analyses.report.figure import Drawing, Section, chart
 from steer_plugin.analyses.report.forms import Lanes, Panel, Scatter, Select
 from steer_plugin.analyses.report.numbers import (
     betweens,
@@ -31,24 +31,19 @@ _ENDS = ("", "_low", "_high")
 
 def methods_section(results: Results) -> Section:
     """Put the methods together; empty where none was compared."""
-    table = methods_table(results.methods)
-    if table[table["axis"] == RETRIEVAL].empty:
-        return Section("methods", "Methods")
-    figures = [_compared(results, table)]
-    if not tradeoff_table(results.methods).empty:
-        figures.append(_tradeoff(results))
-    return Section("methods", "Methods", tuple(figures), how=_how(results, table))
+    charts = (_compared, _tradeoff) if (results.methods["axis"] == RETRIEVAL).any() else ()
+    return Section.of(results, "methods", "Methods", charts, _how)
 
 
-def methods_table(methods: pd.DataFrame) -> pd.DataFrame:
+def _methods_table(results: Results) -> pd.DataFrame:
     """Give all rows in the order of `METHODS`, whatever their outcome."""
+    methods = results.methods
     known = [name for name in METHODS if name in set(methods["method"])]
     place = {name: number for number, name in enumerate(known)}
     return methods.sort_values(
         "method",
         key=lambda names: names.map(lambda name: place.get(name, len(place))),
         kind="stable",
-        ignore_index=True,
     )
 
 
@@ -68,7 +63,8 @@ def ahead(rows: pd.DataFrame) -> pd.Series:
     return (rows["advantage_low"] > 0) | (rows["advantage"].isna() & apart)
 
 
-def _compared(results: Results, table: pd.DataFrame) -> Figure:
+@chart("methods_compared", "Do other ways to steer do better?", _methods_table)
+def _compared(results: Results, table: pd.DataFrame) -> Drawing:
     name = names(results, table["target"])
     base = pd.DataFrame(
         {
@@ -87,7 +83,7 @@ def _compared(results: Results, table: pd.DataFrame) -> Figure:
     )
     beside = base.assign(series=CONTROL, value=table["control_change"], low=np.nan, high=np.nan)
     rows = pd.concat([with_method, beside], ignore_index=True)
-    rows = rows[rows["value"].notna()].reset_index(drop=True)
+    rows = rows[rows["value"].notna()]
     retrieval = table[table["axis"] == RETRIEVAL]
     up = retrieval[retrieval["change_low"] > 0]
     won = up[ahead(up)] if several_draws(retrieval) else up
@@ -107,16 +103,12 @@ def _compared(results: Results, table: pd.DataFrame) -> Figure:
         columns=1,
     )
     beyond = "beyond their own control" if several_draws(retrieval) else "over no steering"
-    return Figure(
-        "methods_compared",
-        "Do other ways to steer do better?",
+    caption = (
         f"Retrieval rises {beyond} in {len(won)} of {len(retrieval)} methods and targets"
         f"{_winners(won)}{draw_note(retrieval)}. Hollow: the same done to random units."
-        f"{' Infinite perplexity is not drawn.' if infinite else ''}",
-        form,
-        rows,
-        {"methods_compared": table},
+        f"{' Infinite perplexity is not drawn.' if infinite else ''}"
     )
+    return caption, form, rows
 
 
 def _winners(won: pd.DataFrame) -> str:
@@ -126,21 +118,21 @@ def _winners(won: pd.DataFrame) -> str:
     return f": {listed(titles[:3])}{f' and {len(titles) - 3} more' if len(titles) > 3 else ''}"
 
 
-def tradeoff_table(methods: pd.DataFrame) -> pd.DataFrame:
+def _tradeoff_table(results: Results) -> pd.DataFrame:
     """Give the gain in probability and cost in perplexity of each method and target with both."""
     keys = ["method", "target", "top_k", "block"]
-    parts = []
+    methods, parts = _methods_table(results), []
     for axis, name in ((PROBABILITY, "gain"), (PERPLEXITY, "cost")):
-        rows = methods_table(methods[methods["axis"] == axis])
+        rows = methods[methods["axis"] == axis]
         columns = {f"change{end}": f"{name}{end}" for end in _ENDS}
         parts.append(rows[[*keys, *columns]].rename(columns=columns))
     table = parts[0].merge(parts[1], on=keys, validate="one_to_one")
     kept = table["gain"].notna() & np.isfinite(table["cost"].astype(float))
-    return table[kept].reset_index(drop=True)
+    return table[kept]
 
 
-def _tradeoff(results: Results) -> Figure:
-    table = tradeoff_table(results.methods)
+@chart("methods_tradeoff", "What does each way to steer cost?", _tradeoff_table)
+def _tradeoff(results: Results, table: pd.DataFrame) -> Drawing:
     rows = pd.DataFrame(
         {
             "series": [method_title(method) for method in table["method"]],
@@ -167,17 +159,12 @@ def _tradeoff(results: Results) -> Figure:
         picked="Method",
         selects=Select.of(rows, target="Target"),
     )
-    return Figure(
-        "methods_tradeoff",
-        "What does each way to steer cost?",
-        "Up is a gain, right is a cost: up and left is best. Bars: 95% bootstrap intervals.",
-        form,
-        rows,
-        {"methods_tradeoff": table},
-    )
+    caption = "Up is a gain, right is a cost: up and left is best. Bars: 95% bootstrap intervals."
+    return caption, form, rows
 
 
-def _how(results: Results, table: pd.DataFrame) -> str:
+def _how(results: Results) -> str:
+    table = _methods_table(results)
     draws = sorted({int(n) for n in table["n_controls"] if n > 0})
     blocks = sorted({int(block) for block in table["block"] if block >= 0})
     ks = [k for k in table["top_k"] if k > 0]

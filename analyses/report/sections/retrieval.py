@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from steer_plugin.analyses.measures.mixed_retrieval import CORPUS, MIXED
-from steer_plugin.analyses.report.figure import Figure, Section
+from steer_plugin.analyses.report.figure import Drawing, Section, chart
 from steer_plugin.analyses.report.forms import HeatMap, Lanes, Panel, Select
 from steer_plugin.analyses.report.frames import (
     TOOLTIP,
@@ -16,8 +16,8 @@ from steer_plugin.analyses.report.frames import (
 )
 from steer_plugin.analyses.report.numbers import (
     CENTRINGS,
+    betweens,
     dataset_name,
-    interval,
     names,
     number,
     span,
@@ -42,19 +42,21 @@ _SIDES = ("one model on both sides", "unsteered queries")
 
 def retrieval_section(results: Results) -> Section:
     """Put together what was measured of retrieval at the headline k and the last layer."""
-    figures = [_before_after(results)]
-    if not pairs_table(results).empty:
-        figures += [_matrix(results), _from_targets(results)]
-    if not mixed_table(results).empty:
-        figures.append(_mixed(results))
-    if not bitext_table(results).empty:
-        figures.append(_bitexts(results))
-    how = (
+    return Section.of(
+        results,
+        "retrieval",
+        "Retrieval",
+        (_before_after, _matrix, _from_targets, _mixed, _bitexts),
+        _how,
+    )
+
+
+def _how(results: Results) -> str:
+    return (
         "Top-1: the share of sentences whose nearest neighbour by cosine in the other language is "
         "their translation. A tie is a miss; a candidate with the same text counts as the "
-        f"translation. Single pairs are called changed {pair_rule(pairs_table(results))}."
+        f"translation. Single pairs are called changed {pair_rule(_pairs_table(results))}."
     )
-    return Section("retrieval", "Retrieval", tuple(figures), how=how)
 
 
 def _chance(results: Results) -> tuple[float, ...]:
@@ -62,8 +64,7 @@ def _chance(results: Results) -> tuple[float, ...]:
     return (1 / int(sentences),) if sentences.isdigit() else ()
 
 
-def before_after_table(results: Results) -> pd.DataFrame:
-    """Give the figures of retrieval over all pairs and from the target, raw and centred."""
+def _before_after_table(results: Results) -> pd.DataFrame:
     layer = reading_layer(results)
     table = at_headline(results, results.retrieval)
     parts = []
@@ -76,22 +77,18 @@ def before_after_table(results: Results) -> pd.DataFrame:
     return in_panels(parts)
 
 
-def _before_after(results: Results) -> Figure:
-    table = before_after_table(results)
+@chart("retrieval_before_after", "Does retrieval change?", _before_after_table)
+def _before_after(results: Results, table: pd.DataFrame) -> Drawing:
     top_1 = at_last(results, results.retrieval, "top-1")
     chance = _chance(results)
     # In full a panel's title has no room in a paper's column.
     shown = table.assign(panel=table["panel"].str.replace("language means", "means"))
     dotted = f" Dotted: chance, {number(chance[0], digits=3)}." if chance else ""
-    return Figure(
-        "retrieval_before_after",
-        "Does retrieval change?",
+    caption = (
         f"{_levels(results, top_1)}{draw_note(top_1)}.{dotted} With means removed, before is what "
-        "centring alone gives.",
-        condition_lanes(shown, ACCURACY, marks=chance),
-        conditions(results, shown),
-        {"retrieval_before_after": table},
+        "centring alone gives."
     )
+    return caption, condition_lanes(shown, ACCURACY, marks=chance), conditions(results, shown)
 
 
 def _levels(results: Results, rows: pd.DataFrame) -> str:
@@ -107,8 +104,8 @@ def _levels(results: Results, rows: pd.DataFrame) -> str:
     return f"Top-1 over all pairs: {levels}"
 
 
-def pairs_table(results: Results) -> pd.DataFrame:
-    """Give the rows of the matrix: at most 34 languages, and the targets that fit."""
+def _pairs_table(results: Results) -> pd.DataFrame:
+    """Give single pairs: of at most 34 languages, and of the targets that fit."""
     pairs = between_languages(
         at_headline(results, results.retrieval), "top-1", "raw", reading_layer(results)
     )
@@ -118,11 +115,11 @@ def pairs_table(results: Results) -> pd.DataFrame:
         pairs = pairs[pairs["query"].isin(kept) & pairs["candidates"].isin(kept)]
     sizes = pairs.groupby("target", sort=False).size().cumsum()
     fitting = sizes.index[(sizes <= _MOST_PAIRS) | (np.arange(len(sizes)) == 0)]
-    return pairs[pairs["target"].isin(fitting)].reset_index(drop=True)
+    return pairs[pairs["target"].isin(fitting)]
 
 
-def _matrix(results: Results) -> Figure:
-    table = pairs_table(results)
+@chart("retrieval_matrix", "Which pairs of languages gain, which lose?", _pairs_table)
+def _matrix(results: Results, table: pd.DataFrame) -> Drawing:
     named = codes_as_names(results, table, "target", "query", "candidates")
     parts = []
     for condition, column in ((EXPERTS, "change"), (CONTROL, "control_change")):
@@ -133,12 +130,7 @@ def _matrix(results: Results) -> Figure:
                 condition=condition,
                 value=table[column],
                 sure=False if uncalled else pair_verdicts(table, column) != 0,
-                text=[
-                    f"{number(value, signed=True)} ({interval(low, high)})"
-                    for value, low, high in zip(
-                        table[column], table[f"{column}_low"], table[f"{column}_high"], strict=True
-                    )
-                ],
+                text=betweens(table, column, digits=2),
                 q=[f"{q:.3f}" for q in table[f"{column}_q"]] if rated else "",
             )
         )
@@ -166,15 +158,8 @@ def _matrix(results: Results) -> Figure:
         differences=True,
         selects=Select.of(rows, target="Steered towards", condition="With"),
     )
-    return Figure(
-        "retrieval_matrix",
-        "Which pairs of languages gain, which lose?",
-        f"{moves(table, pairs=True)}{' (bold)' if few else ''}."
-        f"{_left_out(results, table)}{footnote(rows, 'x')}",
-        form,
-        rows[["x", "y", "target", "condition", "value", "cell", "sure", "before", "text", "q"]],
-        {"retrieval_matrix": table},
-    )
+    caption = f"{moves(table, pairs=True)}{' (bold)' if few else ''}.{_left_out(results, table)}"
+    return caption + footnote(rows, "x"), form, rows
 
 
 def _left_out(results: Results, table: pd.DataFrame) -> str:
@@ -187,7 +172,7 @@ def _left_out(results: Results, table: pd.DataFrame) -> str:
     )
 
 
-def from_targets_table(results: Results) -> pd.DataFrame:
+def _from_targets_table(results: Results) -> pd.DataFrame:
     """Give the pairs whose query is the target, the best language before first."""
     pairs = between_languages(
         at_headline(results, results.retrieval), "top-1", "raw", reading_layer(results)
@@ -196,13 +181,16 @@ def from_targets_table(results: Results) -> pd.DataFrame:
     place = {target: number for number, target in enumerate(results.targets)}
     order = pairs.assign(place=pairs["target"].map(place), down=-pairs["pre"])
     order = order.sort_values(["place", "down"], kind="stable")
-    return pairs.loc[order.index].reset_index(drop=True)
+    return pairs.loc[order.index]
 
 
-def _from_targets(results: Results) -> Figure:
-    table = from_targets_table(results)
+@chart(
+    "from_targets", "In which languages are the target's translations found?", _from_targets_table
+)
+def _from_targets(results: Results, table: pd.DataFrame) -> Drawing:
     name = names(results, table["candidates"])
     rows = conditions(results, table.assign(called=pair_verdicts(table) != 0))
+    rows = rows.drop(columns=["least", "most"])
     bold = [" *" if called else "" for called in rows["called"]]
     rows = rows.assign(
         towards=rows["lane"],
@@ -220,19 +208,14 @@ def _from_targets(results: Results) -> Figure:
         selects=Select.of(rows, towards="From the target"),
         columns=1,
     )
-    kept = ["lane", "towards", "panel", "slot", "series", "value", "low", "high"]
-    return Figure(
-        "from_targets",
-        "In which languages are the target's translations found?",
+    caption = (
         f"{moves(table, pairs=True)} (*).{new if strange else ''} Languages stand in the order of "
-        f"the accuracy before.{footnote(rows, 'lane')}",
-        form,
-        rows[list(dict.fromkeys([*kept, *form.tooltip.values()]))],
-        {"from_targets": table},
+        f"the accuracy before.{footnote(rows, 'lane')}"
     )
+    return caption, form, rows
 
 
-def mixed_parts(results: Results) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+def _mixed_parts(results: Results) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
     """Give each search with its rows of one model, and of unsteered queries."""
     layer = reading_layer(results)
     mixed = at_headline(results, results.mixed)
@@ -255,37 +238,32 @@ def mixed_parts(results: Results) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]
     return {search: (same, mix) for search, (same, mix) in parts.items() if len(same) and len(mix)}
 
 
-def mixed_table(results: Results) -> pd.DataFrame:
+def _mixed_table(results: Results) -> pd.DataFrame:
     """Give the rows of mixed retrieval: of each search both kinds, beside each other."""
     return in_panels(
         [
             (f"{search}: {side}", rows)
-            for search, figures in mixed_parts(results).items()
+            for search, figures in _mixed_parts(results).items()
             for side, rows in zip(_SIDES, figures, strict=True)
         ]
     )
 
 
-def _mixed(results: Results) -> Figure:
-    table = mixed_table(results)
+@chart("mixed_retrieval", "Do the steered and the unsteered model share a space?", _mixed_table)
+def _mixed(results: Results, table: pd.DataFrame) -> Drawing:
     rows = conditions(results, table)
     split = rows["panel"].str.partition(": ")
     rows = rows.assign(search=split[0], panel=split[2].str.capitalize())
-    search, (same, mix) = next(iter(mixed_parts(results).items()))
-    return Figure(
-        "mixed_retrieval",
-        "Do the steered and the unsteered model share a space?",
+    search, (same, mix) = next(iter(_mixed_parts(results).items()))
+    caption = (
         f"{search}: {moves(same)} with one model; {moves(mix)} with unsteered queries. What falls "
-        "on the right alone moved away from the unsteered model.",
-        condition_lanes(
-            rows, ACCURACY, selects=Select.of(rows, search="Search"), scaled=("search",)
-        ),
-        rows,
-        {"mixed_retrieval": table},
+        "on the right alone moved away from the unsteered model."
     )
+    selects = Select.of(rows, search="Search")
+    return caption, condition_lanes(rows, ACCURACY, selects=selects), rows
 
 
-def bitext_table(results: Results) -> pd.DataFrame:
+def _bitext_table(results: Results) -> pd.DataFrame:
     """Give the rows of independent sets: top-1, from the target and into it."""
     rows = at_headline(results, results.bitexts)
     if rows.empty:
@@ -300,8 +278,8 @@ def bitext_table(results: Results) -> pd.DataFrame:
     )
 
 
-def _bitexts(results: Results) -> Figure:
-    table = bitext_table(results)
+@chart("bitext_retrieval", "And in sentences that nothing else here uses?", _bitext_table)
+def _bitexts(results: Results, table: pd.DataFrame) -> Drawing:
     rows = conditions(results, table)
     other = rows["candidates"].where(rows["query"] == rows["target"], rows["query"])
     name = names(results, [*rows["target"], *other])
@@ -315,12 +293,6 @@ def _bitexts(results: Results) -> Figure:
     )
     won = (table["change_low"] > 0) & (table["advantage_low"] > 0)
     beyond = draw_note(table) or f"; {int(won.sum())} beyond random {units_name(results)}"
-    return Figure(
-        "bitext_retrieval",
-        "And in sentences that nothing else here uses?",
-        f"Searches: {counted}{beyond}. {layer_phrase(str(table['layer'].iloc[0])).capitalize()}, "
-        f"over queries, of these candidates.{footnote(rows, 'lane')}",
-        condition_lanes(rows, ACCURACY),
-        rows,
-        {"bitext_retrieval": table},
-    )
+    where = layer_phrase(str(table["layer"].iloc[0])).capitalize()
+    caption = f"Searches: {counted}{beyond}. {where}, over queries, of these candidates."
+    return caption + footnote(rows, "lane"), condition_lanes(rows, ACCURACY), rows
