@@ -20,7 +20,7 @@ import hypothesis
 import pytest
 import torch
 
-from support import checks
+from support import checks, temporary_files
 
 if TYPE_CHECKING:
     from support.command_line import Steer
@@ -51,6 +51,7 @@ FIRST = (
 
 def pytest_configure(config: pytest.Config) -> None:
     """Keep the order of the groups with pytest-xdist, and know its mark without it."""
+    temporary_files.keep_in_memory()
     config.addinivalue_line("markers", "xdist_group(name): tests that one worker runs")
     config.option.loadscopereorder = False
     config.stash[NDIF] = ExitStack()

@@ -10,16 +10,17 @@ from torch import Tensor
 
 from steer_plugin.activations.sites import UnitSpace, chosen_layers
 from steer_plugin.adapters.shared.generation import Asked, Continued, continue_in_batches
+from steer_plugin.adapters.shared.heads import meant_values
 from steer_plugin.adapters.shared.losses import WindowBatch, by_text, window_batches, windows
 from steer_plugin.adapters.shared.memory import Memory
 from steer_plugin.adapters.shared.steered_tokens import (
     Steered,
-    require_units,
     steered_in_batch,
     steered_in_windows,
 )
 from steer_plugin.adapters.shared.tokens import TokenBatch, Tokens
-from steer_plugin.interventions.plan import AnyPlan
+from steer_plugin.errors import SiteError
+from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
 from steer_plugin.models.adapter import ModelInfo
 from steer_plugin.models.generation import Generation, Prompt, Writing
 
@@ -90,13 +91,15 @@ class BatchAdapter(ABC):
         return UnitSpace(site, chosen, self._widths_of(site, chosen))
 
     def check_plan(self, intervention: AnyPlan | None) -> None:
-        """Refuse, before anything runs, a plan that names what the model lacks.
-
-        Raises:
-            InterventionError: it is no plan.
-            SiteError: the model lacks the site, a layer or a unit, or a head has other values.
-        """
-        require_units(self.space, intervention, self._model.config)
+        """Refuse a plan that names what the model lacks; see `Adapter.check_plan`."""
+        check_intervention(intervention)
+        for step in acting_steps(intervention):
+            widths = self.space(step.tensor_site, tuple(step.units)).widths
+            for (layer, units), width in zip(step.units.items(), widths, strict=True):
+                try:
+                    meant_values(step, layer, *units, self._model.config, width)
+                except LookupError as error:
+                    raise SiteError(error.args[0]) from error
 
     def batches(self, texts: Sequence[Prompt]) -> list[Int[np.ndarray, " text"]]:
         """Give the rows of each batch that `collect` makes; see `Adapter.batches`.

@@ -10,7 +10,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.adapters.shared.heads import meant_values
 from steer_plugin.adapters.shared.losses import Window
 from steer_plugin.adapters.shared.probing_passes import probing
@@ -25,32 +24,7 @@ from steer_plugin.adapters.shared.touched_tokens import (
 from steer_plugin.errors import InterventionError, SiteError
 from steer_plugin.interventions.arithmetic import moved, steer_units
 from steer_plugin.interventions.intervention import Intervention
-from steer_plugin.interventions.plan import AnyPlan, acting_steps, check_intervention
-
-
-def require_units(
-    space: Callable[[str, tuple[int, ...]], UnitSpace], intervention: AnyPlan | None, config: Any
-) -> None:
-    """Refuse, before anything runs, a plan that names what a model lacks.
-
-    Args:
-        space: of the model's adapter.
-        intervention: the plan, if there is one.
-        config: the model's.
-
-    Raises:
-        InterventionError: it is no plan.
-        SiteError: the model lacks the site, a layer or a unit, or a head has other values.
-    """
-    check_intervention(intervention)
-    for step in acting_steps(intervention):
-        widths = space(step.tensor_site, tuple(step.units)).widths
-        for (layer, units), width in zip(step.units.items(), widths, strict=True):
-            try:
-                meant_values(step, layer, *units, config, width)
-            except LookupError as error:
-                raise SiteError(error.args[0]) from error
-
+from steer_plugin.interventions.plan import AnyPlan, acting_steps
 
 Writer = Callable[[Tensor], Tensor]
 Steered = tuple[Intervention, Touched]

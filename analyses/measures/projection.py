@@ -1,6 +1,7 @@
 """A plane through the embedding space, to look at it before and after."""
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from importlib.metadata import version
@@ -158,11 +159,17 @@ def _umap_module() -> Any:
 
 
 def _keep_compiled(*modules: ModuleType) -> None:
-    """Let numba keep what it compiles of them: without that each process takes 20 s for it."""
+    """Let numba keep what it compiles of them: without that each process takes 20 s for it.
+
+    What UMAP compiles twice of one function, for one thread and for several, numba keeps under one
+    name, and would give either for the other.
+    """
     from numba.core.dispatcher import Dispatcher
 
     for module in modules:
-        for function in vars(module).values():
-            if isinstance(function, Dispatcher):
+        functions = [value for value in vars(module).values() if isinstance(value, Dispatcher)]
+        compiled = Counter(function.py_func for function in functions)
+        for function in functions:
+            if compiled[function.py_func] == 1:
                 with suppress(RuntimeError):  # there is no folder to keep it in
                     function.enable_caching()

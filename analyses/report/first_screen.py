@@ -193,13 +193,12 @@ def glance(results: Results) -> Figure:
         "translations are than other sentences, where before is what centring alone gives."
         f"{few}"
     )
-    kept = ["lane", "panel", "series", "slot", "value", "low", "high", *form.tooltip.values()]
     return Figure(
         NAME,
         f"Before, with experts, with random {units_name(results)}, and with centring alone",
         caption,
         form,
-        rows[list(dict.fromkeys(kept))],
+        rows,
         {NAME: rows[["target", "measure", "centring", "series", "value", "low", "high"]]},
     )
 

@@ -53,7 +53,7 @@ class Writer:
     def space(self, site: str, layers: tuple[int, ...]) -> UnitSpace:
         return UnitSpace(site, layers, (3,) * len(layers))
 
-    def check_plan(self, plan: AnyPlan | None) -> None:
+    def check_plan(self, intervention: AnyPlan | None) -> None:
         pass
 
     def generate(self, prompts: Sequence[str], **_: Any) -> Generation:

@@ -731,6 +731,7 @@ def test_a_unit_that_the_model_lacks_is_refused_before_a_text_passes(
     code, out, err = steer(*filled(f"{command} --unit L1N24=2", at, tmp_path))
 
     assert (code, out) == (1, "")
+    assert "unit L1N24 does not exist" in err
     assert "before" not in err
 
 

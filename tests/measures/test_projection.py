@@ -1,4 +1,5 @@
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -114,7 +115,14 @@ def test_what_is_compiled_for_umap_is_kept_for_other_processes() -> None:
     import umap
 
     for function in (umap.utils.fast_knn_indices, umap.umap_.smooth_knn_dist):
-        assert function.stats.cache_path, function
+        kept = Path(function.stats.cache_path).glob(f"*.{function.__name__}-*.nbi")
+        assert list(kept), function
+    # Kept under one name, code for several threads would run in place of that for one.
+    single = umap.layouts._nb_optimize_layout_euclidean_single_epoch
+    parallel = umap.layouts._nb_optimize_layout_euclidean_single_epoch_parallel
+    assert single.py_func is parallel.py_func
+    assert not single.stats.cache_path
+    assert not parallel.stats.cache_path
 
 
 def test_the_seed_settles_what_umap_draws() -> None:

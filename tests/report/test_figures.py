@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -112,6 +113,31 @@ def test_every_mark_that_carries_a_figure_has_a_tooltip(drawn: dict[str, Figure]
         assert tips, name
         fields = {tip["field"] for entries in tips for tip in entries}
         assert fields <= set(figure.rows), name
+
+
+def test_the_page_holds_every_column_that_a_chart_shows_and_no_other(
+    drawn: dict[str, Figure],
+) -> None:
+    for name, figure in drawn.items():
+        more = dataclasses.replace(figure, rows=figure.rows.assign(unused=1))
+        spec = more.spec()
+        rows = spec.pop("data")["values"]
+        used = columns_of({**spec, "description": "", "config": {}, "usermeta": {}})
+        assert used <= set(rows[0]), name
+        assert "unused" not in rows[0], name
+
+
+def columns_of(spec: Any) -> set[str]:
+    """Give the columns that a part of a specification asks of the chart's own rows."""
+    if isinstance(spec, list):
+        return set().union(*map(columns_of, spec))
+    if isinstance(spec, str):
+        return set(re.findall(r"datum\.(\w+)", spec)) | set(re.findall(r'datum\["(\w+)"\]', spec))
+    if not isinstance(spec, dict) or "data" in spec:
+        return set()
+    made = {part["as"] for part in spec.get("transform", []) if "as" in part}
+    own = {spec["field"]} if isinstance(spec.get("field"), str) else set()
+    return (own | set().union(*map(columns_of, spec.values()))) - made
 
 
 def test_every_state_of_the_selectors_shows_something(drawn: dict[str, Figure]) -> None:

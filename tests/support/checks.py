@@ -57,11 +57,11 @@ def _check_of(call: Callable[..., Any]) -> Callable[..., Any]:
 
     jaxtyping's own decorator looks at each argument three times, so it is left to what needs it.
     """
-    if inspect.isgeneratorfunction(inspect.unwrap(call)) or not _has_all_names(call):
+    if inspect.isgeneratorfunction(call) or not _has_all_names(call):
         # beartype alone would check a generator's arguments in whatever call is under way as it
         # begins, and stop at a name that is imported for type checkers only.
-        jaxtypings: Callable[..., Any] = jaxtyping.jaxtyped(call, typechecker=_typechecker)
-        return jaxtypings
+        thrice: Callable[..., Any] = jaxtyping.jaxtyped(call, typechecker=_typechecker)
+        return thrice
     check: Callable[..., Any] = _typechecker(call)
 
     @functools.wraps(call)

@@ -162,13 +162,14 @@ def shown(
 
     Args:
         rows: to show.
-        columns: those of the marks; those that are there count.
+        columns: of the marks; those that are there count.
         tooltip: title -> column.
         selects: choices of what is shown.
         chosen: what each starts with.
     """
-    used = dict.fromkeys([*columns, *tooltip.values(), *(select.column for select in selects)])
-    data = {"data": values(rows[[name for name in used if name in rows]])}
+    drawn = [name for name in columns if name in rows]
+    used = dict.fromkeys([*drawn, *tooltip.values(), *(select.column for select in selects)])
+    data = {"data": values(rows[list(used)])}
     if not selects:
         return data
     return {

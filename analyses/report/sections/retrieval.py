@@ -190,7 +190,7 @@ def _from_targets_table(results: Results) -> pd.DataFrame:
 def _from_targets(results: Results, table: pd.DataFrame) -> Drawing:
     name = names(results, table["candidates"])
     rows = conditions(results, table.assign(called=pair_verdicts(table) != 0))
-    rows = rows.drop(columns=["least", "most"])
+    rows = rows.drop(columns=["least", "most"])  # so many bars would hide the marks
     bold = [" *" if called else "" for called in rows["called"]]
     rows = rows.assign(
         towards=rows["lane"],

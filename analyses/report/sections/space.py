@@ -18,7 +18,8 @@ _METHODS = {PCA: "principal components", "umap": "UMAP"}
 
 def space_section(results: Results) -> Section:
     """Put the maps together; empty where nothing was projected."""
-    figures = () if results.projection.empty else (_map(results),)
+    drawn = () if results.projection.empty else (_map(results),)
+    figures = tuple(figure for figure in drawn if len(figure.rows))
     told = results.provenance.get("projection", "")
     how = (
         "The panels of a target have the same axes. Principal components: "
