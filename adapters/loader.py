@@ -29,7 +29,12 @@ from steer_plugin.adapters.shared.component_paths import texts_alone
 from steer_plugin.adapters.shared.gguf_conversion import GGUFLoader, LoadedFile
 from steer_plugin.adapters.shared.installers import installers
 from steer_plugin.adapters.shared.placement import Placement
-from steer_plugin.adapters.shared.shipped_tokenizer import copied_tokenizer, read_tokenizer
+from steer_plugin.adapters.shared.shipped_tokenizer import (
+    copied_for_bridge,
+    copied_tokenizer,
+    puts_bos,
+    read_tokenizer,
+)
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import Adapter
 from steer_plugin.settings.budget import Budget
@@ -298,12 +303,14 @@ def _load_bridge(source: Source, placement: Placement, tokenizer: Any) -> Any:
     if placement.quantization is not None or source.adapter is not None:
         model = _load_model(source, placement, model_class)
         return TransformerBridge.boot_transformers(
-            source.path, hf_model=model, tokenizer=copied_tokenizer(tokenizer), dtype=model.dtype
+            source.path, hf_model=model, tokenizer=copied_for_bridge(tokenizer), dtype=model.dtype
         )
     place: dict[str, Any] = {"device_map" if placement.spread else "device": placement.device}
     return TransformerBridge.boot_transformers(
         source.path,
         model_class=WholeCheckpoint(source.name, model_class),
+        # One that puts no BOS the bridge loads itself, so that it does.
+        tokenizer=copied_for_bridge(tokenizer) if puts_bos(tokenizer) else None,
         dtype=placement.dtype_for(config),
         **place,
     )
@@ -319,11 +326,8 @@ def _bridge_of(file: LoadedFile, name: str) -> Any:
         folder = saved if file.folder is None else str(file.folder)
         if file.folder is None:
             file.tokenizer.save_pretrained(folder)
-        tokenizer = copied_tokenizer(file.tokenizer)
+        tokenizer = copied_for_bridge(file.tokenizer)
         tokenizer.init_kwargs["name_or_path"] = folder
-        if tokenizer("").input_ids == [tokenizer.bos_token_id]:
-            # Else the bridge loads it once more, which takes seconds, for the sake of this.
-            tokenizer.init_kwargs["add_bos_token"] = True
         return TransformerBridge.boot_transformers(
             name, hf_model=model, tokenizer=tokenizer, device=model.device, dtype=model.dtype
         )

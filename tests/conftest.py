@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import beartype  # noqa: F401
 import hypothesis
 import pytest
-import torch
 
 from support import checks, temporary_files
 
@@ -95,6 +94,8 @@ def own_cache(caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def same_threads() -> Iterator[None]:
     """See that nothing leaves torch more or fewer threads than it had."""
+    import torch  # for seconds, and pytest-xdist's main process runs no test
+
     before = torch.get_num_threads()
     yield
     assert torch.get_num_threads() == before

@@ -8,11 +8,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from transformer_lens.model_bridge import TransformerBridge
 
 from steer_plugin import ModelSettings, ParallelCorpus, adapt, embed
 from steer_plugin.adapters import loader
@@ -78,6 +80,29 @@ def test_a_saved_folder_is_the_model_that_was_saved(
     wanted = embed(adapt(tiny_model("llama").bridge), corpus)
     for language in corpus.languages:
         np.testing.assert_array_equal(found[language], wanted[language])
+
+
+@pytest.mark.parametrize(("architecture", "reads"), [("llama", 1), ("bloom", 2)])
+def test_a_bridge_takes_the_tokenizer_that_was_read_where_it_puts_bos(
+    architecture: str, reads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = saved_models.save_model(tmp_path / "model", architecture)
+    plain: Any = TransformerBridge.boot_transformers(str(folder), device="cpu")
+    read, places = transformers.AutoTokenizer.from_pretrained, []
+
+    def counted(place: Any, *given: Any, **settings: Any) -> Any:
+        places.append(str(place))
+        return read(place, *given, **settings)
+
+    monkeypatch.setattr(transformers.AutoTokenizer, "from_pretrained", counted)
+    bridge: Any = load_adapter(str(folder)).bridge
+
+    assert places == [str(folder)] * reads
+    assert bridge.cfg.tokenizer_prepends_bos == plain.cfg.tokenizer_prepends_bos
+    assert bridge.tokenizer.padding_side == plain.tokenizer.padding_side
+    for prepend_bos in (True, False):
+        tokens = [host.to_tokens(TEXTS, prepend_bos=prepend_bos) for host in (bridge, plain)]
+        torch.testing.assert_close(*tokens, rtol=0, atol=0)
 
 
 def test_a_gguf_file_is_the_model_that_transformers_reads_from_it(gguf_file: Path) -> None:

@@ -240,7 +240,9 @@ class NDIFServer:
             "dashboard-agent-listen-port": agent_http,
             "metrics-export-port": metrics,
             "include-dashboard": "false",
-            "num-cpus": 1,
+            "include-log-monitor": "false",
+            # Actors take no CPU here, and for each that there is Ray starts a worker ahead.
+            "num-cpus": 0,
             # NDIF deploys to nodes with a GPU only; what it takes for one here is plain memory.
             "num-gpus": 1,
             "resources": json.dumps(resources),
@@ -249,7 +251,7 @@ class NDIFServer:
         }
         ray = str(self._python.parent / "ray")
         given = [f"--{name}={value}" for name, value in flags.items()]
-        self._spawn("ray", [ray, "start", "--head", "--block", *given])
+        self._spawn("ray", [ray, "start", "--head", "--block", "--no-monitor", *given])
 
     def _spawn_api(self) -> None:
         gunicorn = str(self._python.parent / "gunicorn")
