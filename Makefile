@@ -1,12 +1,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt
+PIP := $(BIN)/python -m pip install --quiet --constraint constraints.txt
 NDIF ?= .venv-ndif
-NDIF_PIP := $(NDIF)/bin/python -m pip install --quiet --no-compile --constraint constraints-ndif.txt
-PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
-# Of 20,000 modules few are imported: those are compiled, once, also where the environment forbids it.
-export PYTHONDONTWRITEBYTECODE :=
+NDIF_PIP := $(NDIF)/bin/python -m pip install --quiet --constraint constraints-ndif.txt
+# What one process compiles the others take, also where the environment forbids it.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses auto --dist loadgroup
 export STEER_NDIF_PYTHON ?= $(abspath $(NDIF))/bin/python
 export PYTHON
 

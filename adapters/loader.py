@@ -309,7 +309,7 @@ def _load_bridge(source: Source, placement: Placement, tokenizer: Any) -> Any:
     return TransformerBridge.boot_transformers(
         source.path,
         model_class=WholeCheckpoint(source.name, model_class),
-        # One that puts no BOS the bridge loads itself, so that it does.
+        # Where BOS is not put, or EOS as well, the bridge loads one of its own, for BOS alone.
         tokenizer=copied_for_bridge(tokenizer) if puts_bos(tokenizer) else None,
         dtype=placement.dtype_for(config),
         **place,

@@ -94,7 +94,7 @@ def own_cache(caches: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def same_threads() -> Iterator[None]:
     """See that nothing leaves torch more or fewer threads than it had."""
-    import torch  # for seconds, and pytest-xdist's main process runs no test
+    import torch  # not above: it takes seconds, and pytest-xdist's main process runs no test
 
     before = torch.get_num_threads()
     yield

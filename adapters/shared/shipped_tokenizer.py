@@ -55,7 +55,9 @@ def copied_tokenizer(tokenizer: Any) -> Any:
 
 def puts_bos(tokenizer: Any) -> bool:
     """Tell whether a tokenizer puts BOS before each text, and nothing behind."""
-    return bool(tokenizer("").input_ids == [tokenizer.bos_token_id])
+    # Of an empty text, BOS before it and the same token behind it look alike.
+    bare = tokenizer("a", add_special_tokens=False).input_ids
+    return bool(tokenizer("a").input_ids == [tokenizer.bos_token_id, *bare])
 
 
 def copied_for_bridge(tokenizer: Any) -> Any:

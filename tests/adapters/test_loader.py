@@ -99,6 +99,7 @@ def test_a_bridge_takes_the_tokenizer_that_was_read_where_it_puts_bos(
 
     assert places == [str(folder)] * reads
     assert bridge.cfg.tokenizer_prepends_bos == plain.cfg.tokenizer_prepends_bos
+    assert bridge.cfg.tokenizer_appends_eos == plain.cfg.tokenizer_appends_eos
     assert bridge.tokenizer.padding_side == plain.tokenizer.padding_side
     for prepend_bos in (True, False):
         tokens = [host.to_tokens(TEXTS, prepend_bos=prepend_bos) for host in (bridge, plain)]

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import tokenizers
 import transformers
-from tokenizers import models
+from tokenizers import models, processors
 
 from steer_plugin.adapters.shared.shipped_tokenizer import (
+    copied_for_bridge,
     copied_tokenizer,
+    puts_bos,
     read_tokenizer,
     shipped_tokenizer,
 )
@@ -85,3 +87,24 @@ def test_garbage_is_looked_for_afterwards_as_before(
         assert gc.isenabled() == enabled
     finally:
         (gc.enable if before else gc.disable)()
+
+
+@pytest.mark.parametrize(
+    ("template", "puts"),
+    [("<s> $A", True), ("$A", False), ("$A <s>", False), ("<s> $A </s>", False)],
+)
+def test_a_bridge_is_told_of_bos_where_it_stands_before_a_text_and_nothing_behind(
+    template: str, puts: bool
+) -> None:
+    vocabulary = {"<unk>": 0, "<s>": 1, "</s>": 2, "a": 3}
+    words = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    words.post_processor = processors.TemplateProcessing(
+        single=template, special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>")
+
+    copied = copied_for_bridge(tokenizer)
+
+    assert puts_bos(tokenizer) == puts
+    assert copied.init_kwargs.get("add_bos_token", False) == puts
+    assert "add_bos_token" not in tokenizer.init_kwargs
