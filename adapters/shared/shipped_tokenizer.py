@@ -7,6 +7,7 @@ from typing import Any
 
 from transformers import AutoTokenizer
 
+from steer_plugin.adapters.shared.tokens import template_of
 from steer_plugin.errors import ModelError
 from steer_plugin.storage.artifacts import one_line
 
@@ -54,10 +55,12 @@ def copied_tokenizer(tokenizer: Any) -> Any:
 
 
 def puts_bos(tokenizer: Any) -> bool:
-    """Tell whether a tokenizer puts BOS before each text, and nothing behind."""
-    # Of an empty text, BOS before it and the same token behind it look alike.
-    bare = tokenizer("a", add_special_tokens=False).input_ids
-    return bool(tokenizer("a").input_ids == [tokenizer.bos_token_id, *bare])
+    """Tell whether a tokenizer puts BOS, and nothing else, around each text.
+
+    Raises:
+        ModelError: it does not put the text's own ids between what it puts.
+    """
+    return template_of(tokenizer) == ((tokenizer.bos_token_id,), ())
 
 
 def copied_for_bridge(tokenizer: Any) -> Any:
