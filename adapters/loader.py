@@ -28,7 +28,7 @@ from steer_plugin.adapters.shared.checkpoint_weights import ATTENTION, WholeChec
 from steer_plugin.adapters.shared.component_paths import texts_alone
 from steer_plugin.adapters.shared.gguf_conversion import GGUFLoader, LoadedFile
 from steer_plugin.adapters.shared.installers import installers
-from steer_plugin.adapters.shared.placement import Placement
+from steer_plugin.adapters.shared.placement import Placement, compute_as_asked
 from steer_plugin.adapters.shared.shipped_tokenizer import (
     copied_for_bridge,
     copied_tokenizer,
@@ -287,6 +287,7 @@ def _load_model(source: Source, placement: Placement, model_class: Any = None) -
         quantization_config=placement.quantization,
         attn_implementation=ATTENTION,
     )
+    compute_as_asked(model)
     return model if source.adapter is None else source.adapter.merged_into(model)
 
 

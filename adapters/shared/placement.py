@@ -13,6 +13,7 @@ CPU = "cpu"
 # What spreads a model over devices, by the names that accelerate has for it.
 SPREADS = ("auto", "balanced", "balanced_low_0", "sequential")
 QUANTISER = "bitsandbytes"
+_FUSED = "support_avx512bf16_for_cpu"
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,20 @@ def _quantization(settings: ModelSettings, dtype: torch.dtype | None) -> Any:
     return config(
         load_in_4bit=True, bnb_4bit_quant_type=settings.quantize, bnb_4bit_compute_dtype=dtype
     )
+
+
+def compute_as_asked(model: Any) -> None:
+    """Keep 4-bit layers on a CPU to the dtype that was asked for.
+
+    Where a CPU has AVX512-BF16 they compute in bfloat16 whatever the dtype, and fail where a width
+    is no multiple of 32 (bitsandbytes 0.50).
+
+    Args:
+        model: a torch module, as `from_pretrained` gives it; it is changed.
+    """
+    for module in model.modules():
+        if hasattr(module, _FUSED):
+            setattr(module, _FUSED, False)
 
 
 def input_device(model: Any) -> torch.device:

@@ -97,13 +97,19 @@ def load(folder: Path, host: str, **settings: Any) -> Any:
 @pytest.mark.parametrize("host", HOSTS)
 @pytest.mark.parametrize("quantize", QUANTIZE)
 def test_a_quantised_model_answers_as_transformers_quantises_it(
-    quantize: Any, host: Any, folder: Path, accelerators: Accelerators
+    quantize: Any,
+    host: Any,
+    folder: Path,
+    accelerators: Accelerators,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     accelerators(0)
     kinds = {
         "nf4": {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"},
         "int8": {"load_in_8bit": True},
     }
+    # The oracle's CPU knows no bfloat16, and ours does, whatever this machine has.
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: False)
     plain: Any = transformers.AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=torch.float32,
@@ -114,6 +120,7 @@ def test_a_quantised_model_answers_as_transformers_quantises_it(
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     oracle = Oracle("llama", plain, tokenizer, bos=True)
     settings = ModelSettings(str(folder), host=host, quantize=quantize, bos=True, batch_tokens=1)
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: True)
 
     adapter = load_adapter(settings)
 
