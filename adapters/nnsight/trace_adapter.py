@@ -19,6 +19,7 @@ from steer_plugin.adapters.shared.batch_adapter import BatchAdapter
 from steer_plugin.adapters.shared.fingerprint import identified
 from steer_plugin.adapters.shared.generation import Continued
 from steer_plugin.adapters.shared.heads import head_count
+from steer_plugin.adapters.shared.hub_commit import commit_of
 from steer_plugin.adapters.shared.losses import WindowBatch
 from steer_plugin.adapters.shared.model_locks import alone
 from steer_plugin.adapters.shared.model_sites import ModelSites
@@ -32,7 +33,7 @@ from steer_plugin.adapters.shared.steered_tokens import (
 from steer_plugin.adapters.shared.tokens import TokenBatch, tokens_for
 from steer_plugin.errors import ModelError, SiteError
 from steer_plugin.interventions.plan import AnyPlan
-from steer_plugin.models.adapter import Batch, ModelInfo, Reading
+from steer_plugin.models.adapter import UNKNOWN, Batch, ModelInfo, Reading
 from steer_plugin.models.generation import Prompt
 from steer_plugin.settings.model import BATCH_TOKENS
 from steer_plugin.settings.names import FINAL_NORM, Pooling
@@ -102,14 +103,17 @@ class TraceAdapter(BatchAdapter):
                 )
             self._model.eval()
         config = self._model.config
-        self._name = name or getattr(model, "repo_id", None) or config.name_or_path or "unknown"
+        repository = getattr(model, "repo_id", None)
+        self._name = name or repository or config.name_or_path or UNKNOWN
         shipped = _shipped_tokenizer(model, self._name) if tokenizer is None else tokenizer
         tokens = tokens_for(shipped, bos, config, chat)
         self._sites = ModelSites(self._model, self._name)
         text_config = config.get_text_config()
         info = ModelInfo(
             name=self._name,
-            revision=revision or getattr(config, "_commit_hash", None) or "unknown",
+            revision=revision
+            or commit_of(config, repository, getattr(model, "revision", None))
+            or UNKNOWN,
             host=f"nnsight {version('nnsight')}" + (" on NDIF" if ndif else ""),
             n_layers=int(text_config.num_hidden_layers),
             d_model=int(text_config.hidden_size),

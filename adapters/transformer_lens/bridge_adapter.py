@@ -9,6 +9,7 @@ from transformer_lens.model_bridge import TransformerBridge
 
 from steer_plugin.adapters.shared.dtypes import dtype_of
 from steer_plugin.adapters.shared.hooked_adapter import Answer, HookedAdapter, Key, Reader
+from steer_plugin.adapters.shared.hub_commit import commit_of
 from steer_plugin.adapters.shared.model_sites import Note, measured_widths
 from steer_plugin.adapters.shared.placement import devices_of
 from steer_plugin.adapters.shared.shipped_tokenizer import shipped_tokenizer
@@ -29,7 +30,7 @@ from steer_plugin.adapters.transformer_lens.hooks import (
 )
 from steer_plugin.adapters.transformer_lens.passes import watch_passes
 from steer_plugin.errors import ModelError
-from steer_plugin.models.adapter import ModelInfo
+from steer_plugin.models.adapter import UNKNOWN, ModelInfo
 from steer_plugin.settings.model import BATCH_TOKENS
 
 
@@ -74,7 +75,7 @@ class BridgeAdapter(HookedAdapter):
         tokens = tokens_for(shipped, bos, model.config, chat)
         info = ModelInfo(
             name=name or str(bridge.cfg.model_name),
-            revision=revision or getattr(model.config, "_commit_hash", None) or "unknown",
+            revision=revision or commit_of(model.config) or UNKNOWN,
             host=f"transformer_lens {version('transformer-lens')}",
             n_layers=int(bridge.cfg.n_layers),
             d_model=int(bridge.cfg.d_model),

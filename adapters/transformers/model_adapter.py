@@ -7,6 +7,7 @@ from typing import Any
 
 from steer_plugin.adapters.shared.dtypes import dtype_of
 from steer_plugin.adapters.shared.hooked_adapter import Answer, HookedAdapter, Key, Reader
+from steer_plugin.adapters.shared.hub_commit import commit_of
 from steer_plugin.adapters.shared.model_sites import ModelSites
 from steer_plugin.adapters.shared.placement import devices_of
 from steer_plugin.adapters.shared.shipped_tokenizer import shipped_tokenizer
@@ -14,7 +15,7 @@ from steer_plugin.adapters.shared.steered_tokens import Steered, SteeredTokens
 from steer_plugin.adapters.shared.tokens import tokens_for
 from steer_plugin.adapters.transformers.hooks import reading, steering
 from steer_plugin.adapters.transformers.wrappers import recorded_name, unwrapped
-from steer_plugin.models.adapter import ModelInfo
+from steer_plugin.models.adapter import UNKNOWN, ModelInfo
 from steer_plugin.settings.model import BATCH_TOKENS
 
 
@@ -55,14 +56,14 @@ class ModelAdapter(HookedAdapter):
         inner = unwrapped(model)
         inner.eval()
         config = inner.config
-        source = name or config.name_or_path or "unknown"
+        source = name or config.name_or_path or UNKNOWN
         shipped = shipped_tokenizer(source) if tokenizer is None else tokenizer
         name = name or recorded_name(model)
         tokens = tokens_for(shipped, bos, config, chat)
         text_config = config.get_text_config()
         info = ModelInfo(
             name=name,
-            revision=revision or getattr(config, "_commit_hash", None) or "unknown",
+            revision=revision or commit_of(config) or UNKNOWN,
             host=f"transformers {version('transformers')}",
             n_layers=int(text_config.num_hidden_layers),
             d_model=int(text_config.hidden_size),

@@ -34,7 +34,8 @@ def load_model(settings: ModelSettings, budget: Budget | None = None) -> "Adapte
         os.environ["HF_HUB_OFFLINE"] = "1"
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     say(f"Loading {settings.model}")
-    from steer_plugin.adapters.loader import DEMO_TERMS, load_adapter
+    from steer_plugin.adapters.demo_weights import DEMO_TERMS
+    from steer_plugin.adapters.loader import load_adapter
 
     if settings.model == DEMO:
         say(DEMO_TERMS)

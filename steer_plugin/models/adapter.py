@@ -14,6 +14,8 @@ from steer_plugin.interventions.plan import AnyPlan
 from steer_plugin.models.generation import Generation, Prompt
 from steer_plugin.settings.names import Pooling
 
+UNKNOWN = "unknown"
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -36,7 +38,7 @@ class ModelInfo:
 
     Attributes:
         name: hub id, folder or file that the model was loaded from.
-        revision: commit or content hash where known, else "unknown".
+        revision: commit or content hash where known, else `UNKNOWN`.
         host: what held it, such as "transformer_lens 4.3.0".
         n_layers: number of blocks.
         d_model: width of the residual stream.

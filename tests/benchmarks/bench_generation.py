@@ -17,12 +17,14 @@ from transformer_lens.model_bridge import TransformerBridge
 from transformers import TopPLogitsWarper
 
 from steer_plugin import ModelSettings
-from steer_plugin.adapters.loader import DEMO, DEMO_PACKAGE, load_adapter
+from steer_plugin.adapters.demo_weights import DEMO_PACKAGE
+from steer_plugin.adapters.loader import load_adapter
 from steer_plugin.adapters.nnsight.trace_adapter import TraceAdapter
 from steer_plugin.adapters.shared.sampling import nucleus
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.interventions.intervention import Intervention
 from steer_plugin.models.adapter import Adapter
+from steer_plugin.settings.model import DEMO
 
 D_MODEL, VOCABULARY = 512, 8_000
 PROMPT_WORDS, NEW_TOKENS = 8, 64

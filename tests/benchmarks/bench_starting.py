@@ -9,7 +9,7 @@ from pathlib import Path
 
 from contest import Row, times_as_long
 
-from steer_plugin.adapters.loader import demo_weights
+from steer_plugin.adapters.demo_weights import demo_weights
 
 ONE_SENTENCE = """
 from steer_plugin.adapters.loader import load_adapter

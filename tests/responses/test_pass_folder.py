@@ -19,7 +19,7 @@ from steer_plugin import Intervention
 from steer_plugin.activations.sites import UnitSpace
 from steer_plugin.adapters.transformer_lens.bridge_adapter import BridgeAdapter
 from steer_plugin.errors import ArtifactError, ModelError
-from steer_plugin.models.adapter import Adapter, Batch, ModelInfo, Reading
+from steer_plugin.models.adapter import UNKNOWN, Adapter, Batch, ModelInfo, Reading
 from steer_plugin.models.generation import Generation
 from steer_plugin.responses import forward_pass
 from steer_plugin.responses.forward_pass import gather, gather_on_disk
@@ -156,10 +156,14 @@ def test_weights_of_which_nobody_knows_what_they_are_are_not_mistaken_for_others
     tmp_path: Path, tiny_model: Callable[[str], Tiny]
 ) -> None:
     model = tiny_model("llama")
-    nameless = BridgeAdapter(model.bridge, tokenizer=model.tokenizer)
+    nameless = BridgeAdapter(model.bridge, tokenizer=model.tokenizer, batch_tokens=8)
 
+    assert nameless.info.revision == UNKNOWN
+    broken_off(nameless, tmp_path)
+    # Here the weights tell; those on a server cannot be looked at.
+    assert 0 < len(asked_again(nameless, tmp_path)) < len(TEXTS)
     with pytest.raises(ModelError, match=r"say which these are with adapt\(\.\.\., revision="):
-        gather(nameless, TEXTS, READINGS, keep=tmp_path)
+        PassFolder.of(tmp_path, nameless.info, TEXTS, READINGS)
 
 
 def parts_in(folder: Path) -> list[Path]:
