@@ -136,7 +136,6 @@ class AdapterFolder:
             path,
             "default",
             torch_device=str(next(model.parameters()).device),
-            key_mapping=getattr(model, "_checkpoint_conversion_mapping", None),
         )
         missing = [name for name in report.missing_keys if not SHARED.search(name)]
         if missing:

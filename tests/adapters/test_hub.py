@@ -77,6 +77,20 @@ def test_a_model_is_fetched_once_and_its_answers_are_kept_under_its_commit(
     assert load(HUB_ID, host).identify() == again.identify() == adapter.identify()
 
 
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_model_that_went_on_is_fetched_anew_under_its_new_commit(
+    host: str, hub: HubServer, tmp_path: Path
+) -> None:
+    before = gather(load(HUB_ID, host), TEXTS, [READING])[READING]
+    hub.repositories[HUB_ID] = saved_models.save_model(tmp_path / "llama", weight=1.0)
+    hub.commits[HUB_ID] = "6" * 40
+
+    adapter = load(HUB_ID, host)
+
+    assert adapter.info.revision == "6" * 40
+    assert (gather(adapter, TEXTS, [READING])[READING] - before).abs().max() > 0.01
+
+
 def test_adapters_and_their_base_are_fetched_and_both_commits_recorded(
     hub: HubServer, folder: Path, tmp_path: Path
 ) -> None:

@@ -42,12 +42,14 @@ class HubServer:
         url: as HF_ENDPOINT has it.
         repositories: hub id -> the folder of its main branch.
         faults: hub id -> what goes wrong with it.
+        commits: hub id -> the commit that its main branch is at, where that is not `COMMIT`.
         sent: file -> how many times it was sent, or began to be.
     """
 
     url: str
     repositories: dict[str, Path]
     faults: dict[str, Fault]
+    commits: dict[str, str]
     sent: Counter[str]
 
 
@@ -55,7 +57,7 @@ class HubServer:
 def hub_server() -> Iterator[HubServer]:
     """Serve repositories of models until the block ends."""
     with ThreadingHTTPServer(("127.0.0.1", 0), _Handler) as server:
-        hub = HubServer(f"http://127.0.0.1:{server.server_port}", {}, {}, Counter())
+        hub = HubServer(f"http://127.0.0.1:{server.server_port}", {}, {}, {}, Counter())
         server.hub = hub  # type: ignore[attr-defined]
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
@@ -92,16 +94,17 @@ class _Handler(BaseHTTPRequestHandler):
         folder = hub.repositories.get(hub_id)
         if folder is None:
             return self._send(404, b"", {"X-Error-Code": "RepoNotFound"})
+        commit = hub.commits.get(hub_id, COMMIT)
         if api:
-            return self._send(200, json.dumps(_told(folder, hub_id, rest)).encode())
+            return self._send(200, json.dumps(_told(folder, hub_id, commit, rest)).encode())
         path = folder / file
         if not path.is_file():
-            return self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT})
+            return self._send(404, b"", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
         hub.sent[f"{hub_id}/{file}"] += self.command == "GET"
         content = path.read_bytes()
         if fault.anonymous:
             return self._send(200, content)
-        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": COMMIT}
+        headers = {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', "X-Repo-Commit": commit}
         return self._send(200, content, headers, fault.share if concerned else 1.0)
 
     def _send(
@@ -121,7 +124,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
-def _told(folder: Path, hub_id: str, rest: list[str]) -> Any:
+def _told(folder: Path, hub_id: str, commit: str, rest: list[str]) -> Any:
     """Give what the API says of a repository, or of its tree."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     names = [str(path.relative_to(folder)) for path in files]
@@ -134,7 +137,7 @@ def _told(folder: Path, hub_id: str, rest: list[str]) -> Any:
         ]
     return {
         "id": hub_id,
-        "sha": COMMIT,
+        "sha": commit,
         "tags": [],
         "siblings": [{"rfilename": name} for name in names],
     }
