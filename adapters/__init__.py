@@ -45,7 +45,7 @@ def adapt(
         bos: whether BOS is put before each text; None does as the tokenizer ships.
         name: what results record as the model's name; None takes the one it was loaded by.
         revision: which weights these are, as results record it; None takes the commit where it is
-            known. Answers are kept of a model whose revision is known.
+            known. Answers of a model on a server are kept only where it is known.
         batch_tokens: padded tokens a batch, fewer from where memory ends on.
         chat: whether each text is what the user says, in the tokenizer's chat template.
         remote: whether an NDIF server runs the nnsight model, which then needs no weights here.

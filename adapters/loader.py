@@ -94,7 +94,7 @@ def _with_cause(error: Exception) -> str:
     """
     cause = error.__cause__
     what = one_line(error)[:300]
-    if cause is None or isinstance(cause, HfHubHTTPError):
+    if cause is None or isinstance(cause, HfHubHTTPError) or one_line(cause) in one_line(error):
         return what
     return f"{what} ({one_line(cause)[:300]})"
 

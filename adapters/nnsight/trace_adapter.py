@@ -112,7 +112,7 @@ class TraceAdapter(BatchAdapter):
         info = ModelInfo(
             name=self._name,
             revision=revision
-            or commit_of(config, repository, getattr(model, "revision", None))
+            or commit_of(config, repository if ndif else None, getattr(model, "revision", None))
             or UNKNOWN,
             host=f"nnsight {version('nnsight')}" + (" on NDIF" if ndif else ""),
             n_layers=int(text_config.num_hidden_layers),

@@ -119,10 +119,10 @@ class PassFolder:
         """Find the parts of just this pass among those in `folder`.
 
         Raises:
-            ModelError: it is on a server, and not known which weights it has there, so that what
-                other weights answered could not be told from what these do.
+            ModelError: it is not known which weights it has, and they cannot be looked at (on a
+                server, or offloaded), so that other weights' answers could be taken for theirs.
         """
-        if model.revision == UNKNOWN and not model.answers:
+        if model.revision == UNKNOWN and (not model.answers or "meta" in model.device):
             raise ModelError(
                 f"answers of {model.name!r} cannot be kept, since other weights may have that name "
                 "too; say which these are with adapt(..., revision=...)"

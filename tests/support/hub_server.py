@@ -120,7 +120,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(content[: int(share * len(content))])
-        if share < 1:
+        if share < 1 and self.command == "GET":
             self.close_connection = True
 
 
