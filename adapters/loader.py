@@ -19,7 +19,7 @@ from steer_plugin.adapters.shared.checkpoint_weights import ATTENTION, WholeChec
 from steer_plugin.adapters.shared.component_paths import texts_alone
 from steer_plugin.adapters.shared.gguf_conversion import GGUFLoader, LoadedFile
 from steer_plugin.adapters.shared.installers import installers
-from steer_plugin.adapters.shared.placement import Placement, compute_as_asked
+from steer_plugin.adapters.shared.placement import Placement
 from steer_plugin.adapters.shared.shipped_tokenizer import (
     copied_for_bridge,
     copied_tokenizer,
@@ -135,7 +135,7 @@ def _load(
     if settings.host == "transformers" and placement is not None:
         from steer_plugin.adapters.transformers.model_adapter import ModelAdapter
 
-        plain = _load_model(source, config, placement) if file is None else file.model
+        plain = _load_model(source, _class_of(config), placement) if file is None else file.model
         return ModelAdapter(plain, tokenizer=tokenizer, **shared)
     from nnsight.modeling.transformers import TransformersModel
 
@@ -144,8 +144,10 @@ def _load(
 
     if file is not None:
         model = file.model
+    elif placement is None:
+        model = source.path
     else:
-        model = source.path if placement is None else _load_model(source, config, placement)
+        model = _load_model(source, _class_of(config), placement)
     traced = TransformersModel(
         model,
         task="text-generation",
@@ -165,16 +167,14 @@ def _class_of(config: Any) -> Any:
     return AutoModelForCausalLM if alone else AutoModelForImageTextToText
 
 
-def _load_model(source: Source, config: Any, placement: Placement, model_class: Any = None) -> Any:
-    model_class = model_class or _class_of(config)
+def _load_model(source: Source, model_class: Any, placement: Placement) -> Any:
     model = WholeCheckpoint(source.name, model_class).from_pretrained(
         **source.at,
         dtype=placement.dtype or "auto",
         device_map=placement.device,
-        quantization_config=placement.quantization,
         attn_implementation=ATTENTION,
+        **placement.quantized,
     )
-    compute_as_asked(model)
     return model if source.adapter is None else source.adapter.merged_into(model)
 
 
@@ -188,7 +188,7 @@ def _load_bridge(source: Source, config: Any, placement: Placement, tokenizer: A
     architecture = determine_architecture_from_hf_config(config)  # type: ignore[no-untyped-call]
     model_class = get_hf_model_class_for_architecture(architecture)
     if placement.quantization is not None or source.adapter is not None:
-        model = _load_model(source, config, placement, model_class)
+        model = _load_model(source, model_class, placement)
         return TransformerBridge.boot_transformers(
             source.path, hf_model=model, tokenizer=copied_for_bridge(tokenizer), dtype=model.dtype
         )

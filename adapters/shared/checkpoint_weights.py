@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from steer_plugin.adapters.shared.placement import compute_as_asked
 from steer_plugin.errors import ModelError
 
 # What a bridge runs; another rounds otherwise, and a retrieval may turn on that.
@@ -62,6 +63,7 @@ class WholeCheckpoint:
                 f"{self.name} holds {named_tensors(unplaced)}, for which {architecture} has no "
                 f"place, so it is another architecture; see its config.json, or {ALL_THE_SAME}"
             )
+        compute_as_asked(model)
         return model
 
 

@@ -49,6 +49,11 @@ class Placement:
         return cls(device, dtype, _quantization(settings, dtype))
 
     @property
+    def quantized(self) -> dict[str, Any]:
+        """What `from_pretrained` takes of it; None would hide that a checkpoint is quantised."""
+        return {} if self.quantization is None else {"quantization_config": self.quantization}
+
+    @property
     def spread(self) -> bool:
         """Whether the model may lie on several devices."""
         return self.device in SPREADS

@@ -5,6 +5,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from steer_plugin.errors import ModelError
+from steer_plugin.models.adapter import UNKNOWN
 
 
 def is_transformers_model(model: Any) -> bool:
@@ -31,7 +32,7 @@ def unwrapped(model: Any) -> Any:
 def recorded_name(model: Any) -> str:
     """Name a model as it was loaded, and the adapters of PEFT that are active in it."""
     inner = _innermost(model)
-    base = str(inner.config.name_or_path or "unknown")
+    base = str(inner.config.name_or_path or UNKNOWN)
     active = getattr(getattr(model, "_orig_mod", model), "active_adapters", ())
     return base if callable(active) else " + ".join([base, *active])
 

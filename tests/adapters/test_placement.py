@@ -134,6 +134,34 @@ def test_a_quantised_model_answers_as_transformers_quantises_it(
     )
 
 
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_checkpoint_in_4_bits_computes_in_the_dtype_that_is_recorded(
+    host: Any, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: False)
+    kind = transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    plain: Any = transformers.AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, quantization_config=kind, attn_implementation="eager"
+    )
+    plain.save_pretrained(tmp_path)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.save_pretrained(tmp_path)
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: True)
+    settings = ModelSettings(
+        str(tmp_path), host=host, device="cpu", dtype="float32", bos=True, batch_tokens=1
+    )
+
+    adapter = load_adapter(settings)
+
+    reading = Reading(FINAL_NORM, "max")
+    np.testing.assert_allclose(
+        gather(adapter, TEXTS, [reading])[reading],
+        Oracle("llama", plain, tokenizer, bos=True).responses(TEXTS, [(FINAL_NORM, 0)], "max"),
+        rtol=0,
+        atol=1e-5,
+    )
+
+
 @pytest.mark.usefixtures("unchecked")
 def test_what_cannot_be_quantised_is_refused_by_name(
     folder: Path, monkeypatch: pytest.MonkeyPatch

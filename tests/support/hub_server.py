@@ -118,9 +118,10 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(content[: int(share * len(content))])
-        if share < 1 and self.command == "GET":
+        if self.command == "HEAD":
+            return
+        self.wfile.write(content[: int(share * len(content))])
+        if share < 1:
             self.close_connection = True
 
 
